@@ -1,0 +1,3 @@
+"""minillm: the transformer that a person can read from end to end, in NumPy and a small C kernel."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,35 @@
+"""Checks of arguments: one clear line that names the argument, what came and what was wanted."""
+
+import numpy as np
+
+
+def require_shape(name, array, shape):
+    """Raise ValueError unless `array.shape` matches `shape`; None in `shape` matches any size."""
+    wanted = tuple("any" if size is None else size for size in shape)
+    matches = array.ndim == len(shape) and all(
+        size is None or size == actual for size, actual in zip(shape, array.shape)
+    )
+    if not matches:
+        raise ValueError(f"{name} has shape {array.shape}, wanted {wanted}")
+
+
+def require_float(name, array):
+    """Raise TypeError unless `array` is a NumPy array of float32 or float64."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} is a {type(array).__name__}, wanted a NumPy array")
+    if array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} has dtype {array.dtype}, wanted float32 or float64")
+
+
+def require_ids(name, ids, size):
+    """Return `ids` as an integer array; every id must lie in 0 … size - 1.
+
+    Raises TypeError for anything but integers and ValueError for an id out of range.
+    """
+    ids = np.asarray(ids)
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise TypeError(f"{name} has dtype {ids.dtype}, wanted integers")
+    if ids.size and (ids.min() < 0 or ids.max() >= size):
+        wrong = int(ids[(ids < 0) | (ids >= size)].flat[0])
+        raise ValueError(f"{name} contains {wrong}, wanted ids from 0 to {size - 1}")
+    return ids

@@ -1,0 +1,1 @@
+"""Decoding: logits processors, sampling, beam search and the key-value cache."""

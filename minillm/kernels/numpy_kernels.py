@@ -1,0 +1,13 @@
+"""The kernels in NumPy: the same formulas as naive.py, a whole array at a time."""
+
+import numpy as np
+
+
+def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False):
+    """C = op(A) @ op(B) (+ C): see `minillm.kernels.matmul`."""
+    A = np.swapaxes(A, -1, -2) if transpose_A else A
+    B = np.swapaxes(B, -1, -2) if transpose_B else B
+    if accumulate:
+        out += A @ B
+        return out
+    return np.matmul(A, B, out=out)

@@ -1,0 +1,1 @@
+"""The mathematics: pure functions in forward/backward pairs, one concept a file."""

@@ -1,0 +1,1 @@
+"""Tokenizers, corpora, cleaning and batching."""
