@@ -1,0 +1,43 @@
+# make demo   set everything up, train a small GPT-2 on real English, print what it writes
+# make test   set everything up, run every test
+#
+# Everything is installed into a virtual environment of this folder's own (VENV).
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PACKAGING = setup.py pyproject.toml MANIFEST.in
+C_SOURCES = $(wildcard csrc/*.c csrc/*.h)
+
+.PHONY: demo test pretrained clean
+.DEFAULT_GOAL = demo
+
+demo: $(VENV)/installed
+	$(BIN)/minillm demo
+
+test: $(VENV)/installed-test
+	$(BIN)/pytest
+
+# Train again the tiny model that ships in minillm/pretrained.
+pretrained: $(VENV)/installed
+	$(BIN)/python -m minillm.training.recipes
+
+# An editable install: what you change in minillm/ counts at once, a change in csrc/ rebuilds.
+$(VENV)/installed: $(VENV)/created $(PACKAGING) $(C_SOURCES)
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/created $(PACKAGING) $(C_SOURCES)
+	$(BIN)/pip install --quiet --editable ".[test]"
+	@touch $(VENV)/installed $@
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
+		{ echo "minillm needs Python 3.10 or newer; set PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "no venv module: on Debian or Ubuntu, 'apt install python3-venv python3-dev'"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info minillm/kernels/_c.*.so minillm/kernels/_c.c
