@@ -1,3 +1,7 @@
 """minillm: the transformer that a person can read from end to end, in NumPy and a small C kernel."""
 
 __version__ = "0.1.0"
+
+from minillm.training.optimizers import SGD, Adam, AdamW
+
+__all__ = ["SGD", "Adam", "AdamW"]

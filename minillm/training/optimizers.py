@@ -1,0 +1,207 @@
+"""Optimizers: what a training step does with the gradients.
+
+Each `step()` changes the parameters in place and allocates nothing: intermediate results go to
+two buffers, made once and large enough for the largest parameter.
+"""
+
+import numpy as np
+
+from minillm.nn.module import Parameter
+
+
+class Optimizer:
+    """What all optimizers share: the list of parameters, the learning rate and the state.
+
+    parameters: iterable of Parameter (`model.parameters()`), each only once
+    lr: the learning rate η, which a schedule may set anew before every step
+    A parameter whose `grad` is None takes no part in a step.
+
+    Raises TypeError for anything but Parameters, ValueError for none, for a parameter given
+    twice (it would be updated twice a step) and for numbers out of range.
+    """
+
+    moments = ()  # names of the attributes that hold one array for each parameter
+
+    def __init__(self, parameters, lr, weight_decay=0.0):
+        self.parameters = list(parameters)
+        if not self.parameters:
+            raise ValueError("parameters is empty: there is nothing to optimize")
+        for parameter in self.parameters:
+            if not isinstance(parameter, Parameter):
+                raise TypeError(
+                    f"parameters contains a {type(parameter).__name__}, wanted Parameters"
+                )
+        if len({id(parameter) for parameter in self.parameters}) < len(self.parameters):
+            raise ValueError("parameters contains the same Parameter twice")
+        self.lr = _not_negative("lr", lr)
+        self.weight_decay = _not_negative("weight_decay", weight_decay)
+        self.t = 0  # how many steps were taken
+        largest = max(parameter.data.nbytes for parameter in self.parameters)
+        self._scratch = np.empty(largest, dtype=np.uint8)
+        self._penalized = np.empty(largest if weight_decay else 0, dtype=np.uint8)
+        for name in self.moments:
+            zeros = [np.zeros_like(parameter.data) for parameter in self.parameters]
+            setattr(self, name, zeros)
+
+    def step(self):
+        """Update every parameter that has a gradient."""
+        self.t += 1
+        for index, parameter in enumerate(self.parameters):
+            if parameter.grad is not None:
+                self.update(index, parameter.data, parameter.grad)
+
+    def update(self, index, w, g):
+        """Change the weights `w` of parameter number `index` in place, given their gradient `g`."""
+        raise NotImplementedError
+
+    def zero_grad(self):
+        for parameter in self.parameters:
+            parameter.zero_grad()
+
+    def scratch_like(self, w):
+        """-> memory with the shape and dtype of `w` for intermediate results of one update."""
+        return _shaped_like(w, self._scratch)
+
+    def with_l2_penalty(self, g, w):
+        """-> g + λ w, the gradient of loss + λ/2 ‖w‖² (g itself if λ is 0)."""
+        if not self.weight_decay:
+            return g
+        penalized = _shaped_like(w, self._penalized)
+        np.multiply(w, self.weight_decay, out=penalized)
+        penalized += g
+        return penalized
+
+    def state_dict(self):
+        """-> {"t": steps taken, "lr": float, "m.0": array, …}; the arrays are not copies."""
+        state = {"t": self.t, "lr": self.lr}
+        for name in self.moments:
+            for index, array in enumerate(getattr(self, name)):
+                state[f"{name}.{index}"] = array
+        return state
+
+    def load_state_dict(self, state):
+        """Go on from a `state_dict()`. Raises ValueError if it belongs to other parameters."""
+        mine = self.state_dict()
+        if mine.keys() != state.keys():
+            wrong = sorted(mine.keys() ^ state.keys())
+            raise ValueError(f"state does not fit {type(self).__name__}: check {wrong[:4]}")
+        for name, value in mine.items():
+            if np.shape(value) != np.shape(state[name]):
+                raise ValueError(
+                    f"state[{name!r}] has shape {np.shape(state[name])}, wanted {np.shape(value)}"
+                )
+        for name, value in mine.items():
+            if isinstance(value, np.ndarray):
+                value[...] = state[name]
+        self.t, self.lr = int(state["t"]), float(state["lr"])
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum if asked for (Sutskever et al. 2013, sec. 2).
+
+        g ← g + λ w                      weight decay λ as an L2 penalty
+        v ← μ v + g                      momentum μ: a running sum of past gradients
+        w ← w - η v                      or, with Nesterov's look-ahead,  w ← w - η (g + μ v)
+    """
+
+    moments = ("v",)
+
+    def __init__(self, parameters, lr=1e-3, momentum=0.0, weight_decay=0.0, nesterov=False):
+        super().__init__(parameters, lr, weight_decay)
+        self.momentum = _not_negative("momentum", momentum)
+        self.nesterov = nesterov
+        if nesterov and momentum == 0:
+            raise ValueError("nesterov needs a momentum > 0, got momentum=0")
+
+    def update(self, index, w, g):
+        v = self.v[index]
+        g = self.with_l2_penalty(g, w)
+        scratch = self.scratch_like(w)
+
+        v *= self.momentum
+        v += g
+
+        if self.nesterov:
+            np.multiply(v, self.momentum, out=scratch)
+            scratch += g
+            scratch *= self.lr
+        else:
+            np.multiply(v, self.lr, out=scratch)
+        w -= scratch
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1).
+
+        m ← β₁ m + (1 - β₁) g            the mean of recent gradients
+        v ← β₂ v + (1 - β₂) g²           the mean of their squares
+        m̂ = m / (1 - β₁ᵗ)                both means start from zero: without this correction
+        v̂ = v / (1 - β₂ᵗ)                the first steps would be too small
+        w ← w - η m̂ / (√v̂ + ε)
+
+    `weight_decay` λ is an L2 penalty here: λ w is added to g, and is then divided by √v̂ like any
+    gradient. AdamW is about not doing that.
+    """
+
+    moments = ("m", "v")
+
+    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(parameters, lr, weight_decay)
+        self.betas = tuple(betas)
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas is {betas}, wanted two numbers from 0 up to, not including, 1")
+        self.eps = _not_negative("eps", eps)
+
+    def update(self, index, w, g):
+        beta1, beta2 = self.betas
+        m, v = self.m[index], self.v[index]
+        g = self.with_l2_penalty(g, w)
+        scratch = self.scratch_like(w)
+
+        m *= beta1
+        np.multiply(g, 1 - beta1, out=scratch)
+        m += scratch
+
+        v *= beta2
+        np.multiply(g, g, out=scratch)
+        scratch *= 1 - beta2
+        v += scratch
+
+        np.sqrt(v, out=scratch)
+        scratch *= (1 - beta2**self.t) ** -0.5  # √v̂
+        scratch += self.eps
+        np.divide(m, scratch, out=scratch)
+        scratch *= self.lr / (1 - beta1**self.t)
+        w -= scratch
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2).
+
+        w ← w - η λ w                    the decay acts on the weights themselves …
+        w ← w - η m̂ / (√v̂ + ε)           … and g, m and v know nothing of it
+
+    Only matrices decay. Gains and biases (fewer than two axes) are left alone: pulling a layer
+    norm's gain towards zero would not make the model simpler, only quieter.
+    """
+
+    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    def update(self, index, w, g):
+        if w.ndim >= 2:
+            w *= 1 - self.lr * self.weight_decay
+        super().update(index, w, g)
+
+    def with_l2_penalty(self, g, w):
+        return g  # the decay is done already
+
+
+def _shaped_like(array, memory):
+    return memory[: array.nbytes].view(array.dtype).reshape(array.shape)
+
+
+def _not_negative(name, value):
+    if not value >= 0:  # also refuses NaN
+        raise ValueError(f"{name} is {value}, wanted a number >= 0")
+    return value

@@ -1,0 +1,158 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minillm.nn.module import Parameter
+from minillm.training import SGD, Adam, AdamW
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "optimizers.npz"
+CASES = {
+    "sgd": (SGD, dict(lr=0.1)),
+    "sgd_momentum": (SGD, dict(lr=0.1, momentum=0.9)),
+    "sgd_nesterov": (SGD, dict(lr=0.05, momentum=0.8, nesterov=True, weight_decay=0.1)),
+    "adam": (Adam, dict(lr=0.01)),
+    "adam_l2": (Adam, dict(lr=0.02, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1)),
+    "adamw": (AdamW, dict(lr=0.01, betas=(0.9, 0.95), weight_decay=0.1)),
+}
+OPTIMIZERS = [
+    lambda parameters: SGD(parameters, lr=0.1, momentum=0.9, weight_decay=0.01),
+    lambda parameters: SGD(parameters, lr=0.1, momentum=0.9, nesterov=True),
+    lambda parameters: Adam(parameters, lr=0.1, weight_decay=0.01),
+    lambda parameters: AdamW(parameters, lr=0.1),
+]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_20_steps_equal_pytorch(name):
+    frozen = np.load(FIXTURE)
+    matrix = Parameter(frozen["start.matrix"].copy())
+    bias = Parameter(frozen["start.bias"].copy())
+    optimizer_class, options = CASES[name]
+    optimizer = optimizer_class([matrix, bias], **options)
+    for step in range(20):
+        optimizer.zero_grad()
+        matrix.add_grad(frozen["gradients.matrix"][step])
+        bias.add_grad(frozen["gradients.bias"][step])
+        optimizer.step()
+        np.testing.assert_allclose(matrix.data, frozen[f"{name}.matrix"][step], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(bias.data, frozen[f"{name}.bias"][step], rtol=0, atol=1e-6)
+
+
+def two_parameters(seed, dtype=np.float32):
+    rng = np.random.default_rng(seed)
+    return [Parameter(rng.normal(size=shape).astype(dtype)) for shape in ((4, 3), (3,))]
+
+
+def take_steps(optimizer, n_steps, seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(n_steps):
+        optimizer.zero_grad()
+        for parameter in optimizer.parameters:
+            parameter.add_grad(rng.normal(size=parameter.shape).astype(parameter.data.dtype))
+        optimizer.step()
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_step_works_in_place_and_leaves_gradients_alone(make, dtype):
+    parameters = two_parameters(0, dtype)
+    arrays = [parameter.data for parameter in parameters]
+    before = [array.copy() for array in arrays]
+    optimizer = make(parameters)
+    for parameter in parameters:
+        parameter.add_grad(np.full(parameter.shape, 0.5, dtype))
+    optimizer.step()
+    for parameter, array, old in zip(parameters, arrays, before):
+        assert parameter.data is array
+        assert array.dtype == dtype
+        assert np.all(array != old)
+        assert np.all(parameter.grad == 0.5)
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS)
+def test_every_optimizer_finds_the_bottom_of_a_bowl(make):
+    parameters = two_parameters(1)
+    optimizer = make(parameters)
+    for step in range(300):
+        optimizer.lr = 0.1 * 0.98**step
+        optimizer.zero_grad()
+        for parameter in parameters:
+            parameter.add_grad(parameter.data.copy())  # the gradient of ½ ‖w‖²
+        optimizer.step()
+    assert max(np.abs(parameter.data).max() for parameter in parameters) < 1e-2
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS)
+@given(before=st.integers(0, 5), after=st.integers(1, 5), seed=st.integers(0, 1000))
+def test_saved_state_goes_on_bit_for_bit(make, before, after, seed):
+    straight = make(two_parameters(seed))
+    take_steps(straight, before, seed=1)
+    stopped = make([Parameter(p.data.copy()) for p in straight.parameters])
+    state = {
+        name: value.copy() if isinstance(value, np.ndarray) else value
+        for name, value in straight.state_dict().items()
+    }
+    stopped.load_state_dict(state)
+    take_steps(straight, after, seed=2)
+    take_steps(stopped, after, seed=2)
+    for p, q in zip(straight.parameters, stopped.parameters):
+        assert np.array_equal(p.data, q.data)
+
+
+@given(scale=st.floats(1e-3, 1e3), seed=st.integers(0, 1000))
+def test_the_first_step_of_adam_has_the_size_of_the_learning_rate(scale, seed):
+    """m̂ / √v̂ = g / |g| on the first step, whatever the scale of the gradient."""
+    (w, _) = two_parameters(seed, np.float64)
+    before = w.data.copy()
+    gradient = scale * np.random.default_rng(seed).choice([-1.0, 1.0], size=w.shape)
+    w.add_grad(gradient)
+    Adam([w], lr=0.01).step()
+    np.testing.assert_allclose(w.data - before, -0.01 * np.sign(gradient), rtol=1e-4)
+
+
+def test_adamw_decays_matrices_only():
+    matrix, bias = Parameter(np.ones((2, 2))), Parameter(np.ones(2))
+    for parameter in (matrix, bias):
+        parameter.add_grad(np.zeros(parameter.shape))
+    AdamW([matrix, bias], lr=0.1, weight_decay=0.5).step()
+    assert np.all(matrix.data == 1 - 0.1 * 0.5)
+    assert np.all(bias.data == 1)
+
+
+def test_a_parameter_without_a_gradient_stays():
+    used, unused = two_parameters(0)
+    before = unused.data.copy()
+    used.add_grad(np.ones(used.shape, np.float32))
+    AdamW([used, unused], lr=0.1).step()
+    assert np.array_equal(unused.data, before)
+
+
+@pytest.mark.parametrize(
+    "make, error, words",
+    [
+        (lambda p: Adam([]), ValueError, "empty"),
+        (lambda p: Adam([np.zeros(3)]), TypeError, "ndarray"),
+        (lambda p: Adam([p, p]), ValueError, "twice"),
+        (lambda p: Adam([p], lr=-1), ValueError, "lr is -1"),
+        (lambda p: Adam([p], lr=float("nan")), ValueError, "lr is nan"),
+        (lambda p: Adam([p], betas=(0.9, 1.0)), ValueError, "betas"),
+        (lambda p: Adam([p], eps=-1e-8), ValueError, "eps"),
+        (lambda p: AdamW([p], weight_decay=-0.1), ValueError, "weight_decay"),
+        (lambda p: SGD([p], momentum=-0.1), ValueError, "momentum"),
+        (lambda p: SGD([p], nesterov=True), ValueError, "nesterov needs a momentum"),
+    ],
+)
+def test_wrong_arguments_are_named(make, error, words):
+    with pytest.raises(error, match=words):
+        make(Parameter(np.zeros((2, 2), np.float32)))
+
+
+def test_state_of_other_parameters_is_refused():
+    state = Adam([Parameter(np.zeros((2, 3)))]).state_dict()
+    with pytest.raises(ValueError, match="shape"):
+        Adam([Parameter(np.zeros((3, 2)))]).load_state_dict(state)
+    with pytest.raises(ValueError, match="does not fit SGD"):
+        SGD([Parameter(np.zeros((2, 3)))]).load_state_dict(state)
