@@ -1,0 +1,133 @@
+/* dispatch.c: which compilation of the kernels runs, and on how many threads.
+ *
+ * Every kernel source is compiled once for each instruction set (setup.py), with the name of the
+ * set at the end of each function: minillm_matmul_avx2 and so on. When the library is loaded it
+ * asks the chip what it has, and from then on the public functions at the end of this file call
+ * the widest of them. Only this file is compiled for the plain machine, so nothing that the chip
+ * doesn't know is executed before it has been asked.
+ *
+ * How to add a kernel: see simd.h. */
+#include "minillm.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+/* One compilation of all the kernels. */
+struct kernels {
+    const char *isa;
+    int (*supported)(void);
+    __typeof__(minillm_matmul) *matmul;
+};
+
+/* __typeof__ repeats the parameters from minillm.h, so that they are written down only there. */
+#define DECLARE_ISA(isa) \
+    __typeof__(minillm_matmul) minillm_matmul_##isa;
+
+#define KERNELS_OF(isa) { \
+    #isa, isa##_supported, \
+    minillm_matmul_##isa, \
+}
+
+#ifdef HAVE_AVX512
+DECLARE_ISA(avx512)
+static int avx512_supported(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+#endif
+
+#ifdef HAVE_AVX2
+DECLARE_ISA(avx2)
+static int avx2_supported(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+#endif
+
+DECLARE_ISA(baseline)
+static int baseline_supported(void) { return 1; }
+
+static const struct kernels compiled[] = {
+#ifdef HAVE_AVX512
+    KERNELS_OF(avx512),
+#endif
+#ifdef HAVE_AVX2
+    KERNELS_OF(avx2),
+#endif
+    KERNELS_OF(baseline),
+};
+
+enum { COMPILED = sizeof compiled / sizeof compiled[0] };
+
+static const struct kernels *in_use = &compiled[COMPILED - 1];
+static int threads = 1;
+
+__attribute__((constructor)) static void choose_when_loaded(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_cpu_init();
+#endif
+    int widest = 0;
+    while (!compiled[widest].supported())
+        widest++;
+    in_use = &compiled[widest];
+#ifdef _OPENMP
+    threads = omp_get_max_threads(); /* the cores, or OMP_NUM_THREADS */
+#endif
+}
+
+int minillm_isa_count(void) { return COMPILED; }
+const char *minillm_isa_name(int i) { return compiled[i].isa; }
+int minillm_isa_supported(int i) { return compiled[i].supported() != 0; }
+int minillm_current_isa(void) { return (int)(in_use - compiled); }
+
+int minillm_use_isa(int i)
+{
+    if (i < 0 || i >= COMPILED || !compiled[i].supported())
+        return MINILLM_UNKNOWN_ISA;
+    in_use = &compiled[i];
+    return MINILLM_OK;
+}
+
+int minillm_get_num_threads(void) { return threads; }
+
+void minillm_set_num_threads(int n)
+{
+#ifdef _OPENMP
+    threads = n < 1 ? 1 : n;
+#else
+    (void)n;
+#endif
+}
+
+int minillm_has_openmp(void)
+{
+#ifdef _OPENMP
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+const char *minillm_compiler(void)
+{
+#ifdef __clang__
+    return "clang " __clang_version__;
+#else
+    return "gcc " __VERSION__;
+#endif
+}
+
+/* The public kernels: each forwards to the compilation in use. */
+
+int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+                   const float *A, ptrdiff_t lda, ptrdiff_t step_A, int transpose_A,
+                   const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
+                   float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate)
+{
+    return in_use->matmul(batch, M, N, K, A, lda, step_A, transpose_A,
+                          B, ldb, step_B, transpose_B, C, ldc, step_C, accumulate);
+}

@@ -1,0 +1,144 @@
+/* simd.h: one small vector type, as wide as the instruction set that is being compiled for.
+ *
+ * `vec` is a GCC/Clang *vector extension*: an ordinary C type of LANES floats for which + - * / and
+ * the comparisons work lane by lane. The same source becomes AVX-512 (16 lanes), AVX2 (8), SSE2
+ * or NEON (4) code. a * b + c becomes one fused multiply-add (FMA) where the chip has it, because
+ * the build says -ffp-contract=fast.
+ *
+ * HOW TO ADD A KERNEL
+ *   1. Declare   int minillm_thing(...);   in minillm.h: the one and only declaration.
+ *   2. Write csrc/thing.c: include "simd.h", say  DECLARE_KERNEL(minillm_thing);  and define
+ *      int KERNEL(minillm_thing)(...) { ... }. KERNEL appends the instruction set to the name,
+ *      e.g. minillm_thing_avx2, because the file is compiled once for each. Helpers are `static`.
+ *   3. In dispatch.c add it to `struct kernels`, to DECLARE_ISA and KERNELS_OF, and write the
+ *      public function, which forwards to the kernel in use.
+ *   4. Add "thing.c" to KERNEL_SOURCES in setup.py.
+ * Threads: `#pragma omp parallel for num_threads(threads)`, where `threads` comes from
+ * threads_for(work). Split over outputs only, never over a sum: then every result is bit for bit
+ * the same for any number of threads. */
+#ifndef MINILLM_SIMD_H
+#define MINILLM_SIMD_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include "minillm.h"
+
+/* ISA is given by the build: -DISA=avx512, -DISA=avx2 or -DISA=baseline. */
+#define PASTE_(name, isa) name##_##isa
+#define PASTE(name, isa) PASTE_(name, isa)
+#define KERNEL(name) PASTE(name, ISA)
+#define DECLARE_KERNEL(name) __typeof__(name) KERNEL(name)
+
+#if defined(__AVX512F__)
+#define VEC_BYTES 64
+#elif defined(__AVX__)
+#define VEC_BYTES 32
+#else
+#define VEC_BYTES 16 /* SSE2, NEON, and whatever else there is */
+#endif
+#define LANES (VEC_BYTES / 4)
+
+/* How many vector registers there are: 32 with AVX-512 and on AArch64, otherwise 16. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define VEC_REGISTERS 32
+#else
+#define VEC_REGISTERS 16
+#endif
+
+typedef float vec __attribute__((vector_size(VEC_BYTES)));
+typedef int32_t ivec __attribute__((vector_size(VEC_BYTES))); /* also the result of a < b: 0, -1 */
+typedef float unaligned_vec __attribute__((vector_size(VEC_BYTES), aligned(4), may_alias));
+
+static inline vec load(const float *p) { return *(const unaligned_vec *)p; }
+static inline void store(float *p, vec x) { *(unaligned_vec *)p = x; }
+
+/* The same number in every lane. (x - 0 is x for every x, so this is a broadcast and no more.) */
+static inline vec broadcast(float x) { return x - (vec){0}; }
+
+/* The first n <= LANES floats; the other lanes are `fill`. Never reads beyond p[n - 1]. */
+static inline vec load_first(const float *p, ptrdiff_t n, float fill)
+{
+    vec x = broadcast(fill);
+    for (ptrdiff_t i = 0; i < n; i++)
+        x[i] = p[i];
+    return x;
+}
+
+static inline void store_first(float *p, vec x, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        p[i] = x[i];
+}
+
+/* a where the mask is -1, b where it is 0. */
+static inline vec choose(ivec mask, vec a, vec b)
+{
+    return (vec)(((ivec)a & mask) | ((ivec)b & ~mask));
+}
+
+static inline vec vmax(vec a, vec b) { return choose(a > b, a, b); }
+static inline vec vmin(vec a, vec b) { return choose(a < b, a, b); }
+
+/* The sum and the maximum of all lanes: fold the vector in half until four floats are left. */
+typedef float vec4 __attribute__((vector_size(16)));
+typedef union { vec whole; vec4 quarter[VEC_BYTES / 16]; } vec_parts;
+
+static inline float horizontal_sum(vec x)
+{
+    vec_parts parts = {x};
+    for (int n = VEC_BYTES / 32; n > 0; n /= 2)
+        for (int i = 0; i < n; i++)
+            parts.quarter[i] += parts.quarter[i + n];
+    vec4 s = parts.quarter[0];
+    return (s[0] + s[2]) + (s[1] + s[3]);
+}
+
+static inline float horizontal_max(vec x)
+{
+    vec_parts parts = {x};
+    float largest = x[0];
+    for (int i = 0; i < VEC_BYTES / 16; i++)
+        for (int j = 0; j < 4; j++)
+            largest = parts.quarter[i][j] > largest ? parts.quarter[i][j] : largest;
+    return largest;
+}
+
+/* exp(x), lane by lane.
+ *
+ *   exp(x) = 2^n exp(r)   with   n = round(x / ln 2),   r = x - n ln 2,   |r| <= ln(2) / 2
+ *
+ * so a short polynomial around 0 is enough for exp(r), and 2^n is made by adding n to the exponent
+ * bits. ln 2 is subtracted in two parts, the first with few enough bits that n * LN2_HIGH is exact.
+ * Adding 1.5 * 2^23 pushes the fraction out of the mantissa: that rounds, and leaves n in the low
+ * bits. Off by at most 2 units in the last place; below -87.3 (smaller than the smallest normal
+ * float) the result is 0, above 88.72 it is infinite, and a NaN stays a NaN. */
+static inline vec vexp(vec x)
+{
+    const float ROUND = 12582912.0f, LN2_HIGH = 0.693359375f, LN2_LOW = -2.12194440e-4f;
+    vec shifted = x * 1.44269504f + ROUND;
+    vec n = shifted - ROUND;
+    vec r = x - n * LN2_HIGH - n * LN2_LOW;
+
+    /* A minimax polynomial for (exp(r) - 1 - r) / r^2, degree 5 (Cephes, expf). */
+    vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    vec y = (p * r) * r + r + 1.0f;
+
+    y = (vec)((ivec)y + ((ivec)shifted << 23));
+    y = choose(x < -87.3f, (vec){0}, y);
+    return choose(x > 88.72f, broadcast(__builtin_inff()), y);
+}
+
+/* How many threads a piece of work of `work` multiply-adds (or things that cost as much) deserves.
+ * Waking a thread takes microseconds; below some 100,000 operations that is longer than the work. */
+static inline int threads_for(double work)
+{
+    int most = minillm_get_num_threads();
+    double worthwhile = work / 100e3;
+    return worthwhile < 2 ? 1 : worthwhile < most ? (int)worthwhile : most;
+}
+
+#endif
