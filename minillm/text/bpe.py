@@ -1,0 +1,227 @@
+"""Byte-pair encoding: learn which neighbours to join, then join them.
+
+Sennrich, Haddow and Birch 2016, "Neural Machine Translation of Rare Words with Subword Units",
+algorithm 1: begin with single symbols (here bytes, as in Radford et al. 2019), count how often
+each pair of neighbours occurs, replace the most frequent pair by one new symbol, and repeat. The
+list of merges, in the order in which they were learned, *is* the tokenizer: a new text is encoded
+by the same merges, earliest first.
+"""
+
+from collections import Counter, defaultdict
+from heapq import heapify, heappop, heappush
+from itertools import pairwise
+
+from minillm.text.byte_level import BYTE_TO_CHARACTER, split_words, text_to_bytes
+
+# Ids 0 … 255 are the bytes in the order of their characters' code points (so "!" is 0): GPT-2's.
+ALPHABET = sorted(BYTE_TO_CHARACTER.values())
+BYTE_TO_ID = {byte: ALPHABET.index(char) for byte, char in BYTE_TO_CHARACTER.items()}
+
+
+def count_words(texts):
+    """-> Counter of the words (pre-tokens) of all `texts`: what training needs to know of them."""
+    counts = Counter()
+    for text in texts:
+        counts.update(split_words(text))
+    return counts
+
+
+def train_bpe(word_counts, n_tokens, *, min_frequency=2, progress=None):
+    """Learn merges until there are `n_tokens` tokens (bytes included) or nothing repeats.
+
+    word_counts: {word: how often it occurs};  progress: called as progress(tokens so far, n_tokens)
+    -> tokens: list of str, spelled in the printable characters; the index is the id
+       merges: list of (left, right) pairs of such str, in the order learned
+
+    The most frequent pair is merged first; of equally frequent pairs, the one whose ids are
+    smallest (left id first, then right id), so that training is deterministic and its merges are
+    those of Hugging Face's trainer. Pairs seen less often than `min_frequency` times aren't merged.
+    Raises ValueError if `n_tokens` is less than 256, the number of bytes.
+    """
+    if n_tokens < len(ALPHABET):
+        raise ValueError(f"n_tokens is {n_tokens}, wanted at least the {len(ALPHABET)} bytes")
+    tokens = list(ALPHABET)
+    ids = {token: id for id, token in enumerate(tokens)}
+    merges = {}  # in order; of a pair that comes up a second time (see below), the last counts
+    words = _Words(word_counts)
+
+    # The heap holds (-count, pair), and some counts in it are out of date. That is made good when
+    # an entry comes up: a pair whose count has fallen goes back in with its present count. One
+    # whose count has risen was pushed again when that happened.
+    heap = [(-count, pair) for pair, count in words.pair_counts.items()]
+    heapify(heap)
+    while heap and len(tokens) < n_tokens:
+        claimed, pair = heappop(heap)
+        count = words.pair_counts.get(pair, 0)
+        if count < min_frequency:
+            continue
+        if count != -claimed:
+            heappush(heap, (-count, pair))
+            continue
+        left, right = (tokens[id] for id in pair)
+        merges.pop((left, right), None)
+        merges[left, right] = None
+        # "ab" + "c" and "a" + "bc" are two merges, but one token.
+        if left + right not in ids:
+            ids[left + right] = len(tokens)
+            tokens.append(left + right)
+            if progress is not None:
+                progress(len(tokens), n_tokens)
+        for grown in words.merge(pair, ids[left + right]):
+            heappush(heap, (-words.pair_counts[grown], grown))
+    return tokens, list(merges)
+
+
+class _Words:
+    """All words, end to end, as one doubly linked list of symbols, with a count for every pair.
+
+    A merge visits only the places where its pair stands and corrects the counts of the pairs on
+    both sides. So the whole training costs about as much as there are merges *of occurrences*,
+    however long a single word is (Chinese has no spaces; DNA is one word).
+    """
+
+    def __init__(self, word_counts):
+        self.symbols = []  # id of the symbol that begins at this position; None inside a symbol
+        self.weights = []  # how often the word of this position occurs
+        self.next, self.previous = [], []  # neighbours in the word, None at its ends
+        self.pair_counts = Counter()
+        self.places = defaultdict(list)  # pair -> positions of its left half; may be out of date
+        for word, count in word_counts.items():
+            self._append([BYTE_TO_ID[byte] for byte in text_to_bytes(word)], count)
+
+    def _append(self, word, count):
+        start, end = len(self.symbols), len(self.symbols) + len(word)
+        self.symbols += word
+        self.weights += [count] * len(word)
+        self.next += [*range(start + 1, end), None]
+        self.previous += [None, *range(start, end - 1)]
+        for position, pair in enumerate(pairwise(word), start):
+            self.pair_counts[pair] += count
+            self.places[pair].append(position)
+
+    def merge(self, pair, new):
+        """Replace `pair` by the symbol `new` everywhere -> set of the pairs that became commoner."""
+        left, right = pair
+        symbols, counts = self.symbols, self.pair_counts
+        grown = set()
+        # From left to right, so that in "aaa" the first two are merged.
+        for i in sorted(self.places.pop(pair)):
+            j = self.next[i]
+            if symbols[i] != left or j is None or symbols[j] != right:
+                continue  # another merge was here first
+            before, after, weight = self.previous[i], self.next[j], self.weights[i]
+            symbols[i], symbols[j] = new, None
+            self.next[i] = after
+            if after is not None:
+                self.previous[after] = i
+                counts[right, symbols[after]] -= weight
+                self._count((new, symbols[after]), i, weight, grown)
+            if before is not None:
+                counts[symbols[before], left] -= weight
+                self._count((symbols[before], new), before, weight, grown)
+        del counts[pair]
+        grown.discard(pair)
+        return grown
+
+    def _count(self, pair, place, weight, grown):
+        self.pair_counts[pair] += weight
+        self.places[pair].append(place)
+        grown.add(pair)
+
+
+class BPE:
+    """The merges of a trained vocabulary, applied to words.
+
+    ids: {token: id};  merges: list of (left, right) tokens, the earliest merge first.
+    Raises ValueError for a merge whose halves or whose result are not in `ids`.
+    """
+
+    CACHE_SIZE = 1 << 16  # words; when it is full, it starts again from nothing
+    CACHED_LENGTH = 64  # longer words hardly ever come twice
+
+    def __init__(self, ids, merges):
+        self.byte_ids = [ids.get(BYTE_TO_CHARACTER[byte]) for byte in range(256)]
+        self.merges = {}  # (left id, right id) -> (rank, id of the merged token)
+        for rank, (left, right) in enumerate(merges):
+            for token in (left, right, left + right):
+                if token not in ids:
+                    raise ValueError(
+                        f"merge {rank + 1} ({left!r}, {right!r}) needs the token {token!r}, "
+                        "which the vocabulary does not have"
+                    )
+            self.merges[ids[left], ids[right]] = rank, ids[left + right]
+        self._cache = {}
+
+    def encode(self, text):
+        """-> list of the ids of `text`, a str without special tokens."""
+        cache, ids = self._cache, []
+        for word in split_words(text):
+            known = cache.get(word)
+            ids.extend(self._encode_new(word) if known is None else known)
+        return ids
+
+    def _encode_new(self, word):
+        ids = self.encode_word(word)
+        if len(word) <= self.CACHED_LENGTH:
+            if len(self._cache) >= self.CACHE_SIZE:
+                self._cache.clear()
+            self._cache[word] = ids
+        return ids
+
+    def encode_word(self, word):
+        """-> list of the ids of one word. A byte that is not in the vocabulary is left out."""
+        symbols = [self.byte_ids[byte] for byte in text_to_bytes(word)]
+        if None in symbols:
+            symbols = [symbol for symbol in symbols if symbol is not None]
+        merge = merge_short if len(symbols) <= 32 else merge_long
+        return merge(symbols, self.merges)
+
+
+def merge_short(symbols, merges):
+    """Encode one word: while any pair has a merge, do the one of lowest rank, leftmost first.
+
+    symbols: list of ids;  merges: {(left, right): (rank, merged id)}  ->  list of ids
+    This is the definition. Each round looks at every pair, so n symbols cost up to n² steps.
+    """
+    symbols = list(symbols)
+    while len(symbols) > 1:
+        found = [merges[pair] + (i,) for i, pair in enumerate(pairwise(symbols)) if pair in merges]
+        if not found:
+            break
+        _, merged, i = min(found)
+        symbols[i : i + 2] = [merged]
+    return symbols
+
+
+def merge_long(symbols, merges):
+    """The same result as `merge_short` in n log n steps, for words of any length.
+
+    The candidates wait in a heap of (rank, position); the symbols are a linked list, so that a
+    merge touches its two neighbours only. A candidate whose symbols have changed is passed over.
+    """
+    symbols = list(symbols)
+    following = [*range(1, len(symbols)), None]
+    previous = [None, *range(len(symbols) - 1)]
+    heap = []
+
+    def consider(i, j):
+        if i is not None and j is not None and (symbols[i], symbols[j]) in merges:
+            heappush(heap, (merges[symbols[i], symbols[j]][0], i))
+
+    for i, j in enumerate(following):
+        consider(i, j)
+    while heap:
+        rank, i = heappop(heap)
+        j = following[i]
+        if symbols[i] is None or j is None:
+            continue
+        now, merged = merges.get((symbols[i], symbols[j]), (None, None))
+        if now != rank:
+            continue
+        symbols[i], symbols[j] = merged, None
+        following[i] = after = following[j]
+        if after is not None:
+            previous[after] = i
+        consider(previous[i], i)
+        consider(i, after)
+    return [symbol for symbol in symbols if symbol is not None]
