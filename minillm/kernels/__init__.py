@@ -1,5 +1,137 @@
-"""The hot loops of a transformer, three times: naive, NumPy and C."""
+"""The hot loops of a transformer, three times: naive, NumPy and C.
 
-from minillm.kernels.numpy_kernels import matmul
+    naive.py          nested Python loops: the definition
+    numpy_kernels.py  whole arrays at a time
+    c.py              the C library in csrc/
 
-__all__ = ["matmul"]
+All three have the same functions with the same signatures; the functions here call those of the
+implementation in use. `use("numpy")` changes it, `with use("numpy"):` changes it for a while, and
+the environment variable MINILLM_KERNELS gives the first one. It is "c" by default. If the C
+extension isn't built, NumPy takes its place, with one warning.
+
+float32 is the working type. float64 (gradient checks) is computed by NumPy also in mode "c".
+"""
+
+import os
+import warnings
+
+import numpy as np
+
+from minillm.kernels import naive, numpy_kernels
+
+try:
+    from minillm.kernels import c, c_library
+except ImportError as error:
+    c = c_library = None
+    _why_no_c = error
+
+_current_name = "numpy"
+_implementation = numpy_kernels
+
+
+def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False):
+    """C = op(A) @ op(B), or C += op(A) @ op(B) with `accumulate`.
+
+    A: (..., M, K), or (..., K, M) with `transpose_A`;  B: (..., K, N), or (..., N, K) with
+    `transpose_B`;  float32 or float64, both the same  ->  C: (..., M, N).
+    The leading axes are equal, or one of A and B is 2-D and serves the whole batch. Rows may be
+    strided views (columns of a wider matrix, heads of a fused buffer): nothing is copied as long
+    as the last axis is contiguous.
+
+    out: where C is written (and added to, with `accumulate`): any view with a contiguous last axis
+    that has no memory in common with A and B.
+
+    Raises TypeError for a wrong type or dtype, ValueError for shapes that don't fit, an `out` that
+    can't be written or that overlaps an input, and `accumulate` without `out`.
+    """
+    return _implementation.matmul(
+        A, B, out, transpose_A=transpose_A, transpose_B=transpose_B, accumulate=accumulate
+    )
+
+
+class use:
+    """Choose the implementation: "naive", "numpy" or "c".
+
+        use("numpy")              # from now on, in the whole process
+        with use("naive"):        # until the end of the block
+            ...
+
+    Raises ValueError for another name and ImportError for "c" when the extension isn't built.
+    """
+
+    def __init__(self, name):
+        self._previous = _current_name
+        _set_implementation(name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        _set_implementation(self._previous)
+
+
+def current():
+    """The name of the implementation in use: "naive", "numpy" or "c"."""
+    return _current_name
+
+
+def set_num_threads(n):
+    """Let each C kernel use up to `n` threads. The results are the same bit for bit for any `n`.
+
+    The start value is OMP_NUM_THREADS or the number of cores. It stays 1 when the compiler had no
+    OpenMP, and in a child made by os.fork(), where OpenMP's threads don't exist.
+    """
+    if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
+        raise TypeError(f"n is a {type(n).__name__}, wanted an integer")
+    if not 1 <= n <= 1024:
+        raise ValueError(f"n is {n}, wanted a number of threads from 1 to 1024")
+    if c_library is not None:
+        c_library.set_num_threads(int(n))
+
+
+def get_num_threads():
+    """How many threads a C kernel may use; 1 if the extension isn't built."""
+    return 1 if c_library is None else c_library.get_num_threads()
+
+
+def info():
+    """The facts for `minillm info` -> dict: the implementation, the C library, NumPy's BLAS."""
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    facts = {"implementation": _current_name}
+    if c_library is None:
+        facts["c extension"] = f"not built ({_why_no_c})"
+    else:
+        facts.update(c_library.info())
+    facts["numpy"] = np.__version__
+    facts["numpy blas"] = f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+    return facts
+
+
+def _set_implementation(name):
+    global _current_name, _implementation
+    if name == "naive":
+        implementation = naive
+    elif name == "numpy":
+        implementation = numpy_kernels
+    elif name == "c":
+        if c is None:
+            raise ImportError(f"the C extension of minillm isn't built: {_why_no_c}")
+        implementation = c
+    else:
+        raise ValueError(f"kernels {name!r} are unknown, wanted 'naive', 'numpy' or 'c'")
+    _current_name, _implementation = name, implementation
+
+
+def _choose_at_import():
+    wanted = os.environ.get("MINILLM_KERNELS") or "c"
+    if wanted == "c" and c is None:
+        warnings.warn(
+            f"the C extension of minillm can't be loaded ({_why_no_c}): computing with NumPy",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        wanted = "numpy"
+    _set_implementation(wanted)
+
+
+_choose_at_import()

@@ -2,11 +2,14 @@
 
 import numpy as np
 
+from minillm.kernels.matmul_arguments import matmul_arguments
+
 
 def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False):
     """C = op(A) @ op(B) (+ C): see `minillm.kernels.matmul`."""
-    A = np.swapaxes(A, -1, -2) if transpose_A else A
-    B = np.swapaxes(B, -1, -2) if transpose_B else B
+    A, B, out = matmul_arguments(A, B, out, transpose_A, transpose_B, accumulate)
+    A = A.swapaxes(-1, -2) if transpose_A else A
+    B = B.swapaxes(-1, -2) if transpose_B else B
     if accumulate:
         out += A @ B
         return out

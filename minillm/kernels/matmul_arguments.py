@@ -1,0 +1,45 @@
+"""The checks of matmul's arguments: the same, and the same errors, in all implementations."""
+
+import numpy as np
+
+from minillm.kernels.arguments import (
+    require_apart,
+    require_array,
+    require_output,
+    rows_contiguous,
+)
+
+
+def matmul_arguments(A, B, out, transpose_A, transpose_B, accumulate):
+    """Check the arguments of `matmul` and make `out` if it is None -> A, B, out.
+
+    The inputs come back with a contiguous last axis (copied only if it wasn't).
+    Raises TypeError and ValueError: one line that names the argument.
+    """
+    for name, array in (("A", A), ("B", B)):
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{name} is a {type(array).__name__}, wanted a NumPy array")
+        if array.dtype not in (np.float32, np.float64):
+            raise TypeError(f"{name} has dtype {array.dtype}, wanted float32 or float64")
+        if array.ndim < 2:
+            raise ValueError(f"{name} has shape {array.shape}, wanted at least 2 axes")
+    require_array("B", B, A.dtype)
+
+    M, K = reversed(A.shape[-2:]) if transpose_A else A.shape[-2:]
+    wanted = ("any", K) if transpose_B else (K, "any")
+    N = B.shape[-2] if transpose_B else B.shape[-1]
+    if (B.shape[-1] if transpose_B else B.shape[-2]) != K:
+        raise ValueError(f"B has shape {B.shape}, wanted (..., {wanted[0]}, {wanted[1]}) for A's {K}")
+    if A.ndim > 2 and B.ndim > 2 and A.shape[:-2] != B.shape[:-2]:
+        raise ValueError(f"B has shape {B.shape}, wanted the leading axes {A.shape[:-2]} of A, or 2-D")
+
+    shape = (A.shape[:-2] if A.ndim > 2 else B.shape[:-2]) + (M, N)
+    if out is None:
+        if accumulate:
+            raise ValueError("out is None, wanted the array to accumulate into")
+        out = np.empty(shape, A.dtype)
+    else:
+        require_output("out", out, shape, A.dtype)
+        require_apart("out", out, "A", A)
+        require_apart("out", out, "B", B)
+    return rows_contiguous(A), rows_contiguous(B), out
