@@ -80,9 +80,9 @@ class _Pass:
             if token.single_word and _touches_a_word(text, start, stop):
                 continue
             if token.lstrip:
-                start = max(end, len(text[:start].rstrip()))
+                start = _SPACE_BEFORE.search(text, end, start).start()
             if token.rstrip:
-                stop = len(text) - len(text[stop:].lstrip())
+                stop = _SPACE.match(text, stop).end()
             if start > end:
                 yield text[end:start]
             yield token
@@ -92,6 +92,8 @@ class _Pass:
 
 
 _WORD = regex.compile(r"\w")
+_SPACE = regex.compile(r"\s*")
+_SPACE_BEFORE = regex.compile(r"(?r)\s*")  # (?r): matches backwards, from the end of the text
 
 
 def _touches_a_word(text, start, stop):
