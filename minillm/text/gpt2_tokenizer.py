@@ -36,8 +36,8 @@ class GPT2Tokenizer:
 
     vocab: {token: id}, or the path of a vocab.json;  merges: list of (left, right), or the path of
     a merges.txt. `from_pretrained` and `train` are the usual ways to make one.
-    bos_token, eos_token, unk_token, pad_token: str or None; one that isn't in the vocabulary yet
-    is added at its end. additional_special_tokens: list of str, likewise.
+    bos_token, eos_token, unk_token, pad_token: str, AddedToken or None; one that isn't in the
+    vocabulary yet is added at its end. additional_special_tokens: a list of such, likewise.
     added_tokens: {id: AddedToken}, tokens that are looked for in the text before anything else.
     errors: what decoding does with bytes that are not UTF-8 (see `bytes.decode`).
     add_prefix_space: put a space before a text that has none, so that its first word is encoded
@@ -148,23 +148,14 @@ class GPT2Tokenizer:
 
             folder = find_pretrained(name_or_path)
         files = read_tokenizer_files(folder)
-        special = {name: token.content if token else None
-                   for name, token in files.special_tokens.items()}
-        # What the two files say of a token (lstrip and so on) holds wherever it is named.
-        described = [*files.special_tokens.values(), *files.extra_special_tokens]
-        extra = [token.content for token in files.extra_special_tokens]
         try:
-            tokenizer = cls(files.vocab, files.merges, **{
-                **files.options, **special, "additional_special_tokens": extra,
+            return cls(files.vocab, files.merges, **{
+                **files.options, **files.special_tokens,
+                "additional_special_tokens": files.extra_special_tokens,
                 "added_tokens": files.added_tokens, **options,
             })
         except (ValueError, TypeError) as error:
             raise ValueError(f"{folder}: {error}") from None
-        for token in filter(None, described):
-            id = tokenizer._added_ids[token.content]
-            if id not in files.added_tokens:
-                tokenizer._put_added(id, token)
-        return tokenizer
 
     def save_pretrained(self, folder):
         """Write the tokenizer into `folder`, in all the files of Hugging Face's format.
@@ -364,7 +355,8 @@ class GPT2Tokenizer:
         tokens = [tokens] if isinstance(tokens, (str, AddedToken)) else tokens
         before = len(self)
         for token in tokens:
-            if isinstance(token, str):
+            if not isinstance(token, AddedToken):
+                _require_str("token", token)
                 token = AddedToken(token, normalized=not special_tokens, special=special_tokens)
             id = self._added_ids.get(token.content, self._vocab.get(token.content))
             known = self._added.get(id)
@@ -376,15 +368,16 @@ class GPT2Tokenizer:
     def add_special_tokens(self, tokens):
         """Name special tokens, adding those that are not in the vocabulary -> how many were added.
 
-        tokens: {"pad_token": "<pad>", …} and "additional_special_tokens": list of str.
+        tokens: {"pad_token": "<pad>", …} and "additional_special_tokens": a list; a token is a str
+        or an AddedToken.
         """
         count = 0
         for name, value in tokens.items():
             if name in ("additional_special_tokens", "extra_special_tokens"):
                 count += self.add_tokens(list(value), special_tokens=True)
             elif name in SPECIAL_NAMES:
-                count += self.add_tokens([_require_str(name, value)], special_tokens=True)
-                self._special[name] = value
+                count += self.add_tokens([value], special_tokens=True)
+                self._special[name] = value.content if isinstance(value, AddedToken) else value
             else:
                 wanted = ", ".join((*SPECIAL_NAMES, "additional_special_tokens"))
                 raise ValueError(f"tokens has the name {name!r}, wanted {wanted}")
