@@ -1,0 +1,204 @@
+"""Tokens on disk, and batches of them.
+
+A token file is 40 bytes of header and then the ids, one after the other, as uint16 (or uint32 for
+a vocabulary of more than 65,536). It is memory-mapped: the operating system reads the pages that
+a batch touches, so a corpus may be larger than the memory. Documents are joined by <|endoftext|>,
+so that a context may begin in one and end in the next, and the model learns where texts end.
+"""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from minillm.checks import require_ids
+from minillm.files import atomic_write
+
+# Little-endian: magic, bytes per id, size of the vocabulary, number of ids, bytes of text.
+HEADER = struct.Struct("<8sQQQQ")
+MAGIC = b"minillm1"
+IGNORE = -100  # the target that the cross-entropy leaves out
+
+
+def write_tokens(path, ids, vocab_size, *, n_bytes=0):
+    """Write `ids` (T,), integers from 0 to vocab_size - 1, as a token file; atomically.
+
+    n_bytes: how many bytes of UTF-8 text the ids stand for, to compute bits per byte.
+    Raises TypeError for ids that aren't integers, ValueError for one out of range.
+    """
+    _write_chunks(path, [(ids, n_bytes)], vocab_size)
+
+
+def write_documents(path, documents, tokenizer):
+    """Encode `documents` (with .text) and write them as a token file, each ended by eos_token.
+
+    One document at a time is in memory. Raises ValueError if the tokenizer has no eos_token.
+    """
+    if tokenizer.eos_token_id is None:
+        raise ValueError("the tokenizer has no eos_token to put between documents")
+    chunks = (
+        ([*tokenizer.encode(document.text), tokenizer.eos_token_id],
+         len(document.text.encode("utf-8", "surrogatepass")))
+        for document in documents
+    )
+    _write_chunks(path, chunks, len(tokenizer))
+
+
+def _write_chunks(path, chunks, vocab_size):
+    if type(vocab_size) is not int or not 0 < vocab_size <= 1 << 32:
+        raise ValueError(f"vocab_size is {vocab_size!r}, wanted an integer from 1 to 2**32")
+    dtype = _dtype(vocab_size)
+    n_ids = n_bytes = 0
+    with atomic_write(path) as file:
+        file.write(bytes(HEADER.size))
+        for ids, size in chunks:
+            ids = np.asarray(ids, np.int64) if len(ids) == 0 else require_ids("ids", ids, vocab_size)
+            if ids.ndim != 1:
+                raise ValueError(f"ids has shape {ids.shape}, wanted (T,)")
+            file.write(ids.astype(dtype).tobytes())
+            n_ids += len(ids)
+            n_bytes += size
+        file.seek(0)
+        file.write(HEADER.pack(MAGIC, dtype.itemsize, vocab_size, n_ids, n_bytes))
+
+
+def _dtype(vocab_size):
+    return np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
+
+
+class TokenDataset:
+    """A token file, memory-mapped.
+
+    ids: (T,) uint16 or uint32, read-only;  vocab_size, n_bytes: as they were written
+    len(dataset) is T.
+    """
+
+    def __init__(self, path):
+        """Raises FileNotFoundError; ValueError if the file is none, is cut short or is corrupt."""
+        self.path = Path(path)
+        with open(path, "rb") as file:
+            header = file.read(HEADER.size)
+        if len(header) < HEADER.size or not header.startswith(MAGIC):
+            raise ValueError(f"{path}: not a token file of minillm")
+        _, itemsize, self.vocab_size, n_ids, self.n_bytes = HEADER.unpack(header)
+        if not 0 < self.vocab_size <= 1 << 32 or itemsize != _dtype(self.vocab_size).itemsize:
+            raise ValueError(f"{path}: its header is corrupt")
+        size, wanted = self.path.stat().st_size, HEADER.size + itemsize * n_ids
+        if size != wanted:
+            raise ValueError(f"{path}: {size} bytes long, but its header says {wanted}: "
+                             f"{'cut short' if size < wanted else 'corrupt'}")
+        if n_ids:
+            self.ids = np.memmap(path, _dtype(self.vocab_size), "r", HEADER.size, (n_ids,))
+        else:  # nothing can't be mapped
+            self.ids = np.zeros(0, _dtype(self.vocab_size))
+        if n_ids and self.ids.max() >= self.vocab_size:
+            raise ValueError(f"{path}: holds the id {self.ids.max()}, but its vocabulary ends at "
+                             f"{self.vocab_size - 1}: corrupt")
+
+    def __len__(self):
+        return len(self.ids)
+
+    def _require_context(self, batch_size, block_size):
+        for name, value in (("batch_size", batch_size), ("block_size", block_size)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}, wanted at least 1")
+        if len(self) < block_size + 1:
+            raise ValueError(
+                f"{self.path}: has {len(self)} tokens, but one context and its last target are "
+                f"{block_size + 1}: use a longer text or a smaller block_size"
+            )
+
+
+def random_batches(dataset, batch_size, block_size, rng):
+    """-> RandomBatches: an endless iterator over batches at random places of `dataset`."""
+    return RandomBatches(dataset, batch_size, block_size, rng)
+
+
+def sequential_batches(dataset, batch_size, block_size, *, repeat=False):
+    """-> SequentialBatches: an iterator from the beginning to the end of `dataset`."""
+    return SequentialBatches(dataset, batch_size, block_size, repeat=repeat)
+
+
+class RandomBatches:
+    """Endless batches (inputs, targets), int64 (B, T) each, that begin at random tokens.
+
+    targets[:, t] is the token that follows inputs[:, t]. Places are drawn with replacement, each
+    with the same probability.
+    rng: numpy Generator, or a seed for one. It is all the state there is: batches continue bit for
+    bit from `state_dict()`.
+    Raises ValueError for a dataset shorter than one context and its last target.
+    """
+
+    def __init__(self, dataset, batch_size, block_size, rng):
+        dataset._require_context(batch_size, block_size)
+        self.dataset, self.batch_size, self.block_size = dataset, batch_size, block_size
+        self.rng = np.random.default_rng(rng)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        starts = self.rng.integers(len(self.dataset) - self.block_size, size=(self.batch_size, 1))
+        window = self.dataset.ids[starts + np.arange(self.block_size + 1)].astype(np.int64)
+        return window[:, :-1].copy(), window[:, 1:].copy()
+
+    def state_dict(self):
+        """-> {"rng": …}, which can be written as JSON."""
+        return {"rng": self.rng.bit_generator.state}
+
+    def load_state_dict(self, state):
+        """Continue where `state`, from `state_dict()`, was taken; ValueError if it is another's."""
+        try:
+            self.rng.bit_generator.state = state["rng"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"state is not that of random batches ({error!r})") from None
+
+
+class SequentialBatches:
+    """Batches (inputs, targets), int64 (B, T) each, in the order of the file.
+
+    Every token but the first is a target exactly once in a pass, which makes this the iterator for
+    evaluation. The last row of a pass is filled up with input 0 and target IGNORE (-100, which the
+    loss leaves out), and the last batch has fewer rows if they don't divide evenly.
+    repeat: begin again at the end, for ever. The state is the position, `state_dict()`.
+    Raises ValueError for a dataset shorter than one context and its last target.
+    """
+
+    def __init__(self, dataset, batch_size, block_size, *, repeat=False):
+        dataset._require_context(batch_size, block_size)
+        self.dataset, self.batch_size, self.block_size = dataset, batch_size, block_size
+        self.repeat = repeat
+        self.position = 0  # of the next input token
+
+    def __iter__(self):
+        return self
+
+    def __len__(self):
+        """The number of batches in one pass."""
+        return -(-(len(self.dataset) - 1) // (self.batch_size * self.block_size))
+
+    def __next__(self):
+        last = len(self.dataset) - 1  # the last token is a target only
+        if self.position >= last:
+            if not self.repeat:
+                raise StopIteration
+            self.position = 0
+        end = min(self.position + self.batch_size * self.block_size, last)
+        window = self.dataset.ids[self.position : end + 1].astype(np.int64)
+        self.position = end
+        return self._rows(window[:-1], 0), self._rows(window[1:], IGNORE)
+
+    def _rows(self, ids, filling):
+        missing = -len(ids) % self.block_size
+        return np.pad(ids, (0, missing), constant_values=filling).reshape(-1, self.block_size)
+
+    def state_dict(self):
+        """-> {"position": …}, which can be written as JSON."""
+        return {"position": self.position}
+
+    def load_state_dict(self, state):
+        """Continue where `state`, from `state_dict()`, was taken; ValueError if it is another's."""
+        position = state.get("position") if isinstance(state, dict) else None
+        if type(position) is not int or not 0 <= position < max(len(self.dataset), 1):
+            raise ValueError(f"state has the position {position!r} in {len(self.dataset)} tokens")
+        self.position = position
