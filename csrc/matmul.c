@@ -1,21 +1,278 @@
-/* matmul.c: C = op(A) op(B). */
+/* matmul.c: C = op(A) op(B), the matmul that the models use.
+ *
+ * M N K multiply-adds on M K + K N + M N numbers: every number is used hundreds of times, so the
+ * speed limit is the chip's FMA units, if only each number is fetched from far away rarely and from
+ * nearby otherwise. The plan is that of Goto and van de Geijn 2008 and of BLIS (Van Zee and van de
+ * Geijn 2015): a register tile at the centre, and around it loops that keep one packed piece of A
+ * or B in each level of cache.
+ *
+ * A transposed matrix is one whose two strides are swapped: element (i, k) of op(A) is
+ * A.data[i * A.row + k * A.column], and one of the two strides is 1. After packing, all four
+ * combinations look alike, so there is one loop nest for them all. */
+#include <string.h>
 #include "simd.h"
 
 DECLARE_KERNEL(minillm_matmul);
+
+typedef struct { const float *data; ptrdiff_t row, column; } matrix;
+
+static inline const float *at(matrix X, ptrdiff_t i, ptrdiff_t j)
+{
+    return X.data + i * X.row + j * X.column;
+}
+
+/* The register tile: MR x NR numbers of C stay in vector registers while k runs.
+ *
+ * One FMA takes 4 cycles and two can begin in each, so 8 independent sums at least must be under
+ * way. For each k the tile loads 2 vectors of B and MR numbers of A for 2 MR FMAs: the more rows,
+ * the fewer loads. With 32 registers 8 rows are 16 sums (+ 2 of B); with 16 registers 6 rows are
+ * 12 (+ 2 of B + 1 of A). */
+enum { MR = VEC_REGISTERS == 32 ? 8 : 6, NR = 2 * LANES };
+
+/* The cache blocks. A panel of B (KC x NR) and one of A (MR x KC) are what a tile reads: they go
+ * through L1. The block of A (MC x KC floats, 300 KB) stays in L2 while all panels of the block of
+ * B (KC x NC, 3 MB, in L3) pass by. Adding the tile to C costs as much as a step of k or two for
+ * each KC steps. */
+#ifndef KC
+enum { KC = 384, MC = 24 * MR, NC = 2048 };
+#endif
+
+/* Copy `width` <= W rows (or columns) of a matrix into a panel in the order in which the tile reads
+ * them: for each k the W numbers side by side. `across` is the stride from one of the W to the
+ * next, `along` that of k. The panel is then read as one stream: no cache line or page of the
+ * memory (TLB) is touched for a few bytes only, whatever the leading dimension. What is missing
+ * to W is filled with 0. */
+static inline __attribute__((always_inline)) void
+pack_panel(float *panel, const int W, ptrdiff_t width, ptrdiff_t K,
+           const float *from, ptrdiff_t across, ptrdiff_t along)
+{
+    if (width < W) {
+        for (ptrdiff_t k = 0; k < K; k++)
+            for (int i = 0; i < W; i++)
+                panel[k * W + i] = i < width ? from[i * across + k * along] : 0;
+    } else if (across == 1) {
+        for (ptrdiff_t k = 0; k < K; k++)
+            memcpy(panel + k * W, from + k * along, W * sizeof(float));
+    } else {
+        /* 4 x 4 transposed at a time, and a whole cache line (16 floats) of each row while it is
+         * there. If W isn't a multiple of 4, the last four rows are in part done twice. */
+        ptrdiff_t k = 0;
+        for (; k + 16 <= K; k += 16)
+            for (int four = 0; four < W; four += 4) {
+                int i = four + 4 <= W ? four : W - 4;
+                for (ptrdiff_t l = k; l < k + 16; l += 4)
+                    transpose_4x4(from + i * across + l, across, panel + l * W + i, W);
+            }
+        for (; k < K; k++)
+            for (int i = 0; i < W; i++)
+                panel[k * W + i] = from[i * across + k];
+    }
+}
+
+/* sums[i][:] = sum over k of a[k][i] * b[k][:] for one panel of A and one of B. */
+static inline __attribute__((always_inline)) void
+tile_sums(ptrdiff_t K, const float *a, const float *b, vec sums[MR][2])
+{
+    for (int i = 0; i < MR; i++)
+        sums[i][0] = sums[i][1] = broadcast(0);
+    for (ptrdiff_t k = 0; k < K; k++, a += MR, b += NR) {
+        vec b0 = load(b), b1 = load(b + LANES);
+        for (int i = 0; i < MR; i++) {
+            vec a_i = broadcast(a[i]);
+            sums[i][0] += a_i * b0;
+            sums[i][1] += a_i * b1;
+        }
+    }
+}
+
+/* Compute one tile and write its rows x columns (all of it, but at the edges of C) to C. */
+static void tile(ptrdiff_t K, const float *a, const float *b,
+                 float *C, ptrdiff_t ldc, ptrdiff_t rows, ptrdiff_t columns, int accumulate)
+{
+    vec sums[MR][2];
+    tile_sums(K, a, b, sums);
+    if (rows == MR && columns == NR) {
+        for (int i = 0; i < MR; i++, C += ldc) {
+            store(C, accumulate ? load(C) + sums[i][0] : sums[i][0]);
+            store(C + LANES, accumulate ? load(C + LANES) + sums[i][1] : sums[i][1]);
+        }
+    } else {
+        float edge[MR][NR];
+        memcpy(edge, sums, sizeof edge);
+        for (ptrdiff_t i = 0; i < rows; i++)
+            for (ptrdiff_t j = 0; j < columns; j++)
+                C[i * ldc + j] = accumulate ? C[i * ldc + j] + edge[i][j] : edge[i][j];
+    }
+}
+
+static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit) { return (n + unit - 1) / unit * unit; }
+
+/* How many floats the two packed blocks of `multiply` take. */
+static ptrdiff_t workspace_size(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K)
+{
+    ptrdiff_t block_A = round_up(min(M, MC), MR) * min(K, KC);
+    ptrdiff_t block_B = round_up(min(N, NC), NR) * min(K, KC);
+    return round_up(block_A, 16) + round_up(block_B, 16);
+}
+
+/* One thread's work: C (M x N) = A B, the five loops around the tile. */
+static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B,
+                     float *C, ptrdiff_t ldc, int accumulate, float *workspace)
+{
+    float *block_A = workspace;
+    float *block_B = workspace + round_up(round_up(min(M, MC), MR) * min(K, KC), 16);
+
+    for (ptrdiff_t jc = 0; jc < N; jc += NC) {
+        ptrdiff_t nc = min(N - jc, NC);
+        for (ptrdiff_t kc = 0; kc == 0 || kc < K; kc += KC) { /* once for K = 0: a sum of nothing */
+            ptrdiff_t depth = min(K - kc, KC);
+            int add = accumulate || kc > 0;
+            for (ptrdiff_t j = 0; j < nc; j += NR)
+                pack_panel(block_B + j * depth, NR, min(nc - j, NR), depth,
+                           at(B, kc, jc + j), B.column, B.row);
+            for (ptrdiff_t ic = 0; ic < M; ic += MC) {
+                ptrdiff_t mc = min(M - ic, MC);
+                for (ptrdiff_t i = 0; i < mc; i += MR)
+                    pack_panel(block_A + i * depth, MR, min(mc - i, MR), depth,
+                               at(A, ic + i, kc), A.row, A.column);
+                for (ptrdiff_t j = 0; j < nc; j += NR)
+                    for (ptrdiff_t i = 0; i < mc; i += MR)
+                        tile(depth, block_A + i * depth, block_B + j * depth,
+                             C + (ic + i) * ldc + jc + j, ldc, min(mc - i, MR), min(nc - j, NR),
+                             add);
+            }
+        }
+    }
+}
+
+/* Matrix x vector, for generation one token at a time. Each number of B is used once, so nothing
+ * can be gained from a cache: the speed limit is the memory's bandwidth, and packing would double
+ * the traffic. What matters is to read B front to back, several streams at a time. */
+
+/* y[j] = x . B[j], for N rows of K floats: `ROWS` rows together share each load of x, and give as
+ * many independent sums. */
+static inline __attribute__((always_inline)) void
+dot_rows(const int ROWS, ptrdiff_t K, const float *x, const float *B, ptrdiff_t ldb,
+         float *y, int accumulate)
+{
+    vec sums[4][2] = {{{0}}};
+    ptrdiff_t k = 0;
+    for (; k + 2 * LANES <= K; k += 2 * LANES)
+        for (int j = 0; j < ROWS; j++) {
+            sums[j][0] += load(x + k) * load(B + j * ldb + k);
+            sums[j][1] += load(x + k + LANES) * load(B + j * ldb + k + LANES);
+        }
+    for (int j = 0; j < ROWS; j++) {
+        float sum = horizontal_sum(sums[j][0] + sums[j][1]);
+        for (ptrdiff_t l = k; l < K; l++)
+            sum += x[l] * B[j * ldb + l];
+        y[j] = accumulate ? y[j] + sum : sum;
+    }
+}
+
+static void vector_times_transposed(ptrdiff_t N, ptrdiff_t K, const float *x,
+                                    const float *B, ptrdiff_t ldb, float *y, int accumulate)
+{
+    ptrdiff_t j = 0;
+    for (; j + 4 <= N; j += 4)
+        dot_rows(4, K, x, B + j * ldb, ldb, y + j, accumulate);
+    for (; j < N; j++)
+        dot_rows(1, K, x, B + j * ldb, ldb, y + j, accumulate);
+}
+
+/* y += x[0] B[0] + x[1] B[1] + ..., `ROWS` rows of B together, so that y is loaded and stored only
+ * once for all of them. */
+static inline __attribute__((always_inline)) void
+add_rows(const int ROWS, ptrdiff_t N, const float *x, const float *B, ptrdiff_t ldb, float *y)
+{
+    ptrdiff_t j = 0;
+    for (; j + LANES <= N; j += LANES) {
+        vec sum = load(y + j);
+        for (int k = 0; k < ROWS; k++)
+            sum += x[k] * load(B + k * ldb + j);
+        store(y + j, sum);
+    }
+    for (; j < N; j++)
+        for (int k = 0; k < ROWS; k++)
+            y[j] += x[k] * B[k * ldb + j];
+}
+
+static void vector_times_matrix(ptrdiff_t N, ptrdiff_t K, const float *x,
+                                const float *B, ptrdiff_t ldb, float *y, int accumulate)
+{
+    if (!accumulate)
+        memset(y, 0, N * sizeof(float));
+    ptrdiff_t k = 0;
+    for (; k + 8 <= K; k += 8)
+        add_rows(8, N, x + k, B + k * ldb, ldb, y);
+    for (; k < K; k++)
+        add_rows(1, N, x + k, B + k * ldb, ldb, y);
+}
+
+/* The pieces that the threads work on: each matrix C of the batch cut into a grid of rectangles,
+ * `down` x `across`, along the borders of tiles. A thread computes its rectangles all alone with
+ * the loops above. Every number of C is the same sum in the same order wherever the cuts are, so
+ * the result doesn't depend on how many threads there are. The price is that two threads in a row
+ * of the grid both pack the same rows of A (and in a column, of B): the cuts that make a piece's
+ * width + height least make that least too. */
+typedef struct { ptrdiff_t down, across; } grid;
+
+static grid cut(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, int threads)
+{
+    grid best = {1, 1};
+    if (batch >= 4 * threads || batch % threads == 0)
+        return best; /* whole matrices are pieces enough */
+    double least = 0;
+    for (int down = 1; down <= threads; down++) {
+        double size = (double)M / down + (double)N * down / threads;
+        if (threads % down == 0 && (least == 0 || size < least)) {
+            least = size;
+            best = (grid){down, threads / down};
+        }
+    }
+    return best;
+}
 
 int KERNEL(minillm_matmul)(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                            const float *A, ptrdiff_t lda, ptrdiff_t step_A, int transpose_A,
                            const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
                            float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate)
 {
-    for (ptrdiff_t b = 0; b < batch; b++, A += step_A, B += step_B, C += step_C)
-        for (ptrdiff_t i = 0; i < M; i++)
-            for (ptrdiff_t j = 0; j < N; j++) {
-                float sum = accumulate ? C[i * ldc + j] : 0;
-                for (ptrdiff_t k = 0; k < K; k++)
-                    sum += A[transpose_A ? k * lda + i : i * lda + k] *
-                           B[transpose_B ? j * ldb + k : k * ldb + j];
-                C[i * ldc + j] = sum;
-            }
+    int is_vector = M == 1 && !transpose_A;
+    double work = (double)batch * M * N * K;
+    int threads = threads_for(is_vector ? 16 * work : work);
+    grid cuts = cut(batch, M, N, threads);
+    ptrdiff_t rows = round_up((M + cuts.down - 1) / cuts.down, MR);
+    ptrdiff_t columns = round_up((N + cuts.across - 1) / cuts.across, NR);
+    ptrdiff_t pieces = batch * cuts.down * cuts.across;
+
+    ptrdiff_t size = is_vector ? 0 : workspace_size(rows, columns, K);
+    float *workspace = NULL;
+    if (size > 0 && posix_memalign((void **)&workspace, 64, threads * size * sizeof(float)) != 0)
+        return MINILLM_OUT_OF_MEMORY;
+
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int thread = 0; thread < threads; thread++)
+        for (ptrdiff_t piece = thread; piece < pieces; piece += threads) {
+            ptrdiff_t b = piece / (cuts.down * cuts.across);
+            ptrdiff_t i = piece / cuts.across % cuts.down * rows;
+            ptrdiff_t j = piece % cuts.across * columns;
+            ptrdiff_t m = min(rows, M - i), n = min(columns, N - j);
+            matrix A_b = {A + b * step_A, transpose_A ? 1 : lda, transpose_A ? lda : 1};
+            matrix B_b = {B + b * step_B, transpose_B ? 1 : ldb, transpose_B ? ldb : 1};
+            A_b.data = at(A_b, i, 0);
+            B_b.data = at(B_b, 0, j);
+            float *C_b = C + b * step_C + i * ldc + j;
+            if (m <= 0 || n <= 0)
+                continue;
+            if (!is_vector)
+                multiply(m, n, K, A_b, B_b, C_b, ldc, accumulate, workspace + thread * size);
+            else if (transpose_B)
+                vector_times_transposed(n, K, A_b.data, B_b.data, ldb, C_b, accumulate);
+            else
+                vector_times_matrix(n, K, A_b.data, B_b.data, ldb, C_b, accumulate);
+        }
+    free(workspace);
     return MINILLM_OK;
 }

@@ -49,6 +49,13 @@ typedef float vec __attribute__((vector_size(VEC_BYTES)));
 typedef int32_t ivec __attribute__((vector_size(VEC_BYTES))); /* also the result of a < b: 0, -1 */
 typedef float unaligned_vec __attribute__((vector_size(VEC_BYTES), aligned(4), may_alias));
 
+/* Four lanes out of the eight of x and y together. GCC before 12 has only the older of the names. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (ivec4){__VA_ARGS__})
+#endif
+
 static inline vec load(const float *p) { return *(const unaligned_vec *)p; }
 static inline void store(float *p, vec x) { *(unaligned_vec *)p = x; }
 
@@ -81,6 +88,7 @@ static inline vec vmin(vec a, vec b) { return choose(a < b, a, b); }
 
 /* The sum and the maximum of all lanes: fold the vector in half until four floats are left. */
 typedef float vec4 __attribute__((vector_size(16)));
+typedef int32_t ivec4 __attribute__((vector_size(16)));
 typedef union { vec whole; vec4 quarter[VEC_BYTES / 16]; } vec_parts;
 
 static inline float horizontal_sum(vec x)
@@ -101,6 +109,23 @@ static inline float horizontal_max(vec x)
         for (int j = 0; j < 4; j++)
             largest = parts.quarter[i][j] > largest ? parts.quarter[i][j] : largest;
     return largest;
+}
+
+/* to[j][i] = from[i][j] for 4 x 4 floats: two rounds of interleaving, like two perfect shuffles. */
+static inline void transpose_4x4(const float *from, ptrdiff_t from_row, float *to, ptrdiff_t to_row)
+{
+    typedef float unaligned_vec4 __attribute__((vector_size(16), aligned(4), may_alias));
+    vec4 row[4], pair[4];
+    for (int i = 0; i < 4; i++)
+        row[i] = *(const unaligned_vec4 *)(from + i * from_row);
+    pair[0] = SHUFFLE(row[0], row[2], 0, 4, 1, 5); /* row 0 and row 2 by turns */
+    pair[1] = SHUFFLE(row[1], row[3], 0, 4, 1, 5);
+    pair[2] = SHUFFLE(row[0], row[2], 2, 6, 3, 7);
+    pair[3] = SHUFFLE(row[1], row[3], 2, 6, 3, 7);
+    for (int i = 0; i < 4; i += 2) {
+        *(unaligned_vec4 *)(to + i * to_row) = SHUFFLE(pair[i], pair[i + 1], 0, 4, 1, 5);
+        *(unaligned_vec4 *)(to + (i + 1) * to_row) = SHUFFLE(pair[i], pair[i + 1], 2, 6, 3, 7);
+    }
 }
 
 /* exp(x), lane by lane.
@@ -132,12 +157,13 @@ static inline vec vexp(vec x)
     return choose(x > 88.72f, broadcast(__builtin_inff()), y);
 }
 
-/* How many threads a piece of work of `work` multiply-adds (or things that cost as much) deserves.
- * Waking a thread takes microseconds; below some 100,000 operations that is longer than the work. */
+/* How many threads a kernel of `work` multiply-adds deserves (count other things as the multiply-
+ * adds that would take as long). A thread that sleeps takes 10 to 50 microseconds to wake: half a
+ * million multiply-adds. */
 static inline int threads_for(double work)
 {
     int most = minillm_get_num_threads();
-    double worthwhile = work / 100e3;
+    double worthwhile = work / 500e3;
     return worthwhile < 2 ? 1 : worthwhile < most ? (int)worthwhile : most;
 }
 

@@ -1,0 +1,243 @@
+"""matmul: naive == NumPy == C, for every variant, layout and edge."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from minillm import kernels
+
+IMPLEMENTATIONS = ["naive", "numpy", "c"]
+
+# Small sizes, primes, and the neighbourhood of the sizes of tiles (4 … 32).
+sizes = st.sampled_from([0, 1, 2, 3, 4, 5, 7, 8, 9, 13, 15, 16, 17, 31, 32, 33, 40])
+variants = st.fixed_dictionaries(
+    {"transpose_A": st.booleans(), "transpose_B": st.booleans(), "accumulate": st.booleans()}
+)
+batches = st.sampled_from([(), (1,), (3,), (2, 2), (2, 0)])
+
+
+@pytest.fixture(autouse=True)
+def _restore():
+    name, threads = kernels.current(), kernels.get_num_threads()
+    yield
+    kernels.use(name)
+    kernels.set_num_threads(threads)
+
+
+def strided(rng, shape, layout, dtype=np.float32):
+    """Random numbers of one shape in memory of different layouts."""
+    *batch, rows, columns = shape
+    if layout == "columns of a wider matrix":
+        return rng.standard_normal((*batch, rows, columns + 5)).astype(dtype)[..., 2 : 2 + columns]
+    if layout == "every second row":
+        return rng.standard_normal((*batch, 2 * rows, columns)).astype(dtype)[..., ::2, :]
+    if layout == "rows reversed":
+        return rng.standard_normal(shape).astype(dtype)[..., ::-1, :]
+    if layout == "heads":  # the batch axes lie between rows and columns
+        last = len(batch)
+        memory = rng.standard_normal((rows, *batch, columns)).astype(dtype)
+        return np.moveaxis(memory, 0, last)
+    if layout == "last axis not contiguous":
+        return rng.standard_normal((*batch, columns, rows)).astype(dtype).swapaxes(-1, -2)
+    return rng.standard_normal(shape).astype(dtype)
+
+
+LAYOUTS = ["contiguous", "columns of a wider matrix", "every second row", "rows reversed", "heads"]
+layouts = st.sampled_from(LAYOUTS + ["last axis not contiguous"])
+
+
+def operands(rng, batch, M, N, K, variant, layout_A="contiguous", layout_B="contiguous",
+             batched_A=True, batched_B=True, dtype=np.float32):
+    shape_A = (K, M) if variant["transpose_A"] else (M, K)
+    shape_B = (N, K) if variant["transpose_B"] else (K, N)
+    A = strided(rng, (batch if batched_A else ()) + shape_A, layout_A, dtype)
+    B = strided(rng, (batch if batched_B else ()) + shape_B, layout_B, dtype)
+    return A, B
+
+
+@given(
+    batch=batches, M=sizes, N=sizes, K=sizes, variant=variants, layout_A=layouts, layout_B=layouts,
+    layout_out=st.sampled_from(LAYOUTS), who=st.sampled_from(["both", "A", "B"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_implementations_agree(
+    batch, M, N, K, variant, layout_A, layout_B, layout_out, who, seed
+):
+    rng = np.random.default_rng(seed)
+    A, B = operands(rng, batch, M, N, K, variant, layout_A, layout_B, who != "B", who != "A")
+    start = strided(rng, batch + (M, N), layout_out)
+    exact_A = A.astype(np.float64).swapaxes(-1, -2) if variant["transpose_A"] else A.astype(float)
+    exact_B = B.astype(np.float64).swapaxes(-1, -2) if variant["transpose_B"] else B.astype(float)
+    exact = exact_A @ exact_B + (start if variant["accumulate"] else 0)
+    # A sum of K products of unit size is off by a few K units in the last place at most.
+    bound = 1e-6 * (1 + np.abs(exact_A) @ np.abs(exact_B))
+    names = IMPLEMENTATIONS if exact.size * max(K, 1) < 10_000 else ["numpy", "c"]
+    for name in names:
+        with kernels.use(name):
+            out = _copy_with_layout(start)
+            result = kernels.matmul(A, B, out, **variant)
+            assert result is out
+            assert np.all(np.abs(out - exact) <= bound), name
+            if not variant["accumulate"]:
+                fresh = kernels.matmul(A, B, **variant)
+                assert fresh.shape == exact.shape and fresh.dtype == np.float32
+                np.testing.assert_allclose(fresh, out, atol=1e-5)
+
+
+def _copy_with_layout(array):
+    """A copy with the same strides, so that `out` is a view of the same kind."""
+    if array.size == 0:
+        return array.copy()
+    low, high = np.lib.array_utils.byte_bounds(array)
+    memory = np.full((high - low) // 4, np.nan, np.float32)
+    address = array.__array_interface__["data"][0]
+    copy = np.lib.stride_tricks.as_strided(memory[(address - low) // 4 :], array.shape, array.strides)
+    copy[...] = array
+    return copy
+
+
+@given(
+    M=st.integers(1, 70), N=st.integers(1, 140), K=st.integers(1, 900), variant=variants,
+    seed=st.integers(0, 2**32 - 1),
+)
+@example(M=200, N=70, K=769, seed=0,
+         variant={"transpose_A": False, "transpose_B": True, "accumulate": True})
+@example(M=33, N=4100, K=40, seed=0,
+         variant={"transpose_A": True, "transpose_B": False, "accumulate": False})
+@example(M=1, N=1, K=5000, seed=0,
+         variant={"transpose_A": False, "transpose_B": True, "accumulate": True})
+def test_larger_than_the_blocks(M, N, K, variant, seed):
+    """Several tiles, and several blocks of K, in C; the tolerance is that of float32 sums."""
+    rng = np.random.default_rng(seed)
+    A, B = operands(rng, (), M, N, K, variant)
+    out = rng.standard_normal((M, N)).astype(np.float32)
+    exact_A = A.astype(float).T if variant["transpose_A"] else A.astype(float)
+    exact_B = B.astype(float).T if variant["transpose_B"] else B.astype(float)
+    exact = exact_A @ exact_B + (out if variant["accumulate"] else 0)
+    with kernels.use("c"):
+        kernels.matmul(A, B, out, **variant)
+    assert np.all(np.abs(out - exact) <= 1e-6 * (1 + np.abs(exact_A) @ np.abs(exact_B)))
+
+
+@given(
+    batch=st.sampled_from([(), (3,), (8,)]), M=st.sampled_from([1, 5, 64, 201]),
+    N=st.sampled_from([1, 33, 257, 1030]), K=st.sampled_from([1, 64, 500]), variant=variants,
+    seed=st.integers(0, 2**32 - 1),
+)
+@example(batch=(), M=1, N=5001, K=700, seed=0,
+         variant={"transpose_A": False, "transpose_B": True, "accumulate": False})
+@example(batch=(), M=1, N=5001, K=700, seed=0,
+         variant={"transpose_A": False, "transpose_B": False, "accumulate": True})
+@example(batch=(), M=521, N=523, K=541, seed=0,
+         variant={"transpose_A": True, "transpose_B": True, "accumulate": True})
+def test_bitwise_equal_for_any_number_of_threads(batch, M, N, K, variant, seed):
+    rng = np.random.default_rng(seed)
+    A, B = operands(rng, batch, M, N, K, variant)
+    start = rng.standard_normal(batch + (M, N)).astype(np.float32)
+    results = []
+    with kernels.use("c"):
+        for threads in (1, 2, 3, 7):
+            kernels.set_num_threads(threads)
+            results.append(kernels.matmul(A, B, start.copy(), **variant))
+    for result in results[1:]:
+        np.testing.assert_array_equal(result.view(np.int32), results[0].view(np.int32))
+
+
+@given(
+    M=st.integers(1, 40), N=st.integers(1, 70), K=st.integers(1, 50), variant=variants,
+    batch=st.sampled_from([(), (2,)]), seed=st.integers(0, 2**32 - 1),
+)
+def test_nothing_is_written_outside_out(M, N, K, variant, batch, seed):
+    """`out` is a window in a larger buffer: the rest of the buffer keeps its value."""
+    rng = np.random.default_rng(seed)
+    A, B = operands(rng, batch, M, N, K, variant)
+    buffer = np.full(batch + (M + 4, N + 40), 7.5, np.float32)
+    window = buffer[..., 2 : M + 2, 20 : N + 20]
+    with kernels.use("c"):
+        kernels.matmul(A, B, window, **variant)
+    window[...] = 7.5
+    assert np.all(buffer == 7.5)
+
+
+@given(M=st.integers(1, 20), N=st.integers(1, 40), K=st.integers(1, 40), variant=variants)
+def test_nan_outside_the_inputs_never_gets_in(M, N, K, variant):
+    """The inputs are windows in buffers of NaN: whatever is read around them isn't used."""
+    rng = np.random.default_rng(0)
+    A, B = operands(rng, (), M, N, K, variant)
+    windows = []
+    for array in (A, B):
+        buffer = np.full((array.shape[0] + 2, array.shape[1] + 16), np.nan, np.float32)
+        window = buffer[1:-1, 8:-8]
+        window[...] = array
+        windows.append(window)
+    out = np.zeros((M, N), np.float32)
+    with kernels.use("c"):
+        kernels.matmul(*windows, out, **variant)
+    assert np.all(np.isfinite(out))
+
+
+@given(variant=variants, M=sizes, N=sizes, K=sizes)
+def test_float64_is_computed_in_float64(variant, M, N, K):
+    rng = np.random.default_rng(0)
+    A, B = operands(rng, (), M, N, K, variant, dtype=np.float64)
+    start = rng.standard_normal((M, N))
+    with kernels.use("c"):
+        result = kernels.matmul(A, B, start.copy(), **variant)
+    exact = (A.T if variant["transpose_A"] else A) @ (B.T if variant["transpose_B"] else B)
+    exact = exact + (start if variant["accumulate"] else 0)
+    assert result.dtype == np.float64
+    np.testing.assert_allclose(result, exact, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # NumPy says so when inf - inf comes up
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_infinity_and_nan_go_through(name):
+    A = np.array([[np.inf, 1], [np.nan, 1], [1, 2], [-np.inf, np.inf]], np.float32)
+    B = np.ones((2, 3), np.float32)
+    with kernels.use(name):
+        C = kernels.matmul(A, B)
+    assert np.all(C[0] == np.inf) and np.all(np.isnan(C[1])) and np.all(C[2] == 3)
+    assert np.all(np.isnan(C[3]))
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_out_may_hold_nan_when_it_is_overwritten(name):
+    A, B = np.ones((2, 0), np.float32), np.ones((0, 3), np.float32)
+    with kernels.use(name):
+        out = kernels.matmul(A, B, np.full((2, 3), np.nan, np.float32))
+        assert np.all(out == 0)
+        out = kernels.matmul(A[:, :0], B, np.full((2, 3), 5, np.float32), accumulate=True)
+        assert np.all(out == 5)
+        one = kernels.matmul(np.ones((1, 4), np.float32), np.ones((4, 3), np.float32),
+                             np.full((1, 3), np.nan, np.float32))
+    assert np.all(one == 4)
+
+
+def test_two_python_threads_at_once():
+    rng = np.random.default_rng(0)
+    problems = [
+        (rng.standard_normal((90 + i, 200)).astype(np.float32),
+         rng.standard_normal((200, 150)).astype(np.float32))
+        for i in range(4)
+    ]
+    with kernels.use("c"):
+        expected = [kernels.matmul(A, B) for A, B in problems]
+        wrong = []
+
+        def work(A, B, right):
+            for _ in range(50):
+                if not np.array_equal(kernels.matmul(A, B), right):
+                    wrong.append(A.shape)
+
+        workers = [
+            threading.Thread(target=work, args=(A, B, right))
+            for (A, B), right in zip(problems, expected)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    assert wrong == []
