@@ -1,0 +1,33 @@
+"""The feed-forward network: two linear maps with a nonlinearity between, at each position alone."""
+
+from minillm.nn.activations import make_activation
+from minillm.nn.dropout import Dropout
+from minillm.nn.linear import Linear
+from minillm.nn.module import Module
+
+
+class FeedForward(Module):
+    """y = f(x W1 + b1) W2 + b2          (Vaswani et al. 2017, eq. 2)
+
+    `expand` maps d_model to d_ff, `contract` maps back. `activation` is "gelu_tanh", "gelu" or
+    "relu". `dropout` acts on the d_ff numbers between the two maps; the dropout of the paper,
+    on the result, is part of the block. `output_std` is the initial std of `contract`, if other
+    than `std`.
+    """
+
+    def __init__(
+        self, d_model, d_ff, *, activation="gelu_tanh", dropout=0.0, rng, std=0.02, output_std=None
+    ):
+        self.expand = Linear(d_model, d_ff, rng=rng, std=std)
+        self.activation = make_activation(activation)
+        self.dropout = Dropout(dropout, rng)
+        self.contract = Linear(d_ff, d_model, rng=rng, std=std if output_std is None else output_std)
+
+    def forward(self, x):
+        """x: (..., d_model) -> y: (..., d_model)"""
+        return self.contract(self.dropout(self.activation(self.expand(x))))
+
+    def backward(self, dy):
+        """dy: (..., d_model) -> dx: (..., d_model)"""
+        dhidden = self.dropout.backward(self.contract.backward(dy))
+        return self.expand.backward(self.activation.backward(dhidden))

@@ -1,0 +1,45 @@
+"""Dropout: in training, each number is set to zero with probability p."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class DropoutCache(NamedTuple):
+    keep: np.ndarray | None  # bool, where x survived; None if nothing was dropped
+    scale: float
+
+
+def dropout(x, p, rng):
+    """y = x * keep / (1 - p),   keep ~ Bernoulli(1 - p)          (Srivastava et al. 2014, sec. 4)
+
+    The survivors are scaled up ("inverted dropout"), so that E[y] = x and evaluation, with p = 0,
+    leaves x as it is: then y is x itself, not a copy.
+
+    x: any shape, p: 0 <= p < 1, rng: a numpy Generator, the only source of chance
+    ->  y: the shape of x, cache for `dropout_backward`
+    """
+    require_probability("p", p)
+    if p == 0:
+        return x, DropoutCache(None, 1.0)
+    keep = rng.random(x.shape, dtype=np.float32) >= p
+    cache = DropoutCache(keep, 1 / (1 - p))
+    return _masked(x, cache), cache
+
+
+# y = x * (keep * scale) is linear in x with the same diagonal matrix both ways.
+def dropout_backward(dy, cache):
+    """-> dx: the shape of dy (dy itself if nothing was dropped)"""
+    return dy if cache.keep is None else _masked(dy, cache)
+
+
+def _masked(x, cache):
+    y = x * cache.keep
+    y *= cache.scale
+    return y
+
+
+def require_probability(name, p):
+    """Raise ValueError unless 0 <= p < 1."""
+    if not 0 <= p < 1:
+        raise ValueError(f"{name} is {p}, wanted a probability with 0 <= {name} < 1")

@@ -1,0 +1,41 @@
+"""The embedding: row `id` of a table stands for the token `id`."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minillm.checks import require_float, require_ids
+
+
+class EmbeddingCache(NamedTuple):
+    ids: np.ndarray
+    table: np.ndarray
+
+
+def embedding(ids, table):
+    """y = table[ids]          (Vaswani et al. 2017, sec. 3.4)
+
+    ids: (...) integers, table: (n, d)  ->  y: (..., d), cache for `embedding_backward`
+
+    Raises ValueError for an id outside 0 … n - 1, and TypeError for ids that aren't integers.
+    """
+    require_float("table", table)
+    ids = require_ids("ids", ids, len(table))
+    return table[ids], EmbeddingCache(ids, table)
+
+
+# With the one-hot matrix E (E_nv = 1 where ids_n = v), y = E table, a linear map without bias, so
+#   dtable = Eᵀ dy:    row v is the sum of dy_n over all n where the token v stood.
+# An id that occurs twice therefore gets two contributions; E itself is never built.
+def embedding_backward(dy, cache, *, dtable=None, accumulate=False):
+    """-> dtable: (n, d). A given `dtable` is overwritten, or with `accumulate` added to."""
+    ids, table = cache
+    if dtable is None:
+        dtable = np.zeros_like(table)
+    elif not accumulate:
+        dtable[...] = 0
+    # One row at a time, in order: about as fast as sorting the ids or np.add.at, or faster,
+    # because a row is a vector addition, and the result is the same in every run.
+    for token, row in zip(ids.ravel().tolist(), dy.reshape(-1, dy.shape[-1])):
+        dtable[token] += row
+    return dtable

@@ -1,0 +1,87 @@
+"""GELU: x weighted by how likely a standard normal variable is to be smaller than x.
+
+Twice, because checkpoints differ: GPT-2 was trained with the tanh form, BERT with the exact one.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from minillm.checks import require_float
+from minillm.ops.erf import erf
+
+
+class GeluCache(NamedTuple):
+    x: np.ndarray
+    cdf: np.ndarray  # Φ(x)
+
+
+def gelu(x):
+    """y = x Φ(x),   Φ(x) = (1 + erf(x / √2)) / 2          (Hendrycks and Gimpel 2016, sec. 2)
+
+    x: any shape  ->  y: the same shape, cache for `gelu_backward`
+    """
+    require_float("x", x)
+    cdf = erf(x * (1 / math.sqrt(2)))
+    cdf += 1
+    cdf *= 0.5
+    return x * cdf, GeluCache(x, cdf)
+
+
+# Φ' is the normal density φ(x) = exp(-x²/2) / √(2π), so by the product rule
+#   dy/dx = Φ(x) + x φ(x)
+def gelu_backward(dy, cache):
+    """-> dx: the shape of dy"""
+    x, cdf = cache
+    slope = x * x
+    slope *= -0.5
+    np.exp(slope, out=slope)
+    slope *= 1 / math.sqrt(2 * math.pi)  # φ(x)
+    slope *= x
+    slope += cdf
+    slope *= dy
+    return slope
+
+
+SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
+CUBIC = 0.044715
+
+
+class GeluTanhCache(NamedTuple):
+    x: np.ndarray
+    tanh: np.ndarray
+
+
+def gelu_tanh(x):
+    """y = x (1 + tanh(u)) / 2,   u = √(2/π) (x + 0.044715 x³)    (Hendrycks and Gimpel 2016, sec. 2)
+
+    x: any shape  ->  y: the same shape, cache for `gelu_tanh_backward`
+    """
+    require_float("x", x)
+    tanh = x * x
+    tanh *= SQRT_2_OVER_PI * CUBIC
+    tanh += SQRT_2_OVER_PI
+    tanh *= x  # u
+    np.tanh(tanh, out=tanh)
+    y = tanh + 1
+    y *= x
+    y *= 0.5
+    return y, GeluTanhCache(x, tanh)
+
+
+# With T = tanh(u), T' = (1 - T²) u' and u' = √(2/π) (1 + 3 * 0.044715 x²), by the product rule
+#   dy/dx = (1 + T) / 2 + x (1 - T²) u' / 2 = (1 + T) (1 + x (1 - T) u') / 2
+def gelu_tanh_backward(dy, cache):
+    """-> dx: the shape of dy"""
+    x, tanh = cache
+    slope = x * x
+    slope *= 3 * SQRT_2_OVER_PI * CUBIC
+    slope += SQRT_2_OVER_PI  # u'
+    slope *= x
+    slope *= 1 - tanh
+    slope += 1
+    slope *= 1 + tanh
+    slope *= 0.5
+    slope *= dy
+    return slope

@@ -1,0 +1,57 @@
+"""The linear map: what Q, K, V, the feed-forward network and the output head all are."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minillm import kernels
+from minillm.checks import require_float, require_shape
+
+
+class LinearCache(NamedTuple):
+    x: np.ndarray  # (N, d_in): all leading axes of the input flattened into one
+    W: np.ndarray
+    transpose_W: bool
+
+
+def linear(x, W, b=None, *, transpose_W=False):
+    """y = x W + b
+
+    x: (..., d_in), W: (d_in, d_out), b: (d_out,) or None, all of one float dtype
+    ->  y: (..., d_out), cache for `linear_backward`
+
+    With `transpose_W`, W is stored as (d_out, d_in) and y = x Wᵀ + b: so an output head reads
+    the table of the token embeddings (Press and Wolf 2017, "Using the Output Embedding ...").
+    W may be a slice of columns of a larger matrix; nothing is copied.
+    """
+    require_float("x", x)
+    require_float("W", W)
+    d_in, d_out = W.shape[::-1] if transpose_W else W.shape
+    if x.shape[-1:] != (d_in,):
+        raise ValueError(f"x has shape {x.shape}, wanted (..., {d_in}) for W of shape {W.shape}")
+    rows = x.reshape(-1, d_in)
+    y = kernels.matmul(rows, W, transpose_B=transpose_W)
+    if b is not None:
+        require_shape("b", b, (d_out,))
+        y += b
+    return y.reshape(*x.shape[:-1], d_out), LinearCache(rows, W, transpose_W)
+
+
+# Written out, y_nj = Σ_i x_ni W_ij + b_j, so for any loss L with dy_nj = ∂L/∂y_nj:
+#   ∂L/∂x_ni = Σ_j dy_nj W_ij    dx = dy Wᵀ
+#   ∂L/∂W_ij = Σ_n x_ni dy_nj    dW = xᵀ dy
+#   ∂L/∂b_j  = Σ_n dy_nj         db = the sum of the rows of dy
+# For y = x Vᵀ put W = Vᵀ:  dx = dy V,  dV = (dW)ᵀ = dyᵀ x.
+def linear_backward(dy, cache, *, dW=None, accumulate=False):
+    """-> dx: (..., d_in), dW: of W's shape, db: (d_out,)
+
+    A given `dW` is written into (with `accumulate`: added to) and returned, so that the largest
+    gradients of a model need no temporary. It may be a slice of columns of a larger array.
+    """
+    x, W, transpose_W = cache
+    rows = dy.reshape(-1, dy.shape[-1])
+    dx = kernels.matmul(rows, W, transpose_B=not transpose_W)
+    left, right = (rows, x) if transpose_W else (x, rows)
+    dW = kernels.matmul(left, right, dW, transpose_A=True, accumulate=accumulate)
+    db = rows.sum(axis=0)
+    return dx.reshape(*dy.shape[:-1], x.shape[-1]), dW, db

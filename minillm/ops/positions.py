@@ -1,0 +1,24 @@
+"""Sinusoidal positions: a vector for every position, with nothing to learn."""
+
+import numpy as np
+
+
+def sinusoidal_positions(n_positions, d_model, dtype=np.float32):
+    """Vaswani et al. 2017, sec. 3.5:
+
+        PE[pos, 2i]     = sin(pos / 10000^(2i / d_model))
+        PE[pos, 2i + 1] = cos(pos / 10000^(2i / d_model))
+
+    ->  PE: (n_positions, d_model)
+
+    Each pair of columns is a clock hand that turns at its own speed, from one radian a position
+    (i = 0) to almost 1/10000. The vector of pos + k is the vector of pos with every hand turned
+    by a fixed angle, a linear map, so "k tokens back" is easy to express for attention.
+    """
+    position = np.arange(n_positions)[:, None]
+    even = np.arange(0, d_model, 2)  # 2i
+    angle = position / 10000 ** (even / d_model)
+    table = np.empty((n_positions, d_model), dtype)
+    table[:, 0::2] = np.sin(angle)
+    table[:, 1::2] = np.cos(angle)[:, : d_model // 2]
+    return table

@@ -1,0 +1,23 @@
+"""ReLU: the nonlinearity of the first transformer."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class ReluCache(NamedTuple):
+    positive: np.ndarray  # bool: where x > 0
+
+
+def relu(x):
+    """y = max(0, x)          (Vaswani et al. 2017, eq. 2)
+
+    x: any shape  ->  y: the same shape, cache for `relu_backward`
+    """
+    return np.maximum(x, 0), ReluCache(x > 0)
+
+
+# The slope is 1 where x > 0 and 0 where x < 0. At x = 0 there is none; 0 is taken there.
+def relu_backward(dy, cache):
+    """-> dx: the shape of dy"""
+    return dy * cache.positive

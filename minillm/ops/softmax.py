@@ -1,0 +1,75 @@
+"""Softmax: numbers of any size become probabilities, and its logarithm."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class SoftmaxCache(NamedTuple):
+    p: np.ndarray
+
+
+def softmax(x):
+    """p_i = exp(x_i) / Σ_j exp(x_j), over the last axis
+
+    x: (..., n)  ->  p: (..., n), cache for `softmax_backward`
+
+    The largest x of the row is subtracted first: that divides numerator and denominator by the
+    same number, and exp cannot overflow. x_i = -inf gives p_i = 0; a row with nothing else
+    (a query that may attend to no key) gives zeros.
+    """
+    p = x - _finite_max(x)
+    np.exp(p, out=p)
+    total = p.sum(axis=-1, keepdims=True)
+    p /= np.where(total == 0, 1, total)
+    return p, SoftmaxCache(p)
+
+
+# ∂p_i/∂x_j = p_i (δ_ij - p_j), so dx_j = Σ_i dp_i p_i (δ_ij - p_j):
+#   dx = p * (dp - Σ_i dp_i p_i)
+# The sum is the same for the whole row: raising all dp by a constant changes nothing, because
+# the p always add up to 1.
+def softmax_backward(dp, cache):
+    """-> dx: (..., n)"""
+    (p,) = cache
+    dx = dp - np.einsum("...i,...i->...", dp, p)[..., None]
+    dx *= p
+    return dx
+
+
+class LogSoftmaxCache(NamedTuple):
+    log_p: np.ndarray
+
+
+def log_softmax(x):
+    """log p_i = x_i - log Σ_j exp(x_j), over the last axis, without the detour through p
+
+    x: (..., n), with a finite number in every row  ->  log_p: (..., n), cache for
+    `log_softmax_backward`
+    """
+    log_p = x - log_sum_exp(x)
+    return log_p, LogSoftmaxCache(log_p)
+
+
+# ∂log p_i/∂x_j = δ_ij - p_j, so dx_j = dlog_p_j - p_j Σ_i dlog_p_i:
+#   dx = dlog_p - p * Σ_i dlog_p_i
+def log_softmax_backward(dlog_p, cache):
+    """-> dx: (..., n)"""
+    dx = np.exp(cache.log_p)
+    dx *= -dlog_p.sum(axis=-1, keepdims=True)
+    dx += dlog_p
+    return dx
+
+
+def log_sum_exp(x):
+    """log Σ_j exp(x_j) of the last axis, (..., 1); the largest x is taken out of the sum first."""
+    largest = _finite_max(x)
+    shifted = x - largest
+    np.exp(shifted, out=shifted)
+    return np.log(shifted.sum(axis=-1, keepdims=True)) + largest
+
+
+def _finite_max(x):
+    """The largest x of each row, (..., 1), or 0 where that is -inf (-inf - -inf is no number)."""
+    largest = x.max(axis=-1, keepdims=True)
+    return np.where(largest == -np.inf, 0, largest)
