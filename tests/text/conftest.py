@@ -21,5 +21,5 @@ def expected():
 
 @pytest.fixture
 def tokenizer():
-    """440 tokens and <pad>; a fresh one for each test, so that a test may change it."""
+    """400 tokens and <pad>; a fresh one for each test, so that a test may change it."""
     return GPT2Tokenizer.from_pretrained(FIXTURES / "transformers")
