@@ -106,7 +106,10 @@ static void tile(ptrdiff_t K, const float *a, const float *b,
 }
 
 static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit) { return (n + unit - 1) / unit * unit; }
+static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
 
 /* How many floats the two packed blocks of `multiply` take. */
 static ptrdiff_t workspace_size(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K)

@@ -49,7 +49,7 @@ typedef float vec __attribute__((vector_size(VEC_BYTES)));
 typedef int32_t ivec __attribute__((vector_size(VEC_BYTES))); /* also the result of a < b: 0, -1 */
 typedef float unaligned_vec __attribute__((vector_size(VEC_BYTES), aligned(4), may_alias));
 
-/* Four lanes out of the eight of x and y together. GCC before 12 has only the older of the names. */
+/* Four lanes out of the eight of x and y together. GCC before 12 has only the older name. */
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
 #else

@@ -26,12 +26,12 @@ def matmul_arguments(A, B, out, transpose_A, transpose_B, accumulate):
     require_array("B", B, A.dtype)
 
     M, K = reversed(A.shape[-2:]) if transpose_A else A.shape[-2:]
-    wanted = ("any", K) if transpose_B else (K, "any")
-    N = B.shape[-2] if transpose_B else B.shape[-1]
-    if (B.shape[-1] if transpose_B else B.shape[-2]) != K:
-        raise ValueError(f"B has shape {B.shape}, wanted (..., {wanted[0]}, {wanted[1]}) for A's {K}")
+    N, B_K = B.shape[-2:] if transpose_B else reversed(B.shape[-2:])
+    if B_K != K:
+        wanted = f"(..., N, {K})" if transpose_B else f"(..., {K}, N)"
+        raise ValueError(f"B has shape {B.shape}, wanted {wanted} to match A")
     if A.ndim > 2 and B.ndim > 2 and A.shape[:-2] != B.shape[:-2]:
-        raise ValueError(f"B has shape {B.shape}, wanted the leading axes {A.shape[:-2]} of A, or 2-D")
+        raise ValueError(f"B has shape {B.shape}, wanted 2 axes or the leading {A.shape[:-2]} of A")
 
     shape = (A.shape[:-2] if A.ndim > 2 else B.shape[:-2]) + (M, N)
     if out is None:

@@ -94,7 +94,8 @@ def _copy_with_layout(array):
     low, high = np.lib.array_utils.byte_bounds(array)
     memory = np.full((high - low) // 4, np.nan, np.float32)
     address = array.__array_interface__["data"][0]
-    copy = np.lib.stride_tricks.as_strided(memory[(address - low) // 4 :], array.shape, array.strides)
+    first = memory[(address - low) // 4 :]
+    copy = np.lib.stride_tricks.as_strided(first, array.shape, array.strides)
     copy[...] = array
     return copy
 

@@ -1,0 +1,197 @@
+"""Which implementation, which instruction set, how many threads; and what if there is no C."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from minillm import kernels
+
+
+def run_python(program, **environment):
+    """Run a program in a fresh interpreter, without this one's choice of kernels."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("MINILLM_KERNELS", "MINILLM_ISA", "OMP_NUM_THREADS", "PYTHONWARNINGS")
+    }
+    return subprocess.run(
+        [sys.executable, "-c", program], env={**inherited, **environment},
+        capture_output=True, text=True, timeout=120,
+    )
+
+
+def test_use_as_a_call_and_as_a_context():
+    before = kernels.current()
+    with kernels.use("naive"):
+        assert kernels.current() == "naive"
+        with kernels.use("numpy"):
+            assert kernels.current() == "numpy"
+        assert kernels.current() == "naive"
+    assert kernels.current() == before
+    try:
+        kernels.use("numpy")
+        assert kernels.current() == "numpy"
+    finally:
+        kernels.use(before)
+
+
+def test_use_is_undone_after_an_exception():
+    before = kernels.current()
+    with pytest.raises(KeyError), kernels.use("naive"):
+        raise KeyError
+    assert kernels.current() == before
+
+
+@pytest.mark.parametrize("name", ["fortran", "", None])
+def test_unknown_implementation(name):
+    before = kernels.current()
+    with pytest.raises(ValueError, match="wanted 'naive', 'numpy' or 'c'"):
+        kernels.use(name)
+    assert kernels.current() == before
+
+
+@pytest.mark.parametrize("name", ["naive", "numpy", "c"])
+def test_environment_chooses_the_implementation(name):
+    run = run_python("from minillm import kernels; print(kernels.current())", MINILLM_KERNELS=name)
+    assert (run.stdout.strip(), run.stderr) == (name, "")
+
+
+def test_c_is_the_default():
+    run = run_python("from minillm import kernels; print(kernels.current())")
+    assert (run.stdout.strip(), run.stderr) == ("c", "")
+
+
+WITHOUT_EXTENSION = """
+import sys
+sys.modules["minillm.kernels._c"] = None    # importing it now raises ImportError
+import numpy as np
+from minillm import kernels
+A = np.ones((2, 3), np.float32)
+print(kernels.current(), kernels.matmul(A, A.T).tolist(), kernels.get_num_threads())
+kernels.set_num_threads(2)
+print(kernels.info()["c extension"])
+with kernels.use("naive"):
+    print(kernels.matmul(A, A.T).tolist())
+try:
+    kernels.use("c")
+except ImportError as error:
+    print(error)
+"""
+
+
+def test_without_the_extension_one_warning_and_numpy():
+    run = run_python(WITHOUT_EXTENSION)
+    assert run.returncode == 0, run.stderr
+    lines = run.stdout.splitlines()
+    assert lines[0] == "numpy [[3.0, 3.0], [3.0, 3.0]] 1"
+    assert lines[1].startswith("not built")
+    assert lines[2] == "[[3.0, 3.0], [3.0, 3.0]]"
+    assert lines[3].startswith("the C extension of minillm isn't built")
+    assert run.stderr.count("RuntimeWarning") == 1
+    assert "computing with NumPy" in run.stderr
+
+
+def test_no_warning_without_the_extension_when_numpy_was_asked_for():
+    run = run_python(WITHOUT_EXTENSION, MINILLM_KERNELS="numpy")
+    assert run.returncode == 0 and "Warning" not in run.stderr
+
+
+FORCED = """
+import json
+import numpy as np
+from minillm import kernels
+rng = np.random.default_rng(0)
+worst = 0.0
+for M, N, K in [(1, 1, 1), (7, 9, 5), (65, 67, 401), (1, 300, 130), (200, 1, 50), (12, 32, 16)]:
+    for transpose_A in (False, True):
+        for transpose_B in (False, True):
+            A = rng.standard_normal((K, M) if transpose_A else (M, K)).astype(np.float32)
+            B = rng.standard_normal((N, K) if transpose_B else (K, N)).astype(np.float32)
+            C = rng.standard_normal((M, N)).astype(np.float32)
+            exact = C + (A.T if transpose_A else A).astype(float) @ (B.T if transpose_B else B)
+            kernels.matmul(A, B, C, transpose_A=transpose_A, transpose_B=transpose_B,
+                           accumulate=True)
+            worst = max(worst, np.abs(C - exact).max())
+print(json.dumps([kernels.info()["instruction set"], float(worst)]))
+"""
+
+
+@pytest.mark.parametrize("isa", ["avx512", "avx2", "baseline"])
+def test_each_instruction_set(isa):
+    if isa not in kernels.info()["supported"]:
+        pytest.skip(f"this machine or this build has no {isa}")
+    run = run_python(FORCED, MINILLM_ISA=isa)
+    assert run.returncode == 0, run.stderr
+    used, worst = json.loads(run.stdout)
+    assert used == isa
+    assert 0 < worst < 1e-3
+
+
+def test_an_instruction_set_that_is_not_there_is_an_error():
+    run = run_python("import minillm.kernels", MINILLM_ISA="avx1024")
+    assert run.returncode != 0
+    assert "ValueError: MINILLM_ISA is 'avx1024', wanted one that this machine has: " in run.stderr
+
+
+def test_the_widest_instruction_set_is_the_default():
+    run = run_python("from minillm.kernels import info; i = info();"
+                     "print(i['instruction set'] == i['supported'][0])")
+    assert run.stdout.strip() == "True"
+
+
+def test_number_of_threads():
+    before = kernels.get_num_threads()
+    try:
+        kernels.set_num_threads(np.int64(3))
+        assert kernels.get_num_threads() == (3 if kernels.info()["openmp"] else 1)
+    finally:
+        kernels.set_num_threads(before)
+    for wrong, error in [(0, ValueError), (-1, ValueError), (10**9, ValueError), (1.5, TypeError),
+                         ("2", TypeError), (True, TypeError)]:
+        with pytest.raises(error, match="n is "):
+            kernels.set_num_threads(wrong)
+    assert kernels.get_num_threads() == before
+
+
+def test_omp_num_threads_is_respected():
+    if not kernels.info()["openmp"]:
+        pytest.skip("built without OpenMP")
+    run = run_python("from minillm import kernels; print(kernels.get_num_threads())",
+                     OMP_NUM_THREADS="3")
+    assert run.stdout.strip() == "3"
+
+
+FORK = """
+import os
+import numpy as np
+from minillm import kernels
+kernels.set_num_threads(2)
+A = np.ones((300, 300), np.float32)
+kernels.matmul(A, A)                       # the parent's threads exist now
+child = os.fork()
+if child == 0:
+    kernels.set_num_threads(2)
+    right = bool(np.all(kernels.matmul(A, A) == 300)) and kernels.get_num_threads() == 1
+    os._exit(0 if right else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), kernels.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_computes_on_one_thread():
+    run = run_python(FORK)
+    threads = "2" if kernels.info()["openmp"] else "1"
+    assert run.stdout.split() == ["0", threads], run.stderr
+
+
+def test_info_has_the_facts():
+    facts = kernels.info()
+    assert facts["implementation"] == kernels.current()
+    assert facts["instruction set"] in facts["supported"]
+    assert set(facts["supported"]) <= set(facts["compiled in"])
+    assert facts["threads"] == kernels.get_num_threads()
+    assert facts["compiler"] and facts["numpy"] == np.__version__
