@@ -49,8 +49,8 @@ class BuildKernels(build_ext):
             f"\n{line}\n"
             f"minillm: the C kernels could not be built: {error}\n"
             "minillm works all the same, with NumPy, but slower. For the fast kernels install a C\n"
-            "compiler (Debian/Ubuntu: apt install build-essential; macOS: xcode-select --install)\n"
-            f"and then install minillm again.\n{line}\n",
+            "compiler (Debian/Ubuntu: apt install build-essential python3-dev; macOS: xcode-select\n"
+            f"--install) and then install minillm again.\n{line}\n",
             file=sys.stderr,
         )
         self.extensions = []  # nothing to copy into the source tree or to list as an output
