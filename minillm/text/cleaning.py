@@ -43,14 +43,14 @@ def clean_documents(documents, *, drop_repeated_paragraphs=True):
     Raises ValueError if nothing is left.
     """
     texts = [clean_text(document.text) for document in documents]
+    keys = [_without_spaces(text) for text in texts]
     seen_texts, seen_paragraphs = set(), set()
-    for index in sorted(range(len(texts)), key=lambda index: -len(texts[index])):
+    for index in sorted(range(len(texts)), key=lambda index: -len(keys[index])):  # longest first
         text = texts[index]
-        key = _without_spaces(text)
-        if key in seen_texts:
+        if keys[index] in seen_texts:
             texts[index] = ""
             continue
-        seen_texts.add(key)
+        seen_texts.add(keys[index])
         if drop_repeated_paragraphs:
             rest, paragraphs = _drop_paragraphs(text, seen_paragraphs)
             seen_paragraphs |= paragraphs

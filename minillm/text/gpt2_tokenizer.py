@@ -5,7 +5,9 @@ the pattern in byte_level.py, learning and applying merges in bpe.py, special to
 added_tokens.py, the files on disk in tokenizer_files.py.
 """
 
+import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +66,11 @@ class GPT2Tokenizer:
         self.errors = errors
         self.add_prefix_space = add_prefix_space
         self.add_bos_token = add_bos_token
-        self.model_max_length = model_max_length
+        if model_max_length is None:
+            model_max_length = NO_LIMIT
+        if not isinstance(model_max_length, (int, float)) or not 1 <= model_max_length < math.inf:
+            raise ValueError(f"model_max_length is {model_max_length!r}, wanted a positive integer")
+        self.model_max_length = int(model_max_length)
         self.padding_side = _one_of("padding_side", padding_side, ("right", "left"))
         self.truncation_side = _one_of("truncation_side", truncation_side, ("right", "left"))
         # The bytes of every token, for decoding. A token that isn't spelled in the alphabet of
@@ -357,7 +363,8 @@ class GPT2Tokenizer:
         for token in tokens:
             if not isinstance(token, AddedToken):
                 _require_str("token", token)
-                token = AddedToken(token, normalized=not special_tokens, special=special_tokens)
+                token = AddedToken(token, normalized=not special_tokens)
+            token = replace(token, special=special_tokens or token.special)
             id = self._added_ids.get(token.content, self._vocab.get(token.content))
             known = self._added.get(id)
             if known is None or (special_tokens and not known.special):
@@ -399,9 +406,9 @@ class GPT2Tokenizer:
 
     @property
     def all_special_tokens(self):
-        """Contents of all special tokens, those with a name first."""
+        """Contents of all special tokens, those with a name first, the others by id."""
         named = [token for token in self._special.values() if token is not None]
-        others = [token.content for token in self._added.values() if token.special]
+        others = [token.content for _, token in sorted(self._added.items()) if token.special]
         return list(dict.fromkeys(named + others))
 
     @property
