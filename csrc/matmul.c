@@ -174,16 +174,6 @@ dot_rows(const int ROWS, ptrdiff_t K, const float *x, const float *B, ptrdiff_t 
     }
 }
 
-static void vector_times_transposed(ptrdiff_t N, ptrdiff_t K, const float *x,
-                                    const float *B, ptrdiff_t ldb, float *y, int accumulate)
-{
-    ptrdiff_t j = 0;
-    for (; j + 4 <= N; j += 4)
-        dot_rows(4, K, x, B + j * ldb, ldb, y + j, accumulate);
-    for (; j < N; j++)
-        dot_rows(1, K, x, B + j * ldb, ldb, y + j, accumulate);
-}
-
 /* y += x[0] B[0] + x[1] B[1] + ..., `ROWS` rows of B together, so that y is loaded and stored only
  * once for all of them. */
 static inline __attribute__((always_inline)) void
@@ -201,16 +191,24 @@ add_rows(const int ROWS, ptrdiff_t N, const float *x, const float *B, ptrdiff_t 
             y[j] += x[k] * B[k * ldb + j];
 }
 
-static void vector_times_matrix(ptrdiff_t N, ptrdiff_t K, const float *x,
-                                const float *B, ptrdiff_t ldb, float *y, int accumulate)
+static void multiply_vector(ptrdiff_t N, ptrdiff_t K, const float *x, matrix B, float *y,
+                            int accumulate)
 {
-    if (!accumulate)
-        memset(y, 0, N * sizeof(float));
-    ptrdiff_t k = 0;
-    for (; k + 8 <= K; k += 8)
-        add_rows(8, N, x + k, B + k * ldb, ldb, y);
-    for (; k < K; k++)
-        add_rows(1, N, x + k, B + k * ldb, ldb, y);
+    if (B.row == 1) { /* transposed: a row of memory for each number of y */
+        ptrdiff_t j = 0;
+        for (; j + 4 <= N; j += 4)
+            dot_rows(4, K, x, at(B, 0, j), B.column, y + j, accumulate);
+        for (; j < N; j++)
+            dot_rows(1, K, x, at(B, 0, j), B.column, y + j, accumulate);
+    } else {
+        if (!accumulate)
+            memset(y, 0, N * sizeof(float));
+        ptrdiff_t k = 0;
+        for (; k + 8 <= K; k += 8)
+            add_rows(8, N, x + k, at(B, k, 0), B.row, y);
+        for (; k < K; k++)
+            add_rows(1, N, x + k, at(B, k, 0), B.row, y);
+    }
 }
 
 /* The pieces that the threads work on: each matrix C of the batch cut into a grid of rectangles,
@@ -237,45 +235,71 @@ static grid cut(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, int threads)
     return best;
 }
 
+/* One call's work, as all of its threads see it. */
+typedef struct {
+    ptrdiff_t batch, M, N, K, step_A, step_B, step_C, ldc;
+    matrix A, B;
+    float *C;
+    int accumulate, is_vector, threads;
+    grid cuts;
+    ptrdiff_t rows, columns; /* of a piece */
+    float *workspace;        /* `workspace_size` floats for each thread */
+    ptrdiff_t workspace_size;
+} job;
+
+/* The thread with number `thread` takes every `threads`-th piece. */
+static void do_pieces(const job *the, int thread)
+{
+    ptrdiff_t across = the->cuts.across, cuts = the->cuts.down * across;
+    float *workspace = the->workspace + thread * the->workspace_size;
+    for (ptrdiff_t piece = thread; piece < the->batch * cuts; piece += the->threads) {
+        ptrdiff_t b = piece / cuts, i = piece % cuts / across * the->rows;
+        ptrdiff_t j = piece % across * the->columns;
+        ptrdiff_t m = min(the->rows, the->M - i), n = min(the->columns, the->N - j);
+        if (m <= 0 || n <= 0)
+            continue;
+        matrix A = the->A, B = the->B;
+        A.data = at(A, i, 0) + b * the->step_A;
+        B.data = at(B, 0, j) + b * the->step_B;
+        float *C = the->C + b * the->step_C + i * the->ldc + j;
+        if (the->is_vector)
+            multiply_vector(n, the->K, A.data, B, C, the->accumulate);
+        else
+            multiply(m, n, the->K, A, B, C, the->ldc, the->accumulate, workspace);
+    }
+}
+
 int KERNEL(minillm_matmul)(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                            const float *A, ptrdiff_t lda, ptrdiff_t step_A, int transpose_A,
                            const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
                            float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate)
 {
-    int is_vector = M == 1 && !transpose_A;
+    job the = {
+        .batch = batch, .M = M, .N = N, .K = K,
+        .A = {A, transpose_A ? 1 : lda, transpose_A ? lda : 1}, .step_A = step_A,
+        .B = {B, transpose_B ? 1 : ldb, transpose_B ? ldb : 1}, .step_B = step_B,
+        .C = C, .ldc = ldc, .step_C = step_C, .accumulate = accumulate,
+        .is_vector = M == 1 && !transpose_A,
+    };
     double work = (double)batch * M * N * K;
-    int threads = threads_for(is_vector ? 16 * work : work);
-    grid cuts = cut(batch, M, N, threads);
-    ptrdiff_t rows = round_up((M + cuts.down - 1) / cuts.down, MR);
-    ptrdiff_t columns = round_up((N + cuts.across - 1) / cuts.across, NR);
-    ptrdiff_t pieces = batch * cuts.down * cuts.across;
+    the.threads = threads_for(the.is_vector ? 16 * work : work);
+    the.cuts = cut(batch, M, N, the.threads);
+    the.rows = round_up((M + the.cuts.down - 1) / the.cuts.down, MR);
+    the.columns = round_up((N + the.cuts.across - 1) / the.cuts.across, NR);
 
-    ptrdiff_t size = is_vector ? 0 : workspace_size(rows, columns, K);
-    float *workspace = NULL;
-    if (size > 0 && posix_memalign((void **)&workspace, 64, threads * size * sizeof(float)) != 0)
-        return MINILLM_OUT_OF_MEMORY;
-
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int thread = 0; thread < threads; thread++)
-        for (ptrdiff_t piece = thread; piece < pieces; piece += threads) {
-            ptrdiff_t b = piece / (cuts.down * cuts.across);
-            ptrdiff_t i = piece / cuts.across % cuts.down * rows;
-            ptrdiff_t j = piece % cuts.across * columns;
-            ptrdiff_t m = min(rows, M - i), n = min(columns, N - j);
-            matrix A_b = {A + b * step_A, transpose_A ? 1 : lda, transpose_A ? lda : 1};
-            matrix B_b = {B + b * step_B, transpose_B ? 1 : ldb, transpose_B ? ldb : 1};
-            A_b.data = at(A_b, i, 0);
-            B_b.data = at(B_b, 0, j);
-            float *C_b = C + b * step_C + i * ldc + j;
-            if (m <= 0 || n <= 0)
-                continue;
-            if (!is_vector)
-                multiply(m, n, K, A_b, B_b, C_b, ldc, accumulate, workspace + thread * size);
-            else if (transpose_B)
-                vector_times_transposed(n, K, A_b.data, B_b.data, ldb, C_b, accumulate);
-            else
-                vector_times_matrix(n, K, A_b.data, B_b.data, ldb, C_b, accumulate);
-        }
-    free(workspace);
+    if (!the.is_vector) {
+        the.workspace_size = workspace_size(the.rows, the.columns, K);
+        size_t bytes = the.threads * the.workspace_size * sizeof(float);
+        if (bytes > 0 && posix_memalign((void **)&the.workspace, 64, bytes) != 0)
+            return MINILLM_OUT_OF_MEMORY;
+    }
+    if (the.threads == 1) { /* even a parallel region of one thread costs time to begin */
+        do_pieces(&the, 0);
+    } else {
+#pragma omp parallel for num_threads(the.threads)
+        for (int thread = 0; thread < the.threads; thread++)
+            do_pieces(&the, thread);
+    }
+    free(the.workspace);
     return MINILLM_OK;
 }

@@ -3,39 +3,77 @@
 float64 arrays (gradient checks) go to the NumPy implementation: the C knows float32 only.
 """
 
+import numpy as np
+
 from minillm.kernels import numpy_kernels
-from minillm.kernels.c_library import FLOAT32, check, lib, pointer
+from minillm.kernels.c_library import FLOAT32, FLOATS, check, from_buffer, lib, pointer
 from minillm.kernels.matmul_arguments import matmul_arguments
 
 
 def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False):
     """C = op(A) @ op(B) (+ C): see `minillm.kernels.matmul`."""
+    # Two small matrices are multiplied in less time than it takes to look at them carefully. So
+    # the plain case, contiguous float32 matrices that own their memory, is recognized here by a few
+    # quick questions. Everything else, also whatever is wrong, goes the careful way.
+    if (type(A) is np.ndarray and A.dtype is FLOAT32 and A.ndim == 2 and A.flags.c_contiguous and
+            type(B) is np.ndarray and B.dtype is FLOAT32 and B.ndim == 2 and B.flags.c_contiguous):
+        rows_A, lda = A.shape
+        rows_B, ldb = B.shape
+        M, K = (lda, rows_A) if transpose_A else (rows_A, lda)
+        N, K_of_B = (rows_B, ldb) if transpose_B else (ldb, rows_B)
+        if out is None and not accumulate:
+            C = np.empty((M, N), FLOAT32)
+        else:
+            C = out if _is_plain_out(out, (M, N), A, B) else None
+        if C is not None and K == K_of_B:
+            error = lib.minillm_matmul(
+                1, M, N, K, from_buffer(FLOATS, A), lda, 0, transpose_A,
+                from_buffer(FLOATS, B), ldb, 0, transpose_B, from_buffer(FLOATS, C), N, 0,
+                accumulate,
+            )
+            if error:
+                check(error)
+            return C
+    return _matmul_checked(A, B, out, transpose_A, transpose_B, accumulate)
+
+
+def _is_plain_out(out, shape, A, B):
+    return (type(out) is np.ndarray and out.dtype is FLOAT32 and out.shape == shape and
+            out.flags.c_contiguous and out.flags.writeable and
+            # Arrays that own their memory share none of it, unless they are the same.
+            out.base is None and A.base is None and B.base is None and
+            out is not A and out is not B)
+
+
+def _matmul_checked(A, B, out, transpose_A, transpose_B, accumulate):
     A, B, out = matmul_arguments(A, B, out, transpose_A, transpose_B, accumulate)
-    if A.dtype != FLOAT32:
-        return numpy_kernels.matmul(
-            A, B, out, transpose_A=transpose_A, transpose_B=transpose_B, accumulate=accumulate
-        )
-    _matmul(A, B, out, transpose_A, transpose_B, accumulate)
-    return out
+    if A.dtype == FLOAT32:
+        _matmul_batch(A, B, out, transpose_A, transpose_B, accumulate)
+        return out
+    return numpy_kernels.matmul(
+        A, B, out, transpose_A=transpose_A, transpose_B=transpose_B, accumulate=accumulate
+    )
 
 
-def _matmul(A, B, C, transpose_A, transpose_B, accumulate):
+def _matmul_batch(A, B, C, transpose_A, transpose_B, accumulate):
     """One call of minillm_matmul if one step for the whole batch is enough, otherwise several."""
     M, N = C.shape[-2:]
     K = A.shape[-2] if transpose_A else A.shape[-1]
-    batch, (step_A, step_B, step_C) = 1, (0, 0, 0)
-    if C.ndim > 2:
-        steps = [_batch_step(array) for array in (A, B, C)]
-        if None in steps:  # e.g. the heads of a fused Q K V buffer: a loop over the first axis
-            for b in range(C.shape[0]):
-                _matmul(A[b] if A.ndim > 2 else A, B[b] if B.ndim > 2 else B, C[b],
-                        transpose_A, transpose_B, accumulate)
-            return
-        step_A, step_B, step_C = steps
-        batch = C.size // (M * N) if M * N else 0
     lda, ldb, ldc = A.strides[-2] // 4, B.strides[-2] // 4, C.strides[-2] // 4
-    if step_B == 0 and step_A == M * lda and step_C == M * ldc and not transpose_A:
-        batch, M = 1, batch * M  # all share B: one tall matrix A, so that B is packed only once
+    batch = step_A = step_B = step_C = 0
+    if C.ndim == 2:
+        batch = 1
+    elif C.size:
+        step_A, step_B, step_C = _batch_step(A), _batch_step(B), _batch_step(C)
+        if None in (step_A, step_B, step_C):
+            # E.g. the heads of a fused Q K V buffer: a loop over the first axis.
+            for b in range(C.shape[0]):
+                _matmul_batch(A[b] if A.ndim > 2 else A, B[b] if B.ndim > 2 else B, C[b],
+                              transpose_A, transpose_B, accumulate)
+            return
+        batch = C.size // (M * N)
+        if B.ndim == 2 and step_A == M * lda and step_C == M * ldc and not transpose_A:
+            batch, M = 1, batch * M  # all share B: one tall matrix A, and B is packed only once
     check(lib.minillm_matmul(
         batch, M, N, K, pointer(A), lda, step_A, transpose_A,
         pointer(B), ldb, step_B, transpose_B, pointer(C), ldc, step_C, accumulate,

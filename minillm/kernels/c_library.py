@@ -10,7 +10,8 @@ import numpy as np
 from minillm.kernels._c import ffi, lib
 
 FLOAT32 = np.dtype(np.float32)
-_FLOAT_ARRAY = ffi.typeof("float[]")  # looked up once: parsing the string takes time at each call
+FLOATS = ffi.typeof("float[]")  # looked up once: parsing the string takes time at each call
+from_buffer = ffi.from_buffer
 _FLOAT_POINTER = ffi.typeof("float *")
 _INSTRUCTION_SETS = [
     ffi.string(lib.minillm_isa_name(i)).decode() for i in range(lib.minillm_isa_count())
@@ -21,7 +22,7 @@ _is_forked_child = False
 def pointer(array):
     """The address of a float32 array's first element, for an argument `float *`."""
     if array.flags.c_contiguous:
-        return ffi.from_buffer(_FLOAT_ARRAY, array)
+        return from_buffer(FLOATS, array)
     # from_buffer refuses views with gaps. This way to the address takes ten times as long.
     return ffi.cast(_FLOAT_POINTER, array.__array_interface__["data"][0])
 
