@@ -100,7 +100,7 @@ class _Words:
             self.places[pair].append(position)
 
     def merge(self, pair, new):
-        """Replace `pair` by the symbol `new` everywhere -> set of the pairs that became commoner."""
+        """Replace `pair` by the symbol `new` everywhere -> set of the pairs that have grown."""
         left, right = pair
         symbols, counts = self.symbols, self.pair_counts
         grown = set()

@@ -12,12 +12,12 @@ _PARAGRAPH_END = regex.compile(r"(\n[ \t]*\n\s*)")
 
 
 def clean_text(text):
-    """-> `text` in Unicode NFC, lines ended by "\\n", without control characters but "\\n" and "\\t".
+    """-> `text` in Unicode NFC, without control characters other than "\\n" and "\\t".
 
     NFC (Unicode Standard Annex 15) writes "é" as one code point, where a file may also have "e"
     and a combining accent: for a reader the same letter, for a byte-level tokenizer two different
-    words. Line ends come first, because a "\\r" is a control character too; lone surrogates, which
-    no UTF-8 file can hold, go with them.
+    words. Windows' and old Mac's line ends become "\\n"; lone surrogates, which no UTF-8 file can
+    hold, go with the control characters.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = regex.sub(r"\p{Cs}", "", _CONTROL.sub("", text))
@@ -63,7 +63,7 @@ def clean_documents(documents, *, drop_repeated_paragraphs=True):
 
 
 def _drop_paragraphs(text, seen):
-    """-> `text` without the long paragraphs whose keys are in `seen`; keys of its long paragraphs."""
+    """-> `text` without its long paragraphs that are in `seen`; the keys of all its long ones."""
     kept, keys = [], set()
     parts = _PARAGRAPH_END.split(text)  # paragraph, blank lines, paragraph, …
     for paragraph, gap in zip(parts[::2], [*parts[1::2], ""]):

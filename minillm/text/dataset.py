@@ -52,7 +52,7 @@ def _write_chunks(path, chunks, vocab_size):
     with atomic_write(path) as file:
         file.write(bytes(HEADER.size))
         for ids, size in chunks:
-            ids = np.asarray(ids, np.int64) if len(ids) == 0 else require_ids("ids", ids, vocab_size)
+            ids = require_ids("ids", ids if len(ids) else np.zeros(0, dtype), vocab_size)
             if ids.ndim != 1:
                 raise ValueError(f"ids has shape {ids.shape}, wanted (T,)")
             file.write(ids.astype(dtype).tobytes())

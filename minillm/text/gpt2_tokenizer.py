@@ -1,13 +1,12 @@
 """GPT-2's tokenizer: text to ids and back, with the interface that everybody knows.
 
 Radford et al. 2019, section 2.2. The parts are in files of their own: the alphabet of bytes and
-the pattern in byte_level.py, learning and applying merges in bpe.py, special tokens in
-added_tokens.py, the files on disk in tokenizer_files.py.
+the pattern in byte_level.py, learning and applying merges in bpe.py, tokens and their ids in
+vocabulary.py, special tokens in a text in added_tokens.py, the files in tokenizer_files.py.
 """
 
 import math
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +14,21 @@ import numpy as np
 from minillm.text import bpe
 from minillm.text.added_tokens import AddedToken, AddedTokenSplitter
 from minillm.text.batch_encoding import BatchEncoding, pad_rows, rows_to_array
-from minillm.text.byte_level import bytes_to_text, spell, text_to_bytes, unspell
+from minillm.text.byte_level import bytes_to_text, text_to_bytes, unspell
 from minillm.text.tokenizer_files import (
-    SPECIAL_NAMES,
     TokenizerFiles,
     read_merges,
     read_tokenizer_files,
     read_vocab,
     write_tokenizer_files,
 )
+from minillm.text.vocabulary import SPECIAL_NAMES, Vocabulary, one_of, require_str
 
 END_OF_TEXT = "<|endoftext|>"
 NO_LIMIT = int(1e30)  # the model_max_length that Hugging Face writes for "none"
 
 
-class GPT2Tokenizer:
+class GPT2Tokenizer(Vocabulary):
     """A byte-level BPE tokenizer with the interface of `transformers.GPT2Tokenizer`.
 
     The ids are those of Hugging Face's libraries for the same vocabulary, and
@@ -53,7 +52,8 @@ class GPT2Tokenizer:
                  add_prefix_space=False, *, add_bos_token=False, additional_special_tokens=(),
                  added_tokens=None, model_max_length=NO_LIMIT, padding_side="right",
                  truncation_side="right"):
-        self._vocab = dict(vocab) if isinstance(vocab, dict) else read_vocab(vocab)
+        vocab = vocab if isinstance(vocab, dict) else read_vocab(vocab)
+        super().__init__(vocab, added_tokens or {})
         self._merges = read_merges(merges) if isinstance(merges, (str, Path)) else list(merges)
         self._bpe = bpe.BPE(self._vocab, self._merges)
         missing = self._bpe.byte_ids.count(None)
@@ -63,7 +63,8 @@ class GPT2Tokenizer:
                 "what they spell is left out of encoded texts",
                 stacklevel=2,
             )
-        self.errors = errors
+        self.errors = one_of("errors", errors, ("replace", "strict", "ignore", "backslashreplace",
+                                                "surrogateescape"))
         self.add_prefix_space = add_prefix_space
         self.add_bos_token = add_bos_token
         if model_max_length is None:
@@ -71,21 +72,8 @@ class GPT2Tokenizer:
         if not isinstance(model_max_length, (int, float)) or not 1 <= model_max_length < math.inf:
             raise ValueError(f"model_max_length is {model_max_length!r}, wanted a positive integer")
         self.model_max_length = int(model_max_length)
-        self.padding_side = _one_of("padding_side", padding_side, ("right", "left"))
-        self.truncation_side = _one_of("truncation_side", truncation_side, ("right", "left"))
-        # The bytes of every token, for decoding. A token that isn't spelled in the alphabet of
-        # bytes (such as "<|fin de texte|>", with its spaces) stands for itself.
-        self._tokens = {id: token for token, id in self._vocab.items()}
-        self._bytes = {id: unspell(token) for id, token in self._tokens.items()}
-        for id, data in self._bytes.items():
-            if data is None:
-                self._bytes[id] = text_to_bytes(self._tokens[id])
-        self._added = {}  # id -> AddedToken
-        self._added_ids = {}  # content -> id
-        for id, token in sorted((added_tokens or {}).items()):
-            self._put_added(id, token)
-        self._splitter = AddedTokenSplitter(self._added.values())
-        self._special = dict.fromkeys(SPECIAL_NAMES)
+        self.padding_side = one_of("padding_side", padding_side, ("right", "left"))
+        self.truncation_side = one_of("truncation_side", truncation_side, ("right", "left"))
         given = (bos_token, eos_token, unk_token, pad_token)
         self.add_special_tokens({
             **{name: token for name, token in zip(SPECIAL_NAMES, given) if token is not None},
@@ -121,7 +109,7 @@ class GPT2Tokenizer:
         splitter = AddedTokenSplitter(AddedToken(token) for token in special_tokens)
         texts = [texts] if isinstance(texts, str) else texts
         counts = bpe.count_words(
-            piece for text in texts for piece in splitter.split(_require_str("texts", text))
+            piece for text in texts for piece in splitter.split(require_str("texts", text))
             if isinstance(piece, str)
         )
         if not counts:
@@ -132,7 +120,7 @@ class GPT2Tokenizer:
         )
         both = sorted(set(tokens) & set(special_tokens))
         if both:
-            raise ValueError(f"special_tokens has {both[0]!r}, which is a token of the text as well")
+            raise ValueError(f"special_tokens has {both[0]!r}, which the text made a token as well")
         main = END_OF_TEXT if END_OF_TEXT in special_tokens else next(iter(special_tokens), None)
         return cls(
             {token: id for id, token in enumerate(tokens + special_tokens)}, merges,
@@ -160,7 +148,7 @@ class GPT2Tokenizer:
                 "additional_special_tokens": files.extra_special_tokens,
                 "added_tokens": files.added_tokens, **options,
             })
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise ValueError(f"{folder}: {error}") from None
 
     def save_pretrained(self, folder):
@@ -170,9 +158,10 @@ class GPT2Tokenizer:
         """
         special = {name: token and AddedToken(token) for name, token in self._special.items()}
         named = set(self._special.values())
+        extra = [token for token in self._added.values()
+                 if token.special and token.content not in named]
         write_tokenizer_files(folder, TokenizerFiles(
-            self._vocab, self._merges, self._added, special,
-            [token for token in self._added.values() if token.special and token.content not in named],
+            self._vocab, self._merges, self._added, special, extra,
             {
                 "add_bos_token": self.add_bos_token,
                 "add_prefix_space": self.add_prefix_space,
@@ -197,7 +186,7 @@ class GPT2Tokenizer:
         [] or shape (1, 0). add_special_tokens=False leaves out the bos_token of add_bos_token.
         padding, truncation, max_length: as in `__call__`.
         """
-        _require_str("text", text)
+        require_str("text", text)
         return self(text, add_special_tokens, padding, truncation, max_length,
                     return_tensors)["input_ids"]
 
@@ -220,14 +209,13 @@ class GPT2Tokenizer:
         texts = [text] if single else text
         if not texts:
             raise ValueError("text is an empty list, wanted at least one text")
-        _one_of("return_tensors", return_tensors, (None, "pt", "np"))
+        one_of("return_tensors", return_tensors, (None, "pt", "np"))
         padding, cut = self._lengths(padding, truncation, max_length)
+        first = [self.bos_token_id] if add_special_tokens and self.add_bos_token else []
         rows = [self._encode_text(text) for text in texts]
-        if add_special_tokens and self.add_bos_token:
-            rows = [[self.bos_token_id, *row] for row in rows]
-        if cut is not None:
-            right = self.truncation_side == "right"
-            rows = [row[:cut] if right else row[-cut:] for row in rows]
+        if cut is not None:  # the text is cut, not the token before it
+            rows = [self._truncate(row, max(cut - len(first), 0)) for row in rows]
+        rows = [first + row for row in rows]
         length = max(map(len, rows)) if padding == "longest" else padding or 0
         rows, masks = pad_rows(rows, length, self.pad_token_id, self.padding_side)
         encoding = BatchEncoding(input_ids=rows)
@@ -242,11 +230,12 @@ class GPT2Tokenizer:
 
     def _lengths(self, padding, truncation, max_length):
         """-> padding ("longest", a length or None), length to cut to (or None)."""
-        padding = _one_of("padding", padding,
-                          (False, None, True, "longest", "max_length", "do_not_pad"))
-        truncation = _one_of("truncation", truncation,
-                             (None, False, True, "longest_first", "only_first", "do_not_truncate"))
-        if max_length is not None and (type(max_length) is not int or max_length < 1):
+        padding = one_of("padding", padding,
+                         (False, None, True, "longest", "max_length", "do_not_pad"))
+        truncation = one_of("truncation", truncation,
+                            (None, False, True, "longest_first", "only_first", "do_not_truncate"))
+        whole = isinstance(max_length, (int, np.integer))
+        if max_length is not None and not (whole and max_length >= 1):
             raise ValueError(f"max_length is {max_length!r}, wanted an integer of at least 1")
         if padding in (False, "do_not_pad"):
             padding = None
@@ -263,9 +252,12 @@ class GPT2Tokenizer:
             padding = limit
         return padding, None if truncation in (None, False, "do_not_truncate") else limit
 
+    def _truncate(self, row, length):
+        return row[:length] if self.truncation_side == "right" else row[max(len(row) - length, 0):]
+
     def _encode_text(self, text):
         ids = []
-        for piece in self._splitter.split(_require_str("text", text)):
+        for piece in self._splitter.split(require_str("text", text)):
             if isinstance(piece, AddedToken):
                 ids.append(self._added_ids[piece.content])
             elif self.add_prefix_space and not piece.startswith(" "):
@@ -302,40 +294,6 @@ class GPT2Tokenizer:
         """-> list of the texts of `sequences`, rows of ids."""
         return [self.decode(ids, skip_special_tokens) for ids in sequences]
 
-    # ---- the vocabulary
-
-    @property
-    def vocab_size(self):
-        """Number of tokens of the vocabulary, without those that were added to it later."""
-        return len(self._vocab)
-
-    def __len__(self):
-        """Number of all tokens: what a model needs as its `vocab_size`."""
-        return len(self._vocab.keys() | self._added_ids.keys())
-
-    def get_vocab(self):
-        """-> {token: id} of all tokens."""
-        return {**self._vocab, **self._added_ids}
-
-    def get_added_vocab(self):
-        """-> {token: id} of the tokens that are looked for before the text is split up."""
-        return dict(self._added_ids)
-
-    def convert_tokens_to_ids(self, tokens):
-        """-> the id of a token, or the list of ids of a list; an unknown one is `unk_token_id`."""
-        if isinstance(tokens, str):
-            id = self._added_ids.get(tokens)
-            return self._vocab.get(tokens, self.unk_token_id) if id is None else id
-        return [self.convert_tokens_to_ids(token) for token in tokens]
-
-    def convert_ids_to_tokens(self, ids, skip_special_tokens=False):
-        """-> the token of an id, or the list of tokens of a sequence of ids."""
-        if np.ndim(ids) == 0:
-            id = int(ids)
-            return self._added[id].content if id in self._added else self._lookup(self._tokens, id)
-        special = set(self.all_special_ids) if skip_special_tokens else ()
-        return [self.convert_ids_to_tokens(id) for id in ids if int(id) not in special]
-
     def convert_tokens_to_string(self, tokens):
         """-> the text that a list of tokens spells."""
         pieces = [None if token in self._added_ids else unspell(token) for token in tokens]
@@ -343,130 +301,5 @@ class GPT2Tokenizer:
                 for token, piece in zip(tokens, pieces)]
         return bytes_to_text(b"".join(data), self.errors)
 
-    def _lookup(self, table, id):
-        try:
-            return table[id]
-        except KeyError:
-            raise ValueError(
-                f"ids contain {id}, which is not in the vocabulary of {len(self)} tokens"
-            ) from None
-
-    # ---- special tokens
-
-    def add_tokens(self, tokens, special_tokens=False):
-        """Add tokens (str, AddedToken, or a list of them) -> how many are new to the vocabulary.
-
-        They get the next free ids. The model's embedding must be made larger by as many rows.
-        """
-        tokens = [tokens] if isinstance(tokens, (str, AddedToken)) else tokens
-        before = len(self)
-        for token in tokens:
-            if not isinstance(token, AddedToken):
-                _require_str("token", token)
-                token = AddedToken(token, normalized=not special_tokens)
-            token = replace(token, special=special_tokens or token.special)
-            id = self._added_ids.get(token.content, self._vocab.get(token.content))
-            known = self._added.get(id)
-            if known is None or (special_tokens and not known.special):
-                self._put_added(self._next_id() if id is None else id, token)
-        self._splitter = AddedTokenSplitter(self._added.values())
-        return len(self) - before
-
-    def add_special_tokens(self, tokens):
-        """Name special tokens, adding those that are not in the vocabulary -> how many were added.
-
-        tokens: {"pad_token": "<pad>", …} and "additional_special_tokens": a list; a token is a str
-        or an AddedToken.
-        """
-        count = 0
-        for name, value in tokens.items():
-            if name in ("additional_special_tokens", "extra_special_tokens"):
-                count += self.add_tokens(list(value), special_tokens=True)
-            elif name in SPECIAL_NAMES:
-                count += self.add_tokens([value], special_tokens=True)
-                self._special[name] = value.content if isinstance(value, AddedToken) else value
-            else:
-                wanted = ", ".join((*SPECIAL_NAMES, "additional_special_tokens"))
-                raise ValueError(f"tokens has the name {name!r}, wanted {wanted}")
-        return count
-
-    def _put_added(self, id, token):
-        if not token.content:
-            raise ValueError("an added token is empty")
-        other = self._tokens.get(id, token.content)
-        if other != token.content or self._vocab.get(token.content, id) != id:
-            raise ValueError(
-                f"added token {token.content!r} has id {id}, where the vocabulary has {other!r}"
-            )
-        self._added[id] = token
-        self._added_ids[token.content] = id
-
-    def _next_id(self):
-        return max([*self._tokens, *self._added], default=-1) + 1
-
-    @property
-    def all_special_tokens(self):
-        """Contents of all special tokens, those with a name first, the others by id."""
-        named = [token for token in self._special.values() if token is not None]
-        others = [token.content for _, token in sorted(self._added.items()) if token.special]
-        return list(dict.fromkeys(named + others))
-
-    @property
-    def all_special_ids(self):
-        return self.convert_tokens_to_ids(self.all_special_tokens)
-
-    @property
-    def special_tokens_map(self):
-        """{name: token} of the special tokens that are set."""
-        return {name: token for name, token in self._special.items() if token is not None}
-
-    def _set_special(self, name, token):
-        if token is not None:
-            if _require_str(name, token) not in self._vocab and token not in self._added_ids:
-                raise ValueError(
-                    f"{name} is {token!r}, which is not in the vocabulary; add it with "
-                    f"tokenizer.add_special_tokens({{{name!r}: {token!r}}})"
-                )
-            self.add_tokens([token], special_tokens=True)
-        self._special[name] = token
-
-    def _special_id(self, name):
-        token = self._special[name]
-        return None if token is None else self.convert_tokens_to_ids(token)
-
-    def _set_special_id(self, name, id):
-        self._set_special(name, None if id is None else self.convert_ids_to_tokens(id))
-
-    bos_token = property(lambda self: self._special["bos_token"],
-                         lambda self, token: self._set_special("bos_token", token))
-    eos_token = property(lambda self: self._special["eos_token"],
-                         lambda self, token: self._set_special("eos_token", token))
-    unk_token = property(lambda self: self._special["unk_token"],
-                         lambda self, token: self._set_special("unk_token", token))
-    pad_token = property(lambda self: self._special["pad_token"],
-                         lambda self, token: self._set_special("pad_token", token))
-    bos_token_id = property(lambda self: self._special_id("bos_token"),
-                            lambda self, id: self._set_special_id("bos_token", id))
-    eos_token_id = property(lambda self: self._special_id("eos_token"),
-                            lambda self, id: self._set_special_id("eos_token", id))
-    unk_token_id = property(lambda self: self._special_id("unk_token"),
-                            lambda self, id: self._set_special_id("unk_token", id))
-    pad_token_id = property(lambda self: self._special_id("pad_token"),
-                            lambda self, id: self._set_special_id("pad_token", id))
-
     def __repr__(self):
         return f"GPT2Tokenizer({len(self)} tokens, special: {self.special_tokens_map})"
-
-
-def _require_str(name, value):
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is a {type(value).__name__}, wanted a str")
-    return value
-
-
-def _one_of(name, value, allowed):
-    """Return `value` if it is one of `allowed`, else ValueError. 1 isn't True here."""
-    if not any(value is choice or (isinstance(choice, str) and value == choice)
-               for choice in allowed):
-        raise ValueError(f"{name} is {value!r}, wanted one of {', '.join(map(repr, allowed))}")
-    return value

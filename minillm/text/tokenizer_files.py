@@ -16,8 +16,8 @@ from pathlib import Path
 
 from minillm.files import atomic_write
 from minillm.text.added_tokens import AddedToken
+from minillm.text.vocabulary import SPECIAL_NAMES
 
-SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token")
 OTHER_SPECIAL_NAMES = ("sep_token", "cls_token", "mask_token")  # BERT's: kept as special tokens
 OPTIONS = ("add_bos_token", "add_prefix_space", "errors", "model_max_length", "padding_side",
            "truncation_side")
@@ -41,7 +41,8 @@ def read_tokenizer_files(folder):
     Raises FileNotFoundError if they are not there, ValueError if a file is broken or two disagree.
     """
     folder = Path(folder)
-    whole, vocab, merges = (folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt"))
+    names = ("tokenizer.json", "vocab.json", "merges.txt")
+    whole, vocab, merges = (folder / name for name in names)
     if whole.is_file():
         files = read_tokenizer_json(whole)
         if vocab.is_file() and read_vocab(vocab) != files.vocab:
@@ -161,7 +162,7 @@ def _require_gpt2(path, content, model):
     }
     for name, (value, wanted) in found.items():
         if value != wanted:
-            raise ValueError(f"{path}: {name} is {value!r}, but in GPT-2's tokenizer it is {wanted!r}")
+            raise ValueError(f"{path}: {name} is {value!r}, but for GPT-2 it is {wanted!r}")
     kinds = [set(part) for part in post_processor.get("single", [])]
     if kinds not in ([], [{"Sequence"}], [{"SpecialToken"}, {"Sequence"}]):
         raise ValueError(f"{path}: its post_processor puts tokens where GPT-2's tokenizer doesn't")

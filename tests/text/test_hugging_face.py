@@ -88,6 +88,7 @@ def test_training_on_the_default_corpus_is_that_of_tokenizers():
 
 @pytest.mark.parametrize("options", [
     {}, {"add_prefix_space": True}, {"add_bos_token": True},
+    {"add_bos_token": True, "truncation_side": "left"},
     {"additional_special_tokens": ["<|user|>", "<|fin de texte|>"]},
     {"pad_token": "<|endoftext|>", "padding_side": "left", "model_max_length": 20},
 ])

@@ -97,7 +97,8 @@ def test_special_tokens_as_strings_and_as_dicts(folder):
     pad = {"content": "<pad>", "lstrip": False, "normalized": True, "rstrip": False,
            "single_word": False}
     for value in ("<pad>", pad, {"__type": "AddedToken", **pad}):
-        write(folder / "special_tokens_map.json", {"eos_token": "<|endoftext|>", "pad_token": value})
+        named = {"eos_token": "<|endoftext|>", "pad_token": value}
+        write(folder / "special_tokens_map.json", named)
         tokenizer = GPT2Tokenizer.from_pretrained(folder)
         assert (tokenizer.eos_token_id, tokenizer.pad_token_id, len(tokenizer)) == (0, 400, 402)
         assert tokenizer.encode("<pad><new>") == [400, 401]
@@ -141,9 +142,9 @@ def drop_merge_token(folder):
 
 BROKEN = {
     "vocab.json cut": (lambda f: break_json(f / "vocab.json"), "vocab.json: not a JSON"),
-    "tokenizer.json cut": (lambda f: break_json(f / "tokenizer.json"), "tokenizer.json: not a JSON"),
+    "tokenizer.json cut": (lambda f: break_json(f / "tokenizer.json"), "tokenizer.json: not a"),
     "config cut": (lambda f: break_json(f / "tokenizer_config.json"), "config.json: not a JSON"),
-    "config a list": (lambda f: write(f / "tokenizer_config.json", [1]), "config.json: holds a list"),
+    "config a list": (lambda f: write(f / "tokenizer_config.json", [1]), "config.json: holds a"),
     "not UTF-8": (lambda f: (f / "vocab.json").write_bytes(b"\xff"), "vocab.json: not a JSON"),
     "merges not UTF-8": (lambda f: (f / "merges.txt").write_bytes(b"\xff \xff"), "txt: not UTF-8"),
     "a line of merges": (lambda f: (f / "merges.txt").write_text("a b\na b c\n"), "line 2"),
