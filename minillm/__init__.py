@@ -2,6 +2,7 @@
 
 __version__ = "0.1.0"
 
+from minillm.text.gpt2_tokenizer import GPT2Tokenizer
 from minillm.training.optimizers import SGD, Adam, AdamW
 
-__all__ = ["SGD", "Adam", "AdamW"]
+__all__ = ["GPT2Tokenizer", "SGD", "Adam", "AdamW"]
