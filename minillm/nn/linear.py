@@ -24,8 +24,9 @@ class Linear(Module):
 
     def backward(self, dy):
         """dy: (..., d_out) -> dx: (..., d_in)"""
+        cache = self.recall()
         dW, accumulate = self.weight.gradient_target()
-        dx, _, db = linear_backward(dy, self.recall(), dW=dW, accumulate=accumulate)
+        dx, _, db = linear_backward(dy, cache, dW=dW, accumulate=accumulate)
         if self.bias is not None:
             self.bias.add_grad(db)
         return dx

@@ -1,0 +1,151 @@
+"""The layers that wrap one op, and the feed-forward network."""
+
+import numpy as np
+import pytest
+from gradcheck import check_gradients, check_module
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from strategies import generators, leading_shapes, sizes
+
+from minillm.nn import (
+    Dropout,
+    Embedding,
+    FeedForward,
+    LayerNorm,
+    LearnedPositions,
+    Linear,
+    SinusoidalPositions,
+    make_activation,
+)
+from minillm.ops import sinusoidal_positions
+
+
+@given(generators, leading_shapes, sizes, sizes, st.booleans())
+def test_linear_gradients(rng, leading, d_in, d_out, bias):
+    layer = Linear(d_in, d_out, bias, rng=rng, std=1.0)
+    check_module(layer, {"x": rng.standard_normal((*leading, d_in))}, rng)
+
+
+@given(generators, leading_shapes, sizes)
+def test_layer_norm_gradients(rng, leading, d):
+    layer = LayerNorm(d, eps=1e-3)
+    for parameter in layer.parameters():
+        parameter.data = rng.standard_normal(d)
+    check_module(layer, {"x": rng.standard_normal((*leading, d))}, rng)
+
+
+@given(generators, leading_shapes, sizes, sizes)
+def test_embedding_gradients(rng, shape, n, d):
+    layer = Embedding(n, d, rng=rng).astype(np.float64)
+    ids = rng.integers(n, size=shape)
+    dy = rng.standard_normal((*shape, d))
+    layer(ids)
+    assert layer.backward(dy) is None
+    check_gradients(
+        lambda: np.sum(layer(ids) * dy),
+        {"weight": layer.weight.data},
+        {"weight": layer.weight.grad},
+        rng,
+    )
+
+
+@given(generators, st.lists(st.integers(1, 3), max_size=2), sizes, sizes, st.integers(0, 3))
+def test_learned_positions_gradients(rng, leading, T, d, start):
+    layer = LearnedPositions(start + T + 1, d, rng=rng)
+    x = rng.standard_normal((*leading, T, d))
+    check_module(layer, {"x": x}, rng, forward=lambda x: layer(x, start))
+
+
+@given(generators, sizes, sizes)
+def test_learned_positions_add_up_over_backwards(rng, T, d):
+    layer = LearnedPositions(T + 2, d, rng=rng).astype(np.float64)
+    dy = rng.standard_normal((2, T, d))
+    for start in (0, 2):
+        layer(np.zeros((2, T, d)), start)
+        layer.backward(dy)
+    wanted = np.zeros((T + 2, d))
+    wanted[:T] += dy.sum(axis=0)
+    wanted[2:] += dy.sum(axis=0)
+    np.testing.assert_allclose(layer.weight.grad, wanted, atol=1e-12)
+
+
+@given(generators, sizes, sizes, st.integers(0, 3))
+def test_sinusoidal_positions(rng, T, d, start):
+    layer = SinusoidalPositions(20, d)
+    x = rng.standard_normal((2, T, d), dtype=np.float32)
+    y = layer(x, start)
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y, x + sinusoidal_positions(20, d)[start : start + T])
+    assert layer.backward(x) is x
+    assert layer.parameters() == []
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [SinusoidalPositions(4, 2), LearnedPositions(4, 2, rng=np.random.default_rng(0))],
+)
+def test_a_sequence_beyond_the_last_position_is_refused(layer):
+    with pytest.raises(ValueError, match="^x stands at positions 2 to 4, wanted .* 0 to 3"):
+        layer(np.ones((1, 3, 2), np.float32), 2)
+    with pytest.raises(ValueError, match="^x has shape"):
+        layer(np.ones((1, 3, 4), np.float32))
+
+
+@given(generators, leading_shapes, st.sampled_from(["relu", "gelu", "gelu_tanh"]))
+def test_activation_gradients(rng, shape, name):
+    x = rng.standard_normal((*shape, 3))
+    assume(np.abs(x).min() > 1e-3)
+    check_module(make_activation(name), {"x": x}, rng)
+
+
+@given(generators, leading_shapes, sizes, sizes, st.sampled_from(["relu", "gelu", "gelu_tanh"]))
+def test_feed_forward_gradients(rng, leading, d_model, d_ff, activation):
+    layer = FeedForward(d_model, d_ff, activation=activation, rng=rng, std=1.0).astype(np.float64)
+    for linear in (layer.expand, layer.contract):
+        linear.bias.data = rng.standard_normal(linear.bias.shape)
+    x = rng.standard_normal((*leading, d_model))
+    assume(np.abs(layer.expand(x)).min() > 1e-2)  # ReLU has no slope at 0
+    check_module(layer, {"x": x}, rng)
+
+
+@given(generators, st.integers(0, 2**32 - 1))
+def test_dropout_gradients(rng, seed):
+    layer = Dropout(0.5, rng)
+
+    def forward(x):
+        layer.rng = np.random.default_rng(seed)
+        return layer(x)
+
+    check_module(layer, {"x": rng.standard_normal((2, 3))}, rng, forward=forward)
+
+
+@given(generators, st.integers(0, 2**32 - 1))
+def test_feed_forward_gradients_with_dropout(rng, seed):
+    layer = FeedForward(3, 5, activation="gelu", dropout=0.5, rng=rng, std=1.0)
+
+    def forward(x):
+        layer.dropout.rng = np.random.default_rng(seed)
+        return layer(x)
+
+    check_module(layer, {"x": rng.standard_normal((2, 3))}, rng, forward=forward)
+
+
+def test_dropout_only_in_training():
+    layer = Dropout(0.5, np.random.default_rng(0))
+    x = np.ones(100, np.float32)
+    assert (layer(x) == 0).any()
+    assert layer.eval()(x) is x
+    assert layer.backward(x) is x
+
+
+def test_the_seed_decides_the_initial_weights():
+    first, second = (Linear(50, 60, rng=np.random.default_rng(7), std=0.1) for _ in range(2))
+    np.testing.assert_array_equal(first.weight.data, second.weight.data)
+    assert abs(first.weight.data.std() - 0.1) < 0.01
+    assert first.weight.data.dtype == np.float32
+    assert (first.bias.data == 0).all()
+
+
+def test_an_unknown_activation_is_named():
+    with pytest.raises(ValueError, match="^activation is 'swish', wanted one of 'relu', 'gelu'"):
+        FeedForward(2, 4, activation="swish", rng=np.random.default_rng(0))

@@ -1,0 +1,25 @@
+import math
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minillm.ops import sinusoidal_positions
+
+
+@given(st.integers(1, 300), st.integers(1, 33))
+def test_is_the_formula(n_positions, d_model):
+    table = sinusoidal_positions(n_positions, d_model, np.float64)
+    assert table.shape == (n_positions, d_model)
+    for position in (0, n_positions // 2, n_positions - 1):
+        for column in range(d_model):
+            angle = position / 10000 ** (2 * (column // 2) / d_model)
+            wanted = math.cos(angle) if column % 2 else math.sin(angle)
+            assert math.isclose(table[position, column], wanted, abs_tol=1e-12)
+
+
+@given(st.integers(1, 50), st.integers(1, 16), st.integers(0, 40), st.integers(0, 40))
+def test_dot_product_depends_only_on_the_distance(distance, half, first, second):
+    table = sinusoidal_positions(100, 2 * half, np.float64)
+    products = [table[start] @ table[start + distance] for start in (first, second)]
+    assert math.isclose(*products, rel_tol=1e-9, abs_tol=1e-9)
