@@ -1,0 +1,77 @@
+"""The key-value cache: what makes the cost of one more token not grow with all the tokens before it.
+
+Attention at a new position needs its own query, but the keys and values of every position. Those of
+earlier positions don't depend on what comes later (the mask is causal), so they are kept: each step
+computes the keys and values of one token only, and the queries of all others never again.
+"""
+
+import numpy as np
+
+
+class LayerCache:
+    """Keys and values of one attention layer, K and V (B, H, T, D), in buffers with room to grow."""
+
+    def __init__(self, capacity):
+        self.capacity = capacity
+        self.length = 0
+        self.K = self.V = None  # (B, H, capacity, D)
+
+    def append(self, K, V):
+        """K, V: (B, H, T_new, D) -> views of all keys and values so far: (B, H, T, D)"""
+        start, end = self.length, self.length + K.shape[2]
+        if self.K is None or end > self.K.shape[2]:
+            self._make_room(K, end)
+        self.K[:, :, start:end] = K
+        self.V[:, :, start:end] = V
+        self.length = end
+        return self.K[:, :, :end], self.V[:, :, :end]
+
+    def select(self, rows):
+        """Row b becomes what row rows[b] was: beams that go on from others, repeated prompts."""
+        if len(rows) == len(self.K):
+            self.K[:, :, : self.length] = self.K[rows, :, : self.length]
+            self.V[:, :, : self.length] = self.V[rows, :, : self.length]
+        else:
+            self.K, self.V = self.K[rows], self.V[rows]
+
+    def _make_room(self, like, end):
+        """New buffers for at least `end` positions, twice as many as before or more."""
+        B, H, _, D = like.shape
+        old, previous = (0, None) if self.K is None else (self.K.shape[2], (self.K, self.V))
+        shape = (B, H, max(end, self.capacity, 2 * old), D)
+        self.K, self.V = np.empty(shape, like.dtype), np.empty(shape, like.dtype)
+        if previous is not None:
+            self.K[:, :, : self.length] = previous[0][:, :, : self.length]
+            self.V[:, :, : self.length] = previous[1][:, :, : self.length]
+
+
+class KVCache:
+    """The LayerCaches of a model, made as its layers ask for them.
+
+        cache = KVCache()
+        model(ids[:, :5], past_key_values=cache)
+        model(ids[:, 5:], past_key_values=cache)      # the logits of model(ids), from position 5 on
+
+    capacity: how many positions to have room for from the start (it grows if they are more)
+    """
+
+    def __init__(self, capacity=0):
+        self.capacity = capacity
+        self.layers = []
+
+    @property
+    def length(self):
+        """How many positions are in the cache."""
+        return self.layers[0].length if self.layers else 0
+
+    def layer(self, index):
+        """-> the LayerCache of layer `index`, for its attention to append to"""
+        if index == len(self.layers):
+            self.layers.append(LayerCache(self.capacity))
+        return self.layers[index]
+
+    def select(self, rows):
+        """Let row b of every layer be what its row rows[b] was. rows: integers (B_new,)"""
+        rows = np.asarray(rows)
+        for layer in self.layers:
+            layer.select(rows)

@@ -1,0 +1,113 @@
+"""Logits processors: small changes to the scores of the next token before one is chosen.
+
+Each takes scores (B, V), logits or log-probabilities, and returns new ones; a token that must not
+come next gets -inf, which is probability 0. The first three judge by the tokens so far, `ids`
+(B, T); the others (temperature, top-k, top-p) shape the distribution that a sample is drawn from.
+"""
+
+import numpy as np
+
+from minillm.ops.softmax import softmax
+
+
+def repetition_penalty(scores, ids, penalty, start=None):
+    """s / penalty where s > 0, else s * penalty, for every token that occurs in ids
+                                                        (Keskar et al. 2019, "CTRL", sec. 4.1)
+    penalty > 1 makes repeating less likely, < 1 more likely; 1 changes nothing.
+    start: (B,), the first column of each row that counts (padding before it doesn't); default 0.
+    The paper divides always; for a negative score that would make repeating more likely.
+    """
+    penalized = scores.copy()
+    for row, tokens in enumerate(ids):
+        seen = np.unique(tokens if start is None else tokens[start[row] :])
+        s = scores[row, seen]
+        penalized[row, seen] = np.where(s < 0, s * penalty, s / penalty)
+    return penalized
+
+
+def no_repeat_ngram(scores, ids, n):
+    """-inf for every token that would end an n-gram which is in ids already
+                                                        (Paulus et al. 2017, sec. 2.5, for n = 3)
+    The last n - 1 tokens are the start of the n-gram to come. Wherever they stood before, what
+    followed them is forbidden. With n = 1 no token may come twice.
+    """
+    T = ids.shape[1]
+    allowed = scores.copy()
+    if T < n:
+        return allowed
+    starts = np.lib.stride_tricks.sliding_window_view(ids, n, axis=1)  # (B, T - n + 1, n)
+    prefix = ids[:, None, T - n + 1 :]  # (B, 1, n - 1)
+    repeats = (starts[:, :, : n - 1] == prefix).all(axis=2)
+    rows, columns = np.nonzero(repeats)
+    allowed[rows, ids[rows, columns + n - 1]] = -np.inf
+    return allowed
+
+
+def min_length(scores, length, minimum, eos_token_ids):
+    """-inf for the tokens that end a text, as long as its `length` is below `minimum`."""
+    scores = scores.copy()
+    if length < minimum:
+        scores[:, list(eos_token_ids)] = -np.inf
+    return scores
+
+
+def temperature(scores, t):
+    """s / t: softmax(s / t) ∝ p^(1/t)                           (Ackley, Hinton, Sejnowski 1985)
+
+    t < 1 makes the likely likelier still, t > 1 evens things out; t → 0 is greedy decoding.
+    """
+    return scores / np.asarray(t, scores.dtype)
+
+
+def top_k(scores, k):
+    """-inf for all but the k highest scores of each row (and what is equal to the k-th)
+                                                        (Fan, Lewis, Dauphin 2018, sec. 5.3)
+    """
+    V = scores.shape[-1]
+    if k >= V:
+        return scores.copy()
+    kth_highest = np.partition(scores, V - k, axis=-1)[:, V - k, None]
+    return np.where(scores < kth_highest, -np.inf, scores).astype(scores.dtype, copy=False)
+
+
+def top_p(scores, p, at_least=1):
+    """-inf for all but the fewest tokens whose probabilities add up to p or more: the nucleus
+                                                        (Holtzman et al. 2020, sec. 3.1, eq. 2)
+    From the likeliest down, a token is in as long as those before it hold less than p. So the
+    likeliest is always in; `at_least` keeps more of them in.
+    """
+    nucleus = np.full_like(scores, -np.inf)
+    for row, candidates in enumerate(scores):
+        tokens = np.flatnonzero(candidates > -np.inf)  # few of them after top_k: quick to sort
+        tokens = tokens[np.argsort(-candidates[tokens], kind="stable")]
+        probabilities, _ = softmax(candidates[tokens].astype(np.float64))
+        mass_before = np.cumsum(probabilities) - probabilities
+        inside = mass_before < p
+        inside[:at_least] = True
+        nucleus[row, tokens[inside]] = candidates[tokens[inside]]
+    return nucleus
+
+
+def process(scores, ids, options, start=None):
+    """All that `options` (a GenerationConfig with every option set) ask for, in this order.
+
+    The order is that of `transformers`. Temperature comes before top-p, so it decides how many
+    tokens the nucleus holds.
+    """
+    if options.repetition_penalty != 1:
+        scores = repetition_penalty(scores, ids, options.repetition_penalty, start)
+    if options.no_repeat_ngram_size:
+        scores = no_repeat_ngram(scores, ids, options.no_repeat_ngram_size)
+    if ids.shape[1] < options.min_length:
+        scores = min_length(scores, ids.shape[1], options.min_length, options.eos_token_id)
+    if not options.do_sample:
+        return scores
+    # With beams there must be a token left that doesn't end the text, for something to go on from.
+    at_least = 1 if options.num_beams == 1 else len(options.eos_token_id) + 1
+    if options.temperature != 1:
+        scores = temperature(scores, options.temperature)
+    if options.top_k:
+        scores = top_k(scores, max(options.top_k, at_least))
+    if options.top_p < 1:
+        scores = top_p(scores, options.top_p, at_least)
+    return scores
