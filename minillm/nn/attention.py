@@ -24,7 +24,9 @@ class CrossProjectionCache(NamedTuple):
 
 
 class MultiHeadAttention(Module):
-    """Concat(head_1, …, head_h) W_O,   head_i = Attention(Q_i, K_i, V_i)   (Vaswani et al. 2017, 3.2.2)
+    """Concat(head_1, …, head_h) W_O,   head_i = Attention(Q_i, K_i, V_i)
+
+    (Vaswani et al. 2017, sec. 3.2.2)
 
     `qkv`:    Linear(d_model, 3 d_model), the projections of all heads side by side in one matrix
               with the columns [W_Q | W_K | W_V], each of them [head_1 | … | head_h]
@@ -59,7 +61,7 @@ class MultiHeadAttention(Module):
         self.rng = rng
 
     def forward(self, x, memory=None, *, key_mask=None, kv_cache=None, return_weights=False):
-        """Self-attention, or, given `memory`, cross-attention: queries from x, the rest from memory.
+        """Self-attention; given `memory`, cross-attention: queries from x, the rest from memory.
 
         x: (B, T, d_model), memory: (B, S, d_model)  ->  y: (B, T, d_model)
 

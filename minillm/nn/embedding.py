@@ -1,7 +1,5 @@
 """The token embedding and two ways of saying where in the sequence a token stands."""
 
-import numpy as np
-
 from minillm.nn.linear import normal
 from minillm.nn.module import Module, Parameter
 from minillm.ops.embedding import embedding, embedding_backward
@@ -79,6 +77,6 @@ def _rows(x, start, table):
     end = start + x.shape[-2]
     if not 0 <= start <= end <= n_positions:
         raise ValueError(
-            f"x stands at positions {start} to {end - 1}, wanted positions from 0 to {n_positions - 1}"
+            f"x stands at positions {start} to {end - 1}, wanted them from 0 to {n_positions - 1}"
         )
     return slice(start, end)

@@ -21,7 +21,8 @@ class FeedForward(Module):
         self.expand = Linear(d_model, d_ff, rng=rng, std=std)
         self.activation = make_activation(activation)
         self.dropout = Dropout(dropout, rng)
-        self.contract = Linear(d_ff, d_model, rng=rng, std=std if output_std is None else output_std)
+        output_std = std if output_std is None else output_std
+        self.contract = Linear(d_ff, d_model, rng=rng, std=output_std)
 
     def forward(self, x):
         """x: (..., d_model) -> y: (..., d_model)"""

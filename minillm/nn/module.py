@@ -130,7 +130,7 @@ class Module:
         return {name: parameter.data for name, parameter in self.named_parameters()}
 
     def load_state_dict(self, arrays):
-        """Copy `arrays` into the parameters. ValueError names what is missing, extra or misshapen."""
+        """Copy `arrays` into the parameters. ValueError names what does not fit."""
         parameters = dict(self.named_parameters())
         missing = sorted(parameters.keys() - arrays.keys())
         unexpected = sorted(arrays.keys() - parameters.keys())

@@ -54,7 +54,7 @@ class GeluTanhCache(NamedTuple):
 
 
 def gelu_tanh(x):
-    """y = x (1 + tanh(u)) / 2,   u = √(2/π) (x + 0.044715 x³)    (Hendrycks and Gimpel 2016, sec. 2)
+    """y = x (1 + tanh(u)) / 2,   u = √(2/π) (x + 0.044715 x³)      (Hendrycks and Gimpel, sec. 2)
 
     x: any shape  ->  y: the same shape, cache for `gelu_tanh_backward`
     """

@@ -54,9 +54,9 @@ def _slope(loss, array, direction):
 
 
 def check_op(forward, backward, arrays, rng, tolerance=1e-6):
-    """Check the pair of an op: `forward(**arrays)` -> (y, cache), `backward(dy, cache)` -> gradients.
+    """Check the pair of an op.
 
-    The backward's gradients, one or a tuple, are in the order of `arrays`.
+    `forward(**arrays)` -> (y, cache), `backward(dy, cache)` -> gradients. The backward's gradients, one or a tuple, are in the order of `arrays`.
     """
     y, cache = forward(**arrays)
     dy = rng.standard_normal(y.shape)

@@ -91,6 +91,24 @@ def test_weights_change_nothing_and_are_distributions(data, causal, cross):
     np.testing.assert_allclose(weights.sum(axis=-1), 1)
 
 
+def test_dropout_acts_in_training_only_and_the_seed_decides():
+    layer = MultiHeadAttention(8, 2, dropout=0.5, rng=np.random.default_rng(0), std=1.0)
+    x = np.random.default_rng(1).standard_normal((2, 5, 8), dtype=np.float32)
+    trained = []
+    for _ in range(2):
+        layer.rng = np.random.default_rng(2)
+        trained.append(layer(x))
+    np.testing.assert_array_equal(*trained)
+    assert (layer(x) != trained[0]).any()
+
+    # Dropout keeps the mean, and the output is linear in the weights that are dropped.
+    mean = np.mean([layer(x) for _ in range(1000)], axis=0)
+    evaluated = layer.eval()(x)
+    assert (evaluated != trained[0]).any()
+    np.testing.assert_array_equal(evaluated, layer(x))
+    assert np.abs(mean - evaluated).max() < 0.2 * np.abs(trained[0] - evaluated).max()
+
+
 @given(layers())
 def test_attending_to_itself_as_memory_is_self_attention(case):
     rng, layer, B, T = case

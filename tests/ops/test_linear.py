@@ -20,7 +20,8 @@ def test_gradients(rng, leading, d_in, d_out, transpose_W):
 
 @given(generators, leading_shapes, sizes, sizes)
 def test_is_the_sum_over_inputs(rng, leading, d_in, d_out):
-    x, W, b = rng.standard_normal((*leading, d_in)), rng.standard_normal((d_in, d_out)), np.ones(d_out)
+    x, W = rng.standard_normal((*leading, d_in)), rng.standard_normal((d_in, d_out))
+    b = np.ones(d_out)
     y, _ = linear(x, W, b)
     for index in np.ndindex(*leading):
         for j in range(d_out):
