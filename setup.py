@@ -17,7 +17,12 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
-KERNEL_SOURCES = ["csrc/matmul.c"]
+KERNEL_SOURCES = ["csrc/matmul.c", "csrc/machine.c"]
+
+# The first rungs of the ladder show what the order of the work does. They are compiled without the
+# compiler's own vector code, which would hide it.
+SCALAR_SOURCES = ["csrc/matmul_ladder.c"]
+SCALAR_FLAGS = ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
 
 # The widest first, as in dispatch.c. Each list names exactly what dispatch.c asks the chip for.
 INSTRUCTION_SETS = {
@@ -68,14 +73,15 @@ class BuildKernels(build_ext):
             if isa != "baseline" and not self.can_target(isa_flags):
                 continue
             macros.append((f"HAVE_{isa.upper()}", "1"))
-            objects += self.compiler.compile(
-                KERNEL_SOURCES,
-                output_dir=str(Path(self.build_temp, isa)),
-                macros=[("ISA", isa)],
-                include_dirs=extension.include_dirs,
-                depends=extension.depends,
-                extra_postargs=flags + isa_flags,
-            )
+            for sources, more in ((KERNEL_SOURCES, []), (SCALAR_SOURCES, SCALAR_FLAGS)):
+                objects += self.compiler.compile(
+                    sources,
+                    output_dir=str(Path(self.build_temp, isa)),
+                    macros=[("ISA", isa)],
+                    include_dirs=extension.include_dirs,
+                    depends=extension.depends,
+                    extra_postargs=flags + isa_flags + more,
+                )
         extension.define_macros += macros
         extension.extra_compile_args += flags
         extension.extra_link_args += link_flags

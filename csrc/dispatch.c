@@ -18,15 +18,22 @@ struct kernels {
     const char *isa;
     int (*supported)(void);
     __typeof__(minillm_matmul) *matmul;
+    __typeof__(minillm_matmul_rung) *matmul_rung;
+    __typeof__(minillm_run_fmas) *run_fmas;
+    __typeof__(minillm_read_memory) *read_memory;
 };
 
 /* __typeof__ repeats the parameters from minillm.h, so that they are written down only there. */
 #define DECLARE_ISA(isa) \
-    __typeof__(minillm_matmul) minillm_matmul_##isa;
+    __typeof__(minillm_matmul) minillm_matmul_##isa; \
+    __typeof__(minillm_matmul_rung) minillm_matmul_rung_##isa; \
+    __typeof__(minillm_run_fmas) minillm_run_fmas_##isa; \
+    __typeof__(minillm_read_memory) minillm_read_memory_##isa;
 
 #define KERNELS_OF(isa) { \
     #isa, isa##_supported, \
-    minillm_matmul_##isa, \
+    minillm_matmul_##isa, minillm_matmul_rung_##isa, \
+    minillm_run_fmas_##isa, minillm_read_memory_##isa, \
 }
 
 #ifdef HAVE_AVX512
@@ -131,3 +138,13 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
     return in_use->matmul(batch, M, N, K, A, lda, step_A, transpose_A,
                           B, ldb, step_B, transpose_B, C, ldc, step_C, accumulate);
 }
+
+int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+                        const float *A, const float *B, float *C)
+{
+    return in_use->matmul_rung(rung, M, N, K, A, B, C);
+}
+
+double minillm_run_fmas(ptrdiff_t n, float *result) { return in_use->run_fmas(n, result); }
+
+float minillm_read_memory(ptrdiff_t n, const float *data) { return in_use->read_memory(n, data); }

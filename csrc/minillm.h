@@ -27,6 +27,14 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
                    float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate);
 
+/* The ladder that leads to minillm_matmul: rungs 1 to 5 of matmul_ladder.c. Contiguous C = A B. */
+int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+                        const float *A, const float *B, float *C);
+
+/* The limits of the machine (machine.c): the caller measures how long these two take. */
+double minillm_run_fmas(ptrdiff_t n, float *result); /* -> the number of operations */
+float minillm_read_memory(ptrdiff_t n, const float *data);
+
 /* How many threads a kernel may use. The only mutable state of the library, with the choice of
  * the instruction set. Without OpenMP it is always 1. */
 void minillm_set_num_threads(int n);

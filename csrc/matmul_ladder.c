@@ -1,0 +1,164 @@
+/* matmul_ladder.c: C = A B in steps, from the three loops to the idea behind matmul.c.
+ *
+ * Each rung changes one thing and says why that helps. They are plain C, one number at a time: the
+ * build keeps the compiler from making vector code of these loops, because here one is to see what
+ * the order of the work does by itself. The rungs after the last one here, vectors of the chip's
+ * width and threads, are matmul.c: the kernel that the models use. All matrices are contiguous:
+ * A is M x K, B is K x N, C is M x N.
+ *
+ * The measure. A core begins two FMAs in each cycle, and each counts as two operations: at 3.7 GHz
+ * that is 15 GFLOP/s for single numbers (and LANES times that for vectors). A result takes 4
+ * cycles. L1 answers two loads a cycle, after 4 cycles; L2 takes 14, L3 50, the memory 300. */
+#include "simd.h"
+
+DECLARE_KERNEL(minillm_matmul_rung);
+
+static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
+/* Rung 1: the definition. Each sum is one chain of additions, and the next one can't begin before
+ * the last is done: 2 operations in 4 cycles, 2 GFLOP/s at 4 GHz. And k walks down a column of B:
+ * of every cache line of 64 bytes that is fetched, 4 are used before it is thrown out again. */
+static void three_loops(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+                        const float *A, const float *B, float *C)
+{
+    for (ptrdiff_t i = 0; i < M; i++)
+        for (ptrdiff_t j = 0; j < N; j++) {
+            float sum = 0;
+            for (ptrdiff_t k = 0; k < K; k++)
+                sum += A[i * K + k] * B[k * N + j];
+            C[i * N + j] = sum;
+        }
+}
+
+/* Add A's columns k to k_end times B's rows k to k_end to the columns j to j_end of one row of C. */
+static inline void add_to_row(ptrdiff_t j, ptrdiff_t j_end, ptrdiff_t k, ptrdiff_t k_end,
+                              ptrdiff_t N, const float *a, const float *B, float *restrict c)
+{
+    for (; k < k_end; k++)
+        for (ptrdiff_t l = j; l < j_end; l++)
+            c[l] += a[k] * B[k * N + l];
+}
+
+/* Rung 2: the same loops in another order. Now the innermost one goes along the rows of B and C:
+ * whole cache lines are used, in an order that the prefetcher foresees, and the FMAs in it don't
+ * wait for each other. What remains: two loads and a store for each FMA, and the core can store
+ * only one number a cycle: 7 GFLOP/s at best. And all of B passes through the cache again for
+ * every row of A. */
+static void reordered(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+                      const float *A, const float *B, float *C)
+{
+    for (ptrdiff_t i = 0; i < M; i++) {
+        for (ptrdiff_t j = 0; j < N; j++)
+            C[i * N + j] = 0;
+        add_to_row(0, N, 0, K, N, A + i * K, B, C + i * N);
+    }
+}
+
+/* Rung 3: blocks. A piece of B of 64 x 512 floats (128 KB) stays in L2 while all rows of A pass
+ * by, so that B comes from memory once and not M times. It matters as soon as B is larger than
+ * L2; the loads and stores of each FMA are still there. */
+static void cache_blocked(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+                          const float *A, const float *B, float *C)
+{
+    enum { BLOCK_K = 64, BLOCK_N = 512 };
+    for (ptrdiff_t i = 0; i < M * N; i++)
+        C[i] = 0;
+    for (ptrdiff_t j = 0; j < N; j += BLOCK_N)
+        for (ptrdiff_t k = 0; k < K; k += BLOCK_K)
+            for (ptrdiff_t i = 0; i < M; i++)
+                add_to_row(j, min(j + BLOCK_N, N), k, min(k + BLOCK_K, K), N,
+                           A + i * K, B, C + i * N);
+}
+
+/* The tile of rungs 4 and 5: ROWS x COLUMNS sums in local variables, which the compiler can keep in
+ * registers. `a` and `b` begin at the tile's first row of A and first column of B; `row_a`, `step_a`
+ * are the distances from one row and one k of A to the next, `step_b` from one k of B. */
+enum { ROWS = 4, COLUMNS = 3 };
+
+static inline void add_tile(ptrdiff_t K, const float *a, ptrdiff_t row_a, ptrdiff_t step_a,
+                            const float *b, ptrdiff_t step_b, float *C, ptrdiff_t N)
+{
+    float sum[ROWS][COLUMNS] = {{0}};
+    for (ptrdiff_t k = 0; k < K; k++)
+        for (int i = 0; i < ROWS; i++)
+            for (int j = 0; j < COLUMNS; j++)
+                sum[i][j] += a[i * row_a + k * step_a] * b[k * step_b + j];
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < COLUMNS; j++)
+            C[i * N + j] += sum[i][j];
+}
+
+/* What no tile covers: the last rows and the last columns, one row at a time. */
+static void rest_of_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+                         const float *A, const float *B, float *C)
+{
+    for (ptrdiff_t i = 0; i < M; i++) {
+        ptrdiff_t done = i < M / ROWS * ROWS ? N / COLUMNS * COLUMNS : 0;
+        add_to_row(done, N, 0, K, N, A + i * K, B, C + i * N);
+    }
+}
+
+/* Rung 4: register tiles. 4 x 3 sums stay in registers for all k, so C isn't touched in the inner
+ * loop, and each number loaded is used more than once: 4 + 3 loads for 12 multiply-adds instead of
+ * 24 loads and 12 stores. The 12 sums are independent, and 8 are enough for both FMA units to be
+ * busy in all of the 4 cycles that a result takes. What remains: k still jumps from row to row of
+ * B. When a row is longer than a page (1,024 floats), each step of k needs another entry of the
+ * TLB, which has 64 in its first level; and 12 bytes of each cache line are used at a time. */
+static void register_tiled(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+                           const float *A, const float *B, float *C)
+{
+    for (ptrdiff_t i = 0; i < M * N; i++)
+        C[i] = 0;
+    for (ptrdiff_t j = 0; j + COLUMNS <= N; j += COLUMNS)
+        for (ptrdiff_t i = 0; i + ROWS <= M; i += ROWS)
+            add_tile(K, A + i * K, K, 1, B + j, N, C + i * N + j, N);
+    rest_of_rows(M, N, K, A, B, C);
+}
+
+/* Rung 5: packing. What a tile reads is first copied to where it lies in the order of reading: for
+ * each k the 4 numbers of A, and the 3 of B, side by side. Copying costs one pass over A and B,
+ * and every number is then read M / 4 or N / 3 times as part of one stream: whole lines, few
+ * pages, no two rows that fight for the same place in the cache (as they do when N is a power of
+ * two). K is cut into blocks of 256, so that a panel of B (3 KB) stays in L1 for all rows, and the
+ * block of A in L2. */
+static int packed(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *A, const float *B, float *C)
+{
+    enum { BLOCK_K = 256 };
+    ptrdiff_t tiles = M / ROWS;
+    float *block_a = malloc((tiles * ROWS + COLUMNS) * BLOCK_K * sizeof(float));
+    if (block_a == NULL)
+        return MINILLM_OUT_OF_MEMORY;
+    float *panel_b = block_a + tiles * ROWS * BLOCK_K;
+
+    for (ptrdiff_t i = 0; i < M * N; i++)
+        C[i] = 0;
+    for (ptrdiff_t kb = 0; kb < K; kb += BLOCK_K) {
+        ptrdiff_t depth = min(BLOCK_K, K - kb);
+        for (ptrdiff_t i = 0; i < tiles * ROWS; i++)
+            for (ptrdiff_t k = 0; k < depth; k++)
+                block_a[(i / ROWS * depth + k) * ROWS + i % ROWS] = A[i * K + kb + k];
+        for (ptrdiff_t j = 0; j + COLUMNS <= N; j += COLUMNS) {
+            for (ptrdiff_t k = 0; k < depth; k++)
+                for (int l = 0; l < COLUMNS; l++)
+                    panel_b[k * COLUMNS + l] = B[(kb + k) * N + j + l];
+            for (ptrdiff_t i = 0; i < tiles; i++)
+                add_tile(depth, block_a + i * depth * ROWS, 1, ROWS, panel_b, COLUMNS,
+                         C + i * ROWS * N + j, N);
+        }
+    }
+    free(block_a);
+    rest_of_rows(M, N, K, A, B, C);
+    return MINILLM_OK;
+}
+
+int KERNEL(minillm_matmul_rung)(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+                                const float *A, const float *B, float *C)
+{
+    switch (rung) {
+    case 1: three_loops(M, N, K, A, B, C); return MINILLM_OK;
+    case 2: reordered(M, N, K, A, B, C); return MINILLM_OK;
+    case 3: cache_blocked(M, N, K, A, B, C); return MINILLM_OK;
+    case 4: register_tiled(M, N, K, A, B, C); return MINILLM_OK;
+    default: return packed(M, N, K, A, B, C);
+    }
+}

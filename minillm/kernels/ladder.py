@@ -1,0 +1,107 @@
+"""The matmul in steps, from three loops in Python to the kernel that the models use.
+
+`MATMUL_RUNGS` lists them from the slowest to the fastest as (name, function); each function takes
+contiguous float32 matrices A (M, K) and B (K, N) and returns C = A B (M, N). Every rung changes
+one thing. The steps in Python are below; those in C are in csrc/matmul_ladder.c and csrc/matmul.c.
+
+    for name, matmul in MATMUL_RUNGS:
+        C = matmul(A, B)
+"""
+
+import numpy as np
+
+try:
+    from minillm.kernels import c, c_library
+except ImportError:  # the extension isn't built: the ladder ends with NumPy
+    c = c_library = None
+
+
+def python_loops(A, B):
+    """The definition, in the interpreter: some 50 to 100 ns for each multiply-add, nearly all of it
+    spent on finding out what `*` and `+` mean for these two objects."""
+    A, B = A.tolist(), B.tolist()
+    M, N, K = len(A), len(B[0]), len(B)
+    C = [[0.0] * N for _ in range(M)]
+    for i in range(M):
+        for j in range(N):
+            total = 0.0
+            for k in range(K):
+                total += A[i][k] * B[k][j]
+            C[i][j] = total
+    return np.array(C, np.float32)
+
+
+def numpy_broadcast(A, B):
+    """All products as one (M, N, K) array, then the sum over k: the interpreter is out of the way.
+
+    But each product is written to memory and read again for the sum: 8 bytes of traffic for one
+    multiply-add. And the array is K times as large as C: a row of C at a time bounds that.
+    """
+    return np.stack([(row[:, None] * B).sum(axis=0) for row in A])
+
+
+def numpy_rows(A, B):
+    """C[i] += A[i, k] B[k]: whole rows, nothing of size K N in between.
+
+    The traffic is that of one row of C for each k, and a row stays in the cache. What is left is
+    one call of NumPy for N multiply-adds.
+    """
+    C = np.zeros((len(A), B.shape[1]), np.float32)
+    for i, row in enumerate(A):
+        for k, a in enumerate(row):
+            C[i] += a * B[k]
+    return C
+
+
+def numpy_blas(A, B):
+    """`A @ B`: NumPy hands it to the BLAS that it was built with (usually OpenBLAS)."""
+    return A @ B
+
+
+def _rung(number):
+    """Rung 1 to 5 of csrc/matmul_ladder.c as a function of A and B."""
+
+    def matmul(A, B):
+        (M, K), (_, N) = A.shape, B.shape
+        C = np.empty((M, N), np.float32)
+        c_library.check(c_library.lib.minillm_matmul_rung(
+            number, M, N, K, c_library.pointer(A), c_library.pointer(B), c_library.pointer(C)
+        ))
+        return C
+
+    return matmul
+
+
+def c_vectors(A, B):
+    """csrc/matmul.c on one thread: packed panels, and a register tile of vectors of the chip's full
+    width."""
+    threads = c_library.get_num_threads()
+    c_library.set_num_threads(1)
+    try:
+        return c.matmul(A, B)
+    finally:
+        c_library.set_num_threads(threads)
+
+
+def c_threads(A, B):
+    """csrc/matmul.c on all threads: each computes rectangles of C of its own."""
+    return c.matmul(A, B)
+
+
+MATMUL_RUNGS = [
+    ("Python loops", python_loops),
+    ("NumPy broadcasting", numpy_broadcast),
+    ("NumPy row by row", numpy_rows),
+    ("NumPy BLAS", numpy_blas),
+]
+
+if c is not None:
+    MATMUL_RUNGS += [
+        ("C: three loops", _rung(1)),
+        ("C: loops reordered", _rung(2)),
+        ("C: cache-blocked", _rung(3)),
+        ("C: register-tiled", _rung(4)),
+        ("C: packed", _rung(5)),
+        ("C: vector width", c_vectors),
+        ("C: threads", c_threads),
+    ]

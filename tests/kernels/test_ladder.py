@@ -1,0 +1,50 @@
+"""Every rung of the ladder computes the same product."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from minillm import kernels
+from minillm.kernels import machine
+from minillm.kernels.ladder import MATMUL_RUNGS
+
+
+@pytest.mark.parametrize("rung", [name for name, _ in MATMUL_RUNGS])
+@given(M=st.integers(1, 20), N=st.integers(1, 40), K=st.integers(1, 30),
+       seed=st.integers(0, 2**32 - 1))
+@example(M=9, N=531, K=517, seed=0)  # larger than the blocks, and not a multiple of any
+def test_rung(rung, M, N, K, seed):
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((M, K)).astype(np.float32)
+    B = rng.standard_normal((K, N)).astype(np.float32)
+    C = dict(MATMUL_RUNGS)[rung](A, B)
+    bound = 1e-6 * (1 + np.abs(A).astype(float) @ np.abs(B))
+    assert C.dtype == np.float32 and C.shape == (M, N)
+    assert np.all(np.abs(C - A.astype(float) @ B) <= bound)
+
+
+def test_the_last_rung_is_what_the_models_use():
+    rng = np.random.default_rng(0)
+    A, B = rng.standard_normal((2, 130, 130)).astype(np.float32)
+    with kernels.use("c"):
+        np.testing.assert_array_equal(MATMUL_RUNGS[-1][1](A, B), kernels.matmul(A, B))
+
+
+def test_one_thread_of_the_ladder_leaves_the_setting_alone():
+    before = kernels.get_num_threads()
+    dict(MATMUL_RUNGS)["C: vector width"](np.ones((2, 2), np.float32), np.ones((2, 2), np.float32))
+    assert kernels.get_num_threads() == before
+
+
+def test_the_limits_of_the_machine_are_positive_and_leave_the_setting_alone():
+    before = kernels.get_num_threads()
+    assert machine.fma_peak(threads=1, seconds=0.01) > 0
+    assert machine.read_bandwidth(threads=2, seconds=0.01, megabytes=1) > 0
+    assert kernels.get_num_threads() == before
+
+
+@given(n=st.integers(0, 1000))
+def test_reading_memory_adds_up_every_number(n):
+    data = np.ones(n, np.float32)
+    assert machine.lib.minillm_read_memory(n, machine.pointer(data)) == n
