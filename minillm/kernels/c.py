@@ -8,6 +8,7 @@ import numpy as np
 from minillm.kernels import numpy_kernels
 from minillm.kernels.c_library import FLOAT32, FLOATS, check, from_buffer, lib, pointer
 from minillm.kernels.matmul_arguments import matmul_arguments
+from minillm.kernels.numpy_attention import attention, attention_backward  # noqa: F401
 
 
 def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False):

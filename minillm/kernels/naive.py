@@ -6,6 +6,9 @@ Nothing here is fast. Sums are Python floats (53 bits), rounded once when they a
 import numpy as np
 
 from minillm.kernels.matmul_arguments import matmul_arguments
+from minillm.kernels.naive_attention import attention, attention_backward
+
+__all__ = ["attention", "attention_backward", "matmul"]
 
 
 def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False):

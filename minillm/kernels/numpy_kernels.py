@@ -3,6 +3,9 @@
 import numpy as np
 
 from minillm.kernels.matmul_arguments import matmul_arguments
+from minillm.kernels.numpy_attention import attention, attention_backward
+
+__all__ = ["attention", "attention_backward", "matmul"]
 
 
 def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False):
