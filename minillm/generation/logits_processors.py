@@ -73,18 +73,18 @@ def top_k(scores, k):
 def top_p(scores, p, at_least=1):
     """-inf for all but the fewest tokens whose probabilities add up to p or more: the nucleus
                                                         (Holtzman et al. 2020, sec. 3.1, eq. 2)
-    From the likeliest down, a token is in as long as those before it hold less than p. So the
-    likeliest is always in; `at_least` keeps more of them in.
+    From the likeliest down, a token is in as long as those before it hold less than p (and what
+    is equal to the last one is in, too). So the likeliest always is; `at_least` keeps more in.
     """
-    nucleus = np.full_like(scores, -np.inf)
+    nucleus = np.empty_like(scores)
     for row, candidates in enumerate(scores):
-        tokens = np.flatnonzero(candidates > -np.inf)  # few of them after top_k: quick to sort
-        tokens = tokens[np.argsort(-candidates[tokens], kind="stable")]
-        probabilities, _ = softmax(candidates[tokens].astype(np.float64))
+        # Sorted are the scores, not the tokens: finding a threshold is all that it is for. After
+        # top_k only a few of them are left.
+        descending = np.sort(candidates[candidates > -np.inf])[::-1]
+        probabilities, _ = softmax(descending.astype(np.float64))
         mass_before = np.cumsum(probabilities) - probabilities
-        inside = mass_before < p
-        inside[:at_least] = True
-        nucleus[row, tokens[inside]] = candidates[tokens[inside]]
+        size = max(np.count_nonzero(mass_before < p), min(at_least, len(descending)))
+        nucleus[row] = np.where(candidates < descending[size - 1], -np.inf, candidates)
     return nucleus
 
 

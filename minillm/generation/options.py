@@ -35,10 +35,9 @@ def complete_options(model, options, prompt_length, function="generate"):
               if value is not None}
     merged = GenerationConfig(**{**DEFAULTS, **stored, **given, **off})
     merged.do_sample = _whether_to_sample(merged, given)
-    if merged.eos_token_id is None:
-        merged.eos_token_id = []
-    elif np.ndim(merged.eos_token_id) == 0:
-        merged.eos_token_id = [merged.eos_token_id]
+    merged.eos_token_id = [] if merged.eos_token_id is None else list(np.ravel(merged.eos_token_id))
+    if "eos_token_id" not in given:  # the default of GPT2Config lies outside a small vocabulary
+        merged.eos_token_id = [id for id in merged.eos_token_id if id < model.config.vocab_size]
     if merged.pad_token_id is None:
         merged.pad_token_id = merged.eos_token_id[0] if merged.eos_token_id else NO_PADDING
     _check(merged, model.config.vocab_size)

@@ -18,11 +18,14 @@ def sample(scores, rng):
     probabilities, and a uniform number is drawn: token i if it falls into stretch i.
     """
     require_choice(scores)
-    probabilities, _ = softmax(scores)
-    ends = np.cumsum(probabilities, axis=-1, dtype=np.float64)
-    total = ends[:, -1]  # 1 only up to rounding
-    u = np.minimum(rng.random(len(scores)) * total, np.nextafter(total, 0))
-    return np.array([np.searchsorted(end, x, side="right") for end, x in zip(ends, u)])
+    chosen = np.empty(len(scores), np.int64)
+    for row, u in enumerate(rng.random(len(scores))):
+        tokens = np.flatnonzero(scores[row] > -np.inf)  # after top-k there are only a few
+        probabilities, _ = softmax(scores[row, tokens].astype(np.float64))
+        ends = np.cumsum(probabilities)  # ends[-1] is 1 only up to rounding
+        i = np.searchsorted(ends, u * ends[-1], side="right")
+        chosen[row] = tokens[min(i, len(tokens) - 1)]
+    return chosen
 
 
 def sample_without_replacement(scores, k, rng):
@@ -37,7 +40,8 @@ def sample_without_replacement(scores, k, rng):
 
 def highest(scores, k):
     """scores: (n,) -> (k,) the indices of the k highest, the highest first"""
-    candidates = np.argpartition(-scores, k - 1)[:k] if k < len(scores) else np.arange(len(scores))
+    n = len(scores)
+    candidates = np.argpartition(scores, n - k)[n - k :] if k < n else np.arange(n)
     return candidates[np.argsort(-scores[candidates], kind="stable")]
 
 

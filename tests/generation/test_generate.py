@@ -266,6 +266,11 @@ def test_min_new_tokens(model):
     assert not np.isin(long[:, 5:25], ends).any()
 
 
+def test_an_end_that_is_not_in_a_small_vocabulary_never_comes():
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=65, n_positions=40, n_embd=8, n_layer=1, n_head=1))
+    assert model.generate([[1]], max_length=30).shape == (1, 30)
+
+
 def test_nothing_given_starts_from_the_beginning_of_text(model):
     np.testing.assert_array_equal(
         model.generate(max_length=9), model.generate([[0]], max_length=9))
