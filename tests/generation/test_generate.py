@@ -59,6 +59,7 @@ def random_pair(tmp_path_factory):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     transformers.logging.set_verbosity_error()
+    torch.set_num_threads(1)  # small models: threads only wait for each other
     torch.manual_seed(7)
     config = transformers.GPT2Config(
         vocab_size=60, n_positions=40, n_embd=32, n_layer=2, n_head=2, initializer_range=0.3,

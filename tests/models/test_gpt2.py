@@ -65,6 +65,7 @@ LIVE = {
 def test_any_checkpoint_of_transformers(case, B, T, tmp_path):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
+    torch.set_num_threads(1)  # small models: threads only wait for each other
     torch.manual_seed(len(case) + T)
     options = dict(vocab_size=101, n_positions=32, n_embd=24, n_layer=2, n_head=4,
                    bos_token_id=100, eos_token_id=100, initializer_range=0.2)
