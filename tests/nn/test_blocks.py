@@ -62,6 +62,7 @@ def test_decoder_gradients(case, masked):
     check_module(block, {"x": x}, rng, forward=lambda x: block(x, key_mask=key_mask))
 
 
+@settings(max_examples=30)
 @given(blocks(DecoderBlock), lengths, st.booleans())
 def test_cross_decoder_gradients(case, S, masked):
     rng, block, x = case
@@ -76,7 +77,7 @@ def test_cross_decoder_gradients(case, S, masked):
     )
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(st.data(), seeds, st.sampled_from([EncoderBlock, DecoderBlock]))
 def test_gradients_with_dropout(data, seed, kind):
     rng, block, x = data.draw(blocks(kind, dropout=0.3, attention_dropout=0.2))
