@@ -124,7 +124,8 @@ def beam_search(stepper, ids, options, start=None, rng=None):
     while True:
         sequences = np.concatenate([search.ids[:, : search.length] for search in searches])
         log_probs, _ = log_softmax(logits)
-        log_probs = process(log_probs, sequences, options, start).reshape(-1, num_beams, logits.shape[1])
+        log_probs = process(log_probs, sequences, options, start)
+        log_probs = log_probs.reshape(len(ids), num_beams, -1)
         rows = [search.advance(log_probs[i], rng) + i * num_beams
                 for i, search in enumerate(searches)]
         if all(search.closed or search.length == options.max_length for search in searches):

@@ -40,8 +40,9 @@ def generate(model, input_ids=None, attention_mask=None, *, seed=None, generator
     Options that aren't given come from model.generation_config, then from the defaults of
     `transformers`. Dropout is off, in whichever mode the model is.
 
-    Raises TypeError for an unknown option; ValueError for a value out of range, a prompt that is
-    empty, has padding at its end or leaves no room, and several sequences without sampling or beams.
+    Raises TypeError for an unknown option; ValueError for a value out of range, for a prompt that
+    is empty, has padding at its end or leaves no room, and for several sequences without sampling
+    or beams.
     """
     ids, mask, options = _prepare(model, input_ids, attention_mask, options, "generate")
     rng = _random_generator(seed, generator)
@@ -63,8 +64,8 @@ def stream(model, input_ids=None, attention_mask=None, *, seed=None, generator=N
     ids, mask, options = _prepare(model, input_ids, attention_mask, options, "stream")
     if len(ids) != 1 or options.num_return_sequences != 1 or options.num_beams != 1:
         raise ValueError(
-            f"stream gives one sequence, wanted one prompt, num_return_sequences=1 and num_beams=1, "
-            f"got {len(ids)}, {options.num_return_sequences} and {options.num_beams}"
+            "stream gives one sequence, wanted one prompt, num_return_sequences=1 and "
+            f"num_beams=1, got {len(ids)}, {options.num_return_sequences} and {options.num_beams}"
         )
     rng = _random_generator(seed, generator)
     stepper = Stepper(model, ids, mask, options.max_length)
@@ -122,8 +123,8 @@ def _prompt_mask(ids, attention_mask, options):
         raise ValueError(f"attention_mask has shape {mask.shape}, wanted {ids.shape} as input_ids")
     mask = mask.astype(bool)
     if not mask[:, -1].all():
-        raise ValueError("attention_mask is 0 at the end of a prompt, where its continuation starts: "
-                         "pad on the left (tokenizer.padding_side = 'left')")
+        raise ValueError("attention_mask is 0 at the end of a prompt, where its continuation "
+                         "starts: pad on the left (tokenizer.padding_side = 'left')")
     return None if mask.all() else mask
 
 

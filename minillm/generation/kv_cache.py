@@ -1,4 +1,4 @@
-"""The key-value cache: what makes the cost of one more token not grow with all the tokens before it.
+"""The key-value cache: one more token costs one token, not all the tokens before it once more.
 
 Attention at a new position needs its own query, but the keys and values of every position. Those of
 earlier positions don't depend on what comes later (the mask is causal), so they are kept: each step
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class LayerCache:
-    """Keys and values of one attention layer, K and V (B, H, T, D), in buffers with room to grow."""
+    """Keys and values of one attention layer, (B, H, T, D) each, in buffers with room to grow."""
 
     def __init__(self, capacity):
         self.capacity = capacity

@@ -82,8 +82,8 @@ def _max_length(given, stored, prompt_length, n_positions):
         max_length = source["max_length"]
         _require_at_least("max_length", max_length, 1)
         if max_length <= prompt_length:
-            raise ValueError(f"max_length is {max_length}, but input_ids has {prompt_length} tokens "
-                             "already, and max_length counts them: raise it or pass max_new_tokens")
+            raise ValueError(f"max_length is {max_length}, but input_ids has {prompt_length} "
+                             "tokens already, which it counts: raise it or pass max_new_tokens")
     if max_length > n_positions and source is given:
         warnings.warn(f"a length of {max_length} was asked for, but the model has only n_positions "
                       f"= {n_positions}: stopping there", stacklevel=5)

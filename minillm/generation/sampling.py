@@ -49,7 +49,7 @@ def require_choice(scores):
     """Raise ValueError if a row has no token left, or scores that aren't numbers."""
     best = scores.max(axis=-1)
     if np.isnan(best).any():
-        raise ValueError("the scores of the next token contain NaN: the model's weights are damaged")
+        raise ValueError("the scores of the next token contain NaN: are the weights damaged?")
     if (best == -np.inf).any():
         raise ValueError("every token is excluded from being the next: loosen no_repeat_ngram_size "
                          "or min_length")

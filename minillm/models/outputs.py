@@ -36,7 +36,8 @@ class Loss:
             raise RuntimeError("this loss has no backward: its forward ran inside no_grad(), with "
                                "past_key_values or with logits_to_keep")
         if self._model.cache is None:
-            raise RuntimeError("backward() was already called for this forward: run the model again")
+            raise RuntimeError("backward() was already called for this forward: run the model "
+                               "again")
         if self._model.cache is not self._forward:
             raise RuntimeError("the model ran again after the forward of this loss: call "
                                "loss.backward() before the next forward")
@@ -63,7 +64,7 @@ class Loss:
 
 
 def next_token_loss(model, logits, labels):
-    """The Loss of predicting each label from what stands before it      (Radford et al. 2018, eq. 1)
+    """The Loss of predicting each label from what stands before it     (Radford et al. 2018, eq. 1)
 
     logits: (B, T, V); labels: (B, T), the input ids themselves, with -100 where nothing is to be
     predicted. Position t is held against label t + 1: the labels move one step to the left, and

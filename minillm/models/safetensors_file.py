@@ -6,7 +6,7 @@
     the rest       the arrays, row by row, at these offsets
 
 There is no code in it, so unlike a pickle it can be opened without trusting whoever made it. The
-package `safetensors` reads the same files, but can't give bfloat16 to NumPy, which has no such type.
+package `safetensors` reads the same files, but not bfloat16 into NumPy, which has no such type.
 """
 
 import json

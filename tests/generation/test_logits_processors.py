@@ -140,7 +140,8 @@ def test_each_is_what_transformers_does(rng):
         (top_p(scores, p, least), theirs.TopPLogitsWarper(p, min_tokens_to_keep=least)),
         (top_p(top_k(scores, 9), p), lambda i, s: theirs.TopPLogitsWarper(p)(
             i, theirs.TopKLogitsWarper(9)(i, s))),
-        (repetition_penalty(scores, ids, penalty), theirs.RepetitionPenaltyLogitsProcessor(penalty)),
+        (repetition_penalty(scores, ids, penalty),
+         theirs.RepetitionPenaltyLogitsProcessor(penalty)),
         (no_repeat_ngram(scores, ids, n), theirs.NoRepeatNGramLogitsProcessor(n)),
         (min_length(scores, ids.shape[1], 15, [2, 4]), theirs.MinLengthLogitsProcessor(15, [2, 4])),
     ]:

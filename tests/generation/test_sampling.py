@@ -62,7 +62,8 @@ def test_drawing_without_replacement_is_drawing_from_what_is_left():
             assert abs(drawn.count((first, second)) / n - expected) <= 5 * deviation
 
 
-@pytest.mark.parametrize("choose", [greedy, lambda scores: sample(scores, np.random.default_rng(0))])
+@pytest.mark.parametrize(
+    "choose", [greedy, lambda scores: sample(scores, np.random.default_rng(0))])
 def test_no_choice_is_an_error(choose):
     with pytest.raises(ValueError, match="every token is excluded"):
         choose(np.array([[1.0, 2.0], [-np.inf, -np.inf]]))

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers.gradcheck import check_gradients
 
 from minillm import GPT2Config, GPT2LMHeadModel, GPT2Model
 from minillm.generation import KVCache
-from minillm.models.gpt2 import to_hub_name
+from minillm.models.gpt2_checkpoint import to_hub_name
 from minillm.nn import no_grad
 
 TINY = Path(__file__).parents[1] / "fixtures" / "gpt2_tiny"

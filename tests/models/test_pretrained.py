@@ -45,7 +45,8 @@ def logits(folder):
 
 def test_names_without_prefix_a_stored_head_and_masks_of_old_checkpoints(folder):
     expected = logits(folder)
-    arrays = {name.removeprefix("transformer."): array for name, array in weights_of(folder).items()}
+    arrays = {name.removeprefix("transformer."): array
+              for name, array in weights_of(folder).items()}
     arrays["lm_head.weight"] = arrays["wte.weight"].copy()
     arrays["h.0.attn.bias"] = np.tri(64, dtype=bool)[None, None]
     arrays["h.1.attn.masked_bias"] = np.array(-1e4, np.float32)

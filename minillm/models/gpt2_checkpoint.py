@@ -1,0 +1,107 @@
+"""Loading and saving a GPT-2 in Hugging Face's format, which has other names for the parameters."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from minillm.models.generation_config import GenerationConfig
+from minillm.models.gpt2_config import GPT2Config
+from minillm.models.pretrained import (
+    find_pretrained,
+    read_config,
+    read_weights,
+    write_config,
+    write_weights,
+)
+from minillm.nn import Module
+
+# A parameter's name here -> its name in Hugging Face's files. Their weights are (d_in, d_out) too.
+RENAMED = [
+    ("norm1.gain", "ln_1.weight"),
+    ("norm1.bias", "ln_1.bias"),
+    ("attention.qkv", "attn.c_attn"),
+    ("attention.output", "attn.c_proj"),
+    ("norm2.gain", "ln_2.weight"),
+    ("norm2.bias", "ln_2.bias"),
+    ("feed_forward.expand", "mlp.c_fc"),
+    ("feed_forward.contract", "mlp.c_proj"),
+    ("ln_f.gain", "ln_f.weight"),
+]
+
+
+def to_hub_name(name):
+    """h.0.attention.qkv.weight -> h.0.attn.c_attn.weight"""
+    for here, there in RENAMED:
+        name = name.replace(here, there)
+    return name
+
+
+def _carries_nothing(name):
+    """True for what old checkpoints have beside the weights: the causal mask, stored per layer, and
+    the tied head, which is wte once more."""
+    name = name.removeprefix("transformer.")
+    return name == "lm_head.weight" or re.fullmatch(r"h\.\d+\.attn\.(masked_)?bias", name)
+
+
+class GPT2PreTrainedModel(Module):
+    """What GPT2Model and GPT2LMHeadModel share: loading and saving in Hugging Face's format."""
+
+    # The subclasses also have `body`, the GPT2Model in them, whose parameters are all there are.
+    prefix = ""  # of the names of its tensors in a file
+
+    @classmethod
+    def from_pretrained(cls, name_or_path, **changes):
+        """The model of a directory or a name (see `find_pretrained`), in eval mode: no dropout.
+
+        changes: fields of GPT2Config that overrule config.json, such as pad_token_id=50256.
+        Weights stored as float16 or bfloat16 become float32.
+        Raises FileNotFoundError, ValueError for files that are damaged, don't fit each other or
+        hold another architecture, TypeError for an unknown option.
+        """
+        folder = find_pretrained(name_or_path)
+        config = replace(GPT2Config.from_dict(read_config(folder, "gpt2")), **changes)
+        model = cls(config)
+        model._take_weights(read_weights(folder), folder)
+        if (folder / "generation_config.json").is_file():
+            model.generation_config = GenerationConfig.read(folder / "generation_config.json")
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            if name in changes or getattr(model.generation_config, name) is None:
+                setattr(model.generation_config, name, getattr(config, name))
+        return model.eval()
+
+    def save_pretrained(self, folder, dtype="float32"):
+        """Write model.safetensors, config.json and generation_config.json into `folder`.
+
+        dtype: "float32", or "float16" for half the size. `transformers` opens the folder.
+        """
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        arrays = {self.prefix + to_hub_name(name): array
+                  for name, array in self.body.state_dict().items()}
+        write_weights(folder, arrays, dtype)
+        architecture = {"architectures": [type(self).__name__], "dtype": str(np.dtype(dtype))}
+        write_config(folder, {**architecture, **self.config.to_dict()})
+        self.generation_config.write(Path(folder) / "generation_config.json")
+
+    def num_parameters(self):
+        """-> how many numbers are learned; the tied head counts once"""
+        return sum(parameter.size for parameter in self.parameters())
+
+    def _take_weights(self, arrays, folder):
+        """Put the tensors of a checkpoint into the parameters, or say which one doesn't fit."""
+        arrays = {name.removeprefix("transformer."): array for name, array in arrays.items()
+                  if not _carries_nothing(name)}
+        for name, parameter in self.body.named_parameters():
+            hub_name = to_hub_name(name)
+            if hub_name not in arrays:
+                raise ValueError(f"{folder}: the weights have no {hub_name}, which config.json "
+                                 "asks for")
+            array = arrays.pop(hub_name)
+            if array.shape != parameter.shape:
+                raise ValueError(f"{folder}: {hub_name} has shape {array.shape}, wanted "
+                                 f"{parameter.shape} by config.json")
+            parameter.data = np.ascontiguousarray(array, np.float32)
+        if arrays:
+            raise ValueError(f"{folder}: the weights have {min(arrays)}, which config.json has no "
+                             "place for")
