@@ -63,7 +63,7 @@ def _whether_to_sample(merged, given):
             return True
     if not merged.do_sample and shaping:
         warnings.warn(f"{shaping[0]} has no effect without sampling: pass do_sample=True",
-                      stacklevel=5)
+                      stacklevel=6)
     return merged.do_sample
 
 
@@ -86,7 +86,7 @@ def _max_length(given, stored, prompt_length, n_positions):
                              "tokens already, which it counts: raise it or pass max_new_tokens")
     if max_length > n_positions and source is given:
         warnings.warn(f"a length of {max_length} was asked for, but the model has only n_positions "
-                      f"= {n_positions}: stopping there", stacklevel=5)
+                      f"= {n_positions}: stopping there", stacklevel=6)
     return min(max_length, n_positions)
 
 

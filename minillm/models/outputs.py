@@ -35,12 +35,9 @@ class Loss:
         if self._forward is None:
             raise RuntimeError("this loss has no backward: its forward ran inside no_grad(), with "
                                "past_key_values or with logits_to_keep")
-        if self._model.cache is None:
-            raise RuntimeError("backward() was already called for this forward: run the model "
-                               "again")
         if self._model.cache is not self._forward:
-            raise RuntimeError("the model ran again after the forward of this loss: call "
-                               "loss.backward() before the next forward")
+            raise RuntimeError("this loss has no backward any more: backward() was called already, "
+                               "or the model ran again after the forward of this loss")
         self._model.backward(cross_entropy_backward(self._scale, self._cache))
 
     def __float__(self):

@@ -208,7 +208,7 @@ def test_a_backward_needs_a_forward_of_its_own():
     ids = np.array([[1, 2, 3]])
     loss = model(ids, labels=ids).loss
     loss.backward()
-    with pytest.raises(RuntimeError, match="already called"):
+    with pytest.raises(RuntimeError, match="called already"):
         loss.backward()
     first = model(ids, labels=ids).loss
     model(ids, labels=ids)
