@@ -28,11 +28,13 @@ class LayerCache:
 
     def select(self, rows):
         """Row b becomes what row rows[b] was: beams that go on from others, repeated prompts."""
-        if len(rows) == len(self.K):
-            self.K[:, :, : self.length] = self.K[rows, :, : self.length]
-            self.V[:, :, : self.length] = self.V[rows, :, : self.length]
-        else:
+        if len(rows) != len(self.K):
             self.K, self.V = self.K[rows], self.V[rows]
+            return
+        moved = np.flatnonzero(rows != np.arange(len(rows)))
+        for buffer in (self.K, self.V):
+            # The right side is a copy, so it doesn't matter in which order the rows move.
+            buffer[moved, :, : self.length] = buffer[rows[moved], :, : self.length]
 
     def _make_room(self, like, end):
         """New buffers for at least `end` positions, twice as many as before or more."""
