@@ -18,6 +18,8 @@ struct kernels {
     const char *isa;
     int (*supported)(void);
     __typeof__(minillm_matmul) *matmul;
+    __typeof__(minillm_attention) *attention;
+    __typeof__(minillm_attention_backward) *attention_backward;
     __typeof__(minillm_matmul_rung) *matmul_rung;
     __typeof__(minillm_run_fmas) *run_fmas;
     __typeof__(minillm_read_memory) *read_memory;
@@ -26,13 +28,16 @@ struct kernels {
 /* __typeof__ repeats the parameters from minillm.h, so that they are written down only there. */
 #define DECLARE_ISA(isa) \
     __typeof__(minillm_matmul) minillm_matmul_##isa; \
+    __typeof__(minillm_attention) minillm_attention_##isa; \
+    __typeof__(minillm_attention_backward) minillm_attention_backward_##isa; \
     __typeof__(minillm_matmul_rung) minillm_matmul_rung_##isa; \
     __typeof__(minillm_run_fmas) minillm_run_fmas_##isa; \
     __typeof__(minillm_read_memory) minillm_read_memory_##isa;
 
 #define KERNELS_OF(isa) { \
     #isa, isa##_supported, \
-    minillm_matmul_##isa, minillm_matmul_rung_##isa, \
+    minillm_matmul_##isa, minillm_attention_##isa, minillm_attention_backward_##isa, \
+    minillm_matmul_rung_##isa, \
     minillm_run_fmas_##isa, minillm_read_memory_##isa, \
 }
 
@@ -137,6 +142,26 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
 {
     return in_use->matmul(batch, M, N, K, A, lda, step_A, transpose_A,
                           B, ldb, step_B, transpose_B, C, ldc, step_C, accumulate);
+}
+
+int minillm_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
+                      const minillm_heads *Q, const minillm_heads *K, const minillm_heads *V,
+                      const unsigned char *key_mask, int causal, float scale,
+                      const minillm_heads *out, float *lse)
+{
+    return in_use->attention(B, H, Tq, Tk, D, Q, K, V, key_mask, causal, scale, out, lse);
+}
+
+int minillm_attention_backward(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
+                               const minillm_heads *dout, const minillm_heads *Q,
+                               const minillm_heads *K, const minillm_heads *V,
+                               const minillm_heads *out, const float *lse,
+                               const unsigned char *key_mask, int causal, float scale,
+                               const minillm_heads *dQ, const minillm_heads *dK,
+                               const minillm_heads *dV)
+{
+    return in_use->attention_backward(B, H, Tq, Tk, D, dout, Q, K, V, out, lse, key_mask, causal,
+                                      scale, dQ, dK, dV);
 }
 
 int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,

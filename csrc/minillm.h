@@ -35,6 +35,27 @@ int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
 double minillm_run_fmas(ptrdiff_t n, float *result); /* -> the number of operations */
 float minillm_read_memory(ptrdiff_t n, const float *data);
 
+/* A (B, H, T, D) array: where it begins, and how many floats it is from one batch, head and row to
+ * the next. The D floats of a row lie side by side. */
+typedef struct { float *data; ptrdiff_t batch, head, row; } minillm_heads;
+
+/* out = softmax(scale Q K^T + mask) V, and the log of each query's softmax denominator in lse, a
+ * contiguous (B, H, Tq) array. Q and out have Tq rows, K and V have Tk. Query i sees the keys up
+ * to i + Tk - Tq if `causal`, and of those the ones whose key_mask isn't 0: (B, Tk), or NULL. */
+int minillm_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
+                      const minillm_heads *Q, const minillm_heads *K, const minillm_heads *V,
+                      const unsigned char *key_mask, int causal, float scale,
+                      const minillm_heads *out, float *lse);
+
+/* The gradients of minillm_attention, given that of out. */
+int minillm_attention_backward(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
+                               const minillm_heads *dout, const minillm_heads *Q,
+                               const minillm_heads *K, const minillm_heads *V,
+                               const minillm_heads *out, const float *lse,
+                               const unsigned char *key_mask, int causal, float scale,
+                               const minillm_heads *dQ, const minillm_heads *dK,
+                               const minillm_heads *dV);
+
 /* How many threads a kernel may use. The only mutable state of the library, with the choice of
  * the instruction set. Without OpenMP it is always 1. */
 void minillm_set_num_threads(int n);

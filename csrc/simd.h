@@ -21,6 +21,9 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 #include "minillm.h"
 
 /* ISA is given by the build: -DISA=avx512, -DISA=avx2 or -DISA=baseline. */
@@ -61,6 +64,15 @@ static inline void store(float *p, vec x) { *(unaligned_vec *)p = x; }
 
 /* The same number in every lane. (x - 0 is x for every x, so this is a broadcast and no more.) */
 static inline vec broadcast(float x) { return x - (vec){0}; }
+
+/* 0, 1, 2, ...: the number of each lane. */
+static inline ivec lane_numbers(void)
+{
+    ivec x;
+    for (int i = 0; i < LANES; i++)
+        x[i] = i;
+    return x;
+}
 
 /* The first n <= LANES floats; the other lanes are `fill`. Never reads beyond p[n - 1]. */
 static inline vec load_first(const float *p, ptrdiff_t n, float fill)
@@ -165,6 +177,16 @@ static inline int threads_for(double work)
     int most = minillm_get_num_threads();
     double worthwhile = work / 500e3;
     return worthwhile < 2 ? 1 : worthwhile < most ? (int)worthwhile : most;
+}
+
+/* Inside a parallel loop: which of the threads this is, from 0. */
+static inline int thread_number(void)
+{
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
 }
 
 #endif

@@ -6,9 +6,18 @@ float64 arrays (gradient checks) go to the NumPy implementation: the C knows flo
 import numpy as np
 
 from minillm.kernels import numpy_kernels
-from minillm.kernels.c_library import FLOAT32, FLOATS, check, from_buffer, lib, pointer
+from minillm.kernels.arguments import attention_arguments, attention_backward_arguments
+from minillm.kernels.c_library import (
+    FLOAT32,
+    FLOATS,
+    check,
+    from_buffer,
+    heads,
+    lib,
+    mask_pointer,
+    pointer,
+)
 from minillm.kernels.matmul_arguments import matmul_arguments
-from minillm.kernels.numpy_attention import attention, attention_backward  # noqa: F401
 
 
 def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False):
@@ -93,3 +102,43 @@ def _batch_step(array):
         if shape[axis] != 1 and strides[axis] != strides[axis + 1] * shape[axis + 1]:
             return None
     return strides[-1] // 4
+
+
+def attention(Q, K, V, *, causal=False, key_mask=None, scale=None, out=None):
+    """-> out (B, H, Tq, D), lse (B, H, Tq): see `minillm.kernels.attention`."""
+    Q, K, V, scale, out = attention_arguments(Q, K, V, key_mask, scale, out)
+    if Q.dtype != FLOAT32:
+        return numpy_kernels.attention(
+            Q, K, V, causal=causal, key_mask=key_mask, scale=scale, out=out
+        )
+    B, H, Tq, D = Q.shape
+    lse = np.empty((B, H, Tq), FLOAT32)
+    if key_mask is not None:
+        key_mask = np.ascontiguousarray(key_mask)
+    check(lib.minillm_attention(
+        B, H, Tq, K.shape[2], D, heads(Q), heads(K), heads(V), mask_pointer(key_mask), causal,
+        scale, heads(out), pointer(lse),
+    ))
+    return out, lse
+
+
+def attention_backward(
+    dout, Q, K, V, out, lse, *, causal=False, key_mask=None, scale=None, grads=None
+):
+    """-> dQ, dK, dV: see `minillm.kernels.attention_backward`."""
+    dout, Q, K, V, out, lse, scale, grads = attention_backward_arguments(
+        dout, Q, K, V, out, lse, key_mask, scale, grads
+    )
+    if Q.dtype != FLOAT32:
+        return numpy_kernels.attention_backward(
+            dout, Q, K, V, out, lse, causal=causal, key_mask=key_mask, scale=scale, grads=grads
+        )
+    B, H, Tq, D = Q.shape
+    if key_mask is not None:
+        key_mask = np.ascontiguousarray(key_mask)
+    dQ, dK, dV = grads
+    check(lib.minillm_attention_backward(
+        B, H, Tq, K.shape[2], D, heads(dout), heads(Q), heads(K), heads(V), heads(out),
+        pointer(lse), mask_pointer(key_mask), causal, scale, heads(dQ), heads(dK), heads(dV),
+    ))
+    return grads

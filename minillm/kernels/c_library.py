@@ -12,6 +12,7 @@ from minillm.kernels._c import ffi, lib
 FLOAT32 = np.dtype(np.float32)
 FLOATS = ffi.typeof("float[]")  # looked up once: parsing the string takes time at each call
 from_buffer = ffi.from_buffer
+_HEADS = ffi.typeof("minillm_heads *")
 _FLOAT_POINTER = ffi.typeof("float *")
 _INSTRUCTION_SETS = [
     ffi.string(lib.minillm_isa_name(i)).decode() for i in range(lib.minillm_isa_count())
@@ -25,6 +26,17 @@ def pointer(array):
         return from_buffer(FLOATS, array)
     # from_buffer refuses views with gaps. This way to the address takes ten times as long.
     return ffi.cast(_FLOAT_POINTER, array.__array_interface__["data"][0])
+
+
+def heads(array):
+    """A (B, H, T, D) float32 array as minillm.h's struct: its address and strides, in floats."""
+    batch, head, row, _ = array.strides
+    return ffi.new(_HEADS, (pointer(array), batch // 4, head // 4, row // 4))
+
+
+def mask_pointer(mask):
+    """The address of a contiguous bool array's first element; NULL for None."""
+    return ffi.NULL if mask is None else from_buffer("unsigned char[]", mask)
 
 
 def check(error_code):
