@@ -1,0 +1,25 @@
+"""What the same work is given to everybody: random inputs with fixed seeds, and GPT-2's sizes."""
+
+import numpy as np
+
+# (label, options of the model): T is the length of the training sequences.
+TRAINING_SHAPES = {
+    "4 layers, d=128": {"n_layer": 4, "n_embd": 128, "n_head": 4, "B": 12, "T": 64, "V": 65},
+    "6 layers, d=384": {"n_layer": 6, "n_embd": 384, "n_head": 6, "B": 12, "T": 256, "V": 65},
+    "GPT-2 124M": {"n_layer": 12, "n_embd": 768, "n_head": 12, "B": 4, "T": 64, "V": 50257},
+}
+GPT2_124M = {"n_layer": 12, "n_embd": 768, "n_head": 12, "V": 50257, "n_positions": 1024}
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+def token_batch(B, T, V):
+    """-> inputs, targets: int64 (B, T)"""
+    ids = np.random.default_rng(0).integers(V, size=(B, T + 1))
+    return ids[:, :-1].copy(), ids[:, 1:].copy()
+
+
+def stored_shape(rows, columns, transposed):
+    return (columns, rows) if transposed else (rows, columns)

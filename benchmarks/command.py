@@ -1,0 +1,115 @@
+"""The command `minillm bench` (also: python -m benchmarks)."""
+
+import argparse
+import datetime
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import machine, plots, results, tables
+from benchmarks.harness import FULL, QUICK
+from benchmarks.peers import Arena
+from benchmarks.sections.all import SECTIONS
+from benchmarks.sections.context import Context
+from minillm.files import atomic_write
+
+DESCRIPTION = """\
+Measure minillm beside the limits of this machine, NumPy, PyTorch and Hugging Face.
+
+  minillm bench --quick                        under a minute
+  minillm bench                                everything: half an hour on two cores
+  minillm bench --only matmul train            some sections
+  minillm bench compare A.json B.json          how many times faster B is than A
+
+Prints tables, and writes results.json and plots (PNG) into a new folder in runs/bench.
+What the tables mean stands in benchmarks/README.md.
+"""
+
+
+def main(arguments=None):
+    """-> exit status. Raises ValueError and OSError for what the user can set right."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["compare"]:
+        return compare(arguments[1:])
+    options = parser().parse_args(arguments)
+    out = Path(options.out or f"runs/bench/{datetime.datetime.now():%Y-%m-%d-%H%M%S}")
+    out.mkdir(parents=True, exist_ok=True)
+    console = make_console()
+    found = run(options.only, QUICK if options.quick else FULL, console)
+    console.print(tables.goals_table(found))
+    save(found, out)
+    console.print(f"Results and plots are in {out}")
+    return 0
+
+
+def run(only, effort, console):
+    """Measure the sections named in `only` (None: all), printing each as it is done -> Results"""
+    description = machine.describe()
+    for line in tables.machine_lines(description):
+        console.print(line, style="dim")
+    found = results.Results(description, effort.name)
+    with Arena(effort, say=lambda text: console.print(text, style="yellow")) as arena:
+        context = Context(arena)
+        for key, measure in SECTIONS.items():
+            if only and key not in only and key != "limits":
+                continue
+            start = time.perf_counter()
+            with console.status(f"measuring: {key}"):
+                section = measure(context)
+            found.sections.append(section)
+            console.print(f"{section.title}, {section.unit}", style="bold")
+            if section.rows:
+                console.print(tables.section_table(section))
+            for note in section.notes:
+                console.print(f"  {note}", style="dim")
+            console.print(f"  {time.perf_counter() - start:.0f} s\n", style="dim")
+    description["load at the end"] = machine.load()
+    return found
+
+
+def save(found, out):
+    """results.json, and a picture for every section that has one."""
+    with atomic_write(out / "results.json", "w") as file:
+        file.write(results.to_json(found) + "\n")
+    plots.save_all(found, out)
+
+
+def compare(arguments):
+    options = argparse.ArgumentParser(
+        prog="minillm bench compare",
+        description="Two results of minillm bench: how many times better the second one is.",
+    )
+    options.add_argument("first", help="a results.json, or the folder with it")
+    options.add_argument("second")
+    files = options.parse_args(arguments)
+    before, after = results.read(files.first), results.read(files.second)
+    console = make_console()
+    for line in different_machines(before.machine, after.machine):
+        console.print(line, style="yellow")
+    console.print(tables.compare(before, after))
+    return 0
+
+
+def different_machines(first, second):
+    """Lines that say in what the machines of two results differ."""
+    return [f"{name} differs: {first.get(name)!r} and {second.get(name)!r}"
+            for name in ("cpu", "cores", "packages", "blas") if first.get(name) != second.get(name)]
+
+
+def make_console():
+    """A file or a pipe has no width of its own, and the tables are wide."""
+    return Console() if sys.stdout.isatty() else Console(width=140)
+
+
+def parser():
+    made = argparse.ArgumentParser(
+        prog="minillm bench", description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
+    made.add_argument("--only", nargs="+", metavar="SECTION", choices=SECTIONS,
+                      help=f"any of: {', '.join(SECTIONS)}")
+    made.add_argument("--out", metavar="DIR", help="where results and plots go")
+    return made

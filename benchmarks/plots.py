@@ -1,0 +1,202 @@
+"""Results as pictures. Every function draws one section and returns a Figure, or None without data.
+
+The colours say who it is, in all pictures; grey is the limit of the machine.
+"""
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402  (after the choice of the backend)
+import numpy as np  # noqa: E402
+
+COLOURS = {"minillm": "#d1495b", "NumPy": "#30638e", "PyTorch": "#edae49",
+           "NumPy (Haswell)": "#8fb3cf", "NumPy (SkylakeX)": "#8fb3cf", "FMA peak": "#777777"}
+PRODUCT, OTHER = "#d1495b", "#8fb3cf"
+
+
+def save_all(results, folder):
+    """Write a PNG for every picture that the results have data for."""
+    style = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False,
+             "axes.grid": True, "grid.color": "#e5e5e5", "axes.axisbelow": True, "figure.dpi": 130,
+             "axes.titlelocation": "left", "axes.titleweight": "bold"}
+    with plt.rc_context(style):
+        for name, draw in PICTURES.items():
+            figure = draw(results)
+            if figure is not None:
+                figure.savefig(folder / f"{name}.png", bbox_inches="tight")
+                plt.close(figure)
+
+
+def ladder(results):
+    """GFLOP/s of every rung beside the peak, on a logarithmic scale: it spans five powers of ten."""
+    section = results.section("ladder")
+    if section is None or not section.rows:
+        return None
+    figure, axes = plt.subplots(figsize=(9, 0.42 * len(section.rows) + 1.6))
+    names = [row.name for row in section.rows]
+    rates = [row.values["GFLOP/s"] for row in section.rows]
+    colours = [COLOURS["NumPy" if "C:" not in name else "minillm"] for name in names]
+    axes.barh(range(len(names)), rates, color=colours, height=0.7)
+    for i, (row, rate) in enumerate(zip(section.rows, rates)):
+        threads = row.details["threads"]
+        label = f"{rate:.3g}" + (f"  ({threads} threads)" if threads > 1 else "")
+        axes.text(rate * 1.15, i, label, va="center", fontsize=10)
+    for threads, peak in _limits(results, "multiply-adds, GFLOP/s").items():
+        axes.axvline(peak, color="#777777", ls="--", lw=1)
+        axes.text(peak * 1.06, -0.75, f"peak, {threads}", rotation=90, va="top", fontsize=8,
+                  color="#555555")
+    axes.set(xscale="log", yticks=range(len(names)), yticklabels=names, xlabel="GFLOP/s",
+             title="From three loops to the limit of the chip: one matrix product")
+    axes.set_xlim(min(rates) / 2, max(rates) * 12)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    return figure
+
+
+def sizes(results):
+    """GFLOP/s over the size of the matrices, for every competitor."""
+    section = results.section("sizes")
+    if section is None or not section.rows:
+        return None
+    figure, axes = plt.subplots(figsize=(8, 4.6))
+    for label in dict.fromkeys(label for row in section.rows for label in row.values):
+        points = [(row.details["n"], row.values[label]) for row in section.rows
+                  if label in row.values]
+        n, rate = zip(*points)
+        is_limit = label == "FMA peak"
+        axes.plot(n, rate, "--" if is_limit else "o-", color=COLOURS.get(label), label=label,
+                  ms=4, lw=1.5 if is_limit else 2.2 if label == "minillm" else 1.6,
+                  zorder=3 if label == "minillm" else 2)
+    ticks = [row.details["n"] for row in section.rows if row.details["n"] & row.details["n"] - 1 == 0]
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [str(n) for n in ticks])
+    axes.set(xlabel="n", ylabel="GFLOP/s", title="n × n × n matrix products, one thread, float32")
+    axes.set_ylim(0)
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def roofline(results):
+    """Every kernel of a training step: operations a second over operations for each byte moved.
+
+    A kernel can be no faster than the lower of two lines, the peak and bandwidth × intensity
+    (Williams, Waterman and Patterson 2009, "Roofline").
+    """
+    section = results.section("profile")
+    profiles = [] if section is None else [r for r in section.rows if r.name.endswith(": step")]
+    peaks = list(_limits(results, "multiply-adds, GFLOP/s").values())
+    if not profiles or not peaks:
+        return None
+    figure, axes = plt.subplots(figsize=(9.5, 6))
+    intensity = np.logspace(-2, 3.2, 200)
+    for name, style in (("reading memory, GB/s", "-"), ("reading L2, GB/s", ":")):
+        bandwidth = list(_limits(results, name).values())[-1]
+        axes.plot(intensity, np.minimum(peaks[-1], bandwidth * intensity), style, color="#777777",
+                  label=f"{name.split(',')[0]}: {bandwidth:.0f} GB/s, peak {peaks[-1]:.0f} GFLOP/s")
+    markers = "osD^"
+    for profile, marker in zip(profiles, markers):
+        kernels = [k for k in profile.details["kernels"] if k["flops"] and k["bytes"]]
+        kernels = [k for k in kernels if k["seconds"] > 0.002 * profile.details["seconds"]]
+        for is_product, colour in ((True, PRODUCT), (False, "#30638e")):
+            chosen = [k for k in kernels if k["is_product"] == is_product]
+            axes.scatter([k["flops"] / k["bytes"] for k in chosen],
+                         [k["flops"] / k["seconds"] / 1e9 for k in chosen],
+                         s=[12 + 500 * k["seconds"] / profile.details["seconds"] for k in chosen],
+                         marker=marker, color=colour, alpha=0.65, edgecolor="white", zorder=3)
+        axes.scatter([], [], marker=marker, color="#999999", label=profile.details["model"])
+    # The names stand at the slowest kernel of each kind in the last, largest model.
+    slowest_last = sorted(profiles[-1].details["kernels"], key=lambda k: k["seconds"])
+    for kernel in {k["name"]: k for k in slowest_last}.values():
+        if kernel["flops"] and kernel["seconds"] > 0.004 * profiles[-1].details["seconds"]:
+            axes.annotate(kernel["name"].replace(" kernel", "").replace("_backward", " backward"),
+                          (kernel["flops"] / kernel["bytes"],
+                           kernel["flops"] / kernel["seconds"] / 1e9),
+                          xytext=(7, -9), textcoords="offset points", fontsize=7.5,
+                          color="#333333")
+    axes.scatter([], [], color=PRODUCT, label="matmul and attention kernels")
+    axes.scatter([], [], color="#30638e", label="everything else")
+    axes.set(xscale="log", yscale="log", xlabel="operations for each byte that must be moved",
+             ylabel="GFLOP/s", title="Roofline: the kernels of a training step (area: share of time)")
+    axes.set_xlim(0.04, 1000)
+    axes.set_ylim(0.1, peaks[-1] * 2)
+    axes.legend(frameon=False, fontsize=8.5, loc="lower right")
+    return figure
+
+
+def attention_lengths(results):
+    """Time and memory of every rung of attention over T: squares against straight lines."""
+    section = results.section("lengths")
+    if section is None or not section.rows or not section.rows[-1].values:
+        return None
+    figure, both = plt.subplots(1, 2, figsize=(11, 4.6))
+    rungs = list(dict.fromkeys(label.rsplit(":", 1)[0] for row in section.rows
+                               for label in row.values))
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.75, max(len(rungs) - 1, 1)))
+    for axes, unit, title in ((both[0], "ms", "time"), (both[1], "MB", "memory")):
+        for i, rung in enumerate(rungs):
+            points = [(row.details["T"], row.values[f"{rung}: {unit}"]) for row in section.rows
+                      if row.values.get(f"{rung}: {unit}", 0) > 0]
+            if points:
+                last = i == len(rungs) - 1
+                axes.loglog(*zip(*points), "o-", ms=4, label=rung, lw=2.4 if last else 1.6,
+                            color=COLOURS["minillm"] if last else colours[i])
+        T = np.array([row.details["T"] for row in section.rows], float)
+        if unit == "MB":
+            whole = 12 * T**2 * 4 / 1e6
+            axes.loglog(T, whole, "--", color="#777777", lw=1, label="12 T × T matrices")
+            axes.loglog(T, 12 * 64 * T * 4 / 1e6, ":", color="#777777", lw=1,
+                        label="the result alone")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(T, [f"{int(t)}" for t in T])
+        axes.set(xlabel="T", ylabel=unit, title=f"Attention over T: {title}")
+        axes.legend(frameon=False, fontsize=8.5)
+    return figure
+
+
+def step_by_op(results):
+    """Where the time of a training step goes: one bar for each op, for every model measured."""
+    section = results.section("profile")
+    profiles = [] if section is None else [r for r in section.rows if r.name.endswith(": step")]
+    if not profiles:
+        return None
+    heights = [sum(_share(p, part) >= 0.8 for part in p.details["parts"]) for p in profiles]
+    figure, all_axes = plt.subplots(len(profiles), 1, squeeze=False,
+                                    figsize=(9, 0.29 * sum(heights) + 1.1 * len(profiles)),
+                                    gridspec_kw={"height_ratios": heights})
+    for axes, profile in zip(all_axes[:, 0], profiles):
+        parts = [part for part in profile.details["parts"] if _share(profile, part) >= 0.8]
+        shares = [_share(profile, part) for part in parts]
+        axes.barh(range(len(parts)), shares, height=0.72,
+                  color=[PRODUCT if part["is_product"] else OTHER for part in parts])
+        for i, (part, share) in enumerate(zip(parts, shares)):
+            rate = ""
+            if part["is_product"]:
+                rate = f", {part['flops'] / part['seconds'] / 1e9:.0f} GFLOP/s"
+            axes.text(share + 0.4, i, f"{part['seconds'] * 1e3:.3g} ms{rate}", va="center",
+                      fontsize=8)
+        products = sum(_share(profile, p) for p in profile.details["parts"] if p["is_product"])
+        axes.set_title(f"{profile.details['model']}: {profile.details['seconds'] * 1e3:.0f} ms, "
+                       f"{products:.0f} % of it in matmul and attention kernels (red)",
+                       fontsize=10.5)
+        axes.set_yticks(range(len(parts)), [part["name"] for part in parts], fontsize=8.5)
+        axes.set_xlim(0, max(shares) * 1.25)
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+    all_axes[-1, 0].set_xlabel("% of the step")
+    figure.tight_layout()
+    return figure
+
+
+def _share(profile, part):
+    return 100 * part["seconds"] / profile.details["seconds"]
+
+
+def _limits(results, name):
+    """-> {"1 thread": …, "2 threads": …}"""
+    section = results.section("limits")
+    rows = {} if section is None else {row.name: row for row in section.rows}
+    return rows[name].values if name in rows else {}
+
+
+PICTURES = {"ladder": ladder, "sizes": sizes, "roofline": roofline, "attention": attention_lengths,
+            "step_by_op": step_by_op}

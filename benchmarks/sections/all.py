@@ -1,0 +1,29 @@
+"""The sections in the order of the report."""
+
+from benchmarks.sections.attention import attention, attention_lengths
+from benchmarks.sections.decoding import decoding
+from benchmarks.sections.ladder import ladder
+from benchmarks.sections.layers import layers
+from benchmarks.sections.limits import limits
+from benchmarks.sections.matmul import matmul, matrix_vector, sizes
+from benchmarks.sections.pools import pools
+from benchmarks.sections.tokenizing import tokenizing
+from benchmarks.sections.training import step_profiles, train_memory, train_steps
+
+# The limits come first, always: the other sections hold their numbers against them.
+SECTIONS = {
+    "limits": limits,
+    "matmul": matmul,
+    "vector": matrix_vector,
+    "sizes": sizes,
+    "ladder": ladder,
+    "threads": pools,
+    "attention": attention,
+    "lengths": attention_lengths,
+    "layers": layers,
+    "train": train_steps,
+    "memory": train_memory,
+    "profile": step_profiles,
+    "decode": decoding,
+    "bpe": tokenizing,
+}

@@ -1,0 +1,59 @@
+"""What every section gets: the competitors, and the limits of the machine that were measured first."""
+
+from dataclasses import dataclass, field
+
+from benchmarks.machine import available_cores, supported_core_types
+from benchmarks.peers import Arena, Side
+
+
+@dataclass
+class Context:
+    arena: Arena
+    fma_peak: dict = field(default_factory=dict)  # threads -> GFLOP/s
+    bandwidth: dict = field(default_factory=dict)  # threads -> GB/s
+    cache_bandwidth: dict = field(default_factory=dict)  # the same of data in L2
+    blas_kernel: str | None = None  # OpenBLAS's name of the kernels that it chose by itself
+    wide_vectors_pay: bool = False  # does AVX-512 have a higher peak here than AVX2?
+
+    @property
+    def effort(self):
+        return self.arena.effort
+
+    @property
+    def quick(self):
+        return self.effort.is_quick
+
+    @property
+    def threads(self):
+        """The numbers of threads to measure with: one, and two where there are two cores."""
+        return (1, 2) if available_cores() > 1 else (1,)
+
+    @property
+    def most_threads(self):
+        return self.threads[-1]
+
+    def minillm(self, threads, label="minillm", **options):
+        return Side(f"{label}", "minillm", threads, options=tuple(options.items()))
+
+    def numpy(self, threads):
+        """NumPy as it is installed."""
+        return Side("NumPy", "numpy", threads)
+
+    def numpy_core_types(self, threads):
+        """NumPy told to use the kernels for another chip, which this one can run as well."""
+        return [Side(f"NumPy ({name})", "numpy", threads, (("OPENBLAS_CORETYPE", name),))
+                for name in supported_core_types() if self.blas_kernel not in (None, name)]
+
+    def torch(self, threads, label="PyTorch", **options):
+        return Side(label, "torch", threads, options=tuple(options.items()))
+
+    def hugging_face(self, threads):
+        return Side("Hugging Face", "hugging_face", threads)
+
+    def blas_goal(self):
+        """How much faster than NumPy as installed a matmul should be on this machine.
+
+        Where OpenBLAS picks AVX2 kernels on a chip that computes twice as much with AVX-512, 1.8
+        times; where both reach the same peak nobody can be much faster.
+        """
+        return 1.8 if self.wide_vectors_pay and self.blas_kernel in ("Haswell", "Zen") else 0.95

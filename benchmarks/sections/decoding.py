@@ -1,0 +1,44 @@
+"""Generating text with GPT-2 124M (random weights): against the memory's speed and Hugging Face."""
+
+from benchmarks.cases import GPT2_124M
+from benchmarks.harness import Effort
+from benchmarks.results import Section, from_timings
+
+SHORT = Effort("full", min_rounds=5, max_rounds=9, seconds=20, sample_seconds=0.01)
+SAMPLING = {"num_return_sequences": 5, "top_k": 50, "top_p": 0.95, "no_repeat_ngram_size": 2}
+
+
+def decoding(context):
+    section = Section("decode", "Decoding, GPT-2 124M", "tokens/s or steps/s", True)
+    threads = context.most_threads
+    sides = [context.minillm(threads), context.hugging_face(threads)]
+    measure = context.arena.measure
+    effort = Effort("quick", 1, 1, 0, 0) if context.quick else SHORT
+
+    n = 6 if context.quick else 48
+    timings = measure("generate", {"n_tokens": n, "prompt": 8}, sides, effort)
+    row = from_timings("greedy, batch 1, tokens/s", timings, amount=n, threads=threads)
+    if threads in context.bandwidth:
+        row.values["memory bound"] = context.bandwidth[threads] * 1e9 / bytes_per_token()
+    section.add(row, ("greedy decode, 124M", "minillm", "memory bound", 0.85))
+
+    timings = measure("generate", {"n_tokens": n, "prompt": 8, **SAMPLING}, sides, effort)
+    section.add(from_timings("5 sampled sequences, steps/s", timings, amount=n, threads=threads),
+                ("sampled decode, 5 sequences", "minillm", "Hugging Face", 3.0))
+
+    if not context.quick:
+        timings = measure("prefill", {"T": 1024}, sides, effort)
+        section.add(from_timings("prefill of 1,024 tokens, prompts/s", timings, amount=1,
+                                 threads=threads),
+                    ("prefill of 1,024 tokens", "minillm", "Hugging Face", 2.5))
+    context.arena.release()
+    section.notes.append(f"a token reads {bytes_per_token() / 1e6:.0f} MB of weights: bandwidth / "
+                         "that is the memory bound; the rates include the prompt of 8 tokens")
+    return section
+
+
+def bytes_per_token(bytes_per_weight=4):
+    """The weights that one token's forward reads: all but the position table, the rest once."""
+    d, L, V = GPT2_124M["n_embd"], GPT2_124M["n_layer"], GPT2_124M["V"]
+    block = 12 * d * d + 13 * d  # four matrices (d, 3d), (d, d), (d, 4d), (4d, d), biases, norms
+    return bytes_per_weight * (L * block + 2 * d + V * d)

@@ -1,0 +1,83 @@
+"""Training steps: time against PyTorch, memory, and where the time goes."""
+
+from benchmarks.cases import TRAINING_SHAPES
+from benchmarks.harness import Effort
+from benchmarks.results import Row, Section, from_timings
+
+LONG = Effort("full", min_rounds=5, max_rounds=21, seconds=20, sample_seconds=0.1)
+WANTED = {"4 layers, d=128": 2.0, "6 layers, d=384": 2.0, "GPT-2 124M": 2.2}
+
+
+def train_steps(context):
+    section = Section("train", "Training step: zero_grad, forward, backward, clip, AdamW", "ms",
+                      False)
+    threads = context.most_threads
+    for name in models(context):
+        sides = [context.minillm(threads),
+                 context.minillm(threads, "minillm on NumPy", implementation="numpy"),
+                 context.torch(threads)]
+        if not context.quick:
+            sides.append(context.torch(threads, "PyTorch compiled", compiled=True))
+        timings = context.arena.measure("train_step", TRAINING_SHAPES[name], sides,
+                                        context.effort if context.quick else LONG)
+        work = f"train step, {name}"
+        section.add(from_timings(describe(name), timings, scale=1e3, threads=threads),
+                    (work, "minillm", "PyTorch", WANTED[name]),
+                    (work, "minillm", "PyTorch compiled", WANTED[name]))
+        context.arena.release()  # the models are large
+    if context.quick:
+        section.notes.append("--quick: the smallest model only, and without torch.compile")
+    return section
+
+
+def models(context):
+    return list(TRAINING_SHAPES)[: 1 if context.quick else None]
+
+
+def describe(name):
+    shape = TRAINING_SHAPES[name]
+    return f"{name}, B={shape['B']}, T={shape['T']}, V={shape['V']}"
+
+
+def train_memory(context):
+    section = Section("memory", "Memory of a training step, at its highest", "MB", False)
+    threads = context.most_threads
+    for name in models(context):
+        sides = [context.minillm(threads), context.torch(threads)]
+        used = context.arena.memory("train_step", TRAINING_SHAPES[name], sides, calls=3)
+        work = "memory of the train step" if name == "GPT-2 124M" else None
+        with_library = {label: m["peak"] / 1e6 for label, m in used.items()}
+        without = {label: (m["peak"] - m["imported"]) / 1e6 for label, m in used.items()}
+        section.add(Row(f"{describe(name)}: whole process", with_library))
+        section.add(Row(f"{describe(name)}: without the libraries", without),
+                    *([(work, "minillm", "PyTorch", 1.0)] if work else []))
+    section.notes.append("three steps in a new process; the resident set as the system counts it")
+    return section
+
+
+def step_profiles(context):
+    """Where a training step's time goes, by op, with the work and traffic of each kernel."""
+    section = Section("profile", "Where a training step's time goes", "ms", False)
+    for name in models(context):
+        side = context.minillm(context.most_threads)
+        found = context.arena.call(side, "step_profile", steps=2 if context.quick else 5,
+                                   **TRAINING_SHAPES[name])
+        context.arena.release()
+        if found is None:
+            continue
+        share = 100 * sum(part["seconds"] for part in found["parts"] if part["is_product"])
+        section.add(Row(f"{name}: step", {"ms": found["seconds"] * 1e3, "% of step": 100.0},
+                        details={"model": name, **found}))
+        section.add(Row(f"{name}: matmul + attention kernels",
+                        {"ms": share / 100 * 1e3, "% of step": share / found["seconds"]},
+                        details={"model": name}))
+        if name == "6 layers, d=384":
+            section.rows[-1].values["wanted"] = 80.0
+        for part in found["parts"]:
+            values = {"ms": part["seconds"] * 1e3,
+                      "% of step": 100 * part["seconds"] / found["seconds"]}
+            if part["flops"]:
+                values["GFLOP/s"] = part["flops"] / part["seconds"] / 1e9
+                values["flop/byte"] = part["flops"] / part["bytes"]
+            section.add(Row(f"{name}: {part['name']}", values, details={"model": name}))
+    return section

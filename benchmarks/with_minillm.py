@@ -1,0 +1,246 @@
+"""The work of the benchmark, done by minillm."""
+
+import tempfile
+from functools import partial
+
+import numpy as np
+
+from benchmarks.cases import normal, stored_shape, token_batch
+from minillm import AdamW, GPT2Config, GPT2LMHeadModel, kernels, nn, ops
+from minillm.training.clipping import clip_grad_norm
+
+# ---- kernels
+
+
+def matmul(M, N, K, transpose_A=False, transpose_B=False):
+    A = normal(*stored_shape(M, K, transpose_A))
+    B = normal(*stored_shape(K, N, transpose_B))
+    return lambda: kernels.matmul(A, B, transpose_A=transpose_A, transpose_B=transpose_B)
+
+
+def matrix_vector(N, K):
+    W, x = normal(N, K), normal(1, K)
+    return lambda: kernels.matmul(x, W, transpose_B=True)
+
+
+def matmul_after(n, after_numpy):
+    """A matmul; with `after_numpy` right after one of NumPy's, whose idle threads still spin."""
+    A = normal(n, n)
+    before = partial(np.matmul, A, A) if after_numpy else lambda: None
+    return before, lambda: kernels.matmul(A, A)
+
+
+def matmul_rung(rung, n):
+    from minillm.kernels.ladder import MATMUL_RUNGS
+
+    function = dict(MATMUL_RUNGS)[rung]
+    A, B = normal(n, n), normal(n, n, seed=1)
+    return lambda: function(A, B)
+
+
+def matmul_rungs():
+    from minillm.kernels.ladder import MATMUL_RUNGS
+
+    return [name for name, _ in MATMUL_RUNGS]
+
+
+def attention(B, H, T, D, backward=False):
+    """Causal attention of views into a (B, T, 3, H, D) buffer, as the models call it."""
+    Q, K, V = _heads(normal(B, T, 3, H, D))
+    if not backward:
+        return lambda: kernels.attention(Q, K, V, causal=True)
+    dout = _heads(normal(B, T, 1, H, D, seed=1))[0]
+    grads = _heads(np.empty((B, T, 3, H, D), np.float32))
+
+    def run():
+        out, lse = kernels.attention(Q, K, V, causal=True)
+        kernels.attention_backward(dout, Q, K, V, out, lse, causal=True, grads=grads)
+
+    return run
+
+
+def attention_rung(rung, B, H, T, D):
+    from minillm.kernels.ladder import ATTENTION_RUNGS
+
+    function = dict(ATTENTION_RUNGS)[rung]
+    Q, K, V = normal(B, H, T, D), normal(B, H, T, D, seed=1), normal(B, H, T, D, seed=2)
+    return lambda: function(Q, K, V)
+
+
+def attention_rungs():
+    from minillm.kernels.ladder import ATTENTION_RUNGS
+
+    return [name for name, _ in ATTENTION_RUNGS]
+
+
+def _heads(buffer):
+    return tuple(buffer[:, :, i].transpose(0, 2, 1, 3) for i in range(buffer.shape[2]))
+
+
+# ---- the limits of the machine
+
+
+def fma_peak(instruction_set=None, seconds=0.3):
+    """-> GFLOP/s on the threads of this process"""
+    from minillm.kernels import c_library, machine
+
+    before = c_library.info()["instruction set"]
+    c_library.use_instruction_set(instruction_set or before)
+    try:
+        return machine.fma_peak(seconds=seconds)
+    finally:
+        c_library.use_instruction_set(before)
+
+
+def read_bandwidth(megabytes=256, seconds=0.5):
+    """-> GB/s on the threads of this process"""
+    from minillm.kernels import machine
+
+    return machine.read_bandwidth(megabytes=megabytes, seconds=seconds)
+
+
+def info():
+    return kernels.info()
+
+
+# ---- layers: forward and backward
+
+
+def layer(kind, B, T, d, V=None, n_head=None):
+    rng = np.random.default_rng(0)
+    x, dy = normal(B, T, d), normal(B, T, d, seed=1)
+    if kind == "cross_entropy":
+        logits, targets = normal(B, T, V), token_batch(B, T, V)[1]
+        return partial(_cross_entropy, logits, targets)
+    if kind == "embedding":
+        module = nn.Embedding(V, d, rng=rng)
+        x = token_batch(B, T, V)[0]
+    elif kind == "linear":
+        module = nn.Linear(d, 4 * d, rng=rng)
+        dy = normal(B, T, 4 * d, seed=1)
+    elif kind == "gelu":
+        module = nn.make_activation("gelu_tanh")
+    elif kind == "layer_norm":
+        module = nn.LayerNorm(d)
+    elif kind == "attention":
+        module = nn.MultiHeadAttention(d, n_head, causal=True, rng=rng)
+    else:
+        module = nn.DecoderBlock(d, n_head, 4 * d, cross_attention=False, rng=rng)
+
+    def run():
+        module.zero_grad()
+        module(x)
+        module.backward(dy)
+
+    return run
+
+
+def _cross_entropy(logits, targets):
+    loss, cache = ops.cross_entropy(logits, targets)
+    return ops.cross_entropy_backward(1.0, cache)
+
+
+def adamw(size):
+    parameter = nn.Parameter(normal(size))
+    parameter.grad = normal(size, seed=1)
+    return AdamW([parameter], lr=1e-4).step
+
+
+# ---- models
+
+
+def make_model(n_layer, n_embd, n_head, V, n_positions, **_):
+    config = GPT2Config(vocab_size=V, n_positions=n_positions, n_embd=n_embd, n_layer=n_layer,
+                        n_head=n_head, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+    return GPT2LMHeadModel(config, seed=0)
+
+
+def train_step(B, T, V, implementation=None, **shape):
+    """zero_grad, forward, backward, clip, AdamW: everything but getting the next batch."""
+    if implementation:
+        kernels.use(implementation)
+    model = make_model(V=V, n_positions=T, **shape)
+    parameters = model.parameters()
+    optimizer = AdamW(parameters, lr=1e-4, weight_decay=0.1)
+    inputs, targets = token_batch(B, T, V)
+
+    def step():
+        optimizer.zero_grad()
+        loss, cache = ops.cross_entropy(model(inputs).logits, targets)
+        model.backward(ops.cross_entropy_backward(1.0, cache))
+        clip_grad_norm(parameters, 1.0)
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def generate(n_tokens, prompt, implementation=None, weights=None, **options):
+    """`n_tokens` new tokens after a prompt of `prompt` tokens, GPT-2 124M with random weights."""
+    from benchmarks.cases import GPT2_124M
+
+    if implementation:
+        kernels.use(implementation)
+    model = make_model(**GPT2_124M).eval()
+    ids = token_batch(1, prompt, GPT2_124M["V"])[0]
+    return lambda: model.generate(ids, max_new_tokens=n_tokens, eos_token_id=None,
+                                  pad_token_id=0, seed=0, **options)
+
+
+def prefill(T):
+    from benchmarks.cases import GPT2_124M
+    from minillm.nn.module import no_grad
+
+    model = make_model(**GPT2_124M).eval()
+    ids = token_batch(1, T, GPT2_124M["V"])[0]
+
+    def run():
+        with no_grad():
+            model(ids, use_cache=True, logits_to_keep=1)
+
+    return run
+
+
+# ---- tokenizer
+
+
+def encode(folder, file, cold=False):
+    from minillm import GPT2Tokenizer
+
+    with open(file, encoding="utf-8") as lines:
+        text = lines.read()
+    state = {"tokenizer": GPT2Tokenizer.from_pretrained(folder)}
+
+    def load():
+        state["tokenizer"] = GPT2Tokenizer.from_pretrained(folder)
+
+    def run():
+        return state["tokenizer"].encode(text)
+
+    return (load, run) if cold else run
+
+
+def train_tokenizer(vocab_size, megabytes):
+    """Write a tokenizer and a text for `encode` -> {"folder", "file", "bytes", "tokens"}"""
+    from minillm import GPT2Tokenizer
+    from minillm.text.corpus import load_corpus
+
+    documents = [document.text for document in load_corpus()]
+    tokenizer = GPT2Tokenizer.train(documents, vocab_size)
+    folder = tempfile.mkdtemp(prefix="minillm-bench-")
+    tokenizer.save_pretrained(folder)
+    text = "\n\n".join(documents)[: int(megabytes * 1e6)]
+    file = f"{folder}/text.txt"
+    with open(file, "w", encoding="utf-8") as out:
+        out.write(text)
+    return {"folder": folder, "file": file, "bytes": len(text.encode()),
+            "tokens": len(tokenizer.encode(text))}
+
+
+# ---- where a step's time goes
+
+
+def step_profile(steps, **shape):
+    from benchmarks.step_profile import profile
+
+    return profile(train_step(**shape), steps)

@@ -1,0 +1,33 @@
+"""`minillm bench`: the benchmark lives in the folder benchmarks/ of a checkout; this finds it.
+
+It isn't part of the installed package: it needs PyTorch and others that minillm itself does without,
+and it measures the source tree that it belongs to.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+
+import minillm
+
+
+def main(arguments):
+    """Run `minillm bench` with its command-line `arguments` (list of str) -> exit status
+
+    Raises FileNotFoundError outside a checkout, ValueError and OSError for bad input.
+    """
+    checkout = find_checkout()
+    if str(checkout) not in sys.path:
+        sys.path.insert(0, str(checkout))
+    return importlib.import_module("benchmarks.command").main(arguments)
+
+
+def find_checkout():
+    """-> Path of the checkout: where minillm was imported from, or the current directory"""
+    for folder in (Path(minillm.__file__).resolve().parent.parent, Path.cwd()):
+        if (folder / "benchmarks" / "command.py").is_file() and (folder / "csrc").is_dir():
+            return folder
+    raise FileNotFoundError(
+        "the benchmark is in minillm's source tree, not in the installed package: run minillm bench "
+        "in the folder that has benchmarks/ in it"
+    )
