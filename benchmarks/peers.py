@@ -13,6 +13,10 @@ from pathlib import Path
 from benchmarks.harness import alternate
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+# Not `python -m benchmarks.worker`: the checkout goes to the end of the search path (and the current
+# directory is taken off its beginning), so that an installed minillm comes before its source tree.
+START = ("import sys; checkout, library = sys.argv[1:]; sys.path[:1] = []; "
+         "sys.path.append(checkout); from benchmarks.worker import main; main(library)")
 
 # library -> what must be importable for it, and how to get that
 NEEDS = {
@@ -57,12 +61,11 @@ class Peer:
                      "TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": count,
                      "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error",
                      "PYTHONWARNINGS": "ignore"}
-        path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", library],
+            [sys.executable, "-c", START, str(CHECKOUT), library],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-            env={**os.environ, **variables, "PYTHONPATH": path, **dict(environment)},
+            env={**os.environ, **variables, **dict(environment)},
         )
 
     def ask(self, **command):

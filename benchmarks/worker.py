@@ -1,4 +1,4 @@
-"""A competitor in a process of its own:  python -m benchmarks.worker LIBRARY
+"""A competitor in a process of its own, which peers.py starts.
 
 Two libraries with two thread pools in one process disturb each other: idle threads keep spinning
 for a while in the hope of more work, and take the core from the one that is being measured. Some
@@ -26,11 +26,12 @@ import time
 from benchmarks.memory import peak_memory, reset_peak, resident_memory
 
 
-def main():
+def main(name):
+    """Serve with_<name>.py until the standard input ends."""
     _die_with_parent()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the libraries print must not get between the answers
-    library = importlib.import_module(f"benchmarks.with_{sys.argv[1]}")
+    library = importlib.import_module(f"benchmarks.with_{name}")
     imported = resident_memory()
     before, run = None, None
     for line in sys.stdin:
@@ -90,7 +91,3 @@ def _die_with_parent():
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    main()

@@ -18,7 +18,7 @@ def main(arguments):
     """
     checkout = find_checkout()
     if str(checkout) not in sys.path:
-        sys.path.insert(0, str(checkout))
+        sys.path.append(str(checkout))
     return importlib.import_module("benchmarks.command").main(arguments)
 
 
