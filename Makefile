@@ -1,5 +1,6 @@
 # make demo   set everything up, train a small GPT-2 on real English, print what it writes
 # make test   set everything up, run every test
+# make bench  set everything up, measure the speed of everything (BENCH="--quick": in a minute)
 #
 # Everything is installed into a virtual environment of this folder's own (VENV).
 
@@ -9,7 +10,7 @@ BIN = $(VENV)/bin
 PACKAGING = setup.py pyproject.toml MANIFEST.in
 C_SOURCES = $(wildcard csrc/*.c csrc/*.h)
 
-.PHONY: demo test pretrained clean
+.PHONY: demo test bench pretrained clean
 .DEFAULT_GOAL = demo
 
 demo: $(VENV)/installed
@@ -17,6 +18,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/pytest
+
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks $(BENCH)
 
 # Train again the tiny model that ships in minillm/pretrained.
 pretrained: $(VENV)/installed
