@@ -33,9 +33,7 @@ enum { MR = VEC_REGISTERS == 32 ? 8 : 6, NR = 2 * LANES };
  * through L1. The block of A (MC x KC floats, 300 KB) stays in L2 while all panels of the block of
  * B (KC x NC, 3 MB, in L3) pass by. Adding the tile to C costs as much as a step of k or two for
  * each KC steps. */
-#ifndef KC
 enum { KC = 384, MC = 24 * MR, NC = 2048 };
-#endif
 
 /* Copy `width` <= W rows (or columns) of a matrix into a panel in the order in which the tile reads
  * them: for each k the W numbers side by side. `across` is the stride from one of the W to the
@@ -69,12 +67,16 @@ pack_panel(float *panel, const int W, ptrdiff_t width, ptrdiff_t K,
     }
 }
 
-/* sums[i][:] = sum over k of a[k][i] * b[k][:] for one panel of A and one of B. */
-static inline __attribute__((always_inline)) void
-tile_sums(ptrdiff_t K, const float *a, const float *b, vec sums[MR][2])
+/* One full tile: C (MR x NR) = or += a panel of A times a panel of B. */
+static void tile(ptrdiff_t K, const float *a, const float *b, float *C, ptrdiff_t ldc, int add)
 {
-    for (int i = 0; i < MR; i++)
+    vec sums[MR][2];
+    for (int i = 0; i < MR; i++) {
         sums[i][0] = sums[i][1] = broadcast(0);
+        /* C is far away in memory, but needed only after the sums: have it fetched meanwhile. */
+        __builtin_prefetch(C + i * ldc, 1);
+        __builtin_prefetch(C + i * ldc + NR - 1, 1);
+    }
     for (ptrdiff_t k = 0; k < K; k++, a += MR, b += NR) {
         vec b0 = load(b), b1 = load(b + LANES);
         for (int i = 0; i < MR; i++) {
@@ -83,26 +85,21 @@ tile_sums(ptrdiff_t K, const float *a, const float *b, vec sums[MR][2])
             sums[i][1] += a_i * b1;
         }
     }
+    for (int i = 0; i < MR; i++, C += ldc) {
+        store(C, add ? load(C) + sums[i][0] : sums[i][0]);
+        store(C + LANES, add ? load(C + LANES) + sums[i][1] : sums[i][1]);
+    }
 }
 
-/* Compute one tile and write its rows x columns (all of it, but at the edges of C) to C. */
-static void tile(ptrdiff_t K, const float *a, const float *b,
-                 float *C, ptrdiff_t ldc, ptrdiff_t rows, ptrdiff_t columns, int accumulate)
+/* A tile at the edge of C, of which only some rows and columns exist: computed in full beside C. */
+static void edge_tile(ptrdiff_t K, const float *a, const float *b,
+                      float *C, ptrdiff_t ldc, ptrdiff_t rows, ptrdiff_t columns, int add)
 {
-    vec sums[MR][2];
-    tile_sums(K, a, b, sums);
-    if (rows == MR && columns == NR) {
-        for (int i = 0; i < MR; i++, C += ldc) {
-            store(C, accumulate ? load(C) + sums[i][0] : sums[i][0]);
-            store(C + LANES, accumulate ? load(C + LANES) + sums[i][1] : sums[i][1]);
-        }
-    } else {
-        float edge[MR][NR];
-        memcpy(edge, sums, sizeof edge);
-        for (ptrdiff_t i = 0; i < rows; i++)
-            for (ptrdiff_t j = 0; j < columns; j++)
-                C[i * ldc + j] = accumulate ? C[i * ldc + j] + edge[i][j] : edge[i][j];
-    }
+    float full[MR * NR];
+    tile(K, a, b, full, NR, 0);
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t j = 0; j < columns; j++)
+            C[i * ldc + j] = add ? C[i * ldc + j] + full[i * NR + j] : full[i * NR + j];
 }
 
 static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
@@ -140,10 +137,14 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B,
                     pack_panel(block_A + i * depth, MR, min(mc - i, MR), depth,
                                at(A, ic + i, kc), A.row, A.column);
                 for (ptrdiff_t j = 0; j < nc; j += NR)
-                    for (ptrdiff_t i = 0; i < mc; i += MR)
-                        tile(depth, block_A + i * depth, block_B + j * depth,
-                             C + (ic + i) * ldc + jc + j, ldc, min(mc - i, MR), min(nc - j, NR),
-                             add);
+                    for (ptrdiff_t i = 0; i < mc; i += MR) {
+                        const float *a = block_A + i * depth, *b = block_B + j * depth;
+                        float *c = C + (ic + i) * ldc + jc + j;
+                        if (i + MR <= mc && j + NR <= nc)
+                            tile(depth, a, b, c, ldc, add);
+                        else
+                            edge_tile(depth, a, b, c, ldc, min(mc - i, MR), min(nc - j, NR), add);
+                    }
             }
         }
     }
