@@ -2,7 +2,7 @@
 
 Greedy decoding takes the best token now, even where it leads to nothing good later. Beam search
 goes on from the `num_beams` sequences whose tokens are together the most probable, that is, which
-have the highest sum of log-probabilities      (Graves 2012, "Sequence Transduction", sec. 2.5).
+have the highest sum of log-probabilities           (Sutskever, Vinyals, Le 2014, section 3.2).
 A finished sequence is judged by
 
     score = Σ_t log p(token_t) / n^length_penalty        n: the number of new tokens

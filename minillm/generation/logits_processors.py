@@ -61,7 +61,7 @@ def temperature(scores, t):
 
 def top_k(scores, k):
     """-inf for all but the k highest scores of each row (and what is equal to the k-th)
-                                                        (Fan, Lewis, Dauphin 2018, sec. 5.3)
+                                                        (Fan, Lewis, Dauphin 2018)
     """
     V = scores.shape[-1]
     if k >= V:
