@@ -175,7 +175,7 @@ def train_step(B, T, V, implementation=None, **shape):
     return step
 
 
-def generate(n_tokens, prompt, implementation=None, weights=None, **options):
+def generate(n_tokens, prompt, implementation=None, **options):
     """`n_tokens` new tokens after a prompt of `prompt` tokens, GPT-2 124M with random weights."""
     from benchmarks.cases import GPT2_124M
 

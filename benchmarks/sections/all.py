@@ -2,6 +2,7 @@
 
 from benchmarks.sections.attention import attention, attention_lengths
 from benchmarks.sections.decoding import decoding
+from benchmarks.sections.implementations import implementations
 from benchmarks.sections.ladder import ladder
 from benchmarks.sections.layers import layers
 from benchmarks.sections.limits import limits
@@ -17,6 +18,7 @@ SECTIONS = {
     "vector": matrix_vector,
     "sizes": sizes,
     "ladder": ladder,
+    "implementations": implementations,
     "threads": pools,
     "attention": attention,
     "lengths": attention_lengths,

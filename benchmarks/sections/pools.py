@@ -15,6 +15,8 @@ def pools(context):
              context.minillm(1, "1 thread", after_numpy=False)]
     for n in (128, 512) if context.quick else (64, 128, 256, 512, 1024):
         timings = context.arena.measure("matmul_after", {"n": n}, sides)
-        section.add(from_timings(f"{n}³", timings, amount=2 * n**3, scale=1e-9))
+        section.add(from_timings(f"{n}³", timings, amount=2 * n**3, scale=1e-9),
+                    ("never slower with threads", sides[0].label, "1 thread", 0.95),
+                    ("not slower after NumPy", sides[1].label, sides[0].label, 0.95))
     section.notes.append("after NumPy: NumPy's threads have just finished a product of their own")
     return section
