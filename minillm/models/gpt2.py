@@ -28,8 +28,9 @@ from minillm.models.input_checks import (
     checked_mask,
     checked_positions,
 )
-from minillm.models.outputs import BaseOutput, CausalLMOutput, next_token_loss
+from minillm.models.outputs import BaseOutput, CausalLMOutput, Loss, next_token_loss
 from minillm.nn import DecoderBlock, Dropout, Embedding, LayerNorm
+from minillm.ops.cross_entropy import cross_entropy
 from minillm.ops.linear import linear, linear_backward
 
 
@@ -173,6 +174,17 @@ class GPT2LMHeadModel(GPT2PreTrainedModel):
         loss = None if labels is None else next_token_loss(self, logits, labels)
         return CausalLMOutput(loss, logits, base.past_key_values, base.hidden_states,
                               base.attentions)
+
+    def loss(self, input_ids, targets):
+        """-> the Loss of predicting targets[:, t] from input_ids[:, : t + 1], both (B, T)
+
+        What a training loop has at hand: every token of a batch with the token that follows it, also
+        the last. (`labels` of `forward` are not moved yet, so nothing follows the last of them.)
+        -100 in targets: not counted.
+        """
+        logits = self.forward(input_ids).logits
+        value, cache = cross_entropy(logits, targets)
+        return Loss(value, self, cache)
 
     def backward(self, dlogits):
         """dlogits: (B, T, V); `loss.backward()` computes it and comes here. Fills every .grad."""

@@ -98,7 +98,7 @@ class TokenDataset:
     def __len__(self):
         return len(self.ids)
 
-    def _require_context(self, batch_size, block_size):
+    def require_context(self, batch_size, block_size):
         for name, value in (("batch_size", batch_size), ("block_size", block_size)):
             if value < 1:
                 raise ValueError(f"{name} is {value}, wanted at least 1")
@@ -130,7 +130,7 @@ class RandomBatches:
     """
 
     def __init__(self, dataset, batch_size, block_size, rng):
-        dataset._require_context(batch_size, block_size)
+        dataset.require_context(batch_size, block_size)
         self.dataset, self.batch_size, self.block_size = dataset, batch_size, block_size
         self.rng = np.random.default_rng(rng)
 
@@ -165,7 +165,7 @@ class SequentialBatches:
     """
 
     def __init__(self, dataset, batch_size, block_size, *, repeat=False):
-        dataset._require_context(batch_size, block_size)
+        dataset.require_context(batch_size, block_size)
         self.dataset, self.batch_size, self.block_size = dataset, batch_size, block_size
         self.repeat = repeat
         self.position = 0  # of the next input token

@@ -1,0 +1,44 @@
+"""The command `minillm`: parse the arguments, call the command, turn mistakes into one line."""
+
+import os
+import sys
+
+from minillm.cli.arguments import parse_arguments
+
+
+def main(arguments=None):
+    """Run the command line `arguments` (sys.argv by default) -> exit status
+
+    0: done; 2: a mistake of the user's, told in one line; 130: Ctrl-C. With MINILLM_TRACEBACK=1 the
+    traceback is shown as well.
+    """
+    # Text that a terminal can't show is no reason to stop.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    options = parse_arguments(arguments)
+    try:
+        status = options.command(options)
+        sys.stdout.flush()
+        return status or 0
+    except KeyboardInterrupt:
+        print("\nminillm: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output (head, less) has seen enough. Python would complain once more
+        # when it flushes stdout at the end, so stdout is pointed at nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, TypeError, OSError, ArithmeticError, ImportError, MemoryError) as error:
+        if os.environ.get("MINILLM_TRACEBACK"):
+            raise
+        print(f"minillm: error: {one_line(error)}", file=sys.stderr)
+        return 2
+
+
+def one_line(error):
+    """What is wrong, in one line; an OSError with the name of its file."""
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{error.filename}: " if error.filename else ""
+        return f"{name}{error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

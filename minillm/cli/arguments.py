@@ -1,0 +1,211 @@
+"""What can be said on the command line. Only argparse here: `--help` answers at once."""
+
+import argparse
+from dataclasses import fields
+
+from minillm import __version__
+from minillm.training.settings import Settings
+
+DEFAULT_MODEL = "pydoc-tiny"
+
+
+def parse_arguments(arguments=None):
+    """-> Namespace with `command`, a function of the Namespace. Exits 2 for what it doesn't know."""
+    return _parser().parse_args(arguments)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="minillm",
+        description="The transformer that a person can read from end to end.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=(
+            "examples:\n"
+            "  minillm demo                                 train a small GPT-2 in two minutes\n"
+            '  minillm generate "The assignment statement"  let the tiny packaged model write\n'
+            "  minillm train --text my_book.txt             train on your own text\n"
+            "  minillm COMMAND --help                       more examples\n"
+        ),
+    )
+    parser.add_argument("--version", action="version", version=f"minillm {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add in (_demo, _train, _finetune, _generate, _eval, _tokenizer, _info):
+        add(commands)
+    return parser
+
+
+def _command(commands, name, function, description, examples):
+    """A subcommand. `function` is "module:function", imported only when it is called."""
+    parser = commands.add_parser(
+        name, help=description, description=description[0].upper() + description[1:] + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n" + "".join(f"  {line}\n" for line in examples),
+    )
+    parser.set_defaults(command=lambda options: _call(function, options))
+    return parser
+
+
+def _call(function, options):
+    import importlib
+
+    module, name = function.split(":")
+    return getattr(importlib.import_module(f"minillm.cli.{module}"), name)(options)
+
+
+def _demo(commands):
+    parser = _command(
+        commands, "demo", "training:demo",
+        "train a tokenizer and a small GPT-2 on real English, then let it write (two minutes)",
+        ["minillm demo", "minillm demo --seed 7 --out runs/seven", "minillm demo --quick"],
+    )
+    parser.add_argument("--out", help="the run folder (default: runs/demo-1, demo-2, …)")
+    parser.add_argument("--seed", type=int, default=0, help="of all chance (default: 0)")
+    parser.add_argument("--quick", action="store_true", help="a few seconds, to see that it works")
+
+
+def _train(commands):
+    parser = _command(
+        commands, "train", "training:train", "train a GPT-2 from scratch on a text",
+        ["minillm train --text my_book.txt --out runs/book",
+         "minillm train --text folder_of_texts/ --n-layer 6 --n-embd 192 --steps 3000",
+         "minillm train --resume runs/book          # after Ctrl-C, a crash, a power cut"],
+    )
+    parser.add_argument("--resume", metavar="RUN",
+                        help="go on with a run from its newest checkpoint, bit for bit as if it "
+                             "had never stopped; takes no other option")
+    _add_text(parser)
+    _add_settings(parser, "tokenizer", "a tokenizer to use: a directory, a run, a name "
+                                       "(default: train one)")
+    _add_settings(parser, "vocab_size", "tokens of the tokenizer to train")
+    _add_settings(parser, "n_layer", "blocks")
+    _add_settings(parser, "n_head", "attention heads a block")
+    _add_settings(parser, "n_embd", "width of the model")
+    _add_training(parser)
+
+
+def _finetune(commands):
+    parser = _command(
+        commands, "finetune", "training:finetune", "train a pretrained model further on a text",
+        ["minillm finetune --model pydoc-tiny --text my_notes.txt --steps 200",
+         "minillm finetune --model gpt2 --text poems/ --lr 1e-4 --block-size 256"],
+    )
+    parser.add_argument("--model", required=True, help="a run folder, a directory or a name")
+    _add_text(parser)
+    _add_training(parser, lr=3e-4, steps=200)
+
+
+def _generate(commands):
+    parser = _command(
+        commands, "generate", "generation:generate", "continue a text",
+        ['minillm generate "The assignment statement"',
+         'minillm generate --model runs/demo-1 --temperature 0.7 --seed 1 "A class is"',
+         'minillm generate --model gpt2 --num-beams 4 "In the beginning"',
+         "echo 'An iterator' | minillm generate"],
+    )
+    parser.add_argument("prompt", nargs="?", help="what to continue (default: read from stdin)")
+    parser.add_argument("--model", default=DEFAULT_MODEL,
+                        help="a run folder, a directory or a name (default: %(default)s)")
+    parser.add_argument("--max-new-tokens", type=int, default=100, help="(default: %(default)s)")
+    parser.add_argument("--temperature", type=float,
+                        help="below 1 bolder, above 1 wilder (default: 0.8)")
+    parser.add_argument("--top-k", type=int, help="draw among the k likeliest (default: 50)")
+    parser.add_argument("--top-p", type=float,
+                        help="draw among the likeliest that have this probability together "
+                             "(default: 0.95)")
+    parser.add_argument("--greedy", action="store_true", help="always the likeliest token")
+    parser.add_argument("--num-beams", type=int, help="search with so many beams")
+    parser.add_argument("--num-return-sequences", type=int, default=1, help="(default: 1)")
+    parser.add_argument("--repetition-penalty", type=float, help="over 1 against loops")
+    parser.add_argument("--no-repeat-ngram-size", type=int, help="no n tokens in a row twice")
+    parser.add_argument("--seed", type=int, help="the same seed writes the same text")
+
+
+def _eval(commands):
+    parser = _command(
+        commands, "eval", "evaluation:evaluate", "measure how well a model predicts a text",
+        ["minillm eval --model runs/demo-1              # on the run's own held-out text",
+         "minillm eval --model pydoc-tiny --text my_notes.txt"],
+    )
+    parser.add_argument("--model", default=DEFAULT_MODEL,
+                        help="a run folder, a directory or a name (default: %(default)s)")
+    parser.add_argument("--text", help="a text file or a folder of them")
+    parser.add_argument("--block-size", type=int, help="context (default: all the model has)")
+
+
+def _tokenizer(commands):
+    parser = commands.add_parser("tokenizer", help="train a tokenizer, or look at what one does")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    train = _command(
+        actions, "train", "tokenizer:train", "train a byte-level BPE tokenizer",
+        ["minillm tokenizer train --text my_book.txt --vocab-size 4096 --out my_tokenizer"],
+    )
+    _add_text(train)
+    train.add_argument("--vocab-size", type=int, default=2048, help="(default: %(default)s)")
+    train.add_argument("--out", required=True, help="the folder to write")
+    encode = _command(
+        actions, "encode", "tokenizer:encode", "show the tokens of a text",
+        ['minillm tokenizer encode "Attention is all you need"',
+         "minillm tokenizer encode --ids --tokenizer my_tokenizer < my_book.txt"],
+    )
+    encode.add_argument("text", nargs="?", help="(default: read from stdin)")
+    encode.add_argument("--tokenizer", default=DEFAULT_MODEL,
+                        help="a directory, a run folder or a name (default: %(default)s)")
+    encode.add_argument("--ids", action="store_true", help="only the ids, separated by spaces")
+
+
+def _info(commands):
+    _command(
+        commands, "info", "information:info", "show which kernels run here, and on what",
+        ["minillm info", "MINILLM_KERNELS=numpy minillm info", "MINILLM_ISA=avx2 minillm info"],
+    )
+
+
+def _add_text(parser):
+    parser.add_argument("--text", help="a UTF-8 text file or a folder of them (default: the topics "
+                                       "of Python's help(), real English that is always there)")
+
+
+def _add_training(parser, **defaults):
+    """The options of training that a new model and a pretrained one share."""
+    parser.add_argument("--out", help="the run folder (default: runs/train-1, train-2, …)")
+    for name, explanation in (
+        ("block_size", "context in tokens"),
+        ("dropout", "of embeddings and sub-layers; the attention weights have none"),
+        ("steps", "updates of the weights"),
+        ("batch_size", "sequences a batch"),
+        ("grad_accum", "batches a step"),
+        ("lr", "peak learning rate"),
+        ("warmup", "steps in which it rises"),
+        ("weight_decay", "of matrices; gains and biases have none"),
+        ("clip", "largest norm of the gradient"),
+        ("seed", "of all chance"),
+        ("valid", "share of the text held out to validate on"),
+        ("test", "share of the text held out to test on"),
+        ("eval_every", "steps between two evaluations"),
+        ("checkpoint_every", "steps between two checkpoints"),
+        ("keep", "checkpoints to keep"),
+    ):
+        _add_settings(parser, name, explanation, defaults.get(name))
+
+
+def _add_settings(parser, name, explanation, default=None):
+    """An option for one field of Settings. What isn't given stays out of the Namespace."""
+    field = {field.name: field for field in fields(Settings)}[name]
+    default = field.default if default is None else default
+    if default is not None:
+        explanation += f" (default: {default:g})"
+    parser.add_argument(
+        f"--{name.replace('_', '-')}", type=type(default) if default is not None else str,
+        default=argparse.SUPPRESS, help=explanation,
+    )
+    parser.set_defaults(setting_defaults={**(parser.get_default("setting_defaults") or {}),
+                                          name: default})
+
+
+def settings_from(options, **more):
+    """The Settings that the options of `train` or `finetune` say."""
+    given = vars(options)
+    names = {field.name for field in fields(Settings)}
+    values = {**options.setting_defaults,
+              **{name: given[name] for name in names if given.get(name) is not None}}
+    return Settings(**values, **more)

@@ -1,0 +1,50 @@
+"""Talking to a person: progress bars, tables, and plain lines where there is no terminal."""
+
+import sys
+import time
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+console = Console(stderr=True, highlight=False)
+SECONDS_BETWEEN_LINES = 10  # where there is no terminal to draw a bar on
+
+
+@contextmanager
+def progress_bar(description, total):
+    """Give a function advance(done, note=""), which moves a bar, or writes a line now and then."""
+    if console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+                   TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task(description, total=total, note="")
+            yield lambda done, note="": progress.update(task, completed=done, note=note)
+        return
+
+    last = -SECONDS_BETWEEN_LINES
+
+    def advance(done, note=""):
+        nonlocal last
+        if done == total or time.monotonic() - last > SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            print(f"{description} {done}/{total} {note}", file=sys.stderr, flush=True)
+
+    yield advance
+
+
+def say(message):
+    """One line for a person; results that a program may read go to stdout with print()."""
+    console.print(message, markup=False, soft_wrap=True)
+
+
+def table(title, rows, headings=None):
+    """Print rows of cells as a table on stdout."""
+    grid = Table(title=title, title_justify="left", show_header=headings is not None)
+    for index in range(len(rows[0])):
+        heading = headings[index] if headings else ""
+        grid.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        grid.add_row(*map(str, row))
+    Console(highlight=False).print(grid)

@@ -1,0 +1,59 @@
+"""Evaluation: how surprised is the model by text that it was not trained on?"""
+
+import math
+from typing import NamedTuple
+
+from minillm.nn.module import no_grad
+from minillm.ops.cross_entropy import cross_entropy
+from minillm.text.dataset import IGNORE, sequential_batches
+
+
+class Evaluation(NamedTuple):
+    """How well a model predicts a text.
+
+        loss           = - mean over the tokens of  ln p(token | tokens before)      nats a token
+        perplexity     = e^loss          among how many equally likely tokens it seems to choose
+        bits_per_byte  = loss / ln 2 · tokens / bytes
+
+    Loss and perplexity depend on the tokenizer: longer tokens are harder to predict. Bits per byte
+    compare models with different tokenizers, and say how well the model would compress the text.
+    """
+
+    loss: float
+    perplexity: float
+    bits_per_byte: float
+    n_tokens: int
+    n_bytes: int
+
+
+def evaluate(model, dataset, *, block_size, batch_size=16, report=None):
+    """Measure `model` on a `TokenDataset`, cut into windows of `block_size` tokens -> Evaluation
+
+    Every token but the first is predicted exactly once, from the tokens before it in its window.
+    Dropout is off meanwhile. report(done, total): called after each of `total` batches.
+    Raises ValueError for a dataset of less than two tokens or an id outside the vocabulary.
+    """
+    batches = sequential_batches(dataset, batch_size, min(block_size, max(len(dataset) - 1, 1)))
+    was_training = model.training
+    model.eval()
+    total_loss, n_tokens = 0.0, 0
+    with no_grad():
+        for done, (inputs, targets) in enumerate(batches, 1):
+            loss, _ = cross_entropy(model(inputs).logits, targets, ignore_index=IGNORE)
+            counted = int((targets != IGNORE).sum())
+            total_loss += loss * counted
+            n_tokens += counted
+            if report:
+                report(done, len(batches))
+    model.train(was_training)
+    loss = total_loss / n_tokens
+    bits_per_byte = loss / math.log(2) * n_tokens / max(dataset.n_bytes, 1)
+    return Evaluation(loss, perplexity(loss), bits_per_byte, n_tokens, dataset.n_bytes)
+
+
+def perplexity(loss):
+    """e^loss, and infinity where that is beyond the range of floats."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf

@@ -1,0 +1,91 @@
+"""Pictures of a training run and of what a model attends to."""
+
+from pathlib import Path
+
+import numpy as np
+
+from minillm.files import atomic_write
+
+TRAIN, VALID = "#7aa6c2", "#d1495b"
+
+
+def plot_loss(records, path):
+    """Draw the loss curve of the records of metrics.jsonl as a PNG.
+
+    The loss of single steps is faint, its running mean strong; the validation loss has a dot for
+    each evaluation, with its lowest value written beside it.
+    """
+    train = np.array([(r["step"], r["loss"]) for r in records if "loss" in r]).reshape(-1, 2)
+    valid = np.array(
+        [(r["step"], r["valid_loss"]) for r in records if "valid_loss" in r]
+    ).reshape(-1, 2)
+    figure, axes = _figure(7, 4.2)
+    if len(train):
+        axes.plot(*train.T, color=TRAIN, alpha=0.35, linewidth=0.9)
+        axes.plot(train[:, 0], running_mean(train[:, 1]), color=TRAIN, label="training")
+    if len(valid):
+        axes.plot(*valid.T, "o-", color=VALID, markersize=3.5, linewidth=1.3, label="validation")
+        step, lowest = valid[valid[:, 1].argmin()]
+        axes.annotate(f"{lowest:.3f}", (step, lowest), textcoords="offset points", xytext=(0, 9),
+                      ha="center", color=VALID, fontsize=9)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss, nats per token")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(train) or len(valid):
+        axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def running_mean(values, weight=0.8):
+    """m_t = weight · m_(t-1) + (1 - weight) · x_t, divided by the sum of the weights so far."""
+    means, mean, total = [], 0.0, 0.0
+    for value in values:
+        mean = weight * mean + (1 - weight) * value
+        total = weight * total + (1 - weight)
+        means.append(mean / total)
+    return means
+
+
+def plot_attention(attentions, labels, path, title=None):
+    """Draw the attention weights of every layer and head for one text as a PNG.
+
+    attentions: one (H, T, T) array a layer; row i says where token i looks. labels: T strings
+    """
+    n_layers, n_heads, T = len(attentions), len(attentions[0]), len(labels)
+    size = max(1.9, 0.13 * T)
+    figure, grid = _figure(1.1 + size * n_heads, 0.9 + size * n_layers, n_layers, n_heads)
+    for layer in range(n_layers):
+        for head in range(n_heads):
+            axes = grid[layer][head]
+            # Square roots: most weights are small, and differences between them show better.
+            axes.imshow(np.sqrt(attentions[layer][head]), cmap="magma", vmin=0, vmax=1)
+            axes.set_xticks(range(T), labels if layer == n_layers - 1 else [""] * T,
+                            rotation=90, fontsize=6)
+            axes.set_yticks(range(T), labels if head == 0 else [""] * T, fontsize=6)
+            axes.tick_params(length=0)
+            axes.spines[:].set_visible(False)
+            if layer == 0:
+                axes.set_title(f"head {head}", fontsize=9)
+            if head == n_heads - 1:
+                axes.yaxis.set_label_position("right")
+                axes.set_ylabel(f"layer {layer}", fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    _save(figure, path)
+
+
+def _figure(width, height, rows=1, columns=1):
+    # Not pyplot: it keeps every figure in a global list, and may want a screen.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=rows * columns == 1)
+    return figure, axes if rows * columns == 1 else np.reshape(axes, (rows, columns))
+
+
+def _save(figure, path):
+    with atomic_write(Path(path)) as file:
+        figure.savefig(file, format="png")
