@@ -11,6 +11,17 @@ TRAINING_SHAPES = {
 GPT2_124M = {"n_layer": 12, "n_embd": 768, "n_head": 12, "V": 50257, "n_positions": 1024}
 
 
+def step_operations(n_layer, n_embd, B, T, V, **_):
+    """-> the multiplications and additions of a training step's matrix products and attention
+
+    Each weight takes part in a product with every token, forward and twice backward. Attention has
+    two products over the pairs of a query and a key before it, and five in the backward.
+    """
+    weights = n_layer * 12 * n_embd**2 + V * n_embd
+    pairs = B * T * (T + 1) / 2
+    return 2 * (3 * B * T * weights + 7 * n_layer * pairs * n_embd)
+
+
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 

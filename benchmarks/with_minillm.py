@@ -166,11 +166,11 @@ def train_step(B, T, V, implementation=None, **shape):
 
     def step():
         optimizer.zero_grad()
-        loss, cache = ops.cross_entropy(model(inputs).logits, targets)
-        model.backward(ops.cross_entropy_backward(1.0, cache))
+        loss = model.loss(inputs, targets)
+        loss.backward()
         clip_grad_norm(parameters, 1.0)
         optimizer.step()
-        return loss
+        return loss.item()
 
     return step
 

@@ -1,6 +1,6 @@
 """Training steps: time against PyTorch, memory, and where the time goes."""
 
-from benchmarks.cases import TRAINING_SHAPES
+from benchmarks.cases import TRAINING_SHAPES, step_operations
 from benchmarks.harness import Effort
 from benchmarks.results import Goal, Row, Section, from_timings
 
@@ -21,10 +21,16 @@ def train_steps(context):
         timings = context.arena.measure("train_step", TRAINING_SHAPES[name], sides,
                                         context.effort if context.quick else LONG)
         work = f"train step, {name}"
-        section.add(from_timings(describe(name), timings, scale=1e3, threads=threads),
+        operations = step_operations(**TRAINING_SHAPES[name])
+        row = from_timings(describe(name), timings, scale=1e3, threads=threads, flops=operations)
+        if threads in context.fma_peak:
+            row.values["FMA bound"] = operations / context.fma_peak[threads] / 1e6
+        section.add(row,
                     (work, "minillm", "PyTorch", WANTED[name]),
                     (work, "minillm", "PyTorch compiled", WANTED[name]))
         context.arena.release()  # the models are large
+    section.notes.append("FMA bound: what the matrix products and attention alone would take at the "
+                         "peak; nobody who computes with float32 can be faster")
     if context.quick:
         section.notes.append("--quick: the smallest model only, and without torch.compile")
     return section
@@ -65,15 +71,16 @@ def step_profiles(context):
         context.arena.release()
         if found is None:
             continue
-        share = 100 * sum(part["seconds"] for part in found["parts"] if part["is_product"])
-        section.add(Row(f"{name}: step", {"ms": found["seconds"] * 1e3, "% of step": 100.0},
+        seconds = found["seconds"]
+        products = sum(part["seconds"] for part in found["parts"] if part["is_product"])
+        section.add(Row(f"{name}: step", {"ms": seconds * 1e3, "% of step": 100.0},
                         details={"model": name, **found}))
-        section.add(Row(f"{name}: matmul + attention kernels",
-                        {"ms": share / 100 * 1e3, "% of step": share / found["seconds"]},
-                        details={"model": name}))
+        row = section.add(Row(f"{name}: matmul + attention kernels",
+                              {"ms": products * 1e3, "% of step": 100 * products / seconds},
+                              details={"model": name}))
         if name == "6 layers, d=384":
-            section.rows[-1].goals.append(Goal("share of matmul and attention, d=384", "whole step",
-                                               0.8, share / 100 / found["seconds"]))
+            row.goals.append(Goal("share of matmul and attention, d=384", "whole step", 0.8,
+                                  products / seconds))
         for part in found["parts"]:
             values = {"ms": part["seconds"] * 1e3,
                       "% of step": 100 * part["seconds"] / found["seconds"]}

@@ -29,7 +29,7 @@ def _parser():
     )
     parser.add_argument("--version", action="version", version=f"minillm {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_demo, _train, _finetune, _generate, _eval, _tokenizer, _info):
+    for add in (_demo, _train, _finetune, _generate, _eval, _tokenizer, _bench, _info):
         add(commands)
     return parser
 
@@ -151,6 +151,15 @@ def _tokenizer(commands):
     encode.add_argument("--tokenizer", default=DEFAULT_MODEL,
                         help="a directory, a run folder or a name (default: %(default)s)")
     encode.add_argument("--ids", action="store_true", help="only the ids, separated by spaces")
+
+
+def _bench(commands):
+    # The benchmark is in the source tree and has a parser of its own. Without a character that
+    # begins an option here, all that follows is handed to it as it stands, `--help` too.
+    parser = commands.add_parser("bench", help="measure the speed of everything (in a checkout)",
+                                 add_help=False, prefix_chars="\0")
+    parser.add_argument("arguments", nargs="*")
+    parser.set_defaults(command=lambda options: _call("bench:bench", options))
 
 
 def _info(commands):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import command, results
+from benchmarks.cases import step_operations
 from benchmarks.harness import Effort
 from benchmarks.peers import Arena, PeerError, Side
 from benchmarks.step_profile import profile
@@ -111,6 +112,8 @@ def test_a_profile_counts_the_operations_of_a_step():
     forward = 2 * B * T * (L * 12 * d * d + V * d)
     assert flops["linear: matmul kernel"] == forward
     assert flops["linear_backward: matmul kernel"] == 2 * forward
+    products = sum(part["flops"] for part in found["parts"] if part["is_product"])
+    assert products == step_operations(**TINY_MODEL)
 
 
 @pytest.mark.parametrize("kind", ["linear", "layer_norm", "gelu", "embedding", "attention", "block",

@@ -11,15 +11,15 @@ from pathlib import Path
 import minillm
 
 
-def main(arguments):
-    """Run `minillm bench` with its command-line `arguments` (list of str) -> exit status
+def bench(options):
+    """Run `minillm bench` with options.arguments, the rest of the command line -> exit status
 
     Raises FileNotFoundError outside a checkout, ValueError and OSError for bad input.
     """
     checkout = find_checkout()
     if str(checkout) not in sys.path:
         sys.path.append(str(checkout))
-    return importlib.import_module("benchmarks.command").main(arguments)
+    return importlib.import_module("benchmarks.command").main(options.arguments)
 
 
 def find_checkout():
