@@ -7,7 +7,28 @@ import os
 
 import numpy as np
 
-from minillm.kernels._c import ffi, lib
+
+def _load():
+    """Import the extension, with GNU OpenMP's threads told to sleep soon when there is no work.
+
+    By default they spin for milliseconds between two kernels. On a machine that does anything else
+    meanwhile, they then take the processor from the very thread they wait for: measured, a training
+    step takes 2.5 times as long. 10,000 turns are some 10 microseconds. libgomp reads this variable
+    when it is loaded, that is here; afterwards the environment is as it was.
+    """
+    variable = "GOMP_SPINCOUNT"
+    is_ours = variable not in os.environ and "OMP_WAIT_POLICY" not in os.environ
+    if is_ours:
+        os.environ[variable] = "10000"
+    try:
+        from minillm.kernels import _c
+    finally:
+        if is_ours:
+            del os.environ[variable]
+    return _c.ffi, _c.lib
+
+
+ffi, lib = _load()
 
 FLOAT32 = np.dtype(np.float32)
 FLOATS = ffi.typeof("float[]")  # looked up once: parsing the string takes time at each call
