@@ -24,7 +24,7 @@ bench: $(VENV)/installed
 
 # Train again the tiny model that ships in minillm/pretrained.
 pretrained: $(VENV)/installed
-	$(BIN)/python -m minillm.training.recipes
+	$(BIN)/python -m minillm.cli.pretrained
 
 # An editable install: what you change in minillm/ counts at once, a change in csrc/ rebuilds.
 $(VENV)/installed: $(VENV)/created $(PACKAGING) $(C_SOURCES)

@@ -26,19 +26,19 @@ DEMO_PROMPTS = ("The assignment statement", "A class definition", "When an excep
 def train(options):
     if options.resume:
         return _resume(options)
-    return _train_new(settings_from(options), options.out or numbered_folder("runs", "train"))
+    return train_new(settings_from(options), options.out or numbered_folder("runs", "train"))
 
 
 def finetune(options):
     folder = options.out or numbered_folder("runs", "finetune")
-    return _train_new(settings_from(options), folder)
+    return train_new(settings_from(options), folder)
 
 
 def demo(options):
     settings = Settings(seed=options.seed, **(QUICK if options.quick else DEMO))
     folder = Path(options.out or numbered_folder("runs", "demo"))
     started = time.monotonic()
-    status = _train_new(settings, folder)
+    status = train_new(settings, folder)
     if status:
         return status
     run = Run(folder)
@@ -59,7 +59,7 @@ def demo(options):
     return 0
 
 
-def _train_new(settings, folder):
+def train_new(settings, folder):
     with progress_bar("preparing", 100) as advance:
         run = create_run(folder, settings, lambda message, share=None: advance(
             int(100 * (share or 0)), message))

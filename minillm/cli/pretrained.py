@@ -1,0 +1,81 @@
+"""`make pretrained`: train the tiny model that ships in the package, once more.
+
+    python -m minillm.cli.pretrained [FOLDER]
+
+FOLDER (default: minillm/pretrained/pydoc-tiny) is replaced at the end. With the same version of
+Python (its documentation is the text) and the same machine the weights come out the same.
+"""
+
+import json
+import platform
+import sys
+from pathlib import Path
+
+from minillm.cli.terminal import say
+from minillm.cli.training import train_new
+from minillm.files import atomic_folder
+from minillm.models.gpt2 import GPT2LMHeadModel
+from minillm.training.evaluate import evaluate
+from minillm.training.run import Run, numbered_folder
+from minillm.training.settings import Settings
+
+RECIPE = Settings(
+    vocab_size=2048, n_layer=4, n_head=4, n_embd=128, block_size=256, dropout=0.2, steps=2400,
+    batch_size=8, lr=3e-3, warmup=100, weight_decay=0.1, seed=0, eval_every=100,
+    checkpoint_every=400,
+)
+
+CARD = """# pydoc-tiny
+
+A GPT-2 of {parameters:,} parameters ({n_layer} layers, {n_head} heads, d_model {n_embd}, a vocabulary
+of {vocab_size:,} byte-level BPE tokens, context {n_positions}), trained from scratch by minillm. It writes
+text in the style of Python's documentation, with little sense in it: it is here so that examples and
+tests have a real model at hand.
+
+* Text: the topics of Python {python}'s `help()` (module `pydoc_data.topics`; Python documentation,
+  PSF license), cleaned and split by document: {train_tokens:,} tokens to train on.
+* Recipe: `make pretrained`, that is `python -m minillm.cli.pretrained`, with the seed {seed}. All
+  settings are in `minillm/cli/pretrained.py`. The weights are those with the lowest validation loss.
+* Stored as float16.
+
+| held-out text | loss (nats/token) | perplexity | bits per byte |
+| --- | --- | --- | --- |
+| validation | {valid.loss:.4f} | {valid.perplexity:.2f} | {valid.bits_per_byte:.3f} |
+| test | {test.loss:.4f} | {test.perplexity:.2f} | {test.bits_per_byte:.3f} |
+"""
+
+
+def main(folder=None):
+    here = Path(__file__).parents[1] / "pretrained" / "pydoc-tiny"
+    folder = Path(folder) if folder else here
+    run_folder = numbered_folder("runs", "pydoc-tiny")
+    status = train_new(RECIPE, run_folder)
+    return status or publish(Run(run_folder), folder)
+
+
+def publish(run, folder):
+    """Write the best model of `run` as float16, with its tokenizer and a model card."""
+    model = GPT2LMHeadModel.from_pretrained(run.model_folder)
+    with atomic_folder(folder) as temporary:
+        model.save_pretrained(temporary, dtype="float16")
+        run.tokenizer().save_pretrained(temporary)
+        # What is measured is what ships: the weights after rounding.
+        rounded = GPT2LMHeadModel.from_pretrained(temporary)
+        valid, test = (
+            evaluate(rounded, run.dataset(split), block_size=run.settings.block_size)
+            for split in ("valid", "test")
+        )
+        card = CARD.format(
+            parameters=model.num_parameters(), python=platform.python_version(),
+            train_tokens=run.data["train"]["tokens"], seed=run.settings.seed, valid=valid,
+            test=test, **{name: getattr(model.config, name) for name in
+                          ("n_layer", "n_head", "n_embd", "vocab_size", "n_positions")},
+        )
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+        size = sum(path.stat().st_size for path in temporary.iterdir())
+    say(f"{folder}: {size / 1e6:.2f} MB, {json.dumps({'valid': valid.loss, 'test': test.loss})}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
