@@ -12,7 +12,7 @@ from benchmarks import machine, plots, results, tables
 from benchmarks.harness import FULL, QUICK
 from benchmarks.peers import Arena
 from benchmarks.sections.all import SECTIONS
-from benchmarks.sections.context import Context
+from benchmarks.sections.context import Context, default_threads
 from minillm.files import atomic_write
 
 DESCRIPTION = """\
@@ -37,21 +37,22 @@ def main(arguments=None):
     out = Path(options.out or f"runs/bench/{datetime.datetime.now():%Y-%m-%d-%H%M%S}")
     out.mkdir(parents=True, exist_ok=True)
     console = make_console()
-    found = run(options.only, QUICK if options.quick else FULL, console)
+    threads = tuple(sorted(set(options.threads))) if options.threads else default_threads()
+    found = run(options.only, QUICK if options.quick else FULL, console, threads)
     console.print(tables.goals_table(found))
     save(found, out)
     console.print(f"Results and plots are in {out}")
     return 0
 
 
-def run(only, effort, console):
+def run(only, effort, console, threads):
     """Measure the sections named in `only` (None: all), printing each as it is done -> Results"""
     description = machine.describe()
     for line in tables.machine_lines(description):
         console.print(line, style="dim")
     found = results.Results(description, effort.name)
     with Arena(effort, say=lambda text: console.print(text, style="yellow")) as arena:
-        context = Context(arena)
+        context = Context(arena, threads)
         for key, measure in SECTIONS.items():
             if only and key not in only and key != "limits":
                 continue
@@ -111,5 +112,15 @@ def parser():
     made.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
     made.add_argument("--only", nargs="+", metavar="SECTION", choices=SECTIONS,
                       help=f"any of: {', '.join(SECTIONS)}")
+    made.add_argument("--threads", nargs="+", type=positive, metavar="N",
+                      help="numbers of threads, for all competitors (default: 1, and 2 where there "
+                           "are two cores); what is measured with one number only, like the "
+                           "training steps, is measured with the largest")
     made.add_argument("--out", metavar="DIR", help="where results and plots go")
     return made
+
+
+def positive(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads")
+    return int(text)

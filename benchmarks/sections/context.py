@@ -9,6 +9,7 @@ from benchmarks.peers import Arena, Side
 @dataclass
 class Context:
     arena: Arena
+    threads: tuple = ()  # the numbers of threads to measure with; see `default_threads`
     fma_peak: dict = field(default_factory=dict)  # threads -> GFLOP/s
     bandwidth: dict = field(default_factory=dict)  # threads -> GB/s
     cache_bandwidth: dict = field(default_factory=dict)  # the same of data in L2
@@ -22,11 +23,6 @@ class Context:
     @property
     def quick(self):
         return self.effort.is_quick
-
-    @property
-    def threads(self):
-        """The numbers of threads to measure with: one, and two where there are two cores."""
-        return (1, 2) if available_cores() > 1 else (1,)
 
     @property
     def most_threads(self):
@@ -57,3 +53,8 @@ class Context:
         times; where both reach the same peak nobody can be much faster.
         """
         return 1.8 if self.wide_vectors_pay and self.blas_kernel in ("Haswell", "Zen") else 0.95
+
+
+def default_threads():
+    """One, and two where there are two cores: the same for all competitors."""
+    return (1, 2) if available_cores() > 1 else (1,)

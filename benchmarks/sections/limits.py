@@ -35,7 +35,7 @@ def limits(context):
     section.add(Row("reading memory, GB/s", by_threads(context.bandwidth)))
     section.add(Row("reading L2, GB/s", by_threads(context.cache_bandwidth)))
     most = context.most_threads
-    if context.fma_peak[most] < 0.8 * most * context.fma_peak[1]:
+    if context.fma_peak[most] < 0.8 * most * max(peaks.values()):
         section.notes.append(f"{most} threads reach less than {most} times the peak of one: other "
                              "programs use the cores, and no number with threads means much now")
     section.notes.append("1 thread, GFLOP/s: " + ", ".join(

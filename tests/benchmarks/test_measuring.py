@@ -76,7 +76,8 @@ def test_memory_counts_what_a_matmul_allocates(arena):
 
 
 def test_a_section_from_the_command_line_to_the_files(tmp_path, capsys):
-    assert command.main(["--quick", "--only", "ladder", "--out", str(tmp_path)]) == 0
+    assert command.main(["--quick", "--only", "ladder", "--threads", "1", "--out",
+                         str(tmp_path)]) == 0
     found = results.read(tmp_path)
     assert [section.key for section in found.sections] == ["limits", "ladder"]
     ladder = found.section("ladder")
@@ -86,9 +87,10 @@ def test_a_section_from_the_command_line_to_the_files(tmp_path, capsys):
     assert "Python loops" in capsys.readouterr().out
 
 
-def test_an_unknown_section_is_refused(tmp_path, capsys):
+@pytest.mark.parametrize("wrong", [["--only", "nonsense"], ["--threads", "0"], ["--threads", "x"]])
+def test_a_wrong_option_is_refused(tmp_path, wrong):
     with pytest.raises(SystemExit) as stop:
-        command.main(["--only", "nonsense", "--out", str(tmp_path / "out")])
+        command.main([*wrong, "--out", str(tmp_path / "out")])
     assert stop.value.code == 2 and not (tmp_path / "out").exists()
 
 

@@ -13,7 +13,7 @@ SHAPE = {"n_layer": 2, "n_embd": 24, "n_head": 3, "V": 31}
 
 
 @pytest.fixture
-def one_thread():
+def one_torch_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -27,7 +27,7 @@ def twins(T):
     return ours, theirs
 
 
-def test_same_logits_and_loss(one_thread):
+def test_same_logits_and_loss(one_torch_thread):
     inputs, targets = cases.token_batch(3, 10, SHAPE["V"])
     ours, theirs = twins(10)
     logits = ours(inputs).logits
@@ -37,7 +37,7 @@ def test_same_logits_and_loss(one_thread):
     assert loss == pytest.approx(cross_entropy(logits, targets)[0], abs=1e-5)
 
 
-def test_a_step_changes_the_weights_alike(one_thread):
+def test_a_step_changes_the_weights_alike(one_torch_thread):
     """Both sides do the same work: the same losses, step after step, from the same weights."""
     B, T = 2, 8
     inputs, targets = cases.token_batch(B, T, SHAPE["V"])
@@ -51,10 +51,10 @@ def test_a_step_changes_the_weights_alike(one_thread):
 
 @pytest.mark.parametrize("kind", ["linear", "layer_norm", "gelu", "embedding", "attention", "block",
                                   "cross_entropy"])
-def test_layers_run(one_thread, kind):
+def test_layers_run(one_torch_thread, kind):
     with_torch.layer(kind, B=2, T=4, d=8, V=5, n_head=2)()
 
 
 @pytest.mark.parametrize("backward", [False, True])
-def test_attention_runs(one_thread, backward):
+def test_attention_runs(one_torch_thread, backward):
     with_torch.attention(1, 2, 4, 8, backward)()
