@@ -150,58 +150,80 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B,
     }
 }
 
-/* Matrix x vector, for generation one token at a time. Each number of B is used once, so nothing
- * can be gained from a cache: the speed limit is the memory's bandwidth, and packing would double
- * the traffic. What matters is to read B front to back, as the prefetcher expects it. (Four rows at
- * a time, which share the loads of x, were slower: 15 GB/s of 34, where one row gives 27.) */
-static float dot(ptrdiff_t K, const float *x, const float *b)
+/* A few rows times a matrix: generation, one token at a time for one or some sequences. Each number of
+ * B is used only that many times, so the speed limit is the memory's bandwidth, and packing would
+ * double the traffic. What matters is to read B once, front to back, as the prefetcher expects it.
+ * (Four rows of B at a time, which share the loads of x, were slower: 15 GB/s of 34, where one row
+ * gives 27.) Up to FEW rows the FMAs keep pace with the memory: 64 bytes of B for each 8 of them. */
+enum { FEW = 8 };
+
+
+/* c[i] (+)= x[i] . b for the R rows x of A: each vector of b is loaded once for all of them. */
+static inline __attribute__((always_inline)) void
+dots(const int R, ptrdiff_t K, const float *A, ptrdiff_t lda, const float *b,
+     float *c, ptrdiff_t ldc, int accumulate)
 {
-    vec sums[2] = {{0}};
+    vec sums[4][2] = {{{0}}};
     ptrdiff_t k = 0;
     for (; k + 2 * LANES <= K; k += 2 * LANES) {
-        sums[0] += load(x + k) * load(b + k);
-        sums[1] += load(x + k + LANES) * load(b + k + LANES);
+        vec b0 = load(b + k), b1 = load(b + k + LANES);
+        for (int i = 0; i < R; i++) {
+            sums[i][0] += load(A + i * lda + k) * b0;
+            sums[i][1] += load(A + i * lda + k + LANES) * b1;
+        }
     }
-    float sum = horizontal_sum(sums[0] + sums[1]);
-    for (; k < K; k++)
-        sum += x[k] * b[k];
-    return sum;
+    for (int i = 0; i < R; i++) {
+        float sum = horizontal_sum(sums[i][0] + sums[i][1]);
+        for (ptrdiff_t l = k; l < K; l++)
+            sum += A[i * lda + l] * b[l];
+        c[i * ldc] = accumulate ? c[i * ldc] + sum : sum;
+    }
 }
 
-/* y += x[0] B[0] + x[1] B[1] + ..., `ROWS` rows of B together, so that y is loaded and stored only
- * once for all of them. */
+/* y += x[0] B[0] + x[1] B[1] + ... for each of the M rows x of A and y of C: `ROWS` rows of B
+ * together, so that y is loaded and stored only once for all of them. */
 static inline __attribute__((always_inline)) void
-add_rows(const int ROWS, ptrdiff_t N, const float *x, const float *B, ptrdiff_t ldb, float *y)
+add_rows(const int ROWS, ptrdiff_t M, ptrdiff_t N, const float *A, ptrdiff_t lda,
+         const float *B, ptrdiff_t ldb, float *C, ptrdiff_t ldc)
 {
     ptrdiff_t j = 0;
     for (; j + LANES <= N; j += LANES) {
-        vec sum = load(y + j);
+        vec b[8];
         for (int k = 0; k < ROWS; k++)
-            sum += x[k] * load(B + k * ldb + j);
-        store(y + j, sum);
+            b[k] = load(B + k * ldb + j);
+        for (ptrdiff_t i = 0; i < M; i++) {
+            vec sum = load(C + i * ldc + j);
+            for (int k = 0; k < ROWS; k++)
+                sum += A[i * lda + k] * b[k];
+            store(C + i * ldc + j, sum);
+        }
     }
     for (; j < N; j++)
-        for (int k = 0; k < ROWS; k++)
-            y[j] += x[k] * B[k * ldb + j];
+        for (ptrdiff_t i = 0; i < M; i++)
+            for (int k = 0; k < ROWS; k++)
+                C[i * ldc + j] += A[i * lda + k] * B[k * ldb + j];
 }
 
-static void multiply_vector(ptrdiff_t N, ptrdiff_t K, const float *x, matrix B, float *y,
-                            int accumulate)
+static void multiply_few(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B,
+                         float *C, ptrdiff_t ldc, int accumulate)
 {
-    if (B.row == 1) { /* transposed: a row of memory for each number of y */
+    if (B.row == 1) { /* transposed: a row of memory for each column of C */
         for (ptrdiff_t j = 0; j < N; j++) {
-            float sum = dot(K, x, at(B, 0, j));
-            y[j] = accumulate ? y[j] + sum : sum;
+            ptrdiff_t i = 0;
+            for (; i + 4 <= M; i += 4)
+                dots(4, K, at(A, i, 0), A.row, at(B, 0, j), C + i * ldc + j, ldc, accumulate);
+            for (; i < M; i++)
+                dots(1, K, at(A, i, 0), A.row, at(B, 0, j), C + i * ldc + j, ldc, accumulate);
         }
-    } else {
-        if (!accumulate)
-            memset(y, 0, N * sizeof(float));
-        ptrdiff_t k = 0;
-        for (; k + 8 <= K; k += 8)
-            add_rows(8, N, x + k, at(B, k, 0), B.row, y);
-        for (; k < K; k++)
-            add_rows(1, N, x + k, at(B, k, 0), B.row, y);
+        return;
     }
+    for (ptrdiff_t i = 0; i < M && !accumulate; i++)
+        memset(C + i * ldc, 0, N * sizeof(float));
+    ptrdiff_t k = 0;
+    for (; k + 8 <= K; k += 8)
+        add_rows(8, M, N, at(A, 0, k), A.row, at(B, k, 0), B.row, C, ldc);
+    for (; k < K; k++)
+        add_rows(1, M, N, at(A, 0, k), A.row, at(B, k, 0), B.row, C, ldc);
 }
 
 /* The pieces that the threads work on: each matrix C of the batch cut into a grid of rectangles,
@@ -233,7 +255,7 @@ typedef struct {
     ptrdiff_t batch, M, N, K, step_A, step_B, step_C, ldc;
     matrix A, B;
     float *C;
-    int accumulate, is_vector, threads;
+    int accumulate, are_few, threads;
     grid cuts;
     ptrdiff_t rows, columns; /* of a piece */
     float *workspace;        /* `workspace_size` floats for each thread */
@@ -255,8 +277,8 @@ static void do_pieces(const job *the, int thread)
         A.data = at(A, i, 0) + b * the->step_A;
         B.data = at(B, 0, j) + b * the->step_B;
         float *C = the->C + b * the->step_C + i * the->ldc + j;
-        if (the->is_vector)
-            multiply_vector(n, the->K, A.data, B, C, the->accumulate);
+        if (the->are_few)
+            multiply_few(m, n, the->K, A, B, C, the->ldc, the->accumulate);
         else
             multiply(m, n, the->K, A, B, C, the->ldc, the->accumulate, workspace);
     }
@@ -272,15 +294,15 @@ int KERNEL(minillm_matmul)(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t 
         .A = {A, transpose_A ? 1 : lda, transpose_A ? lda : 1}, .step_A = step_A,
         .B = {B, transpose_B ? 1 : ldb, transpose_B ? ldb : 1}, .step_B = step_B,
         .C = C, .ldc = ldc, .step_C = step_C, .accumulate = accumulate,
-        .is_vector = M == 1 && !transpose_A,
+        .are_few = M <= FEW && !transpose_A,
     };
     double work = (double)batch * M * N * K;
-    the.threads = threads_for(the.is_vector ? 16 * work : work);
+    the.threads = threads_for(the.are_few ? 16 * work / M : work);
     the.cuts = cut(batch, M, N, the.threads);
     the.rows = round_up((M + the.cuts.down - 1) / the.cuts.down, MR);
     the.columns = round_up((N + the.cuts.across - 1) / the.cuts.across, NR);
 
-    if (!the.is_vector) {
+    if (!the.are_few) {
         the.workspace_size = workspace_size(the.rows, the.columns, K);
         size_t bytes = the.threads * the.workspace_size * sizeof(float);
         if (bytes > 0 && posix_memalign((void **)&the.workspace, 64, bytes) != 0)
