@@ -25,8 +25,10 @@ def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=F
     # Two small matrices are multiplied in less time than it takes to look at them carefully. So
     # the plain case, contiguous float32 matrices that own their memory, is recognized here by a few
     # quick questions. Everything else, also whatever is wrong, goes the careful way.
-    if (type(A) is np.ndarray and A.dtype is FLOAT32 and A.ndim == 2 and A.flags.c_contiguous and
-            type(B) is np.ndarray and B.dtype is FLOAT32 and B.ndim == 2 and B.flags.c_contiguous):
+    if (type(A) is np.ndarray and A.dtype is FLOAT32 and A.ndim == 2 and
+            A.flags.c_contiguous and A.flags.aligned and
+            type(B) is np.ndarray and B.dtype is FLOAT32 and B.ndim == 2 and
+            B.flags.c_contiguous and B.flags.aligned):
         rows_A, lda = A.shape
         rows_B, ldb = B.shape
         M, K = (lda, rows_A) if transpose_A else (rows_A, lda)
@@ -49,7 +51,7 @@ def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=F
 
 def _is_plain_out(out, shape, A, B):
     return (type(out) is np.ndarray and out.dtype is FLOAT32 and out.shape == shape and
-            out.flags.c_contiguous and out.flags.writeable and
+            out.flags.carray and  # contiguous, aligned and writeable
             # Arrays that own their memory share none of it, unless they are the same.
             out.base is None and A.base is None and B.base is None and
             out is not A and out is not B)
