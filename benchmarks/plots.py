@@ -101,18 +101,10 @@ def roofline(results):
             chosen = [k for k in kernels if k["is_product"] == is_product]
             axes.scatter([k["flops"] / k["bytes"] for k in chosen],
                          [k["flops"] / k["seconds"] / 1e9 for k in chosen],
-                         s=[12 + 500 * k["seconds"] / profile.details["seconds"] for k in chosen],
+                         s=[16 + 500 * k["seconds"] / profile.details["seconds"] for k in chosen],
                          marker=marker, color=colour, alpha=0.65, edgecolor="white", zorder=3)
         axes.scatter([], [], marker=marker, color="#999999", label=profile.details["model"])
-    # The names stand at the slowest kernel of each kind in the last, largest model.
-    slowest_last = sorted(profiles[-1].details["kernels"], key=lambda k: k["seconds"])
-    for kernel in {k["name"]: k for k in slowest_last}.values():
-        if kernel["flops"] and kernel["seconds"] > 0.004 * profiles[-1].details["seconds"]:
-            axes.annotate(kernel["name"].replace(" kernel", "").replace("_backward", " backward"),
-                          (kernel["flops"] / kernel["bytes"],
-                           kernel["flops"] / kernel["seconds"] / 1e9),
-                          xytext=(7, -9), textcoords="offset points", fontsize=7.5,
-                          color="#333333")
+    _name_kernels(axes, profiles[-1])
     axes.scatter([], [], color=PRODUCT, label="matmul and attention kernels")
     axes.scatter([], [], color="#30638e", label="everything else")
     axes.set(xscale="log", yscale="log", xlabel="operations for each byte that must be moved",
@@ -121,6 +113,24 @@ def roofline(results):
     axes.set_ylim(0.1, peaks[-1] * 2)
     axes.legend(frameon=False, fontsize=8.5, loc="lower right")
     return figure
+
+
+def _name_kernels(axes, profile):
+    """The names stand at the slowest kernel of each kind, one below another where it is crowded."""
+    slowest_last = sorted(profile.details["kernels"], key=lambda k: k["seconds"])
+    chosen = [k for k in {k["name"]: k for k in slowest_last}.values()
+              if k["flops"] and k["seconds"] > 0.004 * profile.details["seconds"]]
+    taken = []
+    for kernel in sorted(chosen, key=lambda k: -k["flops"] / k["seconds"]):
+        x, y = kernel["flops"] / kernel["bytes"], kernel["flops"] / kernel["seconds"] / 1e9
+        text_y = y * 0.82
+        while any(abs(np.log(x / x2)) < 2.5 and abs(np.log(text_y / y2)) < 0.22 for x2, y2 in taken):
+            text_y *= 0.95
+        taken.append((x, text_y))
+        name = kernel["name"].replace(" kernel", "").split(": ")[-1].replace("_", " ")
+        if name == "matmul":
+            name = kernel["name"].split(":")[0].replace("_", " ")
+        axes.text(x * 1.15, text_y, name, fontsize=8, va="center", color="#333333")
 
 
 def attention_lengths(results):

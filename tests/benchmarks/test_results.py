@@ -1,10 +1,12 @@
 """Results: to JSON and back, ratios and goals, the comparison of two runs, the pictures."""
 
 import copy
+import io
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from benchmarks import command, machine, plots, results, tables
 from benchmarks.harness import Timing
@@ -110,3 +112,41 @@ def test_the_machine_is_described():
 def test_pictures_need_their_sections(tmp_path):
     plots.save_all(Results({}, "quick", []), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def run_with_everything():
+    """Results with a little of every section that has a picture."""
+    limits = Section("limits", "t", "u", True, [
+        Row(name, {"1 thread": value, "2 threads": 2 * value}) for name, value in
+        [("multiply-adds, GFLOP/s", 100.0), ("reading memory, GB/s", 30.0),
+         ("reading L2, GB/s", 90.0)]])
+    ladder = Section("ladder", "t", "u", True, [
+        Row("Python loops", {"GFLOP/s": 0.04}, details={"n": 64, "threads": 1}),
+        Row("C: threads", {"GFLOP/s": 180.0}, details={"n": 512, "threads": 2})])
+    sizes = Section("sizes", "t", "u", True, [
+        Row(f"{n}³", {"minillm": 90.0, "NumPy": 80.0, "FMA peak": 100.0}, details={"n": n})
+        for n in (64, 96, 128)])
+    lengths = Section("lengths", "t", "u", False, [
+        Row(f"T={T}", {"C: three passes: ms": T**2 / 1e4, "C: three passes: MB": T**2 / 2e4,
+                       "C: streaming: ms": T**2 / 3e4, "C: streaming: MB": T / 300},
+            details={"T": T}) for T in (128, 256, 512, 1024)])
+    parts = [{"name": name, "shape": [4], "seconds": seconds, "calls": 1, "flops": flops,
+              "bytes": 1e6, "is_product": "kernel" in name} for name, seconds, flops in
+             [("linear: matmul kernel", 0.008, 1e9), ("gelu_tanh", 0.002, 2e6), ("dropout", 0, 0)]]
+    profile = Section("profile", "t", "u", False, [
+        Row("small: step", {"ms": 10.0}, details={"model": "small", "seconds": 0.01,
+                                                  "parts": parts, "kernels": parts})])
+    return Results({}, "full", [limits, ladder, sizes, lengths, profile])
+
+
+def test_every_picture_is_drawn(tmp_path):
+    plots.save_all(run_with_everything(), tmp_path)
+    assert {file.stem for file in tmp_path.iterdir()} == set(plots.PICTURES)
+
+
+def test_tables_show_every_number_and_note():
+    console = Console(width=200, record=True, file=io.StringIO())
+    for section in run_with_everything().sections:
+        console.print(tables.section_table(section))
+    text = console.export_text()
+    assert "multiply-adds" in text and "1.12×" in text and "180.0" in text  # 90 / 80 is 1.125
