@@ -9,13 +9,20 @@ from minillm.training.settings import Settings
 DEFAULT_MODEL = "pydoc-tiny"
 
 
+class Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, as every other mistake is told, without the whole usage."""
+
+    def error(self, message):
+        self.exit(2, f"minillm: error: {message} (see: {self.prog} --help)\n")
+
+
 def parse_arguments(arguments=None):
     """-> Namespace with `command`, a function of the Namespace. Exits 2 for what it doesn't know."""
     return _parser().parse_args(arguments)
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="minillm",
         description="The transformer that a person can read from end to end.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -6,8 +6,11 @@ import threading
 import time
 from contextlib import contextmanager
 
+import numpy as np
+
 from minillm.training.checkpoint import (
     Checkpoint,
+    list_checkpoints,
     load_newest_checkpoint,
     remove_unfinished,
     save_checkpoint,
@@ -15,7 +18,11 @@ from minillm.training.checkpoint import (
 from minillm.training.clipping import clip_grad_norm
 from minillm.training.evaluate import evaluate
 from minillm.training.metrics import MetricsLog
-from minillm.training.nonfinite import find_nonfinite, find_nonfinite_gradient
+from minillm.training.nonfinite import (
+    find_nonfinite,
+    find_nonfinite_gradient,
+    find_nonfinite_parameter,
+)
 from minillm.training.optimizers import AdamW
 from minillm.training.plots import plot_loss
 from minillm.training.schedules import warmup_cosine
@@ -68,7 +75,8 @@ class Trainer:
         Raises Interrupted after Ctrl-C, FloatingPointError when the loss is not a number any more;
         the checkpoints up to there stay.
         """
-        with _flag_for_ctrl_c() as interrupted:
+        # What overflows is found by `_require_finite`, which says more than NumPy's warnings.
+        with _flag_for_ctrl_c() as interrupted, np.errstate(over="ignore", invalid="ignore"):
             while self.step < self.settings.steps:
                 self.training_step()
                 if self._is_due(self.settings.eval_every):
@@ -92,11 +100,13 @@ class Trainer:
         for _ in range(settings.grad_accum):
             inputs, targets = next(self.batches)
             loss = self.model.loss(inputs, targets) / settings.grad_accum
-            self._require_finite(loss.item(), lambda: find_nonfinite(self.model, inputs))
+            self._require_finite(f"the loss of step {self.step + 1}", loss.item(),
+                                 lambda: find_nonfinite(self.model, inputs))
             loss.backward()
             mean_loss += loss.item()
         norm = clip_grad_norm(self.optimizer.parameters, settings.clip)
-        self._require_finite(norm, lambda: find_nonfinite_gradient(self.model))
+        self._require_finite(f"the gradient of step {self.step + 1}", norm,
+                             lambda: find_nonfinite_gradient(self.model))
         self.optimizer.step()
 
         self.step += 1
@@ -112,6 +122,9 @@ class Trainer:
     def evaluate(self):
         """Measure the model on the validation text; keep it in the run's folder if it's the best."""
         result = evaluate(self.model, self.valid, block_size=self.settings.block_size)
+        first = self.valid.ids[None, : self.settings.block_size]
+        self._require_finite(f"the validation loss after step {self.step}", result.loss,
+                             lambda: find_nonfinite(self.model, first))
         self.valid_loss = result.loss
         self.metrics.append({
             "step": self.step, "valid_loss": result.loss, "valid_perplexity": result.perplexity,
@@ -123,7 +136,10 @@ class Trainer:
             self.model.save_pretrained(self.run.model_folder)
 
     def save(self):
-        """Write a checkpoint."""
+        """Write a checkpoint; never of broken weights, which would push out the good ones."""
+        broken = find_nonfinite_parameter(self.model)
+        self._require_finite(f"a weight after step {self.step}", math.nan if broken else 0.0,
+                             lambda: broken)
         state = {
             "optimizer_steps": self.optimizer.t,
             "batches": self.batches.state_dict(),
@@ -164,12 +180,15 @@ class Trainer:
     def _is_due(self, every):
         return self.step % every == 0 or self.step == self.settings.steps
 
-    def _require_finite(self, number, explain):
-        if not math.isfinite(number):
-            raise FloatingPointError(
-                f"the loss is no finite number any more in step {self.step + 1}: {explain()}; "
-                f"{self.run.folder} keeps the last good checkpoint: try a smaller lr"
-            )
+    def _require_finite(self, name, number, explain):
+        """Stop when `number` is nan or inf, and say where that began."""
+        if math.isfinite(number):
+            return
+        checkpoints = list_checkpoints(self.run.checkpoints)
+        kept = f"the last good checkpoint is {checkpoints[-1]}; " if checkpoints else ""
+        raise FloatingPointError(
+            f"{name} is {number}: {explain()}; {kept}try a smaller lr in a new run"
+        )
 
 
 @contextmanager

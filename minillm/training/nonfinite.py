@@ -11,9 +11,9 @@ def find_nonfinite(model, inputs):
     Parameters are looked at first: a bad weight explains a bad output. Then the forward runs again
     on `inputs` (B, T), and what flows from block to block is looked at in its order.
     """
-    for name, parameter in model.named_parameters():
-        if not np.isfinite(parameter.data).all():
-            return f"the parameter {name} contains {_which(parameter.data)}"
+    broken = find_nonfinite_parameter(model)
+    if broken:
+        return broken
     model.eval()
     with no_grad(), np.errstate(all="ignore"):
         output = model(inputs, output_hidden_states=True)
@@ -25,6 +25,14 @@ def find_nonfinite(model, inputs):
     if not np.isfinite(output.logits).all():
         return f"all layers are finite, but the logits (lm_head) contain {_which(output.logits)}"
     return "all layers and the logits are finite without dropout: only the loss itself is not"
+
+
+def find_nonfinite_parameter(model):
+    """-> a line that names the first parameter with a nan or inf, or None"""
+    for name, parameter in model.named_parameters():
+        if not np.isfinite(parameter.data).all():
+            return f"the parameter {name} contains {_which(parameter.data)}"
+    return None
 
 
 def find_nonfinite_gradient(model):

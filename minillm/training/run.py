@@ -10,6 +10,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +76,15 @@ def create_run(folder, settings, report=lambda message, share=None: None):
     written, ValueError for a text that is empty or too short.
     """
     folder = claim_folder(folder)
+    try:
+        return _prepare(folder, settings, report)
+    except BaseException:
+        # A run that can't begin leaves no trace, so the same command works once it is mended.
+        shutil.rmtree(folder)
+        raise
+
+
+def _prepare(folder, settings, report):
     report("reading the text")
     documents = clean_documents(load_corpus(settings.text))
     splits = split_documents(documents, settings.valid, settings.test, settings.seed)
