@@ -25,15 +25,23 @@ def main(arguments=None):
         print("\nminillm: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read our output (head, less) has seen enough. Python would complain once more
-        # when it flushes stdout at the end, so stdout is pointed at nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output (head, less) has seen enough.
+        _give_up_stdout()
         return 0
     except (ValueError, TypeError, OSError, ArithmeticError, ImportError, MemoryError) as error:
         if os.environ.get("MINILLM_TRACEBACK"):
             raise
         print(f"minillm: error: {one_line(error)}", file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _give_up_stdout()
         return 2
+
+
+def _give_up_stdout():
+    """Point stdout at nothing: Python flushes it once more at the end, and would complain again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def one_line(error):

@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 
 from minillm.cli.terminal import say
-from minillm.cli.training import train_new
+from minillm.cli.training import draw_attention, train_new
 from minillm.files import atomic_folder
 from minillm.models.gpt2 import GPT2LMHeadModel
+from minillm.text.gpt2_tokenizer import GPT2Tokenizer
 from minillm.training.evaluate import evaluate
 from minillm.training.run import Run, numbered_folder
 from minillm.training.settings import Settings
@@ -50,7 +51,12 @@ def main(folder=None):
     folder = Path(folder) if folder else here
     run_folder = numbered_folder("runs", "pydoc-tiny")
     status = train_new(RECIPE, run_folder)
-    return status or publish(Run(run_folder), folder)
+    if status:
+        return status
+    publish(Run(run_folder), folder)
+    draw_attention(GPT2LMHeadModel.from_pretrained(folder), GPT2Tokenizer.from_pretrained(folder),
+                   run_folder / "attention.png")
+    return 0
 
 
 def publish(run, folder):
@@ -74,7 +80,6 @@ def publish(run, folder):
         (temporary / "README.md").write_text(card, encoding="utf-8")
         size = sum(path.stat().st_size for path in temporary.iterdir())
     say(f"{folder}: {size / 1e6:.2f} MB, {json.dumps({'valid': valid.loss, 'test': test.loss})}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def demo(options):
     print(samples)
     with atomic_write(folder / "samples.txt", "w", errors="replace") as file:
         file.write(samples + "\n")
-    _draw_attention(model, tokenizer, folder / "attention.png")
+    draw_attention(model, tokenizer, folder / "attention.png")
     say(
         f"\nDone in {time.monotonic() - started:.0f} s. In {folder}:\n"
         "  loss.png       the loss curve\n"
@@ -85,14 +85,18 @@ def _resume(options):
 def _run_to_the_end(trainer):
     settings, run = trainer.settings, trainer.run
     say(f"model: {trainer.model.num_parameters():,} parameters")
-    with progress_bar("training", settings.steps) as advance:
-        trainer.report = lambda trainer: advance(trainer.step, _note(trainer))
-        try:
+    try:
+        with progress_bar("training", settings.steps) as advance:
+            trainer.report = lambda trainer: advance(trainer.step, _note(trainer))
             trainer.train()
-        except Interrupted:
-            say(f"\nstopped after step {trainer.step}. Go on with:\n"
-                f"  minillm train --resume {run.folder}")
-            return 130
+    except Interrupted:
+        say(f"\nstopped after step {trainer.step}. Go on with:\n"
+            f"  minillm train --resume {run.folder}")
+        return 130
+    except OSError as error:
+        # "No space left on device" comes without a name: say which run it hit.
+        error.filename = error.filename or str(run.folder)
+        raise
     _report_results(run)
     return 0
 
@@ -133,8 +137,9 @@ def _samples(model, tokenizer, seed):
     return "\n\n".join(f"--- {prompt} …\n{text}" for prompt, text in zip(DEMO_PROMPTS, texts))
 
 
-def _draw_attention(model, tokenizer, path):
-    text = "The assignment statement binds names to objects in the local namespace."
+def draw_attention(model, tokenizer, path):
+    """Draw where every head looks in one sentence, as a PNG."""
+    text = "The assignment statement binds a name to an object."
     ids = tokenizer.encode(text, return_tensors="np")[:, : model.config.n_positions]
     with no_grad():
         attentions = model(ids, output_attentions=True).attentions

@@ -6,7 +6,9 @@ import numpy as np
 
 from minillm.files import atomic_write
 
-TRAIN, VALID = "#7aa6c2", "#d1495b"
+TRAIN, VALID = "#3b7ea1", "#d1495b"  # colours that differ in brightness too
+ATTENTION = "magma_r"
+SCALE = np.array([0, 0.05, 0.2, 0.5, 1])
 
 
 def plot_loss(records, path):
@@ -37,7 +39,7 @@ def plot_loss(records, path):
     _save(figure, path)
 
 
-def running_mean(values, weight=0.8):
+def running_mean(values, weight=0.7):
     """m_t = weight · m_(t-1) + (1 - weight) · x_t, divided by the sum of the weights so far."""
     means, mean, total = [], 0.0, 0.0
     for value in values:
@@ -51,25 +53,34 @@ def plot_attention(attentions, labels, path, title=None):
     """Draw the attention weights of every layer and head for one text as a PNG.
 
     attentions: one (H, T, T) array a layer; row i says where token i looks. labels: T strings
+    What a causal model hides from a token, everything after it, stays blank.
     """
     n_layers, n_heads, T = len(attentions), len(attentions[0]), len(labels)
-    size = max(1.9, 0.13 * T)
+    labels = [label.replace("$", r"\$").replace("\n", "\\n") for label in labels]
+    size = max(1.7, 0.13 * T)
     figure, grid = _figure(1.1 + size * n_heads, 0.9 + size * n_layers, n_layers, n_heads)
     for layer in range(n_layers):
         for head in range(n_heads):
             axes = grid[layer][head]
             # Square roots: most weights are small, and differences between them show better.
-            axes.imshow(np.sqrt(attentions[layer][head]), cmap="magma", vmin=0, vmax=1)
+            weights = np.asarray(attentions[layer][head])
+            image = axes.imshow(np.sqrt(np.ma.masked_equal(weights, 0)), cmap=ATTENTION,
+                                vmin=0, vmax=1)
             axes.set_xticks(range(T), labels if layer == n_layers - 1 else [""] * T,
-                            rotation=90, fontsize=6)
-            axes.set_yticks(range(T), labels if head == 0 else [""] * T, fontsize=6)
-            axes.tick_params(length=0)
-            axes.spines[:].set_visible(False)
+                            rotation=90, fontsize=7)
+            axes.set_yticks(range(T), labels if head == 0 else [""] * T, fontsize=7)
+            axes.tick_params(length=0, pad=2)
+            axes.spines[:].set_color("#bbbbbb")
+            axes.spines[:].set_linewidth(0.6)
             if layer == 0:
                 axes.set_title(f"head {head}", fontsize=9)
             if head == n_heads - 1:
                 axes.yaxis.set_label_position("right")
                 axes.set_ylabel(f"layer {layer}", fontsize=9)
+    scale = figure.colorbar(image, ax=grid, shrink=0.35, aspect=24, pad=0.015, ticks=SCALE**0.5)
+    scale.ax.set_yticklabels([f"{weight:g}" for weight in SCALE], fontsize=7)
+    scale.outline.set_visible(False)
+    scale.ax.set_title("weight", fontsize=7)
     if title:
         figure.suptitle(title, fontsize=10)
     _save(figure, path)
