@@ -57,7 +57,8 @@ def alternate(sides, effort, clock=time.perf_counter):
     """Let all `sides` take turns -> {label: Timing}
 
     sides: {label: function}, where function(calls) does the work `calls` times and returns the
-    seconds that one call took.
+    seconds that one call took. Each side has done the work once before, as a warm-up: memory is
+    touched and code is loaded.
     """
     calls = {label: _calls_per_sample(run, effort.sample_seconds) for label, run in sides.items()}
     samples = {label: [] for label in sides}
@@ -74,6 +75,5 @@ def alternate(sides, effort, clock=time.perf_counter):
 
 
 def _calls_per_sample(run, sample_seconds):
-    """How many calls fill a sample. The first call is a warm-up: memory is touched, code loaded."""
-    run(1)
+    """How many calls fill a sample."""
     return max(1, min(100_000, round(sample_seconds / max(run(1), 1e-9))))

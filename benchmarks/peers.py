@@ -149,7 +149,7 @@ class Arena:
             try:
                 peer = self.peer(side)
                 peer.prepare(case, {**arguments, **dict(side.options)})
-                peer.time(1)
+                peer.time(1)  # the warm-up; and what is going to fail fails here
                 runs[side.label] = peer.time
             except PeerError as error:
                 self.failed(side, case, error)

@@ -5,7 +5,7 @@ from benchmarks.results import Row, Section
 
 # Rungs in the interpreter are measured on smaller matrices. Their speed hardly depends on the size.
 SIZES = {"Python loops": 64, "NumPy broadcasting": 256, "NumPy row by row": 256}
-SIZE, QUICK_SIZE = 1024, 512
+SIZE, QUICK_SIZE = 1024, 256
 
 
 def ladder(context):
@@ -13,7 +13,7 @@ def ladder(context):
     rungs = context.arena.call(context.minillm(context.most_threads), "matmul_rungs") or []
     size = QUICK_SIZE if context.quick else SIZE
     for rung in rungs:
-        n = min(SIZES.get(rung, size), size)
+        n = SIZES.get(rung, SIZE) * size // SIZE
         threads = context.most_threads if rung == rungs[-1] else 1
         side = Side("GFLOP/s", "minillm", threads)
         timings = context.arena.measure("matmul_rung", {"rung": rung, "n": n}, [side])
