@@ -163,7 +163,8 @@ def _choose_at_import():
     wanted = os.environ.get("MINILLM_KERNELS") or "c"
     if wanted == "c" and c is None:
         warnings.warn(
-            f"the C extension of minillm can't be loaded ({_why_no_c}): computing with NumPy",
+            f"the C kernels of minillm are missing ({_why_no_c}), so NumPy computes, more slowly; "
+            "to build them, install a C compiler and then minillm again",
             RuntimeWarning,
             stacklevel=2,
         )
