@@ -39,7 +39,8 @@ def main(arguments=None):
     console = make_console()
     threads = tuple(sorted(set(options.threads))) if options.threads else default_threads()
     found = run(options.only, QUICK if options.quick else FULL, console, threads)
-    console.print(tables.goals_table(found))
+    if tables.summarize_goals(found):
+        console.print(tables.goals_table(found))
     save(found, out)
     console.print(f"Results and plots are in {out}")
     return 0

@@ -1,7 +1,9 @@
 """The work of the benchmark, done by minillm."""
 
+import json
 import tempfile
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -207,34 +209,35 @@ def prefill(T):
 def encode(folder, file, cold=False):
     from minillm import GPT2Tokenizer
 
-    with open(file, encoding="utf-8") as lines:
-        text = lines.read()
-    state = {"tokenizer": GPT2Tokenizer.from_pretrained(folder)}
+    texts = json.loads(Path(file).read_text(encoding="utf-8"))
+    state = {}
 
     def load():
         state["tokenizer"] = GPT2Tokenizer.from_pretrained(folder)
 
     def run():
-        return state["tokenizer"].encode(text)
+        return [state["tokenizer"].encode(text) for text in texts]
 
+    load()
     return (load, run) if cold else run
 
 
 def train_tokenizer(vocab_size, megabytes):
-    """Write a tokenizer and a text for `encode` -> {"folder", "file", "bytes", "tokens"}"""
+    """Write a tokenizer and texts for `encode` -> {"folder", "file", "bytes", "tokens"}"""
     from minillm import GPT2Tokenizer
     from minillm.text.corpus import load_corpus
 
-    documents = [document.text for document in load_corpus()]
-    tokenizer = GPT2Tokenizer.train(documents, vocab_size)
+    texts = []
+    for document in load_corpus():
+        if sum(map(len, texts)) < megabytes * 1e6:
+            texts.append(document.text)
+    tokenizer = GPT2Tokenizer.train(texts, vocab_size)
     folder = tempfile.mkdtemp(prefix="minillm-bench-")
     tokenizer.save_pretrained(folder)
-    text = "\n\n".join(documents)[: int(megabytes * 1e6)]
-    file = f"{folder}/text.txt"
-    with open(file, "w", encoding="utf-8") as out:
-        out.write(text)
-    return {"folder": folder, "file": file, "bytes": len(text.encode()),
-            "tokens": len(tokenizer.encode(text))}
+    file = Path(folder, "texts.json")
+    file.write_text(json.dumps(texts), encoding="utf-8")
+    return {"folder": folder, "file": str(file), "bytes": sum(len(t.encode()) for t in texts),
+            "tokens": sum(len(tokenizer.encode(text)) for text in texts)}
 
 
 # ---- where a step's time goes

@@ -22,6 +22,7 @@ def tokenizing(context):
                                      tokens=made["tokens"]))
     finally:
         shutil.rmtree(made["folder"])
-    section.notes.append(f"{made['bytes'] / 1e6:.2f} MB of English, {made['tokens']} tokens; both "
-                         "remember how words were split, which 'first time' starts without")
+    section.notes.append(f"{made['bytes'] / 1e6:.2f} MB of English, {made['tokens']} tokens, "
+                         "document by document; both remember how words were "
+                         "split, which 'first time' starts without")
     return section
