@@ -128,8 +128,10 @@ def _require_key_mask(key_mask, B, Tk):
 
 
 def _require_grads(grads, shapes, dtype, inputs):
-    if not isinstance(grads, (tuple, list)) or len(grads) != 3:
-        raise TypeError(f"grads is a {type(grads).__name__}, wanted three arrays (dQ, dK, dV)")
+    if not isinstance(grads, (tuple, list)):
+        raise TypeError(f"grads is a {type(grads).__name__}, wanted a tuple (dQ, dK, dV)")
+    if len(grads) != 3:
+        raise ValueError(f"grads has {len(grads)} arrays, wanted three: dQ, dK, dV")
     names = ("grads[0]", "grads[1]", "grads[2]")
     for name, grad, shape in zip(names, grads, shapes):
         require_output(name, grad, shape, dtype)
@@ -143,6 +145,8 @@ def _scale(scale, D):
     """The default of Vaswani et al. 2017, sec. 3.2.1: scores of unit variance for unit Q and K."""
     if scale is None:
         return 1.0 / math.sqrt(D)
+    if not isinstance(scale, (int, float, np.integer, np.floating)):
+        raise TypeError(f"scale is a {type(scale).__name__}, wanted a number")
     if not math.isfinite(scale):
         raise ValueError(f"scale is {scale}, wanted a finite number")
     return float(scale)

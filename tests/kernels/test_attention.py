@@ -1,0 +1,452 @@
+"""attention: naive == NumPy == C == PyTorch, forward and backward, and what must hold for any input."""
+
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from minillm import kernels
+from tests.helpers.gradcheck import check_gradients
+from tests.kernels.test_dispatch import run_python
+
+IMPLEMENTATIONS = ["naive", "numpy", "c"]
+every_implementation = pytest.mark.parametrize("name", IMPLEMENTATIONS)
+
+# Small sizes and the neighbourhood of the sizes of vectors and tiles (4 … 64).
+lengths = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100])
+widths = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 31, 32, 33, 64])
+seeds = st.integers(0, 2**32 - 1)
+masks = st.sampled_from(["none", "some", "first", "all", "but one"])
+
+
+@pytest.fixture(autouse=True)
+def _restore():
+    name, threads = kernels.current(), kernels.get_num_threads()
+    yield
+    kernels.use(name)
+    kernels.set_num_threads(threads)
+
+
+def inputs(rng, B, H, Tq, Tk, D, dtype=np.float32, scale=1.0):
+    """-> Q, K, V, dout"""
+    shapes = [(B, H, Tq, D), (B, H, Tk, D), (B, H, Tk, D), (B, H, Tq, D)]
+    return [(scale * rng.standard_normal(shape)).astype(dtype) for shape in shapes]
+
+
+def make_mask(rng, kind, B, Tk):
+    """A key_mask that hides no keys (None), some, the first ones (padding on the left), …"""
+    if kind == "none":
+        return None
+    mask = rng.random((B, Tk)) < 0.6
+    if kind == "first":
+        mask = np.arange(Tk) >= rng.integers(0, Tk + 1, (B, 1))
+    if kind == "all":
+        mask[:] = False
+    if kind == "but one":
+        mask = np.arange(Tk) == rng.integers(0, Tk, (B, 1))
+    return mask
+
+
+def run(name, Q, K, V, dout, **options):
+    """-> out, lse, dQ, dK, dV"""
+    with kernels.use(name):
+        out, lse = kernels.attention(Q, K, V, **options)
+        return out, lse, *kernels.attention_backward(dout, Q, K, V, out, lse, **options)
+
+
+def assert_close(actual, expected, tolerance=2e-5):
+    for which, a, e in zip(("out", "lse", "dQ", "dK", "dV"), actual, expected):
+        # dS = P (dP - delta): where a query has one key, two equal sums of D products cancel, and
+        # their rounding errors are what is left, summed over all queries.
+        atol = (10 if which in ("dQ", "dK") else 1) * tolerance * (1 + _size(e))
+        np.testing.assert_allclose(a, e, rtol=tolerance, atol=atol, err_msg=which)
+
+
+def _size(array):
+    finite = array[np.isfinite(array)]
+    return np.abs(finite).max(initial=0)
+
+
+# ------------------------------------------------------------------ the implementations agree
+
+
+@given(
+    B=st.integers(1, 2), H=st.integers(1, 3), Tq=lengths, Tk=lengths, D=widths,
+    causal=st.booleans(), mask=masks, scale=st.sampled_from([None, 0.0, 0.3, -1.0]), seed=seeds,
+)
+@example(B=1, H=1, Tq=1, Tk=1, D=1, causal=True, mask="none", scale=None, seed=0)
+@example(B=1, H=2, Tq=100, Tk=100, D=64, causal=True, mask="none", scale=None, seed=0)
+@example(B=2, H=1, Tq=65, Tk=33, D=17, causal=True, mask="some", scale=None, seed=0)
+def test_c_equals_numpy(B, H, Tq, Tk, D, causal, mask, scale, seed):
+    """Against NumPy in float64, so that the difference is the error of the C."""
+    rng = np.random.default_rng(seed)
+    arrays = inputs(rng, B, H, Tq, Tk, D)
+    options = {"causal": causal, "key_mask": make_mask(rng, mask, B, Tk), "scale": scale}
+    expected = run("numpy", *(x.astype(np.float64) for x in arrays), **options)
+    for result in (run("c", *arrays, **options), run("numpy", *arrays, **options)):
+        assert all(x.dtype == np.float32 for x in result)
+        assert_close(result, expected)
+
+
+@given(
+    B=st.integers(1, 2), H=st.integers(1, 2), Tq=st.integers(1, 6), Tk=st.integers(1, 6),
+    D=st.integers(1, 4), causal=st.booleans(), mask=masks, scale=st.sampled_from([None, 0.3, -2]),
+    dtype=st.sampled_from([np.float32, np.float64]), seed=seeds,
+)
+def test_naive_is_the_definition(B, H, Tq, Tk, D, causal, mask, scale, dtype, seed):
+    rng = np.random.default_rng(seed)
+    arrays = inputs(rng, B, H, Tq, Tk, D, dtype)
+    options = {"causal": causal, "key_mask": make_mask(rng, mask, B, Tk), "scale": scale}
+    expected = run("naive", *arrays, **options)
+    tolerance = 2e-5 if dtype == np.float32 else 1e-13
+    for name in ("numpy", "c"):
+        result = run(name, *arrays, **options)
+        assert all(x.dtype == dtype for x in result)
+        assert_close(result, expected, tolerance)
+
+
+@given(
+    Tq=st.integers(1, 7), Tk=st.integers(1, 7), D=st.integers(1, 4), causal=st.booleans(),
+    mask=masks, seed=seeds,
+)
+def test_gradients_are_the_slopes_of_the_forward(Tq, Tk, D, causal, mask, seed):
+    rng = np.random.default_rng(seed)
+    Q, K, V, dout = inputs(rng, 2, 2, Tq, Tk, D, np.float64)
+    options = {"causal": causal, "key_mask": make_mask(rng, mask, 2, Tk)}
+    with kernels.use("numpy"):
+        out, lse = kernels.attention(Q, K, V, **options)
+        dQ, dK, dV = kernels.attention_backward(dout, Q, K, V, out, lse, **options)
+        check_gradients(
+            lambda: np.sum(kernels.attention(Q, K, V, **options)[0] * dout),
+            {"Q": Q, "K": K, "V": V}, {"Q": dQ, "K": dK, "V": dV}, rng,
+        )
+
+
+FROZEN = np.load(Path(__file__).parents[1] / "fixtures" / "attention.npz")
+
+
+@every_implementation
+@pytest.mark.parametrize("case", sorted({key.split("/")[0] for key in FROZEN}))
+def test_same_as_pytorch(name, case):
+    """Against what tests/fixtures/make_attention.py froze."""
+    of = {key.split("/")[1]: FROZEN[key] for key in FROZEN if key.startswith(case + "/")}
+    scale = None if np.isnan(of["scale"]) else float(of["scale"])
+    out, _, dQ, dK, dV = run(name, of["Q"], of["K"], of["V"], of["dout"], scale=scale,
+                             causal=bool(of["causal"]), key_mask=of["key_mask"])
+    for which, array in (("out", out), ("dQ", dQ), ("dK", dK), ("dV", dV)):
+        np.testing.assert_allclose(array, of[which], rtol=2e-5, atol=2e-5, err_msg=which)
+
+
+# ------------------------------------------------------------------ what must hold for any input
+
+
+@every_implementation
+@given(Tq=st.integers(1, 9), Tk=st.integers(1, 9), D=st.integers(1, 9), seed=seeds)
+def test_rows_of_weights_sum_to_one(name, Tq, Tk, D, seed):
+    """With all values 1 every output is 1; and lse is the logarithm of the sum of exp(scores)."""
+    rng = np.random.default_rng(seed)
+    Q, K, V, _ = inputs(rng, 1, 2, Tq, Tk, D)
+    with kernels.use(name):
+        out, lse = kernels.attention(Q, K, np.ones_like(V))
+    np.testing.assert_allclose(out, 1, rtol=1e-5)
+    scores = Q.astype(float) @ K.astype(float).swapaxes(-1, -2) / np.sqrt(D)
+    np.testing.assert_allclose(lse, np.log(np.exp(scores).sum(axis=-1)), rtol=1e-5, atol=1e-5)
+
+
+@every_implementation
+@given(Tq=st.integers(1, 9), Tk=st.integers(1, 9), D=st.integers(1, 9), seed=seeds)
+def test_the_same_vector_added_to_all_keys_changes_nothing_but_lse(name, Tq, Tk, D, seed):
+    """It adds the same number q·c to all scores of a query, and the softmax cancels it."""
+    rng = np.random.default_rng(seed)
+    Q, K, V, _ = inputs(rng, 1, 2, Tq, Tk, D)
+    c = rng.standard_normal((1, 2, 1, D)).astype(np.float32)
+    with kernels.use(name):
+        out, lse = kernels.attention(Q, K, V)
+        shifted_out, shifted_lse = kernels.attention(Q, K + c, V)
+    np.testing.assert_allclose(shifted_out, out, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(shifted_lse - lse, (Q * c).sum(-1) / np.sqrt(D), atol=1e-4)
+
+
+@given(Tq=lengths, Tk=lengths, D=widths, seed=seeds)
+def test_the_order_of_the_keys_does_not_matter(Tq, Tk, D, seed):
+    rng = np.random.default_rng(seed)
+    Q, K, V, dout = inputs(rng, 1, 1, Tq, Tk, D)
+    order = rng.permutation(Tk)
+    mask = make_mask(rng, "some", 1, Tk)
+    out, lse, dQ, dK, dV = run("c", Q, K, V, dout, key_mask=mask)
+    permuted = run("c", Q, K[:, :, order], V[:, :, order], dout, key_mask=mask[:, order])
+    assert_close(permuted, (out, lse, dQ, dK[:, :, order], dV[:, :, order]))
+
+
+@given(Tq=lengths, older=st.integers(0, 70), D=widths, where=st.floats(0, 1), seed=seeds)
+def test_causal_outputs_never_depend_on_later_keys(Tq, older, D, where, seed):
+    """Bit for bit, also when the later keys and values are not numbers at all."""
+    rng = np.random.default_rng(seed)
+    Q, K, V, dout = inputs(rng, 1, 2, Tq, Tq + older, D)
+    i = int(where * (Tq - 1))  # the query; it sees the keys up to i + older
+    changed_K, changed_V = K.copy(), V.copy()
+    changed_K[:, :, i + older + 1 :] = rng.standard_normal(changed_K[:, :, i + older + 1 :].shape)
+    changed_V[:, :, i + older + 1 :] = 1e30
+    out, lse, dQ, _, _ = run("c", Q, K, V, dout, causal=True)
+    with np.errstate(all="ignore"):
+        changed = run("c", Q, changed_K, changed_V, dout, causal=True)
+    for before, after in zip((out, lse, dQ), changed):
+        np.testing.assert_array_equal(after[:, :, : i + 1], before[:, :, : i + 1])
+
+
+@given(Tq=lengths, Tk=lengths, D=widths, seed=seeds)
+def test_each_causal_query_equals_the_query_alone_with_the_keys_it_sees(Tq, Tk, D, seed):
+    """As generation does it: one query at a time, with the keys so far. Also where Tq > Tk."""
+    rng = np.random.default_rng(seed)
+    Q, K, V, _ = inputs(rng, 1, 1, Tq, Tk, D)
+    with kernels.use("c"):
+        out, lse = kernels.attention(Q, K, V, causal=True)
+        for i in {0, Tq // 2, Tq - 1}:
+            seen = max(0, i + Tk - Tq + 1)
+            alone = kernels.attention(Q[:, :, i : i + 1], K[:, :, :seen], V[:, :, :seen])
+            np.testing.assert_allclose(out[:, :, i : i + 1], alone[0], rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(lse[:, :, i : i + 1], alone[1], rtol=1e-5, atol=1e-5)
+
+
+@given(Tq=lengths, Tk=lengths, D=widths, seed=seeds)
+def test_key_mask_is_the_same_as_leaving_the_keys_out(Tq, Tk, D, seed):
+    rng = np.random.default_rng(seed)
+    Q, K, V, dout = inputs(rng, 1, 2, Tq, Tk, D)
+    mask = make_mask(rng, "some", 1, Tk)
+    kept = np.flatnonzero(mask[0])
+    out, lse, dQ, dK, dV = run("c", Q, K, V, dout, key_mask=mask)
+    left_out = run("c", Q, K[:, :, kept], V[:, :, kept], dout)
+    assert_close((out, lse, dQ, dK[:, :, kept], dV[:, :, kept]), left_out)
+    assert not dK[:, :, ~mask[0]].any() and not dV[:, :, ~mask[0]].any()
+
+
+@every_implementation
+@pytest.mark.parametrize("Tq", [1, 3, 40])
+def test_a_query_without_keys(name, Tq):
+    """out = 0, lse = -inf and all gradients 0: because of the mask, of causality, of no keys."""
+    rng = np.random.default_rng(0)
+    Q, K, V, dout = inputs(rng, 2, 1, Tq, 7, 5)
+    mask = np.array([[False] * 7, [True] * 7])
+    out, lse, *grads = run(name, Q, K, V, dout, key_mask=mask)
+    assert not out[0].any() and np.all(lse[0] == -np.inf) and np.all(np.isfinite(lse[1]))
+    for grad in grads:
+        assert not grad[0].any() and grad[1].any()
+
+    unseen = max(0, Tq - 7)  # these queries come before the first key
+    out, lse, dQ, _, _ = run(name, Q, K, V, dout, causal=True)
+    assert not out[:, :, :unseen].any() and not dQ[:, :, :unseen].any()
+    assert np.all(np.isneginf(lse) == (np.arange(Tq) < unseen))
+
+    out, lse, *grads = run(name, Q, K[:, :, :0], V[:, :, :0], dout)
+    assert out.shape == Q.shape and not out.any() and np.all(lse == -np.inf)
+    assert not grads[0].any() and grads[1].shape == grads[2].shape == (2, 1, 0, 5)
+
+
+@every_implementation
+@pytest.mark.parametrize("shape", [(0, 2, 3, 4, 5), (2, 0, 3, 4, 5), (2, 2, 0, 4, 5)])
+def test_nothing_to_do(name, shape):
+    arrays = inputs(np.random.default_rng(0), *shape)
+    for array in run(name, *arrays, causal=True)[2:]:
+        assert not array.any()
+
+
+@every_implementation
+@pytest.mark.parametrize("Tq", [1, 5, 40])
+def test_large_scores_do_not_overflow(name, Tq):
+    rng = np.random.default_rng(0)
+    Q, K, V, dout = inputs(rng, 1, 1, Tq, 70, 8)
+    Q *= 1e4
+    result = run(name, Q, K, V, dout, causal=True)
+    assert all(np.all(np.isfinite(x[:, :, max(0, Tq - 70) :])) for x in result)
+    winner = np.argmax(Q[:, :, -1] @ K[0, 0].T)
+    np.testing.assert_allclose(result[0][0, 0, -1], V[0, 0, winner], rtol=1e-3)
+
+
+@every_implementation
+@pytest.mark.parametrize("where", ["Q", "K", "V"])
+def test_nan_is_not_hidden(name, where):
+    arrays = dict(zip("QKV", inputs(np.random.default_rng(0), 1, 1, 5, 5, 3)))
+    arrays[where][0, 0, 2] = np.nan
+    with kernels.use(name), np.errstate(invalid="ignore"):
+        out, _ = kernels.attention(**arrays)
+    assert np.all(np.isnan(out[0, 0, 2]))
+
+
+# ------------------------------------------------------------------ memory: layouts, bounds, threads
+
+
+def fused(rng, B, H, T, D, gap=3):
+    """Q, K, V as views into one (B, T, 3, H, D) buffer with NaN around each row of it."""
+    buffer = np.full((B, T, 3 * H * D + 2 * gap), np.nan, np.float32)
+    window = buffer[:, :, gap : gap + 3 * H * D]
+    window[...] = rng.standard_normal(window.shape)
+    heads = window.reshape(B, T, 3, H, D) if gap == 0 else np.lib.stride_tricks.as_strided(
+        window, (B, T, 3, H, D), (*window.strides[:2], 4 * H * D, 4 * D, 4))
+    return buffer, [heads[:, :, i].transpose(0, 2, 1, 3) for i in range(3)]
+
+
+@every_implementation
+@given(
+    B=st.integers(1, 2), H=st.integers(1, 3), T=st.sampled_from([1, 2, 5, 33]),
+    D=st.sampled_from([1, 3, 5, 8, 17]), causal=st.booleans(), seed=seeds,
+)
+def test_views_into_a_fused_buffer(name, B, H, T, D, causal, seed):
+    """The results are those of contiguous copies, and nothing else of the buffers is touched."""
+    rng = np.random.default_rng(seed)
+    buffer, (Q, K, V) = fused(rng, B, H, T, D)
+    before = buffer.copy()
+    dout = rng.standard_normal((B, T, H, D)).astype(np.float32).transpose(0, 2, 1, 3)
+    grad_buffer, grads = fused(rng, B, H, T, D)
+    out_buffer, (out, _, _) = fused(rng, B, H, T, D)
+    outside = [np.isnan(grad_buffer), np.isnan(out_buffer)]
+
+    expected = run(name, Q.copy(), K.copy(), V.copy(), dout.copy(), causal=causal)
+    with kernels.use(name):
+        out_result, lse = kernels.attention(Q, K, V, causal=causal, out=out)
+        result = kernels.attention_backward(
+            dout, Q, K, V, out, lse, causal=causal, grads=tuple(grads)
+        )
+    assert out_result is out and all(a is b for a, b in zip(result, grads))
+    assert_close((out, lse, *grads), expected)
+    np.testing.assert_array_equal(buffer, before)
+    np.testing.assert_array_equal(np.isnan(grad_buffer), outside[0])
+    np.testing.assert_array_equal(np.isnan(out_buffer), outside[1])
+
+
+@every_implementation
+def test_other_layouts(name):
+    """Last axis not contiguous, reversed axes, misaligned: copied if need be, never wrong."""
+    rng = np.random.default_rng(0)
+    Q, K, V, dout = inputs(rng, 2, 2, 5, 6, 4)
+    expected = run(name, Q, K, V, dout)
+    raw = np.zeros(Q.nbytes + 1, np.uint8)
+    misaligned = raw[1:].view(np.float32).reshape(Q.shape)
+    misaligned[...] = Q
+    variants = (
+        (np.asfortranarray(Q), np.asfortranarray(K), np.asfortranarray(V), np.asfortranarray(dout)),
+        (misaligned, K, V, dout),
+        tuple(x[:, :, ::-1].copy()[:, :, ::-1] for x in (Q, K, V, dout)),
+        tuple(x[:, ::-1].copy()[:, ::-1] for x in (Q, K, V, dout)),
+        tuple(np.repeat(x, 2, axis=-1)[..., ::2] for x in (Q, K, V, dout)),
+    )
+    for variant in variants:
+        assert_close(run(name, *variant), expected, 1e-6)
+    one_head = np.broadcast_to(Q[:, :1], Q.shape)  # an input may use its memory several times
+    assert_close(run(name, one_head, K, V, dout), run(name, one_head.copy(), K, V, dout), 1e-6)
+
+
+@every_implementation
+def test_merging_the_heads_copies_nothing(name):
+    arrays = inputs(np.random.default_rng(0), 2, 3, 4, 5, 6)
+    out, _, *grads = run(name, *arrays)
+    for array in (out, *grads):
+        B, H, T, D = array.shape
+        assert np.shares_memory(array, array.transpose(0, 2, 1, 3).reshape(B, T, H * D))
+
+
+@given(
+    B=st.integers(1, 3), H=st.integers(1, 5), Tq=lengths, Tk=lengths, D=st.sampled_from([1, 17, 64]),
+    causal=st.booleans(), mask=masks, seed=seeds,
+)
+@example(B=2, H=3, Tq=300, Tk=300, D=64, causal=True, mask="none", seed=0)
+@example(B=1, H=12, Tq=1, Tk=2000, D=64, causal=True, mask="none", seed=0)
+def test_bitwise_equal_for_any_number_of_threads(B, H, Tq, Tk, D, causal, mask, seed):
+    rng = np.random.default_rng(seed)
+    arrays = inputs(rng, B, H, Tq, Tk, D)
+    options = {"causal": causal, "key_mask": make_mask(rng, mask, B, Tk)}
+    results = []
+    for threads in (1, 2, 3, 8):
+        kernels.set_num_threads(threads)
+        results.append(run("c", *arrays, **options))
+    for result in results[1:]:
+        for array, first in zip(result, results[0]):
+            np.testing.assert_array_equal(array.view(np.int32), first.view(np.int32))
+
+
+def test_two_python_threads_at_once():
+    rng = np.random.default_rng(0)
+    problems = [inputs(rng, 2, 3, 50 + i, 50 + i, 16) for i in range(4)]
+    expected = [run("c", *arrays, causal=True) for arrays in problems]
+    wrong = []
+
+    def work(Q, K, V, dout, right):
+        for _ in range(30):
+            out, lse = kernels.attention(Q, K, V, causal=True)
+            grads = kernels.attention_backward(dout, Q, K, V, out, lse, causal=True)
+            result = (out, lse, *grads)
+            if not all(np.array_equal(a, b) for a, b in zip(result, right)):
+                wrong.append(Q.shape)
+
+    with kernels.use("c"):
+        workers = [
+            threading.Thread(target=work, args=(*arrays, right))
+            for arrays, right in zip(problems, expected)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    assert wrong == []
+
+
+FORCED = """
+import json
+import numpy as np
+from minillm import kernels
+rng = np.random.default_rng(0)
+worst = 0.0
+for Tq, Tk, D in [(1, 1, 1), (1, 200, 64), (2, 70, 5), (33, 33, 17), (65, 130, 64), (40, 9, 33)]:
+    shapes = [(2, 2, Tq, D), (2, 2, Tk, D), (2, 2, Tk, D), (2, 2, Tq, D)]
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    mask = rng.random((2, Tk)) < 0.7
+    results = []
+    for dtype in (np.float32, np.float64):        # float64 is computed by NumPy
+        Q, K, V, dout = (x.astype(dtype) for x in arrays)
+        out, lse = kernels.attention(Q, K, V, causal=True, key_mask=mask)
+        results.append((out, np.exp(lse), *kernels.attention_backward(
+            dout, Q, K, V, out, lse, causal=True, key_mask=mask)))
+    for single, double in zip(*results):
+        worst = max(worst, np.abs(single - double).max() / (1 + np.abs(double).max()))
+print(json.dumps([kernels.info()["instruction set"], float(worst)]))
+"""
+
+
+@pytest.mark.parametrize("isa", ["avx512", "avx2", "baseline"])
+def test_each_instruction_set(isa):
+    if isa not in kernels.info()["supported"]:
+        pytest.skip(f"this machine or this build has no {isa}")
+    process = run_python(FORCED, MINILLM_ISA=isa)
+    assert process.returncode == 0, process.stderr
+    used, worst = json.loads(process.stdout)
+    assert used == isa
+    assert 0 < worst < 1e-5
+
+
+MEMORY = """
+import resource
+import numpy as np
+from minillm import kernels
+kernels.set_num_threads(2)
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+rng = np.random.default_rng(0)
+def work(T):
+    Q, K, V, dout = rng.standard_normal((4, 1, 2, T, 2), dtype=np.float32)
+    out, lse = kernels.attention(Q, K, V, causal=True)
+    kernels.attention_backward(dout, Q, K, V, out, lse, causal=True)
+work(100)
+before = peak()
+work(8000)                        # one T x T matrix would take 256 MB
+print((peak() - before) / 1024)   # ru_maxrss is in KB on Linux
+"""
+
+
+def test_the_c_never_holds_the_matrix_of_weights():
+    pytest.importorskip("resource")
+    process = run_python(MEMORY, MINILLM_KERNELS="c")
+    assert process.returncode == 0, process.stderr
+    assert float(process.stdout) < 60

@@ -1,0 +1,107 @@
+"""Bad input to attention: one clear line that names the argument, the same in all implementations."""
+
+import numpy as np
+import pytest
+
+from minillm import kernels
+
+pytestmark = pytest.mark.parametrize("name", ["naive", "numpy", "c"])
+
+
+def f32(*shape):
+    return np.ones(shape, np.float32)
+
+
+def read_only(*shape):
+    array = f32(*shape)
+    array.flags.writeable = False
+    return array
+
+
+Q, K, V = f32(2, 3, 4, 5), f32(2, 3, 6, 5), f32(2, 3, 6, 5)
+ONE_ROW = np.lib.stride_tricks.as_strided(f32(5), (2, 3, 4, 5), (0, 0, 0, 4))
+TRANSPOSED = f32(2, 3, 5, 4).swapaxes(-1, -2)
+ENDLESS = float("inf")
+
+BAD_FORWARD = {
+    "Q is a list": (TypeError, "Q is a list", dict(Q=[1.0])),
+    "K is None": (TypeError, "K is a NoneType", dict(K=None)),
+    "integers": (TypeError, "Q has dtype int64", dict(Q=np.ones((2, 3, 4, 5), int))),
+    "mixed": (TypeError, "V has dtype float64", dict(V=np.ones((2, 3, 6, 5)))),
+    "float16": (TypeError, "K has dtype float16", dict(K=np.ones((2, 3, 6, 5), "f2"))),
+    "byte-swapped": (TypeError, "Q has dtype >f4", dict(Q=np.ones((2, 3, 4, 5), ">f4"))),
+    "Q is 3-D": (ValueError, "Q has shape (3, 4, 5)", dict(Q=f32(3, 4, 5))),
+    "D of Q is 0": (ValueError, "Q has shape (2, 3, 4, 0)", dict(Q=f32(2, 3, 4, 0))),
+    "B of K": (ValueError, "K has shape (1, 3, 6, 5)", dict(K=f32(1, 3, 6, 5))),
+    "H of K": (ValueError, "K has shape (2, 1, 6, 5)", dict(K=f32(2, 1, 6, 5))),
+    "D of K": (ValueError, "K has shape (2, 3, 6, 4)", dict(K=f32(2, 3, 6, 4))),
+    "Tk of V": (ValueError, "V has shape (2, 3, 7, 5)", dict(V=f32(2, 3, 7, 5))),
+    "D of V": (ValueError, "V has shape (2, 3, 6, 4)", dict(V=f32(2, 3, 6, 4))),
+    "key_mask is a list": (TypeError, "key_mask is a list", dict(key_mask=[[True] * 6] * 2)),
+    "key_mask's dtype": (TypeError, "key_mask has dtype int64",
+                         dict(key_mask=np.ones((2, 6), np.int64))),
+    "key_mask's shape": (ValueError, "key_mask has shape (2, 4)",
+                         dict(key_mask=np.ones((2, 4), bool))),
+    "scale is nan": (ValueError, "scale is nan", dict(scale=float("nan"))),
+    "scale is infinite": (ValueError, "scale is inf", dict(scale=ENDLESS)),
+    "scale is text": (TypeError, "scale is a str", dict(scale="1")),
+    "out is a list": (TypeError, "out is a list", dict(out=[1.0])),
+    "out's dtype": (TypeError, "out has dtype float64", dict(out=np.ones((2, 3, 4, 5)))),
+    "out's shape": (ValueError, "out has shape (2, 3, 6, 5)", dict(out=f32(2, 3, 6, 5))),
+    "out is read-only": (ValueError, "out is read-only", dict(out=read_only(2, 3, 4, 5))),
+    "out's last axis": (ValueError, "out has strides", dict(out=TRANSPOSED)),
+    "out's rows are one": (ValueError, "out has strides", dict(out=ONE_ROW)),
+    "out is Q": (ValueError, "out overlaps Q", dict(out=Q)),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FORWARD)
+def test_bad_arguments(name, case):
+    error, message, wrong = BAD_FORWARD[case]
+    with kernels.use(name), pytest.raises(error) as caught:
+        kernels.attention(**{"Q": Q, "K": K, "V": V, **wrong})
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+GOOD_GRADS = (f32(2, 3, 4, 5), f32(2, 3, 6, 5), f32(2, 3, 6, 5))
+OUT, LSE = f32(2, 3, 4, 5), f32(2, 3, 4)
+
+BAD_BACKWARD = {
+    "Q is a list": (TypeError, "Q is a list", dict(Q=[1.0])),
+    "V's shape": (ValueError, "V has shape (2, 3, 5, 5)", dict(V=f32(2, 3, 5, 5))),
+    "dout's shape": (ValueError, "dout has shape (2, 3, 6, 5)", dict(dout=f32(2, 3, 6, 5))),
+    "dout's dtype": (TypeError, "dout has dtype float64", dict(dout=np.ones((2, 3, 4, 5)))),
+    "out's shape": (ValueError, "out has shape (2, 3, 5)", dict(out=f32(2, 3, 5))),
+    "lse's shape": (ValueError, "lse has shape (2, 3, 6)", dict(lse=f32(2, 3, 6))),
+    "lse's dtype": (TypeError, "lse has dtype float64", dict(lse=np.ones((2, 3, 4)))),
+    "key_mask's shape": (ValueError, "key_mask has shape", dict(key_mask=np.ones(6, bool))),
+    "grads is an array": (TypeError, "grads is a ndarray", dict(grads=f32(3, 2, 3, 4, 5))),
+    "two grads": (ValueError, "grads has 2 arrays", dict(grads=GOOD_GRADS[:2])),
+    "shape of dK": (ValueError, "grads[1] has shape (2, 3, 4, 5)",
+                    dict(grads=(GOOD_GRADS[0], f32(2, 3, 4, 5), GOOD_GRADS[2]))),
+    "dQ is read-only": (ValueError, "grads[0] is read-only",
+                        dict(grads=(read_only(2, 3, 4, 5), *GOOD_GRADS[1:]))),
+    "dV is dK": (ValueError, "grads[1] overlaps grads[2]",
+                 dict(grads=(GOOD_GRADS[0], GOOD_GRADS[1], GOOD_GRADS[1]))),
+    "dK is K": (ValueError, "grads[1] overlaps K", dict(grads=(GOOD_GRADS[0], K, GOOD_GRADS[2]))),
+    "dQ is out": (ValueError, "grads[0] overlaps out", dict(grads=(OUT, *GOOD_GRADS[1:]))),
+}
+
+
+@pytest.mark.parametrize("case", BAD_BACKWARD)
+def test_bad_arguments_of_the_backward(name, case):
+    error, message, wrong = BAD_BACKWARD[case]
+    good = {"dout": f32(2, 3, 4, 5), "Q": Q, "K": K, "V": V, "out": OUT, "lse": LSE}
+    with kernels.use(name), pytest.raises(error) as caught:
+        kernels.attention_backward(**{**good, **wrong})
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_inputs_may_overlap_and_be_read_only(name):
+    x = read_only(2, 3, 4, 5)
+    with kernels.use(name):
+        out, lse = kernels.attention(x, x, x)
+        kernels.attention_backward(x, x, x, x, out, lse)
+    np.testing.assert_allclose(out, 1, rtol=1e-6)
