@@ -5,6 +5,8 @@ import numpy as np
 
 def require_shape(name, array, shape):
     """Raise ValueError unless `array.shape` matches `shape`; None in `shape` matches any size."""
+    if array.shape == shape:
+        return  # the usual case, in every layer of every step: no time to lose
     wanted = tuple("any" if size is None else size for size in shape)
     matches = array.ndim == len(shape) and all(
         size is None or size == actual for size, actual in zip(shape, array.shape)
