@@ -15,7 +15,7 @@ def shapes(quick):
             continue
         layers = {"QKV": (C, 3 * C), "output": (C, C), "expand": (C, 4 * C), "contract": (4 * C, C)}
         for layer, (d_in, d_out) in layers.items():
-            if not quick or layer in ("QKV", "contract"):
+            if not quick or layer == "QKV":
                 rows += step_products(f"C={C} {layer}", N, d_in, d_out)
     if not quick:
         # The head's table is stored (V, C): its forward is the product with a transpose.
