@@ -81,10 +81,11 @@ class Trainer:
                 self.training_step()
                 if self._is_due(self.settings.eval_every):
                     self.evaluate()
-                if self._is_due(self.settings.checkpoint_every) or interrupted.is_set():
+                stop = interrupted.is_set()  # asked once: a Ctrl-C from here on waits for a step
+                if self._is_due(self.settings.checkpoint_every) or stop:
                     self.save()
                 self.report(self)
-                if interrupted.is_set():
+                if stop:
                     raise Interrupted
 
     def training_step(self):

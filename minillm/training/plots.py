@@ -21,7 +21,8 @@ def plot_loss(records, path):
     valid = np.array(
         [(r["step"], r["valid_loss"]) for r in records if "valid_loss" in r]
     ).reshape(-1, 2)
-    figure, axes = _figure(7, 4.2)
+    figure, grid = _figure(7, 4.2)
+    axes = grid[0, 0]
     if len(train):
         axes.plot(*train.T, color=TRAIN, alpha=0.35, linewidth=0.9)
         axes.plot(train[:, 0], running_mean(train[:, 1]), color=TRAIN, label="training")
@@ -61,7 +62,7 @@ def plot_attention(attentions, labels, path, title=None):
     figure, grid = _figure(1.1 + size * n_heads, 0.9 + size * n_layers, n_layers, n_heads)
     for layer in range(n_layers):
         for head in range(n_heads):
-            axes = grid[layer][head]
+            axes = grid[layer, head]
             # Square roots: most weights are small, and differences between them show better.
             weights = np.asarray(attentions[layer][head])
             image = axes.imshow(np.sqrt(np.ma.masked_equal(weights, 0)), cmap=ATTENTION,
@@ -93,8 +94,7 @@ def _figure(width, height, rows=1, columns=1):
 
     figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=rows * columns == 1)
-    return figure, axes if rows * columns == 1 else np.reshape(axes, (rows, columns))
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def _save(figure, path):

@@ -1,0 +1,149 @@
+"""The training loop: what one step does, what is written down, and what stops it."""
+
+import json
+import math
+import signal
+
+import numpy as np
+import pytest
+from small_runs import small_run
+
+from minillm.models.gpt2 import GPT2LMHeadModel
+from minillm.training.checkpoint import list_checkpoints
+from minillm.training.loop import Interrupted, Trainer
+from minillm.training.metrics import read_metrics
+
+
+def test_a_run_learns_and_writes_down_how(tmp_path):
+    run = small_run(tmp_path, steps=60, eval_every=20, checkpoint_every=25)
+    Trainer(run).train()
+    records = read_metrics(run.folder / "metrics.jsonl")
+    losses = [record["loss"] for record in records if "loss" in record]
+    valid = [record["valid_loss"] for record in records if "valid_loss" in record]
+    assert len(losses) == 60 and len(valid) == 3
+    assert abs(losses[0] - math.log(run.config.vocab_size)) < 0.2  # it knows nothing at first
+    assert np.mean(losses[-5:]) < 0.6 * losses[0] and valid[-1] < 0.6 * losses[0]
+    assert (run.folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+    names = [path.name for path in list_checkpoints(run.checkpoints)]
+    assert names == ["step-000050", "step-000060"]  # the last two
+
+
+def test_the_model_of_a_run_is_the_one_with_the_lowest_validation_loss(tmp_path):
+    run = small_run(tmp_path, steps=12, eval_every=4)
+    trainer = Trainer(run)
+    seen = []
+
+    def report(trainer):
+        table = trainer.model.transformer.wte.weight.data
+        seen.append(table.copy())
+        if trainer.step == 8:
+            table[:] = table[::-1]  # from here on it is worse
+
+    trainer.report = report
+    trainer.train()
+    valid = [r["valid_loss"] for r in trainer.metrics.records if "valid_loss" in r]
+    assert valid[1] < min(valid[0], valid[2])
+    best = GPT2LMHeadModel.from_pretrained(run.model_folder)
+    np.testing.assert_array_equal(best.transformer.wte.weight.data, seen[7])
+
+
+def test_accumulated_gradients_are_those_of_the_big_batch(tmp_path):
+    big = Trainer(small_run(tmp_path, "big", batch_size=8, dropout=0.0, clip=1e9))
+    small = Trainer(small_run(tmp_path, "small", batch_size=2, grad_accum=4, dropout=0.0, clip=1e9))
+    # The same eight windows, in one piece and in four.
+    inputs, targets = next(big.batches)
+    big.batches = iter([(inputs, targets)])
+    small.batches = iter([(inputs[i : i + 2], targets[i : i + 2]) for i in range(0, 8, 2)])
+    big.training_step()
+    small.training_step()
+    assert small.loss == pytest.approx(big.loss, rel=1e-5)
+    for one, other in zip(big.optimizer.parameters, small.optimizer.parameters):
+        np.testing.assert_allclose(other.grad, one.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_the_learning_rate_follows_the_schedule(tmp_path):
+    trainer = Trainer(small_run(tmp_path, steps=12, warmup=4, lr=1e-2, final_lr=0.1))
+    trainer.train()
+    rates = [record["lr"] for record in trainer.metrics.records if "lr" in record]
+    assert rates[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])
+    assert rates[4:] == sorted(rates[4:], reverse=True) and rates[5] < rates[4]
+    assert rates[-1] == pytest.approx(1e-3)
+
+
+def test_gradients_are_clipped(tmp_path):
+    trainer = Trainer(small_run(tmp_path, clip=1e-3))
+    trainer.training_step()
+    squares = sum(float((p.grad.astype(float) ** 2).sum()) for p in trainer.optimizer.parameters)
+    assert math.sqrt(squares) == pytest.approx(1e-3, rel=1e-4)
+    assert trainer.metrics.records[0]["grad_norm"] > 1e-3  # what it was before
+
+
+def test_the_seed_decides_everything(tmp_path):
+    def weights(name, seed):
+        trainer = Trainer(small_run(tmp_path, name, steps=3, seed=seed))
+        trainer.train()
+        return trainer.model.transformer.wte.weight.data
+
+    np.testing.assert_array_equal(weights("a", 5), weights("b", 5))
+    assert not np.array_equal(weights("c", 5), weights("d", 6))
+
+
+def test_ctrl_c_finishes_the_step_and_saves_it(tmp_path):
+    run = small_run(tmp_path)
+    trainer = Trainer(run)
+
+    def report(trainer):
+        if trainer.step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    trainer.report = report
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted):
+        trainer.train()
+    # The signal came after step 4 was over, so one more step was made.
+    assert list_checkpoints(run.checkpoints)[-1].name == "step-000005"
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_weight_that_breaks_stops_the_run_and_is_named(tmp_path):
+    run = small_run(tmp_path)
+    trainer = Trainer(run)
+
+    def report(trainer):
+        if trainer.step == 7:
+            trainer.model.transformer.h[0].attention.qkv.weight.data[0, 0] = np.nan
+
+    trainer.report = report
+    with pytest.raises(FloatingPointError, match=r"the loss of step 8 is nan: the parameter "
+                       r"transformer\.h\.0\.attention\.qkv\.weight contains nan.*step-000006"):
+        trainer.train()
+    # What can be gone on from is the state before.
+    resumed = Trainer(run)
+    assert resumed.resume() == [] and resumed.step == 6
+    resumed.train()
+    assert resumed.step == 12
+
+
+def test_broken_weights_are_never_saved(tmp_path):
+    trainer = Trainer(small_run(tmp_path))
+    trainer.training_step()
+    trainer.model.transformer.ln_f.bias.data[:] = np.inf
+    with pytest.raises(FloatingPointError, match=r"a weight after step 1 .*ln_f\.bias contains inf"):
+        trainer.save()
+    with pytest.raises(FloatingPointError, match="the validation loss after step 1"):
+        trainer.evaluate()
+    assert list_checkpoints(trainer.run.checkpoints) == []
+    assert not (trainer.run.model_folder / "model.safetensors").exists()
+
+
+def test_a_learning_rate_beyond_reason_ends_in_one_error(tmp_path, recwarn):
+    with pytest.raises(FloatingPointError, match="try a smaller lr"):
+        Trainer(small_run(tmp_path, lr=1e30, warmup=0)).train()
+    assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
+
+
+def test_run_json_is_json_that_others_can_read(tmp_path):
+    run = small_run(tmp_path)
+    facts = json.loads((run.folder / "run.json").read_text())
+    assert facts["settings"]["n_embd"] == 16 and facts["config"]["n_embd"] == 16
+    assert facts["data"]["train"]["tokens"] == len(run.dataset("train"))
