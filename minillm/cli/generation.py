@@ -37,13 +37,20 @@ def read_stdin(what):
     """All of standard input, without the newline at its end."""
     if sys.stdin is None or sys.stdin.isatty():
         raise ValueError(f"no {what}: give one as an argument or on standard input")
-    return sys.stdin.buffer.read().decode("utf-8").rstrip("\r\n")
+    data = sys.stdin.buffer.read()
+    try:
+        return data.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        byte = f"byte 0x{data[error.start]:02x} at position {error.start}"
+        raise ValueError(f"standard input is not UTF-8 text ({byte})") from None
 
 
 def _decoding_options(options):
     names = ("max_new_tokens", "temperature", "top_k", "top_p", "num_beams", "repetition_penalty",
              "no_repeat_ngram_size", "num_return_sequences", "seed")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if given.get("seed", 0) < 0:
+        raise ValueError(f"seed is {options.seed}, wanted at least 0")
     if options.greedy:
         if given.keys() & SAMPLING.keys() or options.num_beams:
             raise ValueError("--greedy leaves nothing to --temperature, --top-k, --top-p or "

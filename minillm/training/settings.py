@@ -46,8 +46,8 @@ class Settings:
                      "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 1")
-        for name in ("valid", "test", "dropout", "warmup", "weight_decay", "final_lr"):
-            if getattr(self, name) < 0:
+        for name in ("valid", "test", "dropout", "warmup", "weight_decay", "final_lr", "seed"):
+            if not getattr(self, name) >= 0:  # nan is refused as well
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 0")
         for name in ("lr", "clip"):
             if not getattr(self, name) > 0:

@@ -1,0 +1,171 @@
+"""What each command does when all is well."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from small_runs import write_text
+
+from minillm import GPT2LMHeadModel, GPT2Tokenizer, __version__
+from minillm.cli import main
+from minillm.training.run import Run
+
+TINY = ["--n-layer=1", "--n-head=2", "--n-embd=16", "--block-size=16", "--batch-size=2",
+        "--vocab-size=280", "--steps=6"]
+COMMANDS = ["demo", "train", "finetune", "generate", "eval", "tokenizer train", "tokenizer encode",
+            "info"]
+
+
+def give_stdin(monkeypatch, data):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command.split(), "--help"])
+    assert stop.value.code == 0
+    assert f"examples:\n  minillm {command}" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"minillm {__version__}\n"
+
+
+def test_demo_leaves_a_run_folder_with_everything_in_it(tmp_path, capsys):
+    for number in (1, 2):  # the second doesn't touch the first
+        assert main(["demo", "--quick"]) == 0
+        folder = tmp_path / "runs" / f"demo-{number}"
+        output = capsys.readouterr()
+        assert f"In runs/demo-{number}:" in output.err
+        for picture in ("loss.png", "attention.png"):
+            assert imread(folder / picture).shape[0] > 200
+        samples = (folder / "samples.txt").read_text()
+        assert samples in output.out and samples.count("--- ") == 3
+        GPT2LMHeadModel.from_pretrained(folder / "model")
+        facts = json.loads((folder / "run.json").read_text())
+        assert facts["data"]["train"]["documents"] > 10
+        assert "bits per byte" in output.out
+    both = [Run(tmp_path / "runs" / name).model_folder / "model.safetensors"
+            for name in ("demo-1", "demo-2")]
+    assert both[0].read_bytes() == both[1].read_bytes()  # the same seed, the same model
+
+
+def test_train_on_a_text_of_ones_own(tmp_path, capsys):
+    assert main(["train", "--text", write_text(tmp_path / "a.txt"), *TINY, "--out", "mine"]) == 0
+    run = Run(tmp_path / "mine")
+    assert run.settings.n_embd == 16 and run.settings.steps == 6
+    output = capsys.readouterr()
+    assert "training 6/6 loss" in output.err and "tokens/s" in output.err
+    assert "│ valid" in output.out and "│ test" in output.out
+
+
+def test_finetune_goes_on_from_a_model(tmp_path, trained, capsys):
+    text = write_text(tmp_path / "a.txt")
+    assert main(["finetune", "--model", str(trained), "--text", text, "--block-size", "16",
+                 "--steps", "20", "--out", "tuned"]) == 0
+    run = Run(tmp_path / "tuned")
+    first = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["step"] == 10 and first["loss"] < 0.7 * np.log(280)  # it knew something already
+    assert run.settings.lr == 3e-4
+
+
+def test_train_with_the_tokenizer_of_another_run(tmp_path, trained):
+    text = write_text(tmp_path / "a.txt")
+    assert main(["train", "--text", text, "--tokenizer", str(trained), *TINY, "--out", "b"]) == 0
+    one, other = (GPT2Tokenizer.from_pretrained(folder / "model")
+                  for folder in (trained, tmp_path / "b"))
+    assert one.get_vocab() == other.get_vocab()
+
+
+def test_generate_writes_the_prompt_and_goes_on(trained, capsys):
+    command = ["generate", "--model", str(trained), "--max-new-tokens", "8", "The cat"]
+    outputs = []
+    for seed in ("1", "1", "2"):
+        assert main([*command, "--seed", seed]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert all(output.startswith("The cat") and len(output) > 8 for output in outputs)
+    assert outputs[0] == outputs[1] != outputs[2]
+
+
+def test_generate_streams_what_the_model_generates(trained, capsys):
+    model, tokenizer = (cls.from_pretrained(trained / "model")
+                        for cls in (GPT2LMHeadModel, GPT2Tokenizer))
+    ids = tokenizer.encode("The owl", return_tensors="np")
+    wanted = tokenizer.decode(model.generate(ids, max_new_tokens=10, do_sample=False)[0])
+    assert main(["generate", "--model", str(trained), "--greedy", "--max-new-tokens", "10",
+                 "The owl"]) == 0
+    assert capsys.readouterr().out == wanted + "\n"
+
+
+def test_generate_several(trained, capsys):
+    for options in (["--num-return-sequences", "3"], ["--num-beams", "3",
+                                                      "--num-return-sequences", "3"]):
+        assert main(["generate", "--model", str(trained), "--seed", "1", *options,
+                     "--max-new-tokens", "8", "The cat"]) == 0
+        output = capsys.readouterr().out
+        assert [f"--- {n}\nThe cat" in output for n in (1, 2, 3, 4)] == [True] * 3 + [False]
+
+
+def test_generate_reads_the_prompt_from_stdin(trained, capsys, monkeypatch):
+    give_stdin(monkeypatch, "The bee é 中\n".encode())
+    assert main(["generate", "--model", str(trained), "--max-new-tokens", "3"]) == 0
+    assert capsys.readouterr().out.startswith("The bee é 中")
+
+
+def test_generate_with_the_packaged_model(capsys):
+    assert main(["generate", "The assignment statement", "--seed", "0"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("The assignment statement") and len(output.split()) > 20
+
+
+def test_eval_of_a_run_measures_its_held_out_text(trained, capsys):
+    assert main(["eval", "--model", str(trained)]) == 0
+    table = capsys.readouterr().out
+    records = map(json.loads, (trained / "metrics.jsonl").read_text().splitlines())
+    best = min(record["valid_loss"] for record in records if "valid_loss" in record)
+    assert f"{best:.4f}" in table and f"{np.exp(best):.2f}" in table
+    assert "│ valid" in table and "│ test" in table
+
+
+def test_eval_of_a_text(tmp_path, trained, capsys):
+    write_text(tmp_path / "a.txt")
+    losses = []
+    for block_size in ("16", "2"):
+        assert main(["eval", "--model", str(trained), "--text", "a.txt", "--block-size",
+                     block_size]) == 0
+        row = next(line for line in capsys.readouterr().out.splitlines() if "a.txt" in line)
+        losses.append(float(row.split("│")[2]))
+    assert losses[0] < losses[1]  # with more to look back on, it is less surprised
+
+
+def test_tokenizer_train_and_encode(tmp_path, capsys, monkeypatch):
+    text = write_text(tmp_path / "a.txt")
+    assert main(["tokenizer", "train", "--text", text, "--vocab-size", "300", "--out", "tok"]) == 0
+    tokenizer = GPT2Tokenizer.from_pretrained(tmp_path / "tok")
+    assert len(tokenizer) == 300 and "300 tokens in tok" in capsys.readouterr().err
+
+    assert main(["tokenizer", "encode", "--ids", "--tokenizer", "tok", "The café"]) == 0
+    assert [int(id) for id in capsys.readouterr().out.split()] == tokenizer.encode("The café")
+
+    give_stdin(monkeypatch, "The café".encode())
+    assert main(["tokenizer", "encode", "--tokenizer", "tok"]) == 0
+    output = capsys.readouterr().out
+    assert f"{len(tokenizer.encode('The café'))} tokens" in output and "Ã" in output
+
+
+def test_info_names_the_kernels(capsys, monkeypatch):
+    from minillm import kernels
+
+    assert main(["info"]) == 0
+    output = capsys.readouterr().out
+    for value in (__version__, kernels.current(), str(kernels.get_num_threads()), np.__version__):
+        assert value in output
+    with kernels.use("numpy"):
+        assert main(["info"]) == 0
+    assert "numpy" in capsys.readouterr().out.split("implementation")[1].splitlines()[0]
