@@ -92,7 +92,7 @@ def test_without_the_extension_one_warning_and_numpy():
     assert lines[2] == "[[3.0, 3.0], [3.0, 3.0]]"
     assert lines[3].startswith("the C extension of minillm isn't built")
     assert run.stderr.count("RuntimeWarning") == 1
-    assert "computing with NumPy" in run.stderr
+    assert "NumPy computes" in run.stderr
 
 
 def test_no_warning_without_the_extension_when_numpy_was_asked_for():
