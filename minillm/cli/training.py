@@ -1,6 +1,7 @@
 """`minillm train`, `minillm finetune` and `minillm demo`."""
 
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from minillm.cli.arguments import settings_from
@@ -60,7 +61,7 @@ def demo(options):
 
 
 def train_new(settings, folder):
-    with progress_bar("preparing", 100) as advance:
+    with progress_bar("preparing", 100) as advance, _errors_name(folder):
         run = create_run(folder, settings, lambda message, share=None: advance(
             int(100 * (share or 0)), message))
         advance(100, "the data")
@@ -86,19 +87,26 @@ def _run_to_the_end(trainer):
     settings, run = trainer.settings, trainer.run
     say(f"model: {trainer.model.num_parameters():,} parameters")
     try:
-        with progress_bar("training", settings.steps) as advance:
+        with progress_bar("training", settings.steps) as advance, _errors_name(run.folder):
             trainer.report = lambda trainer: advance(trainer.step, _note(trainer))
             trainer.train()
     except Interrupted:
         say(f"\nstopped after step {trainer.step}. Go on with:\n"
             f"  minillm train --resume {run.folder}")
         return 130
-    except OSError as error:
-        # "No space left on device" comes without a name: say which run it hit.
-        error.filename = error.filename or str(run.folder)
-        raise
     _report_results(run)
     return 0
+
+
+@contextmanager
+def _errors_name(folder):
+    """An error like "No space left on device" comes without a name: say which folder it hit."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror and not error.filename:
+            error.filename = str(folder)
+        raise
 
 
 def _note(trainer):
