@@ -21,11 +21,11 @@ def _load():
     if is_ours:
         os.environ[variable] = "10000"
     try:
-        from minillm.kernels import _c
+        import minillm.kernels._c as extension
     finally:
         if is_ours:
             del os.environ[variable]
-    return _c.ffi, _c.lib
+    return extension.ffi, extension.lib
 
 
 ffi, lib = _load()
