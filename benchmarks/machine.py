@@ -86,7 +86,7 @@ def load():
 
 
 def c_flags():
-    """-> {"C_FLAGS": [...], "INSTRUCTION_SETS": {...}} as written in setup.py, and MINILLM_CFLAGS"""
+    """-> {"C_FLAGS": […], "INSTRUCTION_SETS": {…}} as in setup.py, and MINILLM_CFLAGS"""
     flags = {}
     for statement in ast.parse((CHECKOUT / "setup.py").read_text(encoding="utf-8")).body:
         if isinstance(statement, ast.Assign):
@@ -101,7 +101,8 @@ def c_flags():
 def supported_core_types():
     """The OPENBLAS_CORETYPE values worth trying on this chip: one for each kind of kernel."""
     try:
-        flags = set(re.search(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)[1].split())
+        text = Path("/proc/cpuinfo").read_text()
+        flags = set(re.search(r"^flags\s*: (.*)$", text, re.M)[1].split())
     except (OSError, TypeError):
         return []
     wanted = {"Haswell": {"avx2", "fma"}, "SkylakeX": {"avx512f", "avx512bw", "avx512vl"}}

@@ -13,8 +13,8 @@ from pathlib import Path
 from benchmarks.harness import alternate
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-# Not `python -m benchmarks.worker`: the checkout goes to the end of the search path (and the current
-# directory is taken off its beginning), so that an installed minillm comes before its source tree.
+# Not `python -m benchmarks.worker`: the checkout goes to the end of the search path (and the
+# current directory is taken off its beginning), so that an installed minillm comes before it.
 START = ("import sys; checkout, library = sys.argv[1:]; sys.path[:1] = []; "
          "sys.path.append(checkout); from benchmarks.worker import main; main(library)")
 

@@ -28,7 +28,7 @@ def save_all(results, folder):
 
 
 def ladder(results):
-    """GFLOP/s of every rung beside the peak, on a logarithmic scale: it spans five powers of ten."""
+    """GFLOP/s of every rung beside the peak; the scale is logarithmic: five powers of ten."""
     section = results.section("ladder")
     if section is None or not section.rows:
         return None
@@ -67,7 +67,8 @@ def sizes(results):
         axes.plot(n, rate, "--" if is_limit else "o-", color=COLOURS.get(label), label=label,
                   ms=4, lw=1.5 if is_limit else 2.2 if label == "minillm" else 1.6,
                   zorder=3 if label == "minillm" else 2)
-    ticks = [row.details["n"] for row in section.rows if row.details["n"] & row.details["n"] - 1 == 0]
+    powers_of_two = {2**i for i in range(16)}
+    ticks = [row.details["n"] for row in section.rows if row.details["n"] in powers_of_two]
     axes.set_xscale("log", base=2)
     axes.set_xticks(ticks, [str(n) for n in ticks])
     axes.set(xlabel="n", ylabel="GFLOP/s", title="n × n × n matrix products, one thread, float32")
@@ -108,7 +109,7 @@ def roofline(results):
     axes.scatter([], [], color=PRODUCT, label="matmul and attention kernels")
     axes.scatter([], [], color="#30638e", label="everything else")
     axes.set(xscale="log", yscale="log", xlabel="operations for each byte that must be moved",
-             ylabel="GFLOP/s", title="Roofline: the kernels of a training step (area: share of time)")
+             ylabel="GFLOP/s", title="Roofline: kernels of a training step (area: share of time)")
     axes.set_xlim(0.04, 1000)
     axes.set_ylim(0.1, peaks[-1] * 2)
     axes.legend(frameon=False, fontsize=8.5, loc="lower right")
@@ -124,7 +125,8 @@ def _name_kernels(axes, profile):
     for kernel in sorted(chosen, key=lambda k: -k["flops"] / k["seconds"]):
         x, y = kernel["flops"] / kernel["bytes"], kernel["flops"] / kernel["seconds"] / 1e9
         text_y = y * 0.82
-        while any(abs(np.log(x / x2)) < 2.5 and abs(np.log(text_y / y2)) < 0.22 for x2, y2 in taken):
+        while any(abs(np.log(x / x2)) < 2.5 and abs(np.log(text_y / y2)) < 0.22
+                  for x2, y2 in taken):
             text_y *= 0.95
         taken.append((x, text_y))
         name = kernel["name"].replace(" kernel", "").split(": ")[-1].replace("_", " ")

@@ -94,7 +94,8 @@ def machine_lines(machine):
     """The machine in a few lines."""
     kernels, blas = machine["kernels"], machine["blas"]
     caches = ", ".join(f"{name} {size}" for name, size in machine["caches"].items())
-    versions = ", ".join(f"{name} {number}" for name, number in machine["packages"].items() if number)
+    packages = machine["packages"].items()
+    versions = ", ".join(f"{name} {number}" for name, number in packages if number)
     return [
         f"{machine['cpu']}, {machine['cores']} cores, {caches}, {machine['memory_gb']} GB",
         f"minillm: {kernels['implementation']}, {kernels.get('instruction set', 'no C')}, "

@@ -1,4 +1,4 @@
-"""The work of the benchmark in NumPy alone: its BLAS, and the formulas written with whole arrays."""
+"""The work of the benchmark in NumPy alone: its BLAS, with the kernels that it is told to use."""
 
 import ctypes
 from pathlib import Path
@@ -21,7 +21,7 @@ def matrix_vector(N, K):
 
 
 def blas():
-    """-> {"name", "version", "kernel"}: the kernel is OpenBLAS's name of the chip it took this for"""
+    """-> {"name", "version", "kernel"}: "kernel" is OpenBLAS's name of the chip it chose"""
     built_with = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return {"name": built_with.get("name"), "version": built_with.get("version"),
             "kernel": openblas_kernel()}

@@ -1,4 +1,4 @@
-"""What every section gets: the competitors, and the limits of the machine that were measured first."""
+"""What every section gets: the competitors, and the limits of the machine, measured first."""
 
 from dataclasses import dataclass, field
 

@@ -29,8 +29,8 @@ def train_steps(context):
                     (work, "minillm", "PyTorch", WANTED[name]),
                     (work, "minillm", "PyTorch compiled", WANTED[name]))
         context.arena.release()  # the models are large
-    section.notes.append("FMA bound: what the matrix products and attention alone would take at the "
-                         "peak; nobody who computes with float32 can be faster")
+    section.notes.append("FMA bound: what the matrix products and attention alone would take at "
+                         "the peak; nobody who computes with float32 can be faster")
     if context.quick:
         section.notes.append("--quick: the smallest model only, and without torch.compile")
     return section

@@ -1,7 +1,7 @@
 """`minillm bench`: the benchmark lives in the folder benchmarks/ of a checkout; this finds it.
 
-It isn't part of the installed package: it needs PyTorch and others that minillm itself does without,
-and it measures the source tree that it belongs to.
+It isn't part of the installed package: it uses PyTorch and others that minillm itself does
+without, and it measures the source tree that it belongs to.
 """
 
 import importlib
@@ -28,6 +28,6 @@ def find_checkout():
         if (folder / "benchmarks" / "command.py").is_file() and (folder / "csrc").is_dir():
             return folder
     raise FileNotFoundError(
-        "the benchmark is in minillm's source tree, not in the installed package: run minillm bench "
-        "in the folder that has benchmarks/ in it"
+        "the benchmark is in minillm's source tree, not in the installed package: run minillm "
+        "bench in the folder that has benchmarks/ in it"
     )

@@ -55,7 +55,8 @@ def test_all_take_part_in_every_round(times, min_rounds, more_rounds, budget):
     assert len(rounds) == 1 and min_rounds <= rounds.pop() <= min_rounds + more_rounds
     for label, timing in found.items():
         assert timing.median == times[label]
-    measured = [label for label, _ in log[len(times):]]  # after one call of each, to see how long it takes
+    # The first call of each is to see how long it takes.
+    measured = [label for label, _ in log[len(times):]]
     labels = list(times)
     for number, start in enumerate(range(0, len(measured), len(times))):
         this_round = measured[start:start + len(times)]

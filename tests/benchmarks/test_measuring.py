@@ -69,7 +69,8 @@ def test_a_process_that_cannot_start_says_why(arena):
 def test_memory_counts_what_a_matmul_allocates(arena):
     side = Side("minillm", "minillm")
     n = 3000  # C has 36 MB
-    used = arena.memory("matmul", {"M": n, "N": n, "K": 8}, [side], warm_up={"M": 8, "N": 8, "K": 8})
+    small = {"M": 8, "N": 8, "K": 8}
+    used = arena.memory("matmul", {"M": n, "N": n, "K": 8}, [side], warm_up=small)
     rise = used["minillm"]["peak"] - used["minillm"]["before"]
     assert 4 * n * n * 0.9 < rise < 4 * n * n * 2
     assert used["minillm"]["imported"] <= used["minillm"]["peak"]

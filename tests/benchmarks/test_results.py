@@ -16,9 +16,10 @@ numbers = st.floats(1e-3, 1e6)
 values = st.dictionaries(st.sampled_from(["minillm", "NumPy", "PyTorch"]), numbers, min_size=1)
 rows = st.builds(Row, st.text(min_size=1, max_size=8), values, values,
                  st.lists(st.builds(Goal, st.just("work"), st.just("NumPy"), numbers, numbers)))
-sections = st.builds(Section, st.sampled_from(["matmul", "train"]), st.text(max_size=5), st.just("ms"),
-                     st.booleans(), st.lists(rows, max_size=3), st.lists(st.text(max_size=5)))
-runs = st.builds(Results, st.just({"cpu": "a chip"}), st.just("full"), st.lists(sections, max_size=3))
+sections = st.builds(Section, st.sampled_from(["matmul", "train"]), st.text(max_size=5),
+                     st.just("ms"), st.booleans(), st.lists(rows, max_size=3), st.lists(st.text(max_size=5)))
+runs = st.builds(Results, st.just({"cpu": "a chip"}), st.just("full"),
+                 st.lists(sections, max_size=3))
 
 
 @given(runs)

@@ -33,6 +33,7 @@ def test_the_current_directory_counts_as_a_checkout(tmp_path, monkeypatch):
     (tmp_path / "csrc").mkdir()
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "command.py").touch()
-    monkeypatch.setattr(minillm, "__file__", str(tmp_path / "elsewhere" / "minillm" / "__init__.py"))
+    elsewhere = tmp_path / "elsewhere" / "minillm" / "__init__.py"
+    monkeypatch.setattr(minillm, "__file__", str(elsewhere))
     monkeypatch.chdir(tmp_path)
     assert bench.find_checkout() == tmp_path
