@@ -21,9 +21,6 @@ DECLARE_KERNEL(minillm_attention_backward);
  * 4 cycles on 2 units. KEYS x QUERIES scores (8 KB with AVX-512) stay in L1 between the steps. */
 enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4, QUERIES = 2 * LANES, KEYS = 64 };
 
-static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static inline ptrdiff_t max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
-
 /* R rows of C, two vectors wide: C[i] (+)= sum over k of a(i, k) B[k], where a(i, k) lies at
  * a[i * a_row + k * a_next]. */
 static inline __attribute__((always_inline)) void

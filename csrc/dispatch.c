@@ -13,33 +13,25 @@
 #include <omp.h>
 #endif
 
-/* One compilation of all the kernels. */
+#define FOR_EACH_KERNEL(DO, isa) \
+    DO(matmul, isa) DO(matmul_rung, isa) DO(attention, isa) DO(attention_backward, isa) \
+    DO(gelu_tanh, isa) DO(gelu_tanh_backward, isa) DO(layer_norm, isa) \
+    DO(layer_norm_backward, isa) DO(cross_entropy, isa) DO(cross_entropy_backward, isa) \
+    DO(adam, isa) DO(sum_of_squares, isa) DO(run_fmas, isa) DO(read_memory, isa)
+
+/* One compilation of all the kernels. __typeof__ repeats the parameters from minillm.h, so that
+ * they are written down only there. */
+#define MEMBER(name, isa) __typeof__(minillm_##name) *name;
 struct kernels {
     const char *isa;
     int (*supported)(void);
-    __typeof__(minillm_matmul) *matmul;
-    __typeof__(minillm_attention) *attention;
-    __typeof__(minillm_attention_backward) *attention_backward;
-    __typeof__(minillm_matmul_rung) *matmul_rung;
-    __typeof__(minillm_run_fmas) *run_fmas;
-    __typeof__(minillm_read_memory) *read_memory;
+    FOR_EACH_KERNEL(MEMBER, )
 };
 
-/* __typeof__ repeats the parameters from minillm.h, so that they are written down only there. */
-#define DECLARE_ISA(isa) \
-    __typeof__(minillm_matmul) minillm_matmul_##isa; \
-    __typeof__(minillm_attention) minillm_attention_##isa; \
-    __typeof__(minillm_attention_backward) minillm_attention_backward_##isa; \
-    __typeof__(minillm_matmul_rung) minillm_matmul_rung_##isa; \
-    __typeof__(minillm_run_fmas) minillm_run_fmas_##isa; \
-    __typeof__(minillm_read_memory) minillm_read_memory_##isa;
-
-#define KERNELS_OF(isa) { \
-    #isa, isa##_supported, \
-    minillm_matmul_##isa, minillm_attention_##isa, minillm_attention_backward_##isa, \
-    minillm_matmul_rung_##isa, \
-    minillm_run_fmas_##isa, minillm_read_memory_##isa, \
-}
+#define DECLARATION(name, isa) __typeof__(minillm_##name) minillm_##name##_##isa;
+#define DECLARE_ISA(isa) FOR_EACH_KERNEL(DECLARATION, isa)
+#define INITIALIZER(name, isa) .name = minillm_##name##_##isa,
+#define KERNELS_OF(isa) { #isa, isa##_supported, FOR_EACH_KERNEL(INITIALIZER, isa) }
 
 #ifdef HAVE_AVX512
 DECLARE_ISA(avx512)
@@ -169,6 +161,48 @@ int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
 {
     return in_use->matmul_rung(rung, M, N, K, A, B, C);
 }
+
+int minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y) { return in_use->gelu_tanh(n, x, y); }
+
+int minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, float *dx)
+{
+    return in_use->gelu_tanh_backward(n, dy, x, dx);
+}
+
+int minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *x, const float *gain,
+                       const float *bias, float eps, float *y, float *mean, float *inverse_std)
+{
+    return in_use->layer_norm(rows, d, x, gain, bias, eps, y, mean, inverse_std);
+}
+
+int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dy, const float *x,
+                                const float *mean, const float *inverse_std, const float *gain,
+                                float *dx, float *dgain, float *dbias)
+{
+    return in_use->layer_norm_backward(rows, d, dy, x, mean, inverse_std, gain, dx, dgain, dbias);
+}
+
+int minillm_cross_entropy(ptrdiff_t rows, ptrdiff_t V, const float *logits, const int64_t *targets,
+                          float smoothing, float *losses, float *log_total)
+{
+    return in_use->cross_entropy(rows, V, logits, targets, smoothing, losses, log_total);
+}
+
+int minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *logits,
+                                   const int64_t *targets, const float *log_total,
+                                   float smoothing, float weight, float *dlogits)
+{
+    return in_use->cross_entropy_backward(rows, V, logits, targets, log_total, smoothing, weight,
+                                          dlogits);
+}
+
+int minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, float beta1,
+                 float beta2, float l2, float keep, float step, float v_scale, float eps)
+{
+    return in_use->adam(n, w, g, m, v, beta1, beta2, l2, keep, step, v_scale, eps);
+}
+
+double minillm_sum_of_squares(ptrdiff_t n, const float *x) { return in_use->sum_of_squares(n, x); }
 
 double minillm_run_fmas(ptrdiff_t n, float *result) { return in_use->run_fmas(n, result); }
 

@@ -102,7 +102,6 @@ static void edge_tile(ptrdiff_t K, const float *a, const float *b,
             C[i * ldc + j] = add ? C[i * ldc + j] + full[i * NR + j] : full[i * NR + j];
 }
 
-static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit)
 {
     return (n + unit - 1) / unit * unit;
@@ -156,7 +155,6 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B,
  * (Four rows of B at a time, which share the loads of x, were slower: 15 GB/s of 34, where one row
  * gives 27.) Up to FEW rows the FMAs keep pace with the memory: 64 bytes of B for each 8 of them. */
 enum { FEW = 8 };
-
 
 /* c[i] (+)= x[i] . b for the R rows x of A: each vector of b is loaded once for all of them. */
 static inline __attribute__((always_inline)) void

@@ -13,8 +13,6 @@
 
 DECLARE_KERNEL(minillm_matmul_rung);
 
-static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-
 /* Rung 1: the definition. Each sum is one chain of additions, and the next one can't begin before
  * the last is done: 2 operations in 4 cycles, 2 GFLOP/s at 4 GHz. And k walks down a column of B:
  * of every cache line of 64 bytes that is fetched, 4 are used before it is thrown out again. */

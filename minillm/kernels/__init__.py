@@ -86,6 +86,69 @@ def attention_backward(
     )
 
 
+def gelu_tanh(x):
+    """y = x (1 + tanh(u)) / 2,   u = √(2/π) (x + 0.044715 x³)     (Hendrycks and Gimpel 2016)
+
+    x: any shape -> y: the same shape. Like all that follow: float32 or float64, all arguments
+    the same; results are new arrays, contiguous; TypeError and ValueError name the argument.
+    """
+    return _implementation.gelu_tanh(x)
+
+
+def gelu_tanh_backward(dy, x):
+    """-> dx, the gradient of `gelu_tanh`, given dy and the same x"""
+    return _implementation.gelu_tanh_backward(dy, x)
+
+
+def layer_norm(x, gain, bias, eps=1e-5):
+    """y = gain * (x - mean) / sqrt(var + eps) + bias          (Ba et al. 2016, eq. 4)
+
+    x: (..., d); gain, bias: (d,)  ->  y: (..., d), mean: (...), inverse_std: (...), of each row;
+    `layer_norm_backward` wants them.
+    """
+    return _implementation.layer_norm(x, gain, bias, eps)
+
+
+def layer_norm_backward(dy, x, mean, inverse_std, gain):
+    """-> dx: (..., d), dgain: (d,), dbias: (d,), the gradients of `layer_norm`"""
+    return _implementation.layer_norm_backward(dy, x, mean, inverse_std, gain)
+
+
+def cross_entropy(logits, targets, label_smoothing=0.0):
+    """loss = log Σ_j exp(z_j) - (1 - ε) z_target - ε mean_j(z_j) for each row z of logits
+
+    logits: (..., V); targets: integers (...) below V, negative where nothing is to be counted (the
+    loss is 0); ε = label_smoothing  ->  losses: (...), log_total: (...), that is log Σ_j exp(z_j).
+    """
+    return _implementation.cross_entropy(logits, targets, label_smoothing)
+
+
+def cross_entropy_backward(weight, logits, targets, log_total, label_smoothing=0.0):
+    """-> dlogits: (..., V), `weight` times the gradient of the sum of `cross_entropy`'s losses"""
+    return _implementation.cross_entropy_backward(
+        weight, logits, targets, log_total, label_smoothing
+    )
+
+
+def adam(w, g, m, v, *, t, lr, beta1, beta2, eps, l2=0.0, decay=0.0):
+    """Step number t of Adam, in place (Kingma & Ba 2015, algorithm 1), for arrays of one shape.
+
+        g ← g + l2 w    m ← β₁ m + (1 - β₁) g    v ← β₂ v + (1 - β₂) g²
+        w ← w - lr decay w - lr m̂ / (√v̂ + eps)   with m̂ = m / (1 - β₁ᵗ), v̂ = v / (1 - β₂ᵗ)
+
+    `decay` is AdamW's (Loshchilov & Hutter 2019, algorithm 2), l2 the penalty of plain Adam. w, m
+    and v are changed, so they must be contiguous and writable; g itself stays as it is.
+    """
+    _implementation.adam(
+        w, g, m, v, t=t, lr=lr, beta1=beta1, beta2=beta2, eps=eps, l2=l2, decay=decay
+    )
+
+
+def sum_of_squares(x):
+    """Σ x² over all elements, summed in double precision -> float"""
+    return _implementation.sum_of_squares(x)
+
+
 class use:
     """Choose the implementation: "naive", "numpy" or "c".
 

@@ -17,7 +17,31 @@ from minillm.kernels.c_library import (
     mask_pointer,
     pointer,
 )
+from minillm.kernels.c_rows import (
+    adam,
+    cross_entropy,
+    cross_entropy_backward,
+    gelu_tanh,
+    gelu_tanh_backward,
+    layer_norm,
+    layer_norm_backward,
+    sum_of_squares,
+)
 from minillm.kernels.matmul_arguments import matmul_arguments
+
+__all__ = [
+    "adam",
+    "attention",
+    "attention_backward",
+    "cross_entropy",
+    "cross_entropy_backward",
+    "gelu_tanh",
+    "gelu_tanh_backward",
+    "layer_norm",
+    "layer_norm_backward",
+    "matmul",
+    "sum_of_squares",
+]
 
 
 def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False):

@@ -7,8 +7,30 @@ import numpy as np
 
 from minillm.kernels.matmul_arguments import matmul_arguments
 from minillm.kernels.naive_attention import attention, attention_backward
+from minillm.kernels.naive_rows import (
+    adam,
+    cross_entropy,
+    cross_entropy_backward,
+    gelu_tanh,
+    gelu_tanh_backward,
+    layer_norm,
+    layer_norm_backward,
+    sum_of_squares,
+)
 
-__all__ = ["attention", "attention_backward", "matmul"]
+__all__ = [
+    "adam",
+    "attention",
+    "attention_backward",
+    "cross_entropy",
+    "cross_entropy_backward",
+    "gelu_tanh",
+    "gelu_tanh_backward",
+    "layer_norm",
+    "layer_norm_backward",
+    "matmul",
+    "sum_of_squares",
+]
 
 
 def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False):

@@ -1,0 +1,91 @@
+"""The checks of the row-wise kernels' arguments: the same in all implementations.
+
+The inputs come back contiguous (copied only if they weren't). Whatever is wrong raises TypeError
+or ValueError: one line that names the argument.
+"""
+
+import numpy as np
+
+from minillm.kernels.arguments import require_apart, require_array
+
+
+def elementwise_arguments(**arrays):
+    """Arrays of one float dtype and one shape -> the same, contiguous."""
+    first_name, first = next(iter(arrays.items()))
+    _require_float(first_name, first)
+    for name, array in arrays.items():
+        _require(name, array, first.shape, first.dtype)
+    return [_contiguous(array) for array in arrays.values()]
+
+
+def layer_norm_arguments(x, gain, bias):
+    d = _row_length("x", x)
+    _require("gain", gain, (d,), x.dtype)
+    _require("bias", bias, (d,), x.dtype)
+    return _contiguous(x), _contiguous(gain), _contiguous(bias)
+
+
+def layer_norm_backward_arguments(dy, x, mean, inverse_std, gain):
+    d = _row_length("x", x)
+    _require("dy", dy, x.shape, x.dtype)
+    _require("mean", mean, x.shape[:-1], x.dtype)
+    _require("inverse_std", inverse_std, x.shape[:-1], x.dtype)
+    _require("gain", gain, (d,), x.dtype)
+    return [_contiguous(array) for array in (dy, x, mean, inverse_std, gain)]
+
+
+def cross_entropy_arguments(logits, targets, label_smoothing, log_total=None):
+    """-> logits, targets, log_total (if given); targets as int64"""
+    V = _row_length("logits", logits)
+    if not isinstance(targets, np.ndarray) or not np.issubdtype(targets.dtype, np.integer):
+        kind = getattr(targets, "dtype", type(targets).__name__)
+        raise TypeError(f"targets is {kind}, wanted a NumPy array of integers")
+    if targets.shape != logits.shape[:-1]:
+        raise ValueError(f"targets has shape {targets.shape}, wanted {logits.shape[:-1]}")
+    if targets.size and targets.max() >= V:
+        raise ValueError(f"targets contains {targets.max()}, wanted ids up to {V - 1}")
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"label_smoothing is {label_smoothing}, wanted 0 <= label_smoothing < 1")
+    if log_total is not None:
+        _require("log_total", log_total, targets.shape, logits.dtype)
+        log_total = _contiguous(log_total)
+    return _contiguous(logits), np.ascontiguousarray(targets, np.int64), log_total
+
+
+def adam_arguments(w, g, m, v):
+    """w, m and v are written to, so they must be contiguous as they are -> g, contiguous."""
+    _require_float("w", w)
+    arrays = {"w": w, "g": g, "m": m, "v": v}
+    for name, array in arrays.items():
+        _require(name, array, w.shape, w.dtype)
+    for name in ("w", "m", "v"):
+        if not (arrays[name].flags.carray or arrays[name].size == 0):
+            raise ValueError(f"{name} is read-only or has gaps, wanted a writable contiguous array")
+        for other in arrays:
+            if other != name:
+                require_apart(name, arrays[name], other, arrays[other])
+    return _contiguous(g)
+
+
+def _contiguous(array):
+    return array if array.flags.c_contiguous and array.flags.aligned else array.copy(order="C")
+
+
+def _require_float(name, array):
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} is a {type(array).__name__}, wanted a NumPy array")
+    if array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} has dtype {array.dtype}, wanted float32 or float64")
+
+
+def _require(name, array, shape, dtype):
+    require_array(name, array, dtype)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, wanted {shape}")
+
+
+def _row_length(name, array):
+    _require_float(name, array)
+    if array.ndim == 0 or array.shape[-1] == 0:
+        raise ValueError(f"{name} has shape {array.shape}, wanted rows of at least one number")
+    return array.shape[-1]
