@@ -1,15 +1,15 @@
 /* attention.c: softmax(scale Q Kᵀ + mask) V and its gradients, without ever holding the T x T matrix
- * of weights (Milakov and Gimelshein 2018; Dao et al. 2022, "FlashAttention").
+ * of weights (Milakov and Gimelshein 2018; Dao et al. 2022, "FlashAttention", algorithms 1 and 4).
  *
- * The layout is what makes it short: QUERIES queries lie side by side across the lanes of two
- * vectors, so the tile of scores is S[key][query]. Then
+ * The work goes tile by tile: QUERIES queries and KEYS keys. A tile of scores is S[key][query]: the
+ * queries lie side by side across the lanes of the vectors. Then
  *   - the softmax of a query runs down its lane: maximum, exponential and sum are plain vector
  *     arithmetic, nothing is ever added up across lanes;
- *   - S = K Qᵀ, out = Vᵀ P and their gradients all have the one shape of `product` below, with the
- *     rows of K and V where they are: only Q, the gradient of out, and the results are transposed,
- *     once for all keys.
- * Arithmetic: a tile of KEYS x QUERIES is 2 D multiply-adds an element in the forward, and about
- * 20 operations for the exponential: for D = 64 more than five sixths of the time is FMA. */
+ *   - all seven products of the forward and the backward have the one shape of `product` below.
+ *     Q and the gradient of out are transposed, once for all keys; K and V never.
+ * Arithmetic: an element of the tile costs 2 D multiply-adds in the forward, and about 15 operations
+ * for the softmax: for D = 64 nine tenths of the time is FMA. With a causal mask, what no query of a
+ * block may see is not computed. */
 #include <math.h>
 #include <string.h>
 #include "simd.h"
@@ -17,9 +17,16 @@
 DECLARE_KERNEL(minillm_attention);
 DECLARE_KERNEL(minillm_attention_backward);
 
-/* ROWS x QUERIES sums in registers: 16 or 8 vectors, enough independent FMAs to hide the latency of
- * 4 cycles on 2 units. KEYS x QUERIES scores (8 KB with AVX-512) stay in L1 between the steps. */
-enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4, QUERIES = 2 * LANES, KEYS = 64 };
+/* ROWS x PANEL sums in registers: 16 or 8 vectors, enough independent FMAs to hide the latency of
+ * 4 cycles on 2 units. A tile of scores is 32 KB: it stays in L1 and L2 between the steps. */
+enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4, PANEL = 2 * LANES, QUERIES = 64, KEYS = 128 };
+
+static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static inline ptrdiff_t max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
 
 /* R rows of C, two vectors wide: C[i] (+)= sum over k of a(i, k) B[k], where a(i, k) lies at
  * a[i * a_row + k * a_next]. */
@@ -46,89 +53,142 @@ product_rows(const int R, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_
     }
 }
 
-/* The same for M rows. */
-static void product(ptrdiff_t M, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_next,
+/* The same for M rows and N columns, a multiple of PANEL. */
+static void product(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+                    const float *a, ptrdiff_t a_row, ptrdiff_t a_next,
                     const float *B, ptrdiff_t ldb, float *C, ptrdiff_t ldc, int accumulate)
 {
-    ptrdiff_t i = 0;
-    for (; i + ROWS <= M; i += ROWS)
-        product_rows(ROWS, K, a + i * a_row, a_row, a_next, B, ldb, C + i * ldc, ldc, accumulate);
-    for (; i < M; i++)
-        product_rows(1, K, a + i * a_row, a_row, a_next, B, ldb, C + i * ldc, ldc, accumulate);
+    for (ptrdiff_t j = 0; j < N; j += PANEL) {
+        ptrdiff_t i = 0;
+        for (; i + ROWS <= M; i += ROWS)
+            product_rows(ROWS, K, a + i * a_row, a_row, a_next, B + j, ldb,
+                         C + i * ldc + j, ldc, accumulate);
+        for (; i < M; i++)
+            product_rows(1, K, a + i * a_row, a_row, a_next, B + j, ldb,
+                         C + i * ldc + j, ldc, accumulate);
+    }
 }
 
-/* to[j][i] = from[i][j] for `rows` x `columns` of `from`. */
-static void transpose(ptrdiff_t rows, ptrdiff_t columns, const float *from, ptrdiff_t from_row,
-                      float *to, ptrdiff_t to_row)
+typedef struct { float *data; ptrdiff_t row; } rows_of; /* (T, D), with `row` floats per row */
+
+static rows_of rows(const minillm_heads *x, ptrdiff_t b, ptrdiff_t h)
 {
-    ptrdiff_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
-    for (ptrdiff_t i = 0; i < whole_rows; i += 4)
-        for (ptrdiff_t j = 0; j < whole_columns; j += 4)
-            transpose_4x4(from + i * from_row + j, from_row, to + j * to_row + i, to_row);
-    for (ptrdiff_t i = 0; i < rows; i++)
-        for (ptrdiff_t j = i < whole_rows ? whole_columns : 0; j < columns; j++)
-            to[j * to_row + i] = from[i * from_row + j];
+    return (rows_of){x->data + b * x->batch + h * x->head, x->row};
 }
 
 /* One head of one sequence. Query i, counted from the first of all queries, sees the keys up to
  * i + Tk - Tq when causal, and of those the ones whose key_mask isn't 0. */
 typedef struct {
-    ptrdiff_t Tq, Tk, D;
-    const float *Q, *K, *V;
-    ptrdiff_t ldq, ldk, ldv;
+    ptrdiff_t Tq, Tk, D, width; /* width: D rounded up to whole panels */
+    rows_of Q, K, V;
     const unsigned char *key_mask; /* or NULL */
     int causal;
     float scale;
 } head;
 
-static head head_of(ptrdiff_t b, ptrdiff_t h, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
-                    const minillm_heads *Q, const minillm_heads *K, const minillm_heads *V,
-                    const unsigned char *key_mask, int causal, float scale)
+/* How many of the `keys` keys from number j on somebody among the queries before `end` may see. */
+static ptrdiff_t visible_keys(const head *x, ptrdiff_t end, ptrdiff_t j, ptrdiff_t keys)
 {
-    return (head){
-        Tq, Tk, D,
-        Q->data + b * Q->batch + h * Q->head, K->data + b * K->batch + h * K->head,
-        V->data + b * V->batch + h * V->head, Q->row, K->row, V->row,
-        key_mask ? key_mask + b * Tk : NULL, causal, scale,
-    };
+    return x->causal ? max(0, min(keys, end + x->Tk - x->Tq - j)) : keys;
 }
 
-/* The number of keys that the last query before `end` may look at. */
-static ptrdiff_t visible_keys(const head *x, ptrdiff_t end)
+/* Rows i to i + n as they are if they can be read in whole panels, else copied and padded with 0. */
+static rows_of padded_rows(const head *x, rows_of from, ptrdiff_t i, ptrdiff_t n, float *copy)
 {
-    return x->causal ? max(0, min(x->Tk, end + x->Tk - x->Tq)) : x->Tk;
+    from.data += i * from.row;
+    if (x->D == x->width)
+        return from;
+    memset(copy, 0, n * x->width * sizeof(float));
+    for (ptrdiff_t k = 0; k < n; k++)
+        memcpy(copy + k * x->width, from.data + k * from.row, x->D * sizeof(float));
+    return (rows_of){copy, x->width};
 }
 
-/* Panel[d][query] = factor * from[query][d] for up to QUERIES queries; the others are 0. */
-static void load_panel(float *panel, ptrdiff_t queries, ptrdiff_t D,
-                       const float *from, ptrdiff_t row, float factor)
+/* to[d][query] = factor * from[query][d], for n queries from number i on; the others are 0. */
+static void transpose(const head *x, rows_of from, ptrdiff_t i, ptrdiff_t n, float factor, float *to)
 {
-    if (queries < QUERIES)
-        memset(panel, 0, D * QUERIES * sizeof(float));
-    transpose(queries, D, from, row, panel, QUERIES);
-    for (ptrdiff_t i = 0; i < D * QUERIES; i += LANES)
-        store(panel + i, load(panel + i) * factor);
+    const float *data = from.data + i * from.row;
+    ptrdiff_t whole_n = n / 4 * 4, whole_D = x->D / 4 * 4;
+    if (n < QUERIES)
+        memset(to, 0, x->D * QUERIES * sizeof(float));
+    for (ptrdiff_t d = 0; d < whole_D; d += 4)
+        for (ptrdiff_t q = 0; q < whole_n; q += 4)
+            transpose_4x4(data + q * from.row + d, from.row, to + d * QUERIES + q, QUERIES);
+    for (ptrdiff_t q = 0; q < n; q++)
+        for (ptrdiff_t d = q < whole_n ? whole_D : 0; d < x->D; d++)
+            to[d * QUERIES + q] = data[q * from.row + d];
+    for (ptrdiff_t k = 0; k < x->D * QUERIES; k += LANES)
+        store(to + k, load(to + k) * factor);
 }
 
-/* S[key][query] = K Qᵀ for `keys` keys from `j` on, with -inf where a query may not look.
- * The first of the queries is number i. */
-static void scores(const head *x, ptrdiff_t i, ptrdiff_t j, ptrdiff_t keys,
-                   const float *Q_panel, float *S)
+/* S[key][query] = the product of `keys` rows of K (or V), from number j on, and a transposed tile
+ * of n queries from number i on. Block by block only as far as somebody may see. */
+static void key_products(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
+                         rows_of K, const float *transposed, float *S)
 {
-    product(keys, x->D, x->K + j * x->ldk, x->ldk, 1, Q_panel, QUERIES, S, QUERIES, 0);
+    for (ptrdiff_t q = 0; q < n; q += PANEL) {
+        ptrdiff_t seen = visible_keys(x, i + q + PANEL, j, keys);
+        product(min(keys, round_up(seen, ROWS)), PANEL, x->D, K.data + j * K.row, K.row, 1,
+                transposed + q, QUERIES, S + q, QUERIES, 0);
+    }
+}
+
+/* The scores, with -inf where a query may not look. */
+static void scores(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
+                   const float *Q_transposed, float *S)
+{
     const vec nothing = broadcast(-INFINITY);
-    ptrdiff_t sees = i + x->Tk - x->Tq; /* the last key that the first of the queries may look at */
+    key_products(x, i, n, j, keys, x->K, Q_transposed, S);
+    ptrdiff_t sees = i + x->Tk - x->Tq; /* the last key that query i may look at */
     for (ptrdiff_t k = x->causal ? max(0, sees + 1 - j) : keys; k < keys; k++)
-        for (int half = 0; half < QUERIES; half += LANES) {
-            ivec hidden = lane_numbers() + (int32_t)(sees + half) < (int32_t)(j + k);
-            float *s = S + k * QUERIES + half;
+        for (ptrdiff_t q = 0; q < n; q += LANES) {
+            ivec hidden = lane_numbers() + (int32_t)(sees + q) < (int32_t)(j + k);
+            float *s = S + k * QUERIES + q;
             store(s, choose(hidden, nothing, load(s)));
         }
     for (ptrdiff_t k = 0; x->key_mask && k < keys; k++)
-        if (!x->key_mask[j + k]) {
-            store(S + k * QUERIES, nothing);
-            store(S + k * QUERIES + LANES, nothing);
-        }
+        if (!x->key_mask[j + k])
+            for (ptrdiff_t q = 0; q < n; q += LANES)
+                store(S + k * QUERIES + q, nothing);
+}
+
+/* to[query] += sum over the keys of weight[key][query] * K[key]: for out (from V) and dQ. */
+static void add_to_queries(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
+                           const float *weight, rows_of K, float *to)
+{
+    for (ptrdiff_t q = 0; q < n; q += ROWS) {
+        ptrdiff_t seen = visible_keys(x, i + q + ROWS, j, keys);
+        product(ROWS, x->width, seen, weight + q, 1, QUERIES, K.data, K.row,
+                to + q * x->width, x->width, 1);
+    }
+}
+
+/* to[key] += sum over the queries of weight[key][query] * Q[query]: for dK, and for dV (from the
+ * gradient of out). */
+static void add_to_keys(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
+                        const float *weight, rows_of Q, float *to)
+{
+    for (ptrdiff_t k = 0; k < keys; k += ROWS) {
+        /* The first query that may see the first key of the block. */
+        ptrdiff_t q = x->causal ? max(0, min(n, j + k - (x->Tk - x->Tq) - i)) : 0;
+        product(min(ROWS, keys - k), x->width, n - q, weight + k * QUERIES + q, QUERIES, 1,
+                Q.data + q * Q.row, Q.row, to + k * x->width, x->width, 1);
+    }
+}
+
+/* y[query] *= factor[query], for n rows of `width`. */
+static void multiply_rows(ptrdiff_t n, ptrdiff_t width, const float *factor, float *y)
+{
+    for (ptrdiff_t q = 0; q < n; q++, y += width)
+        for (ptrdiff_t d = 0; d < width; d += LANES)
+            store(y + d, load(y + d) * factor[q]);
+}
+
+static void copy_rows(ptrdiff_t n, ptrdiff_t D, const float *from, ptrdiff_t from_row,
+                      float *to, ptrdiff_t to_row)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        memcpy(to + i * to_row, from + i * from_row, D * sizeof(float));
 }
 
 /* The online softmax, for one vector of queries and one more tile of keys.
@@ -136,52 +196,64 @@ static void scores(const head *x, ptrdiff_t i, ptrdiff_t j, ptrdiff_t keys,
  * With m the largest score so far, l = sum exp(S - m) and o = sum exp(S - m) V are what the softmax
  * needs of the past: out = o / l. When a tile brings a larger score m', both are multiplied by
  * exp(m - m'), as if m' had been the maximum all along. S becomes P = exp(S - m').
- * -> the factor for o. Where all scores so far are -inf, m' counts as 0: exp(-inf - 0) = 0. */
-static vec online_softmax(ptrdiff_t keys, float *S, vec *m, vec *l)
+ * -> the factor for o. Where all scores so far are -inf, m' counts as 0: exp(-inf - 0) = 0.
+ *
+ * exp(x) = 2^(x log2 e), so with log2 e already in the scores (in the scale that Q is multiplied
+ * by), every exp here is a power of 2. */
+static vec online_softmax(ptrdiff_t keys, float *S, float *m, float *l)
 {
-    vec largest = *m, sum = broadcast(0);
+    vec old = load(m), largest = old, sum = broadcast(0);
     for (ptrdiff_t k = 0; k < keys; k++)
-        largest = vmax(largest, load(S + k * QUERIES));
+        largest = vmax(load(S + k * QUERIES), largest);
     vec shift = choose(largest == broadcast(-INFINITY), broadcast(0), largest);
     for (ptrdiff_t k = 0; k < keys; k++) {
-        vec p = vexp(load(S + k * QUERIES) - shift);
+        vec p = vexp2(load(S + k * QUERIES) - shift);
         store(S + k * QUERIES, p);
         sum += p;
     }
-    vec factor = vexp(*m - shift);
-    *l = *l * factor + sum;
-    *m = largest;
+    vec factor = vexp2(old - shift);
+    store(m, largest);
+    store(l, load(l) * factor + sum);
     return factor;
 }
 
 /* The forward for up to QUERIES queries from number i on. */
-static void attend(const head *x, ptrdiff_t i, float *out, ptrdiff_t ldo, float *lse,
-                   float *workspace)
+static void attend(const head *x, ptrdiff_t i, rows_of out, float *lse, float *workspace)
 {
-    ptrdiff_t D = x->D, queries = min(QUERIES, x->Tq - i), last = visible_keys(x, i + queries);
-    float *Q_panel = workspace, *o = Q_panel + D * QUERIES, *S = o + D * QUERIES;
-    vec m[2] = {broadcast(-INFINITY), broadcast(-INFINITY)}, l[2] = {{0}};
+    ptrdiff_t n = min(QUERIES, x->Tq - i), last = visible_keys(x, i + n, 0, x->Tk);
+    float *Q_transposed = workspace, *S = Q_transposed + x->D * QUERIES;
+    float *o = S + KEYS * QUERIES, *V_copy = o + QUERIES * x->width;
+    float m[QUERIES], l[QUERIES], factor[QUERIES];
 
-    load_panel(Q_panel, queries, D, x->Q + i * x->ldq, x->ldq, x->scale);
-    memset(o, 0, D * QUERIES * sizeof(float));
+    for (ptrdiff_t q = 0; q < QUERIES; q++) {
+        m[q] = -INFINITY;
+        l[q] = 0;
+    }
+    memset(o, 0, QUERIES * x->width * sizeof(float));
+    transpose(x, x->Q, i, n, x->scale * LOG2_E, Q_transposed);
     for (ptrdiff_t j = 0; j < last; j += KEYS) {
         ptrdiff_t keys = min(KEYS, last - j);
-        scores(x, i, j, keys, Q_panel, S);
-        for (int half = 0; half < 2; half++) {
-            vec factor = online_softmax(keys, S + half * LANES, &m[half], &l[half]);
-            for (float *p = o + half * LANES; p < o + D * QUERIES; p += QUERIES)
-                store(p, load(p) * factor);
+        scores(x, i, n, j, keys, Q_transposed, S);
+        for (ptrdiff_t q = 0; q < n; q += LANES) {
+            /* As far as any block of add_to_queries that these lanes belong to. */
+            ptrdiff_t seen = visible_keys(x, i + round_up(q + LANES, ROWS), j, keys);
+            store(factor + q, online_softmax(seen, S + q, m + q, l + q));
         }
-        product(D, keys, x->V + j * x->ldv, 1, x->ldv, S, QUERIES, o, QUERIES, 1);
+        if (j > 0)
+            multiply_rows(n, x->width, factor, o);
+        add_to_queries(x, i, n, j, keys, S, padded_rows(x, x->V, j, keys, V_copy), o);
     }
-    for (int half = 0; half < 2; half++) { /* out = o / l, or 0 where no key was seen: l = 0 */
-        vec inverse = choose(l[half] > 0.0f, 1.0f / l[half], broadcast(0));
-        for (float *p = o + half * LANES; p < o + D * QUERIES; p += QUERIES)
-            store(p, load(p) * inverse);
+    for (ptrdiff_t q = 0; q < n; q++) { /* out = o / l, or 0 where no key was seen: l = 0 */
+        factor[q] = l[q] > 0 ? 1 / l[q] : 0;
+        lse[i + q] = m[q] * LN_2 + logf(l[q]);
     }
-    transpose(D, queries, o, QUERIES, out + i * ldo, ldo);
-    for (ptrdiff_t q = 0; q < queries; q++)
-        lse[i + q] = m[q / LANES][q % LANES] + logf(l[q / LANES][q % LANES]);
+    multiply_rows(n, x->width, factor, o);
+    copy_rows(n, x->D, o, x->width, out.data + i * out.row, out.row);
+}
+
+static ptrdiff_t forward_workspace(ptrdiff_t D, ptrdiff_t width)
+{
+    return QUERIES * D + KEYS * QUERIES + QUERIES * width + KEYS * width;
 }
 
 static float dot(ptrdiff_t n, const float *x, const float *y)
@@ -210,11 +282,11 @@ static void add_multiple(ptrdiff_t n, float factor, const float *x, float *y)
 
 /* The forward for query i alone, when there are too few to fill the lanes: generation, one token at
  * a time. Each key is read once, so the speed limit is the memory, and the layout doesn't matter. */
-static void attend_alone(const head *x, ptrdiff_t i, float *out, ptrdiff_t ldo, float *lse)
+static void attend_alone(const head *x, ptrdiff_t i, rows_of out, float *lse)
 {
-    const float *q = x->Q + i * x->ldq;
-    float *o = out + i * ldo, m = -INFINITY, l = 0, S[KEYS];
-    ptrdiff_t last = visible_keys(x, i + 1);
+    const float *q = x->Q.data + i * x->Q.row;
+    float *o = out.data + i * out.row, m = -INFINITY, l = 0, S[KEYS];
+    ptrdiff_t last = visible_keys(x, i + 1, 0, x->Tk);
 
     memset(o, 0, x->D * sizeof(float));
     for (ptrdiff_t j = 0; j < last; j += KEYS) {
@@ -222,7 +294,7 @@ static void attend_alone(const head *x, ptrdiff_t i, float *out, ptrdiff_t ldo, 
         float largest = m;
         for (ptrdiff_t k = 0; k < keys; k++) {
             int visible = !x->key_mask || x->key_mask[j + k];
-            S[k] = visible ? x->scale * dot(x->D, q, x->K + (j + k) * x->ldk) : -INFINITY;
+            S[k] = visible ? x->scale * dot(x->D, q, x->K.data + (j + k) * x->K.row) : -INFINITY;
             largest = S[k] > largest ? S[k] : largest;
         }
         if (largest == -INFINITY)
@@ -233,7 +305,7 @@ static void attend_alone(const head *x, ptrdiff_t i, float *out, ptrdiff_t ldo, 
         for (ptrdiff_t k = 0; k < keys; k++) {
             float p = expf(S[k] - largest);
             l += p;
-            add_multiple(x->D, p, x->V + (j + k) * x->ldv, o);
+            add_multiple(x->D, p, x->V.data + (j + k) * x->V.row, o);
         }
         m = largest;
     }
@@ -245,88 +317,61 @@ static void attend_alone(const head *x, ptrdiff_t i, float *out, ptrdiff_t ldo, 
  * again from the scores and the lse of the forward, and then, with everything as [key][query],
  *
  *     dP = V doutᵀ      dS = P (dP - delta)      delta[query] = dout . out
- *     dQ += dSᵀ K       dK += dS Q               dV += P dout            (Q already times scale)
+ *     dQ += dSᵀ K       dK += dS Q               dV += P dout
  *
- * dQ of the queries in hand is complete after the last tile of keys; dK and dV of all keys grow in
- * the workspace until the last queries have passed. That needs a head for itself: one thread. */
-
-/* rows[query][d] = factor * from[query][d], as load_panel but not transposed, and padded with 0 to
- * `width` columns, a multiple of QUERIES: so that no product has to stop short. */
-static void load_rows(float *rows, ptrdiff_t width, ptrdiff_t queries, ptrdiff_t D,
-                      const float *from, ptrdiff_t row, float factor)
+ * and at the end dQ and dK times scale. dQ of the queries in hand is complete after the last tile of
+ * keys; dK and dV of all keys grow in the workspace until the last queries have passed. So one thread
+ * does a whole head. */
+static ptrdiff_t backward_workspace(ptrdiff_t Tk, ptrdiff_t D, ptrdiff_t width)
 {
-    memset(rows, 0, QUERIES * width * sizeof(float));
-    for (ptrdiff_t q = 0; q < queries; q++)
-        add_multiple(D, factor, from + q * row, rows + q * width);
+    return 2 * QUERIES * D + 2 * KEYS * QUERIES + (3 * QUERIES + KEYS + 2 * Tk) * width;
 }
-
-/* grad[key] += sum over the queries of weight[key][query] rows[query] */
-static void add_to_keys(ptrdiff_t keys, const float *weight, const float *rows, ptrdiff_t width,
-                        float *grad)
-{
-    for (ptrdiff_t d = 0; d < width; d += QUERIES)
-        product(keys, QUERIES, weight, QUERIES, 1, rows + d, width, grad + d, width, 1);
-}
-
-static void copy_rows(ptrdiff_t rows, ptrdiff_t D, const float *from, ptrdiff_t from_row,
-                      float *to, ptrdiff_t to_row)
-{
-    for (ptrdiff_t i = 0; i < rows; i++)
-        memcpy(to + i * to_row, from + i * from_row, D * sizeof(float));
-}
-
-static ptrdiff_t padded(ptrdiff_t D) { return (D + QUERIES - 1) / QUERIES * QUERIES; }
-
-static ptrdiff_t backward_workspace(ptrdiff_t Tk, ptrdiff_t D)
-{
-    return 3 * QUERIES * D + 2 * QUERIES * padded(D) + 2 * KEYS * QUERIES + 2 * Tk * padded(D);
-}
-
-typedef struct { float *data; ptrdiff_t row; } rows_of;
 
 static void head_backward(const head *x, rows_of dout, rows_of out, const float *lse,
                           rows_of dQ, rows_of dK, rows_of dV, float *workspace)
 {
-    ptrdiff_t D = x->D, width = padded(D);
-    float *Q_panel = workspace, *dout_panel = Q_panel + QUERIES * D;
-    float *dQ_panel = dout_panel + QUERIES * D;
-    float *Q_rows = dQ_panel + QUERIES * D, *dout_rows = Q_rows + QUERIES * width;
-    float *P = dout_rows + QUERIES * width, *dS = P + KEYS * QUERIES;
-    float *dK_sum = dS + KEYS * QUERIES, *dV_sum = dK_sum + x->Tk * width;
-    float minus_lse[QUERIES], delta[QUERIES];
+    ptrdiff_t D = x->D, width = x->width;
+    float *Q_transposed = workspace, *dout_transposed = Q_transposed + QUERIES * D;
+    float *P = dout_transposed + QUERIES * D, *dS = P + KEYS * QUERIES;
+    float *dQ_sum = dS + KEYS * QUERIES, *Q_copy = dQ_sum + QUERIES * width;
+    float *dout_copy = Q_copy + QUERIES * width, *K_copy = dout_copy + QUERIES * width;
+    float *dK_sum = K_copy + KEYS * width, *dV_sum = dK_sum + x->Tk * width;
+    float minus_lse[QUERIES] = {0}, delta[QUERIES] = {0};
 
     memset(dK_sum, 0, 2 * x->Tk * width * sizeof(float));
     for (ptrdiff_t i = 0; i < x->Tq; i += QUERIES) {
-        ptrdiff_t queries = min(QUERIES, x->Tq - i), last = visible_keys(x, i + queries);
-        load_panel(Q_panel, queries, D, x->Q + i * x->ldq, x->ldq, x->scale);
-        load_panel(dout_panel, queries, D, dout.data + i * dout.row, dout.row, 1);
-        load_rows(Q_rows, width, queries, D, x->Q + i * x->ldq, x->ldq, x->scale);
-        load_rows(dout_rows, width, queries, D, dout.data + i * dout.row, dout.row, 1);
-        memset(dQ_panel, 0, QUERIES * D * sizeof(float));
-        for (ptrdiff_t q = 0; q < QUERIES; q++) {
-            /* P = exp(S - lse) must be 0 in the unused lanes and for a query that saw no key. */
-            int used = q < queries && lse[i + q] != -INFINITY;
-            minus_lse[q] = used ? -lse[i + q] : -INFINITY;
-            delta[q] = !used ? 0 : dot(D, dout_rows + q * width, out.data + (i + q) * out.row);
+        ptrdiff_t n = min(QUERIES, x->Tq - i), last = visible_keys(x, i + n, 0, x->Tk);
+        transpose(x, x->Q, i, n, x->scale * LOG2_E, Q_transposed);
+        transpose(x, dout, i, n, 1, dout_transposed);
+        rows_of Q_rows = padded_rows(x, x->Q, i, n, Q_copy);
+        rows_of dout_rows = padded_rows(x, dout, i, n, dout_copy);
+        memset(dQ_sum, 0, QUERIES * width * sizeof(float));
+        for (ptrdiff_t q = 0; q < n; q++) {
+            /* A query that saw no key has S = -inf everywhere: P = 2^(-inf - 0) = 0. */
+            minus_lse[q] = lse[i + q] == -INFINITY ? 0 : -lse[i + q] * LOG2_E;
+            delta[q] = dot(D, dout.data + (i + q) * dout.row, out.data + (i + q) * out.row);
         }
         for (ptrdiff_t j = 0; j < last; j += KEYS) {
             ptrdiff_t keys = min(KEYS, last - j);
-            const float *K = x->K + j * x->ldk, *V = x->V + j * x->ldv;
-            scores(x, i, j, keys, Q_panel, P);
-            product(keys, D, V, x->ldv, 1, dout_panel, QUERIES, dS, QUERIES, 0); /* dP */
-            for (ptrdiff_t k = 0; k < keys * QUERIES; k += LANES) {
-                vec p = vexp(load(P + k) + load(minus_lse + k % QUERIES));
-                store(P + k, p);
-                store(dS + k, p * (load(dS + k) - load(delta + k % QUERIES)));
+            scores(x, i, n, j, keys, Q_transposed, P);
+            key_products(x, i, n, j, keys, x->V, dout_transposed, dS); /* dP */
+            for (ptrdiff_t q = 0; q < n; q += LANES) {
+                ptrdiff_t seen = visible_keys(x, i + round_up(q + 1, PANEL), j, keys);
+                for (ptrdiff_t k = 0; k < min(keys, round_up(seen, ROWS)); k++) {
+                    float *p = P + k * QUERIES + q, *ds = dS + k * QUERIES + q;
+                    vec weight = vexp2(load(p) + load(minus_lse + q));
+                    store(p, weight);
+                    store(ds, weight * (load(ds) - load(delta + q)));
+                }
             }
-            product(D, keys, K, 1, x->ldk, dS, QUERIES, dQ_panel, QUERIES, 1);
-            add_to_keys(keys, dS, Q_rows, width, dK_sum + j * width);
-            add_to_keys(keys, P, dout_rows, width, dV_sum + j * width);
+            add_to_queries(x, i, n, j, keys, dS, padded_rows(x, x->K, j, keys, K_copy), dQ_sum);
+            add_to_keys(x, i, n, j, keys, dS, Q_rows, dK_sum + j * width);
+            add_to_keys(x, i, n, j, keys, P, dout_rows, dV_sum + j * width);
         }
-        for (ptrdiff_t k = 0; k < D * QUERIES; k += LANES)
-            store(dQ_panel + k, load(dQ_panel + k) * x->scale);
-        transpose(D, queries, dQ_panel, QUERIES, dQ.data + i * dQ.row, dQ.row);
+        multiply(n * width, x->scale, dQ_sum);
+        copy_rows(n, D, dQ_sum, width, dQ.data + i * dQ.row, dQ.row);
     }
+    multiply(x->Tk * width, x->scale, dK_sum);
     copy_rows(x->Tk, D, dK_sum, width, dK.data, dK.row);
     copy_rows(x->Tk, D, dV_sum, width, dV.data, dV.row);
 }
@@ -337,8 +382,15 @@ static float *allocate(ptrdiff_t floats)
     return posix_memalign(&memory, 64, floats * sizeof(float)) == 0 ? memory : NULL;
 }
 
-/* A workspace of whole cache lines, so that no two threads write to the same one. */
-static ptrdiff_t whole_lines(ptrdiff_t floats) { return (floats + 15) / 16 * 16; }
+static head head_of(ptrdiff_t b, ptrdiff_t h, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
+                    const minillm_heads *Q, const minillm_heads *K, const minillm_heads *V,
+                    const unsigned char *key_mask, int causal, float scale)
+{
+    return (head){
+        Tq, Tk, D, round_up(D, PANEL), rows(Q, b, h), rows(K, b, h), rows(V, b, h),
+        key_mask ? key_mask + b * Tk : NULL, causal, scale,
+    };
+}
 
 int KERNEL(minillm_attention)(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
                               const minillm_heads *Q, const minillm_heads *K,
@@ -347,7 +399,8 @@ int KERNEL(minillm_attention)(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t 
 {
     int alone = Tq < 4;
     ptrdiff_t group = alone ? 1 : QUERIES, groups = (Tq + group - 1) / group;
-    ptrdiff_t size = alone ? 0 : whole_lines((2 * D + KEYS) * QUERIES);
+    /* Whole cache lines, so that no two threads write to the same one. */
+    ptrdiff_t size = alone ? 0 : round_up(forward_workspace(D, round_up(D, PANEL)), 16);
     int threads = threads_for((double)B * H * Tq * Tk * 2 * D * (alone ? 4 : 1));
     float *workspace = alone ? NULL : allocate(threads * size);
     if (!alone && workspace == NULL)
@@ -359,20 +412,14 @@ int KERNEL(minillm_attention)(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t 
     for (ptrdiff_t item = B * H * groups - 1; item >= 0; item--) {
         ptrdiff_t b = item / groups / H, h = item / groups % H, i = item % groups * group;
         head x = head_of(b, h, Tq, Tk, D, Q, K, V, key_mask, causal, scale);
-        float *out_x = out->data + b * out->batch + h * out->head;
         float *lse_x = lse + (b * H + h) * Tq;
         if (alone)
-            attend_alone(&x, i, out_x, out->row, lse_x);
+            attend_alone(&x, i, rows(out, b, h), lse_x);
         else
-            attend(&x, i, out_x, out->row, lse_x, workspace + thread_number() * size);
+            attend(&x, i, rows(out, b, h), lse_x, workspace + thread_number() * size);
     }
     free(workspace);
     return MINILLM_OK;
-}
-
-static rows_of rows(const minillm_heads *x, ptrdiff_t b, ptrdiff_t h)
-{
-    return (rows_of){x->data + b * x->batch + h * x->head, x->row};
 }
 
 int KERNEL(minillm_attention_backward)(
@@ -382,10 +429,9 @@ int KERNEL(minillm_attention_backward)(
     const unsigned char *key_mask, int causal, float scale,
     const minillm_heads *dQ, const minillm_heads *dK, const minillm_heads *dV)
 {
-    ptrdiff_t size = whole_lines(backward_workspace(Tk, D));
+    ptrdiff_t size = round_up(backward_workspace(Tk, D, round_up(D, PANEL)), 16);
     int threads = threads_for((double)B * H * Tq * Tk * 5 * D);
-    if (threads > B * H)
-        threads = B * H > 0 ? (int)(B * H) : 1;
+    threads = (int)max(1, min(threads, B * H));
     float *workspace = allocate(threads * size);
     if (workspace == NULL)
         return MINILLM_OUT_OF_MEMORY;

@@ -10,8 +10,8 @@
  *   2. Write csrc/thing.c: include "simd.h", say  DECLARE_KERNEL(minillm_thing);  and define
  *      int KERNEL(minillm_thing)(...) { ... }. KERNEL appends the instruction set to the name,
  *      e.g. minillm_thing_avx2, because the file is compiled once for each. Helpers are `static`.
- *   3. In dispatch.c add its name to FOR_EACH_KERNEL, and write the public function, which forwards
- *      to the kernel in use.
+ *   3. In dispatch.c add it to `struct kernels`, to DECLARE_ISA and KERNELS_OF, and write the
+ *      public function, which forwards to the kernel in use.
  *   4. Add "thing.c" to KERNEL_SOURCES in setup.py.
  * Threads: `#pragma omp parallel for num_threads(threads)`, where `threads` comes from
  * threads_for(work). Split over outputs only, never over a sum: then every result is bit for bit
@@ -59,9 +59,6 @@ typedef float unaligned_vec __attribute__((vector_size(VEC_BYTES), aligned(4), m
 #define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (ivec4){__VA_ARGS__})
 #endif
 
-static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static inline ptrdiff_t max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
-
 static inline vec load(const float *p) { return *(const unaligned_vec *)p; }
 static inline void store(float *p, vec x) { *(unaligned_vec *)p = x; }
 
@@ -98,8 +95,21 @@ static inline vec choose(ivec mask, vec a, vec b)
     return (vec)(((ivec)a & mask) | ((ivec)b & ~mask));
 }
 
-static inline vec vmax(vec a, vec b) { return choose(a > b, a, b); }
-static inline vec vmin(vec a, vec b) { return choose(a < b, a, b); }
+/* The larger and the smaller of the two; b where one of them is NaN. (GCC recognizes its instruction
+ * in this loop, but not in choose(a > b, a, b).) */
+static inline vec vmax(vec a, vec b)
+{
+    for (int i = 0; i < LANES; i++)
+        a[i] = a[i] > b[i] ? a[i] : b[i];
+    return a;
+}
+
+static inline vec vmin(vec a, vec b)
+{
+    for (int i = 0; i < LANES; i++)
+        a[i] = a[i] < b[i] ? a[i] : b[i];
+    return a;
+}
 
 /* The sum and the maximum of all lanes: fold the vector in half until four floats are left. */
 typedef float vec4 __attribute__((vector_size(16)));
@@ -143,34 +153,32 @@ static inline void transpose_4x4(const float *from, ptrdiff_t from_row, float *t
     }
 }
 
-/* exp(x), lane by lane.
+/* 2^x, lane by lane: 2^x = 2^n 2^r with n = round(x) and r = x - n, so that |r| <= 1/2.
  *
- *   exp(x) = 2^n exp(r)   with   n = round(x / ln 2),   r = x - n ln 2,   |r| <= ln(2) / 2
- *
- * so a short polynomial around 0 is enough for exp(r), and 2^n is made by adding n to the exponent
- * bits. ln 2 is subtracted in two parts, the first with few enough bits that n * LN2_HIGH is exact.
- * Adding 1.5 * 2^23 pushes the fraction out of the mantissa: that rounds, and leaves n in the low
- * bits. Off by at most 2 units in the last place; below -87.3 (smaller than the smallest normal
- * float) the result is 0, above 88.72 it is infinite, and a NaN stays a NaN. */
-static inline vec vexp(vec x)
+ * 2^r is a polynomial: 1 + r (...) with the smallest largest relative error on [-1/2, 1/2], 1e-7.
+ * For 2^n, adding 1.5 * 2^23 to x pushes its fraction out of the mantissa: that rounds it, and
+ * leaves n in the lowest bits. Adding 127 more leaves n + 127 there, which is how a float stores the
+ * exponent n; shifted to the exponent's place, it is 2^n. At both ends this does what it should:
+ * n = -127 gives 0, and n = 128 gives infinity.
+ * Off by at most 2 units in the last place; 0 below -126.5, infinite above 127.5; NaN stays NaN. */
+static inline vec vexp2(vec x)
 {
-    const float ROUND = 12582912.0f, LN2_HIGH = 0.693359375f, LN2_LOW = -2.12194440e-4f;
-    vec shifted = x * 1.44269504f + ROUND;
-    vec n = shifted - ROUND;
-    vec r = x - n * LN2_HIGH - n * LN2_LOW;
-
-    /* A minimax polynomial for (exp(r) - 1 - r) / r^2, degree 5 (Cephes, expf). */
-    vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    vec y = (p * r) * r + r + 1.0f;
-
-    y = (vec)((ivec)y + ((ivec)shifted << 23));
-    y = choose(x < -87.3f, (vec){0}, y);
-    return choose(x > 88.72f, broadcast(__builtin_inff()), y);
+    const float ROUND = 12582912.0f + 127.0f;
+    x = vmin(broadcast(128.0f), vmax(broadcast(-127.0f), x));
+    vec shifted = x + ROUND;
+    vec r = x - (shifted - ROUND);
+    vec p = r * 1.326472707e-3f + 9.671512649e-3f;
+    p = p * r + 5.550733744e-2f;
+    p = p * r + 2.402224209e-1f;
+    p = p * r + 6.931469776e-1f;
+    return (p * r + 1.0f) * (vec)((ivec)shifted << 23);
 }
+
+/* exp(x) = 2^(x log2(e)). The product is off by |x| 2^-24 at most, about what rounding x to a float
+ * has cost already. */
+#define LOG2_E 1.44269504f
+#define LN_2 0.693147181f
+static inline vec vexp(vec x) { return vexp2(x * LOG2_E); }
 
 /* How many threads a kernel of `work` multiply-adds deserves (count other things as the multiply-
  * adds that would take as long). A thread that sleeps takes 10 to 50 microseconds to wake: half a
