@@ -21,8 +21,6 @@ DECLARE_KERNEL(minillm_attention_backward);
  * 4 cycles on 2 units. A tile of scores is 32 KB: it stays in L1 and L2 between the steps. */
 enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4, PANEL = 2 * LANES, QUERIES = 64, KEYS = 128 };
 
-static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static inline ptrdiff_t max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit)
 {
     return (n + unit - 1) / unit * unit;

@@ -10,8 +10,8 @@
  *   2. Write csrc/thing.c: include "simd.h", say  DECLARE_KERNEL(minillm_thing);  and define
  *      int KERNEL(minillm_thing)(...) { ... }. KERNEL appends the instruction set to the name,
  *      e.g. minillm_thing_avx2, because the file is compiled once for each. Helpers are `static`.
- *   3. In dispatch.c add it to `struct kernels`, to DECLARE_ISA and KERNELS_OF, and write the
- *      public function, which forwards to the kernel in use.
+ *   3. In dispatch.c add its name to FOR_EACH_KERNEL, and write the public function, which forwards
+ *      to the kernel in use.
  *   4. Add "thing.c" to KERNEL_SOURCES in setup.py.
  * Threads: `#pragma omp parallel for num_threads(threads)`, where `threads` comes from
  * threads_for(work). Split over outputs only, never over a sum: then every result is bit for bit
@@ -58,6 +58,9 @@ typedef float unaligned_vec __attribute__((vector_size(VEC_BYTES), aligned(4), m
 #else
 #define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (ivec4){__VA_ARGS__})
 #endif
+
+static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static inline ptrdiff_t max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 
 static inline vec load(const float *p) { return *(const unaligned_vec *)p; }
 static inline void store(float *p, vec x) { *(unaligned_vec *)p = x; }
