@@ -67,6 +67,8 @@ class BuildKernels(build_ext):
                       ["-fopenmp"]):
             flags = flags + ["-fopenmp"]
             link_flags = link_flags + ["-fopenmp"]
+        else:
+            flags = flags + ["-Wno-unknown-pragmas"]  # those are `#pragma omp`
 
         objects, macros = [], []
         for isa, isa_flags in INSTRUCTION_SETS.items():
