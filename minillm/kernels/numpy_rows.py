@@ -56,35 +56,37 @@ def _tanh_u(x):
 def layer_norm(x, gain, bias, eps=1e-5):
     """-> y, mean, inverse_std: see `minillm.kernels.layer_norm`."""
     x, gain, bias = layer_norm_arguments(x, gain, bias)
-    mean = x.mean(axis=-1)
-    y = x - mean[..., None]
+    rows = x.reshape(-1, x.shape[-1])
+    mean = rows.mean(axis=1)
+    y = rows - mean[:, None]
     inverse_std = 1 / np.sqrt(_mean_of_product(y, y) + x.dtype.type(eps))
-    y *= inverse_std[..., None]  # x̂
+    y *= inverse_std[:, None]  # x̂
     y *= gain
     y += bias
-    return y, mean, inverse_std
+    return y.reshape(x.shape), mean.reshape(x.shape[:-1]), inverse_std.reshape(x.shape[:-1])
 
 
 def layer_norm_backward(dy, x, mean, inverse_std, gain):
     """-> dx, dgain, dbias: see `minillm.kernels.layer_norm_backward`."""
     dy, x, mean, inverse_std, gain = layer_norm_backward_arguments(dy, x, mean, inverse_std, gain)
-    x_hat = x - mean[..., None]
-    x_hat *= inverse_std[..., None]
-    d = x.shape[-1]
-    dgain = np.einsum("ni,ni->i", dy.reshape(-1, d), x_hat.reshape(-1, d))
-    dbias = dy.reshape(-1, d).sum(axis=0)
-    dx = dy * gain  # dx̂ so far
+    rows, drows = (array.reshape(-1, x.shape[-1]) for array in (x, dy))
+    mean, inverse_std = mean.reshape(-1, 1), inverse_std.reshape(-1, 1)
+    x_hat = rows - mean
+    x_hat *= inverse_std
+    dgain = np.einsum("ni,ni->i", drows, x_hat)
+    dbias = drows.sum(axis=0)
+    dx = drows * gain  # dx̂ so far
     along_x_hat = _mean_of_product(dx, x_hat)
-    dx -= dx.mean(axis=-1, keepdims=True)
-    x_hat *= along_x_hat[..., None]
+    dx -= dx.mean(axis=1, keepdims=True)
+    x_hat *= along_x_hat[:, None]
     dx -= x_hat
-    dx *= inverse_std[..., None]
-    return dx, dgain, dbias
+    dx *= inverse_std
+    return dx.reshape(x.shape), dgain, dbias
 
 
 def _mean_of_product(a, b):
-    """mean(a * b) of the last axis without an array for a * b"""
-    return np.einsum("...i,...i->...", a, b) / a.dtype.type(a.shape[-1])
+    """mean(a * b) of each row without an array for a * b"""
+    return np.einsum("ni,ni->n", a, b) / a.dtype.type(a.shape[1])
 
 
 def cross_entropy(logits, targets, label_smoothing=0.0):
@@ -111,15 +113,15 @@ def cross_entropy_backward(weight, logits, targets, log_total, label_smoothing=0
     logits, targets, log_total = cross_entropy_arguments(
         logits, targets, label_smoothing, log_total
     )
-    dlogits = logits - log_total[..., None]
-    np.exp(dlogits, out=dlogits)  # p
+    z, wanted = logits.reshape(-1, logits.shape[-1]), targets.ravel()
+    dz = z - log_total.reshape(-1, 1)
+    np.exp(dz, out=dz)  # p
     if label_smoothing:
-        dlogits -= label_smoothing / logits.shape[-1]
-    dz, wanted = dlogits.reshape(-1, logits.shape[-1]), targets.ravel()
+        dz -= label_smoothing / z.shape[1]
     dz[np.arange(len(dz)), np.maximum(wanted, 0)] -= 1 - label_smoothing
     dz *= weight
     dz[wanted < 0] = 0
-    return dlogits
+    return dz.reshape(logits.shape)
 
 
 def adam(w, g, m, v, *, t, lr, beta1, beta2, eps, l2=0.0, decay=0.0):

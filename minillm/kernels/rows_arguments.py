@@ -49,7 +49,7 @@ def cross_entropy_arguments(logits, targets, label_smoothing, log_total=None):
     if log_total is not None:
         _require("log_total", log_total, targets.shape, logits.dtype)
         log_total = _contiguous(log_total)
-    return _contiguous(logits), np.ascontiguousarray(targets, np.int64), log_total
+    return _contiguous(logits), np.asarray(targets, np.int64, order="C"), log_total
 
 
 def adam_arguments(w, g, m, v):

@@ -4,18 +4,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minillm import kernels
 from minillm.checks import require_float, require_ids
 from minillm.ops.dropout import require_probability
-from minillm.ops.softmax import log_sum_exp
 
 
 class CrossEntropyCache(NamedTuple):
-    logits: np.ndarray  # (N, V)
-    log_total: np.ndarray  # (N, 1): log Σ_j exp(z_j)
-    targets: np.ndarray  # (N,)
-    counted: np.ndarray  # (N,) bool: False where the target is to be ignored
+    logits: np.ndarray  # (..., V)
+    log_total: np.ndarray  # (...): log Σ_j exp(z_j)
+    targets: np.ndarray  # (...): -1 where the target is to be ignored
+    n_counted: int
     label_smoothing: float
-    shape: tuple  # of the logits that came in
 
 
 def cross_entropy(logits, targets, ignore_index=-100, label_smoothing=0.0):
@@ -38,19 +37,15 @@ def cross_entropy(logits, targets, ignore_index=-100, label_smoothing=0.0):
     targets = np.asarray(targets)
     if targets.shape != logits.shape[:-1]:
         raise ValueError(f"targets has shape {targets.shape}, wanted {logits.shape[:-1]}")
-    z = logits.reshape(-1, logits.shape[-1])
-    targets = targets.reshape(-1)
     counted = targets != ignore_index
-    targets = require_ids("targets", np.where(counted, targets, 0), z.shape[1])
+    require_ids("targets", targets[counted], logits.shape[-1])
+    targets = np.where(counted, targets, -1)  # what the kernel doesn't count
 
-    log_total = log_sum_exp(z)
-    losses = log_total[:, 0] - (1 - label_smoothing) * z[np.arange(len(z)), targets]
-    if label_smoothing:
-        losses -= label_smoothing * z.mean(axis=1)
+    losses, log_total = kernels.cross_entropy(logits, targets, label_smoothing)
+    n_counted = int(counted.sum())
     # Summed as float64: the loss of thousands of tokens is then as good as that of each.
-    loss = float(losses[counted].sum(dtype=np.float64)) / max(int(counted.sum()), 1)
-    cache = CrossEntropyCache(z, log_total, targets, counted, label_smoothing, logits.shape)
-    return loss, cache
+    loss = float(losses.sum(dtype=np.float64)) / max(n_counted, 1)
+    return loss, CrossEntropyCache(logits, log_total, targets, n_counted, label_smoothing)
 
 
 # ∂/∂z_j of log Σ_k exp(z_k) is exp(z_j) / Σ_k exp(z_k) = p_j, and of the rest it is -q_j:
@@ -59,12 +54,6 @@ def cross_entropy(logits, targets, ignore_index=-100, label_smoothing=0.0):
 # p is computed again here rather than kept: it is as large as the logits.
 def cross_entropy_backward(dloss, cache):
     """dloss: float, the gradient of what the loss is used for (1.0)  ->  dlogits: (..., V)"""
-    z, log_total, targets, counted, label_smoothing, shape = cache
-    dz = z - log_total
-    np.exp(dz, out=dz)  # p
-    if label_smoothing:
-        dz -= label_smoothing / z.shape[1]
-    dz[np.arange(len(z)), targets] -= 1 - label_smoothing
-    weight = counted.astype(z.dtype) * (float(dloss) / max(int(counted.sum()), 1))
-    dz *= weight[:, None]
-    return dz.reshape(shape)
+    logits, log_total, targets, n_counted, label_smoothing = cache
+    weight = float(dloss) / max(n_counted, 1)
+    return kernels.cross_entropy_backward(weight, logits, targets, log_total, label_smoothing)

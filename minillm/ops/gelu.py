@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minillm import kernels
 from minillm.checks import require_float
 from minillm.ops.erf import erf
 
@@ -44,13 +45,8 @@ def gelu_backward(dy, cache):
     return slope
 
 
-SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
-CUBIC = 0.044715
-
-
 class GeluTanhCache(NamedTuple):
-    x: np.ndarray
-    tanh: np.ndarray
+    x: np.ndarray  # tanh(u) is computed again: that is cheaper than keeping it in memory
 
 
 def gelu_tanh(x):
@@ -58,30 +54,11 @@ def gelu_tanh(x):
 
     x: any shape  ->  y: the same shape, cache for `gelu_tanh_backward`
     """
-    require_float("x", x)
-    tanh = x * x
-    tanh *= SQRT_2_OVER_PI * CUBIC
-    tanh += SQRT_2_OVER_PI
-    tanh *= x  # u
-    np.tanh(tanh, out=tanh)
-    y = tanh + 1
-    y *= x
-    y *= 0.5
-    return y, GeluTanhCache(x, tanh)
+    return kernels.gelu_tanh(x), GeluTanhCache(x)
 
 
 # With T = tanh(u), T' = (1 - T²) u' and u' = √(2/π) (1 + 3 * 0.044715 x²), by the product rule
 #   dy/dx = (1 + T) / 2 + x (1 - T²) u' / 2 = (1 + T) (1 + x (1 - T) u') / 2
 def gelu_tanh_backward(dy, cache):
     """-> dx: the shape of dy"""
-    x, tanh = cache
-    slope = x * x
-    slope *= 3 * SQRT_2_OVER_PI * CUBIC
-    slope += SQRT_2_OVER_PI  # u'
-    slope *= x
-    slope *= 1 - tanh
-    slope += 1
-    slope *= 1 + tanh
-    slope *= 0.5
-    slope *= dy
-    return slope
+    return kernels.gelu_tanh_backward(dy, cache.x)

@@ -2,7 +2,7 @@
 
 import math
 
-import numpy as np
+from minillm import kernels
 
 
 def clip_grad_norm(parameters, max_norm):
@@ -17,9 +17,7 @@ def clip_grad_norm(parameters, max_norm):
     if not max_norm > 0:
         raise ValueError(f"max_norm is {max_norm}, wanted a number > 0")
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    # einsum sums in one thread and in float64: the same bits for any number of threads.
-    squares = (np.einsum("i,i->", g.ravel(), g.ravel(), dtype=np.float64) for g in gradients)
-    norm = math.sqrt(sum(squares))
+    norm = math.sqrt(sum(kernels.sum_of_squares(g) for g in gradients))
     if max_norm < norm < math.inf:
         for g in gradients:
             g *= max_norm / norm

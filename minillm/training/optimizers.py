@@ -1,11 +1,8 @@
-"""Optimizers: what a training step does with the gradients.
-
-Each `step()` changes the parameters in place and allocates nothing: intermediate results go to
-two buffers, made once and large enough for the largest parameter.
-"""
+"""Optimizers: what a training step does with the gradients. A step changes the weights in place."""
 
 import numpy as np
 
+from minillm import kernels
 from minillm.nn.module import Parameter
 
 
@@ -36,9 +33,6 @@ class Optimizer:
         self.lr = _not_negative("lr", lr)
         self.weight_decay = _not_negative("weight_decay", weight_decay)
         self.t = 0  # how many steps were taken
-        largest = max(parameter.data.nbytes for parameter in self.parameters)
-        self._scratch = np.empty(largest, dtype=np.uint8)
-        self._penalized = np.empty(largest if weight_decay else 0, dtype=np.uint8)
         for name in self.moments:
             zeros = [np.zeros_like(parameter.data) for parameter in self.parameters]
             setattr(self, name, zeros)
@@ -57,19 +51,6 @@ class Optimizer:
     def zero_grad(self):
         for parameter in self.parameters:
             parameter.zero_grad()
-
-    def scratch_like(self, w):
-        """-> memory with the shape and dtype of `w` for intermediate results of one update."""
-        return _shaped_like(w, self._scratch)
-
-    def with_l2_penalty(self, g, w):
-        """-> g + λ w, the gradient of loss + λ/2 ‖w‖² (g itself if λ is 0)."""
-        if not self.weight_decay:
-            return g
-        penalized = _shaped_like(w, self._penalized)
-        np.multiply(w, self.weight_decay, out=penalized)
-        penalized += g
-        return penalized
 
     def state_dict(self):
         """-> {"t": steps taken, "lr": float, "m.0": array, …}; the arrays are not copies."""
@@ -99,7 +80,7 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum if asked for (Sutskever et al. 2013, sec. 2).
 
-        g ← g + λ w                      weight decay λ as an L2 penalty
+        g ← g + λ w                      weight decay λ: the gradient of loss + λ/2 ‖w‖²
         v ← μ v + g                      momentum μ: a running sum of past gradients
         w ← w - η v                      or, with Nesterov's look-ahead,  w ← w - η (g + μ v)
     """
@@ -115,19 +96,11 @@ class SGD(Optimizer):
 
     def update(self, index, w, g):
         v = self.v[index]
-        g = self.with_l2_penalty(g, w)
-        scratch = self.scratch_like(w)
-
+        if self.weight_decay:
+            g = g + self.weight_decay * w
         v *= self.momentum
         v += g
-
-        if self.nesterov:
-            np.multiply(v, self.momentum, out=scratch)
-            scratch += g
-            scratch *= self.lr
-        else:
-            np.multiply(v, self.lr, out=scratch)
-        w -= scratch
+        w -= self.lr * (g + self.momentum * v if self.nesterov else v)
 
 
 class Adam(Optimizer):
@@ -153,26 +126,13 @@ class Adam(Optimizer):
         self.eps = _not_negative("eps", eps)
 
     def update(self, index, w, g):
+        self.adam(index, w, g, l2=self.weight_decay)
+
+    def adam(self, index, w, g, **weight_decay):
+        """All of the above in one pass over the memory, which is all that it takes time for."""
         beta1, beta2 = self.betas
-        m, v = self.m[index], self.v[index]
-        g = self.with_l2_penalty(g, w)
-        scratch = self.scratch_like(w)
-
-        m *= beta1
-        np.multiply(g, 1 - beta1, out=scratch)
-        m += scratch
-
-        v *= beta2
-        np.multiply(g, g, out=scratch)
-        scratch *= 1 - beta2
-        v += scratch
-
-        np.sqrt(v, out=scratch)
-        scratch *= (1 - beta2**self.t) ** -0.5  # √v̂
-        scratch += self.eps
-        np.divide(m, scratch, out=scratch)
-        scratch *= self.lr / (1 - beta1**self.t)
-        w -= scratch
+        kernels.adam(w, g, self.m[index], self.v[index], t=self.t, lr=self.lr, beta1=beta1,
+                     beta2=beta2, eps=self.eps, **weight_decay)
 
 
 class AdamW(Adam):
@@ -189,16 +149,7 @@ class AdamW(Adam):
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
     def update(self, index, w, g):
-        if w.ndim >= 2:
-            w *= 1 - self.lr * self.weight_decay
-        super().update(index, w, g)
-
-    def with_l2_penalty(self, g, w):
-        return g  # the decay is done already
-
-
-def _shaped_like(array, memory):
-    return memory[: array.nbytes].view(array.dtype).reshape(array.shape)
+        self.adam(index, w, g, decay=self.weight_decay if w.ndim >= 2 else 0.0)
 
 
 def _not_negative(name, value):

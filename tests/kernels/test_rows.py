@@ -198,6 +198,11 @@ def test_any_number_of_axes_and_any_layout(name):
             np.asfortranarray(dy), x, mean, inverse_std, gain
         )
         assert dx.shape == x.shape and dgain.shape == dbias.shape == (5,)
+        y, *statistics = kernels.layer_norm(x[0, 0], gain, bias)
+        dx, _, _ = kernels.layer_norm_backward(dy[0, 0], x[0, 0], *statistics, gain)
+        assert y.shape == dx.shape == (5,) and statistics[0].shape == ()
+        losses, log_total = kernels.cross_entropy(x[0, 0], np.array(2))
+        assert kernels.cross_entropy_backward(1, x[0, 0], np.array(2), log_total).shape == (5,)
         targets = np.array([[0, 4, -1], [2, 2, 3]], np.int32)
         losses, log_total = kernels.cross_entropy(np.asfortranarray(x), targets)
         assert losses.shape == log_total.shape == (2, 3) and losses[0, 2] == 0
