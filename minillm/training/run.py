@@ -173,8 +173,19 @@ def _config(settings, tokenizer):
     return GPT2Config(
         vocab_size=len(tokenizer), n_positions=settings.block_size, n_embd=settings.n_embd,
         n_layer=settings.n_layer, n_head=settings.n_head, bos_token_id=tokenizer.eos_token_id,
-        eos_token_id=tokenizer.eos_token_id, **_dropout(settings),
+        eos_token_id=tokenizer.eos_token_id, initializer_range=_initial_std(settings.n_embd),
+        **_dropout(settings),
     )
+
+
+def _initial_std(d_model):
+    """std² = 2 / (d_in + d_out), so that signals keep their size forward and backward (Glorot and
+    Bengio 2010, eq. 16), with d_out = 3 d_model as in qkv for all.
+
+    GPT-2's own 0.02 is about that for its widths, 768 and more. With d_model = 128 it is three
+    times too small, and learning takes half as long again to come as far.
+    """
+    return (2 * d_model) ** -0.5
 
 
 def _dropout(settings):

@@ -21,7 +21,7 @@ def test_a_run_learns_and_writes_down_how(tmp_path):
     losses = [record["loss"] for record in records if "loss" in record]
     valid = [record["valid_loss"] for record in records if "valid_loss" in record]
     assert len(losses) == 60 and len(valid) == 3
-    assert abs(losses[0] - math.log(run.config.vocab_size)) < 0.2  # it knows nothing at first
+    assert abs(losses[0] - math.log(run.config.vocab_size)) < 0.5  # it knows nothing at first
     assert np.mean(losses[-5:]) < 0.6 * losses[0] and valid[-1] < 0.6 * losses[0]
     assert (run.folder / "loss.png").read_bytes().startswith(b"\x89PNG")
     names = [path.name for path in list_checkpoints(run.checkpoints)]
