@@ -179,8 +179,13 @@ int KERNEL(minillm_cross_entropy)(ptrdiff_t rows, ptrdiff_t V, const float *logi
             }
             float shift = horizontal_max(largest);
             shift = shift == -INFINITY ? 0 : shift; /* -inf - -inf is not a number */
-            for (ptrdiff_t j = 0; j < V; j += LANES)
-                total += vexp(load_at(z, j, V, -INFINITY) - shift);
+            /* 1,024 at a time: to a large sum of 50,000 terms the small ones would count as 0. */
+            for (ptrdiff_t first = 0; first < V; first += 1024) {
+                vec part = broadcast(0);
+                for (ptrdiff_t j = first; j < min(V, first + 1024); j += LANES)
+                    part += vexp(load_at(z, j, V, -INFINITY) - shift);
+                total += part;
+            }
             log_total[row] = shift + logf(horizontal_sum(total));
             losses[row] = 0;
             if (targets[row] >= 0)
