@@ -77,6 +77,8 @@ class Trainer:
         """
         # What overflows is found by `_require_finite`, which says more than NumPy's warnings.
         with _flag_for_ctrl_c() as interrupted, np.errstate(over="ignore", invalid="ignore"):
+            if self.step == 0:
+                self.evaluate()  # what fine-tuning has to improve on
             while self.step < self.settings.steps:
                 self.training_step()
                 if self._is_due(self.settings.eval_every):
@@ -163,7 +165,7 @@ class Trainer:
         try:
             checkpoint, problems = load_newest_checkpoint(self.run.checkpoints)
         except FileNotFoundError:
-            self.metrics.cut_after(0)
+            self.metrics.cut_after(-1)
             return []
         state = checkpoint.state
         self.model.load_state_dict(checkpoint.model)

@@ -20,7 +20,7 @@ def test_a_run_learns_and_writes_down_how(tmp_path):
     records = read_metrics(run.folder / "metrics.jsonl")
     losses = [record["loss"] for record in records if "loss" in record]
     valid = [record["valid_loss"] for record in records if "valid_loss" in record]
-    assert len(losses) == 60 and len(valid) == 3
+    assert len(losses) == 60 and len(valid) == 1 + 3  # before the first step, and then
     assert abs(losses[0] - math.log(run.config.vocab_size)) < 0.5  # it knows nothing at first
     assert np.mean(losses[-5:]) < 0.6 * losses[0] and valid[-1] < 0.6 * losses[0]
     assert (run.folder / "loss.png").read_bytes().startswith(b"\x89PNG")
@@ -42,9 +42,19 @@ def test_the_model_of_a_run_is_the_one_with_the_lowest_validation_loss(tmp_path)
     trainer.report = report
     trainer.train()
     valid = [r["valid_loss"] for r in trainer.metrics.records if "valid_loss" in r]
-    assert valid[1] < min(valid[0], valid[2])
+    assert valid[2] < min(valid[0], valid[1], valid[3])
     best = GPT2LMHeadModel.from_pretrained(run.model_folder)
     np.testing.assert_array_equal(best.transformer.wte.weight.data, seen[7])
+
+
+def test_fine_tuning_that_makes_it_worse_keeps_the_weights_that_it_began_with(tmp_path):
+    first = small_run(tmp_path, "first", steps=40, eval_every=40)
+    Trainer(first).train()
+    second = small_run(tmp_path, "second", model=str(first.folder), lr=0.5, warmup=0)
+    Trainer(second).train()
+    before, after = (GPT2LMHeadModel.from_pretrained(run.model_folder) for run in (first, second))
+    for one, other in zip(before.parameters(), after.parameters()):
+        np.testing.assert_array_equal(other.data, one.data)
 
 
 def test_accumulated_gradients_are_those_of_the_big_batch(tmp_path):
@@ -75,7 +85,7 @@ def test_gradients_are_clipped(tmp_path):
     trainer.training_step()
     squares = sum(float((p.grad.astype(float) ** 2).sum()) for p in trainer.optimizer.parameters)
     assert math.sqrt(squares) == pytest.approx(1e-3, rel=1e-4)
-    assert trainer.metrics.records[0]["grad_norm"] > 1e-3  # what it was before
+    assert trainer.metrics.records[-1]["grad_norm"] > 1e-3  # what it was before
 
 
 def test_the_seed_decides_everything(tmp_path):
