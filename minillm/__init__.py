@@ -1,17 +1,30 @@
 """minillm: the transformer that a person can read from end to end, in NumPy and a small C kernel."""
 
+import importlib
+
 __version__ = "0.1.0"
 
-from minillm.models.gpt2 import GPT2Config, GPT2LMHeadModel, GPT2Model
-from minillm.text.gpt2_tokenizer import GPT2Tokenizer
-from minillm.training.optimizers import SGD, Adam, AdamW
+# The public names, and where they live. A module is imported when one of its names is first used,
+# so that `minillm --help` answers at once and a mistake in an environment variable, which only
+# shows when the kernels are loaded, can be told in one line.
+_HOMES = {
+    "Adam": "minillm.training.optimizers",
+    "AdamW": "minillm.training.optimizers",
+    "GPT2Config": "minillm.models.gpt2_config",
+    "GPT2LMHeadModel": "minillm.models.gpt2",
+    "GPT2Model": "minillm.models.gpt2",
+    "GPT2Tokenizer": "minillm.text.gpt2_tokenizer",
+    "SGD": "minillm.training.optimizers",
+}
+__all__ = sorted(_HOMES)
 
-__all__ = [
-    "Adam",
-    "AdamW",
-    "GPT2Config",
-    "GPT2LMHeadModel",
-    "GPT2Model",
-    "GPT2Tokenizer",
-    "SGD",
-]
+
+def __getattr__(name):
+    """Python calls this for a name that the module doesn't have yet (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'minillm' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

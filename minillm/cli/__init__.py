@@ -3,8 +3,6 @@
 import os
 import sys
 
-from minillm.cli.arguments import parse_arguments
-
 
 def main(arguments=None):
     """Run the command line `arguments` (sys.argv by default) -> exit status
@@ -16,8 +14,11 @@ def main(arguments=None):
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    options = parse_arguments(arguments)
     try:
+        # Imported here because loading the kernels is the first thing that can go wrong.
+        from minillm.cli.arguments import parse_arguments
+
+        options = parse_arguments(arguments)
         status = options.command(options)
         sys.stdout.flush()
         return status or 0
