@@ -77,8 +77,9 @@ static inline ivec lane_numbers(void)
     return x;
 }
 
-/* The first n <= LANES floats; the other lanes are `fill`. Never reads beyond p[n - 1]. */
-static inline vec load_first(const float *p, ptrdiff_t n, float fill)
+/* The first n <= LANES floats; the other lanes are `fill`. Never reads beyond p[n - 1]. Not
+ * inlined: work on single lanes would spread, and make the compiler do all of a loop lane by lane. */
+static __attribute__((noinline, unused)) vec load_first(const float *p, ptrdiff_t n, float fill)
 {
     vec x = broadcast(fill);
     for (ptrdiff_t i = 0; i < n; i++)
@@ -86,7 +87,7 @@ static inline vec load_first(const float *p, ptrdiff_t n, float fill)
     return x;
 }
 
-static inline void store_first(float *p, vec x, ptrdiff_t n)
+static __attribute__((noinline, unused)) void store_first(float *p, vec x, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i++)
         p[i] = x[i];
@@ -98,21 +99,9 @@ static inline vec choose(ivec mask, vec a, vec b)
     return (vec)(((ivec)a & mask) | ((ivec)b & ~mask));
 }
 
-/* The larger and the smaller of the two; b where one of them is NaN. (GCC recognizes its instruction
- * in this loop, but not in choose(a > b, a, b).) */
-static inline vec vmax(vec a, vec b)
-{
-    for (int i = 0; i < LANES; i++)
-        a[i] = a[i] > b[i] ? a[i] : b[i];
-    return a;
-}
-
-static inline vec vmin(vec a, vec b)
-{
-    for (int i = 0; i < LANES; i++)
-        a[i] = a[i] < b[i] ? a[i] : b[i];
-    return a;
-}
+/* The larger and the smaller of the two; b where one of them is NaN. */
+static inline vec vmax(vec a, vec b) { return choose(a > b, a, b); }
+static inline vec vmin(vec a, vec b) { return choose(a < b, a, b); }
 
 /* The sum and the maximum of all lanes: fold the vector in half until four floats are left. */
 typedef float vec4 __attribute__((vector_size(16)));
@@ -160,10 +149,10 @@ static inline void transpose_4x4(const float *from, ptrdiff_t from_row, float *t
  *
  * 2^r is a polynomial: 1 + r (...) with the smallest largest relative error on [-1/2, 1/2], 1e-7.
  * For 2^n, adding 1.5 * 2^23 to x pushes its fraction out of the mantissa: that rounds it, and
- * leaves n in the lowest bits. Adding 127 more leaves n + 127 there, which is how a float stores the
- * exponent n; shifted to the exponent's place, it is 2^n. At both ends this does what it should:
- * n = -127 gives 0, and n = 128 gives infinity.
- * Off by at most 2 units in the last place; 0 below -126.5, infinite above 127.5; NaN stays NaN. */
+ * leaves n in the lowest bits. Adding 127 more leaves n + 127 there, which is how a float stores
+ * the exponent n; shifted to the exponent's place, it is 2^n. At both ends this does what it
+ * should: n = -127 gives 0, and n = 128 gives infinity. Off by at most 2 units in the last place; 0
+ * below -126.5, infinite above 127.5; NaN stays NaN. */
 static inline vec vexp2(vec x)
 {
     const float ROUND = 12582912.0f + 127.0f;
