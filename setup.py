@@ -21,7 +21,7 @@ KERNEL_SOURCES = ["csrc/matmul.c", "csrc/attention.c", "csrc/rows.c", "csrc/mach
 
 # The first rungs of the ladder show what the order of the work does. They are compiled without the
 # compiler's own vector code, which would hide it.
-SCALAR_SOURCES = ["csrc/matmul_ladder.c"]
+SCALAR_SOURCES = ["csrc/matmul_ladder.c", "csrc/attention_ladder.c"]
 SCALAR_FLAGS = ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
 
 # The widest first, as in dispatch.c. Each list names exactly what dispatch.c asks the chip for.

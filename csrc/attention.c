@@ -1,5 +1,6 @@
-/* attention.c: softmax(scale Q Kᵀ + mask) V and its gradients, without ever holding the T x T matrix
- * of weights (Milakov and Gimelshein 2018; Dao et al. 2022, "FlashAttention", algorithms 1 and 4).
+/* attention.c: softmax(scale Q Kᵀ + mask) V and its gradients, without ever holding the T x T
+ * matrix of weights (Milakov and Gimelshein 2018; Dao et al. 2022, "FlashAttention", algorithms 1
+ * and 4).
  *
  * The work goes tile by tile: QUERIES queries and KEYS keys. A tile of scores is S[key][query]: the
  * queries lie side by side across the lanes of the vectors. Then
@@ -7,9 +8,9 @@
  *     arithmetic, nothing is ever added up across lanes;
  *   - all seven products of the forward and the backward have the one shape of `product` below.
  *     Q and the gradient of out are transposed, once for all keys; K and V never.
- * Arithmetic: an element of the tile costs 2 D multiply-adds in the forward, and about 15 operations
- * for the softmax: for D = 64 nine tenths of the time is FMA. With a causal mask, what no query of a
- * block may see is not computed. */
+ * Arithmetic: an element of the tile costs 2 D multiply-adds in the forward, and about 15
+ * operations for the softmax: for D = 64 nine tenths of the time is FMA. With a causal mask, what
+ * no query of a block may see is not computed. */
 #include <math.h>
 #include <string.h>
 #include "simd.h"
@@ -90,7 +91,7 @@ static ptrdiff_t visible_keys(const head *x, ptrdiff_t end, ptrdiff_t j, ptrdiff
     return x->causal ? max(0, min(keys, end + x->Tk - x->Tq - j)) : keys;
 }
 
-/* Rows i to i + n as they are if they can be read in whole panels, else copied and padded with 0. */
+/* n rows from number i on: as they are if whole panels can be read, else copied, with 0 to fill. */
 static rows_of padded_rows(const head *x, rows_of from, ptrdiff_t i, ptrdiff_t n, float *copy)
 {
     from.data += i * from.row;
@@ -103,7 +104,8 @@ static rows_of padded_rows(const head *x, rows_of from, ptrdiff_t i, ptrdiff_t n
 }
 
 /* to[d][query] = factor * from[query][d], for n queries from number i on; the others are 0. */
-static void transpose(const head *x, rows_of from, ptrdiff_t i, ptrdiff_t n, float factor, float *to)
+static void transpose(const head *x, rows_of from, ptrdiff_t i, ptrdiff_t n, float factor,
+                      float *to)
 {
     const float *data = from.data + i * from.row;
     ptrdiff_t whole_n = n / 4 * 4, whole_D = x->D / 4 * 4;
@@ -282,8 +284,8 @@ static void multiply(ptrdiff_t n, float factor, float *y)
 }
 
 /* The forward for query i alone, when there are too few to fill the lanes: generation, one token at
- * a time. Each key is read for one query only, so the speed limit is the memory, and what matters is
- * to read K and V once, row after row (four rows at a time took half as long again). */
+ * a time. Each key is read for one query only, so the speed limit is the memory, and what matters
+ * is to read K and V once, row after row (four rows at a time took half as long again). */
 static void attend_alone(const head *x, ptrdiff_t i, rows_of out, float *lse)
 {
     const float *q = x->Q.data + i * x->Q.row;
@@ -318,15 +320,16 @@ static void attend_alone(const head *x, ptrdiff_t i, rows_of out, float *lse)
     lse[i] = m * LN_2 + logf(l);
 }
 
-/* Backward (the derivation stands in minillm/kernels/numpy_attention.py). For each tile P is computed
- * again from the scores and the lse of the forward, and then, with everything as [key][query],
+/* Backward (the derivation stands in minillm/kernels/numpy_attention.py). For each tile P is
+ * computed again from the scores and the lse of the forward, and then, with everything as
+ * [key][query],
  *
  *     dP = V doutᵀ      dS = P (dP - delta)      delta[query] = dout . out
  *     dQ += dSᵀ K       dK += dS Q               dV += P dout
  *
- * and at the end dQ and dK times scale. dQ of the queries in hand is complete after the last tile of
- * keys; dK and dV of all keys grow in the workspace until the last queries have passed. So one thread
- * does a whole head. */
+ * and at the end dQ and dK times scale. dQ of the queries in hand is complete after the last tile
+ * of keys; dK and dV of all keys grow in the workspace until the last queries have passed. So one
+ * thread does a whole head. */
 static ptrdiff_t backward_workspace(ptrdiff_t Tk, ptrdiff_t D, ptrdiff_t width)
 {
     return 2 * QUERIES * D + 2 * KEYS * QUERIES + (3 * QUERIES + KEYS + 2 * Tk) * width;
@@ -412,7 +415,7 @@ int KERNEL(minillm_attention)(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t 
         return MINILLM_OUT_OF_MEMORY;
 
     /* With a causal mask the last queries have the most keys: they go first, and whoever is free
-     * takes the next. Each output is one thread's alone, so the order doesn't show in the result. */
+     * takes the next. Each output is one thread's alone: the order doesn't show in the result. */
 #pragma omp parallel for num_threads(threads) schedule(dynamic) if (threads > 1)
     for (ptrdiff_t item = B * H * groups - 1; item >= 0; item--) {
         ptrdiff_t b = item / groups / H, h = item / groups % H, i = item % groups * group;

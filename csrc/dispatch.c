@@ -15,7 +15,7 @@
 
 #define FOR_EACH_KERNEL(DO, isa) \
     DO(matmul, isa) DO(matmul_rung, isa) DO(attention, isa) DO(attention_backward, isa) \
-    DO(gelu_tanh, isa) DO(gelu_tanh_backward, isa) DO(layer_norm, isa) \
+    DO(attention_rung, isa) DO(gelu_tanh, isa) DO(gelu_tanh_backward, isa) DO(layer_norm, isa) \
     DO(layer_norm_backward, isa) DO(cross_entropy, isa) DO(cross_entropy_backward, isa) \
     DO(adam, isa) DO(sum_of_squares, isa) DO(run_fmas, isa) DO(read_memory, isa)
 
@@ -154,6 +154,12 @@ int minillm_attention_backward(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t
 {
     return in_use->attention_backward(B, H, Tq, Tk, D, dout, Q, K, V, out, lse, key_mask, causal,
                                       scale, dQ, dK, dV);
+}
+
+int minillm_attention_rung(int rung, ptrdiff_t heads, ptrdiff_t T, ptrdiff_t D,
+                           const float *Q, const float *K, const float *V, float *out)
+{
+    return in_use->attention_rung(rung, heads, T, D, Q, K, V, out);
 }
 
 int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,

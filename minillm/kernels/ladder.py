@@ -1,4 +1,4 @@
-"""The matmul in steps, from three loops in Python to the kernel that the models use.
+"""Matmul and attention in steps, from loops in Python to the kernels that the models use.
 
 `MATMUL_RUNGS` lists them from the slowest to the fastest as (name, function); each function takes
 contiguous float32 matrices A (M, K) and B (K, N) and returns C = A B (M, N). Every rung changes
@@ -6,9 +6,16 @@ one thing. The steps in Python are below; those in C are in csrc/matmul_ladder.c
 
     for name, matmul in MATMUL_RUNGS:
         C = matmul(A, B)
+
+`ATTENTION_RUNGS` does the same for causal attention: each function takes contiguous float32 arrays
+Q, K, V (B, H, T, D) and returns out (B, H, T, D). Its steps in C are in csrc/attention_ladder.c and
+csrc/attention.c. What changes from rung to rung is how much of the T × T matrix of weights exists at
+a time: all of it for all heads, all of it for one head, one row, one number, one tile.
 """
 
 import numpy as np
+
+from minillm.kernels import naive, numpy_kernels
 
 try:
     from minillm.kernels import c, c_library
@@ -72,15 +79,19 @@ def _rung(number):
     return matmul
 
 
-def c_vectors(A, B):
-    """csrc/matmul.c on one thread: packed panels, and a register tile of vectors of the chip's full
-    width."""
+def _on_one_thread(function, *arguments):
     threads = c_library.get_num_threads()
     c_library.set_num_threads(1)
     try:
-        return c.matmul(A, B)
+        return function(*arguments)
     finally:
         c_library.set_num_threads(threads)
+
+
+def c_vectors(A, B):
+    """csrc/matmul.c on one thread: packed panels, and a register tile of vectors of the chip's full
+    width."""
+    return _on_one_thread(c.matmul, A, B)
 
 
 def c_threads(A, B):
@@ -104,4 +115,55 @@ if c is not None:
         ("C: packed", _rung(5)),
         ("C: vector width", c_vectors),
         ("C: threads", c_threads),
+    ]
+
+
+def python_attention(Q, K, V):
+    """The definition, in the interpreter: about 50 ns for each multiply-add."""
+    return naive.attention(Q, K, V, causal=True)[0]
+
+
+def numpy_attention(Q, K, V):
+    """Whole arrays at a time: the scores and the weights of all heads, B H T² numbers each."""
+    return numpy_kernels.attention(Q, K, V, causal=True)[0]
+
+
+def _attention_rung(number):
+    """Rung 1 to 3 of csrc/attention_ladder.c as a function of Q, K and V."""
+
+    def attention(Q, K, V):
+        B, H, T, D = Q.shape
+        out = np.empty((B, H, T, D), np.float32)
+        c_library.check(c_library.lib.minillm_attention_rung(
+            number, B * H, T, D, c_library.pointer(Q), c_library.pointer(K), c_library.pointer(V),
+            c_library.pointer(out),
+        ))
+        return out
+
+    return attention
+
+
+def c_attention_tiles(Q, K, V):
+    """csrc/attention.c on one thread: the online softmax for tiles of queries and keys. A tile of K
+    and V serves 64 queries while it is in L1, and the products are register tiles of vectors."""
+    return _on_one_thread(c_attention_threads, Q, K, V)
+
+
+def c_attention_threads(Q, K, V):
+    """csrc/attention.c on all threads: each takes the tiles of queries that it can get."""
+    return c.attention(Q, K, V, causal=True)[0]
+
+
+ATTENTION_RUNGS = [
+    ("Python loops", python_attention),
+    ("NumPy", numpy_attention),
+]
+
+if c is not None:
+    ATTENTION_RUNGS += [
+        ("C: three passes", _attention_rung(1)),
+        ("C: a row at a time", _attention_rung(2)),
+        ("C: online softmax", _attention_rung(3)),
+        ("C: streaming tiles", c_attention_tiles),
+        ("C: streaming tiles, threads", c_attention_threads),
     ]

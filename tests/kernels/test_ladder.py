@@ -1,4 +1,4 @@
-"""Every rung of the ladder computes the same product."""
+"""Every rung of a ladder computes the same product, or the same attention."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minillm import kernels
 from minillm.kernels import machine
-from minillm.kernels.ladder import MATMUL_RUNGS
+from minillm.kernels.ladder import ATTENTION_RUNGS, MATMUL_RUNGS
 
 
 @pytest.mark.parametrize("rung", [name for name, _ in MATMUL_RUNGS])
@@ -31,9 +31,33 @@ def test_the_last_rung_is_what_the_models_use():
         np.testing.assert_array_equal(MATMUL_RUNGS[-1][1](A, B), kernels.matmul(A, B))
 
 
+@pytest.mark.parametrize("rung", [name for name, _ in ATTENTION_RUNGS])
+@given(B=st.integers(1, 2), H=st.integers(1, 2), T=st.integers(1, 12), D=st.integers(1, 6),
+       scale=st.sampled_from([1, 100]), seed=st.integers(0, 2**32 - 1))
+@example(B=1, H=2, T=70, D=5, scale=1, seed=0)
+def test_attention_rung(rung, B, H, T, D, scale, seed):
+    rng = np.random.default_rng(seed)
+    Q, K, V = scale * rng.standard_normal((3, B, H, T, D)).astype(np.float32)
+    out = dict(ATTENTION_RUNGS)[rung](Q, K, V)
+    with kernels.use("numpy"):
+        exact, _ = kernels.attention(*(x.astype(float) for x in (Q, K, V)), causal=True)
+    assert out.dtype == np.float32 and out.shape == Q.shape
+    # An error of 1e-7 in a score of some 10,000 is one of 1e-3 in its exponential.
+    np.testing.assert_allclose(out, exact, atol=1e-5 if scale == 1 else 0.5)
+
+
+def test_the_last_attention_rung_is_what_the_models_use():
+    rng = np.random.default_rng(0)
+    Q, K, V = rng.standard_normal((3, 1, 2, 130, 16)).astype(np.float32)
+    with kernels.use("c"):
+        out, _ = kernels.attention(Q, K, V, causal=True)
+    np.testing.assert_array_equal(ATTENTION_RUNGS[-1][1](Q, K, V), out)
+
+
 def test_one_thread_of_the_ladder_leaves_the_setting_alone():
     before = kernels.get_num_threads()
     dict(MATMUL_RUNGS)["C: vector width"](np.ones((2, 2), np.float32), np.ones((2, 2), np.float32))
+    dict(ATTENTION_RUNGS)["C: streaming tiles"](*np.ones((3, 1, 1, 2, 2), np.float32))
     assert kernels.get_num_threads() == before
 
 

@@ -1,0 +1,115 @@
+/* attention_ladder.c: causal attention in steps, from the whole matrix of weights to none of it.
+ *
+ *     out_i = sum over j <= i of P_ij V_j
+ *     P_ij = exp(S_ij) / sum over j <= i of exp(S_ij),   S_ij = Q_i . K_j / √D
+ *
+ * Plain C, one number at a time, as in matmul_ladder.c. All rungs do the same 2 T^2 D multiply-adds
+ * a head (half of that with the causal mask); what changes is how much they must remember, and with
+ * it where the numbers wait: L1 (32 KB) answers in 4 cycles, L2 in 14, L3 in 50, the memory in 300.
+ * The rung after the last one here, tiles of queries and keys in vectors, is attention.c: the
+ * kernel that the models use. One head: Q, K, V and out are contiguous, T x D. */
+#include <math.h>
+#include "simd.h"
+
+DECLARE_KERNEL(minillm_attention_rung);
+
+static float dot(ptrdiff_t D, const float *x, const float *y)
+{
+    float sum = 0;
+    for (ptrdiff_t d = 0; d < D; d++)
+        sum += x[d] * y[d];
+    return sum;
+}
+
+/* y = keep * y + factor * x */
+static void blend(ptrdiff_t D, float keep, float *restrict y, float factor, const float *restrict x)
+{
+    for (ptrdiff_t d = 0; d < D; d++)
+        y[d] = keep * y[d] + factor * x[d];
+}
+
+/* The softmax of n numbers in place: the largest, then the exponentials and their sum, then the
+ * quotients. */
+static void softmax(ptrdiff_t n, float *S)
+{
+    float largest = -INFINITY, sum = 0;
+    for (ptrdiff_t j = 0; j < n; j++)
+        largest = S[j] > largest ? S[j] : largest;
+    for (ptrdiff_t j = 0; j < n; j++)
+        sum += S[j] = expf(S[j] - largest);
+    for (ptrdiff_t j = 0; j < n; j++)
+        S[j] /= sum;
+}
+
+/* Rung 1: the formula, in three passes over the whole matrix: the scores, their softmax, the
+ * weighted means. For T = 1,024 the matrix has 4 MB, at 4,096 64 MB: each pass fetches it from
+ * L3 or from the memory, writes it back, and does little work in between. */
+static void three_passes(ptrdiff_t T, ptrdiff_t D, const float *Q, const float *K, const float *V,
+                         float *out, float *S)
+{
+    for (ptrdiff_t i = 0; i < T; i++)
+        for (ptrdiff_t j = 0; j <= i; j++)
+            S[i * T + j] = dot(D, Q + i * D, K + j * D) / sqrtf(D);
+    for (ptrdiff_t i = 0; i < T; i++)
+        softmax(i + 1, S + i * T);
+    for (ptrdiff_t i = 0; i < T; i++)
+        for (ptrdiff_t j = 0; j <= i; j++)
+            blend(D, 1, out + i * D, S[i * T + j], V + j * D);
+}
+
+/* Rung 2: one row at a time. A query needs no other query's scores, so the three passes can be done
+ * for each row before the next begins: 4 T bytes instead of 4 T^2, and a row stays in L1. What
+ * remains: all of K and V, 8 T D bytes, passes by for every single query. */
+static void row_at_a_time(ptrdiff_t T, ptrdiff_t D, const float *Q, const float *K, const float *V,
+                          float *out, float *S)
+{
+    for (ptrdiff_t i = 0; i < T; i++) {
+        for (ptrdiff_t j = 0; j <= i; j++)
+            S[j] = dot(D, Q + i * D, K + j * D) / sqrtf(D);
+        softmax(i + 1, S);
+        for (ptrdiff_t j = 0; j <= i; j++)
+            blend(D, 1, out + i * D, S[j], V + j * D);
+    }
+}
+
+/* Rung 3: the online softmax (Milakov and Gimelshein 2018, algorithm 3). The largest score is
+ * needed before the first exponential, so it seems that a row must be there as a whole. But with m
+ * the largest so far, l = sum exp(S - m) and out = sum exp(S - m) V can be corrected when a larger
+ * m' comes: both times exp(m - m'). Two numbers instead of a row, and each key is looked at once.
+ * That isn't faster by itself: there is a correction for each key. But now the keys can come in any
+ * pieces, and a piece of K and V that is in L1 can serve many queries: the tiles of attention.c. */
+static void online(ptrdiff_t T, ptrdiff_t D, const float *Q, const float *K, const float *V,
+                   float *out)
+{
+    for (ptrdiff_t i = 0; i < T; i++) {
+        float m = -INFINITY, l = 0;
+        for (ptrdiff_t j = 0; j <= i; j++) {
+            float s = dot(D, Q + i * D, K + j * D) / sqrtf(D), larger = s > m ? s : m;
+            float keep = expf(m - larger), p = expf(s - larger);
+            l = keep * l + p;
+            blend(D, keep, out + i * D, p, V + j * D);
+            m = larger;
+        }
+        blend(D, 1 / l, out + i * D, 0, V);
+    }
+}
+
+int KERNEL(minillm_attention_rung)(int rung, ptrdiff_t heads, ptrdiff_t T, ptrdiff_t D,
+                                   const float *Q, const float *K, const float *V, float *out)
+{
+    float *S = malloc((rung == 1 ? T * T : T) * sizeof(float) + 1);
+    if (S == NULL)
+        return MINILLM_OUT_OF_MEMORY;
+    for (ptrdiff_t first = 0; first < heads * T * D; first += T * D) {
+        for (ptrdiff_t i = 0; i < T * D; i++)
+            out[first + i] = 0;
+        if (rung == 1)
+            three_passes(T, D, Q + first, K + first, V + first, out + first, S);
+        else if (rung == 2)
+            row_at_a_time(T, D, Q + first, K + first, V + first, out + first, S);
+        else
+            online(T, D, Q + first, K + first, V + first, out + first);
+    }
+    free(S);
+    return MINILLM_OK;
+}
