@@ -199,7 +199,7 @@ static void copy_rows(ptrdiff_t n, ptrdiff_t D, const float *from, ptrdiff_t fro
  * -> the factor for o. Where all scores so far are -inf, m' counts as 0: exp(-inf - 0) = 0.
  *
  * exp(x) = 2^(x log2 e), so with log2 e already in the scores (in the scale that Q is multiplied
- * by), every exp here is a power of 2. */
+ * by), every exp here is a power of 2; and it is never more than 2^0. */
 static vec online_softmax(ptrdiff_t keys, float *S, float *m, float *l)
 {
     vec old = load(m), largest = old, sum = broadcast(0);
@@ -207,11 +207,11 @@ static vec online_softmax(ptrdiff_t keys, float *S, float *m, float *l)
         largest = vmax(load(S + k * QUERIES), largest);
     vec shift = choose(largest == broadcast(-INFINITY), broadcast(0), largest);
     for (ptrdiff_t k = 0; k < keys; k++) {
-        vec p = vexp2(load(S + k * QUERIES) - shift);
+        vec p = vexp2_below_128(load(S + k * QUERIES) - shift);
         store(S + k * QUERIES, p);
         sum += p;
     }
-    vec factor = vexp2(old - shift);
+    vec factor = vexp2_below_128(old - shift);
     store(m, largest);
     store(l, load(l) * factor + sum);
     return factor;
@@ -307,7 +307,7 @@ static void attend_alone(const head *x, ptrdiff_t i, rows_of out, float *lse)
         m = horizontal_max(largest);
         float shift = m == -INFINITY ? 0 : m, shrink = exp2f(old - shift);
         for (int k = 0; k < KEYS; k += LANES) {
-            vec p = vexp2(load(S + k) - shift);
+            vec p = vexp2_below_128(load(S + k) - shift);
             store(S + k, p);
             sum += p;
         }
@@ -367,7 +367,7 @@ static void head_backward(const head *x, rows_of dout, rows_of out, const float 
                 ptrdiff_t seen = visible_keys(x, i + round_up(q + 1, PANEL), j, keys);
                 for (ptrdiff_t k = 0; k < min(keys, round_up(seen, ROWS)); k++) {
                     float *p = P + k * QUERIES + q, *ds = dS + k * QUERIES + q;
-                    vec weight = vexp2(load(p) + load(minus_lse + q));
+                    vec weight = vexp2_below_128(load(p) + load(minus_lse + q));
                     store(p, weight);
                     store(ds, weight * (load(ds) - load(delta + q)));
                 }

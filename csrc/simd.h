@@ -78,7 +78,7 @@ static inline ivec lane_numbers(void)
 }
 
 /* The first n <= LANES floats; the other lanes are `fill`. Never reads beyond p[n - 1]. Not
- * inlined: work on single lanes would spread, and make the compiler do all of a loop lane by lane. */
+ * inlined: work on single lanes would spread, and make the compiler do a whole loop that way. */
 static __attribute__((noinline, unused)) vec load_first(const float *p, ptrdiff_t n, float fill)
 {
     vec x = broadcast(fill);
@@ -145,26 +145,28 @@ static inline void transpose_4x4(const float *from, ptrdiff_t from_row, float *t
     }
 }
 
-/* 2^x, lane by lane: 2^x = 2^n 2^r with n = round(x) and r = x - n, so that |r| <= 1/2.
+/* 2^x for x <= 128: 2^x = 2^n 2^r with n = round(x) and r = x - n, so that |r| <= 1/2.
  *
  * 2^r is a polynomial: 1 + r (...) with the smallest largest relative error on [-1/2, 1/2], 1e-7.
  * For 2^n, adding 1.5 * 2^23 to x pushes its fraction out of the mantissa: that rounds it, and
  * leaves n in the lowest bits. Adding 127 more leaves n + 127 there, which is how a float stores
- * the exponent n; shifted to the exponent's place, it is 2^n. At both ends this does what it
- * should: n = -127 gives 0, and n = 128 gives infinity. Off by at most 2 units in the last place; 0
- * below -126.5, infinite above 127.5; NaN stays NaN. */
-static inline vec vexp2(vec x)
+ * the exponent n; shifted to the exponent's place, it is 2^n. n = 128 gives infinity.
+ * Off by at most 2 units in the last place; 0 below -126.5, infinite above 127.5; NaN stays NaN. */
+static inline vec vexp2_below_128(vec x)
 {
     const float ROUND = 12582912.0f + 127.0f;
-    x = vmin(broadcast(128.0f), vmax(broadcast(-127.0f), x));
     vec shifted = x + ROUND;
     vec r = x - (shifted - ROUND);
     vec p = r * 1.326472707e-3f + 9.671512649e-3f;
     p = p * r + 5.550733744e-2f;
     p = p * r + 2.402224209e-1f;
     p = p * r + 6.931469776e-1f;
-    return (p * r + 1.0f) * (vec)((ivec)shifted << 23);
+    vec y = (p * r + 1.0f) * (vec)((ivec)shifted << 23);
+    return (vec)((ivec)y & ~(x < -126.5f));
 }
+
+/* The same for any x. */
+static inline vec vexp2(vec x) { return vexp2_below_128(vmin(broadcast(128.0f), x)); }
 
 /* exp(x) = 2^(x log2(e)). The product is off by |x| 2^-24 at most, about what rounding x to a float
  * has cost already. */
