@@ -21,8 +21,8 @@ from minillm.training.run import Run, numbered_folder
 from minillm.training.settings import Settings
 
 RECIPE = Settings(
-    vocab_size=2048, n_layer=4, n_head=4, n_embd=128, block_size=256, dropout=0.1, steps=1400,
-    batch_size=8, lr=3e-3, warmup=100, weight_decay=0.1, seed=0, eval_every=100,
+    vocab_size=2048, n_layer=4, n_head=4, n_embd=128, block_size=256, dropout=0.1, steps=1200,
+    batch_size=4, lr=3e-3, warmup=100, weight_decay=0.1, seed=0, eval_every=100,
     checkpoint_every=400,
 )
 
