@@ -22,8 +22,8 @@ PRODUCTS = ("matmul", "attention", "attention_backward")
 OPERATIONS = {
     "add": 1, "layer_norm": 8, "layer_norm_backward": 12, "gelu_tanh": 12, "gelu": 12,
     "gelu_tanh_backward": 20, "gelu_backward": 20, "cross_entropy": 4, "cross_entropy_backward": 3,
-    "embedding": 1, "embedding_backward": 1, "softmax": 4, "softmax_backward": 4, "AdamW.step": 12,
-    "clip_grad_norm": 2,
+    "embedding": 1, "embedding_backward": 1, "softmax": 4, "softmax_backward": 4, "adam": 12,
+    "sum_of_squares": 2,
 }
 
 # What an op does itself, beside calling a kernel.
@@ -176,12 +176,8 @@ def _work(name, arguments, options, arrays, result):
         products = 5 if name == "attention_backward" else 2
         moved = sum(array.nbytes for array in arrays) + _bytes_of(result)
         return 2.0 * products * B * H * pairs * D, moved, (B, H, T, D)
-    if name == "AdamW.step":
-        size = sum(parameter.size for parameter in arguments[0].parameters)
-        return OPERATIONS[name] * size, 28 * size, (size,)  # reads w, g, m, v; writes w, m, v
-    if name == "clip_grad_norm":
-        size = sum(parameter.size for parameter in arguments[0])
-        return OPERATIONS[name] * size, 4 * size, (size,)
+    if name == "adam":  # reads w, g, m, v; writes w, m, v
+        return OPERATIONS[name] * arrays[0].size, 7 * arrays[0].nbytes, arrays[0].shape
     first = arrays[0] if arrays else np.empty(0)
     if name == "linear":  # its own work, without the product: y += b
         return result[0].size, 2 * result[0].nbytes, result[0].shape
