@@ -29,7 +29,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     step = int(list_checkpoints(out / "checkpoints")[-1].name.removeprefix("step-"))
-    assert step >= 10 and f"stopped after step {step}" in error
+    assert step >= 1 and f"stopped after step {step}" in error
     assert f"minillm train --resume {out}" in error and "Traceback" not in error
 
 
