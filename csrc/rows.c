@@ -32,9 +32,10 @@ static ptrdiff_t begin_line(ptrdiff_t n, int block)
 }
 
 /* Run the following block of code, with `block` from 0 to BLOCKS - 1, on as many threads as it is
- * worth: a number that is streamed through takes about as long as `cost` multiply-adds. */
-#define FOR_EACH_BLOCK(count, cost) \
-    int threads = threads_for((double)(count) * (cost)); \
+ * worth. A number that is streamed through takes as long as some 16 multiply-adds; but the threads
+ * share the memory, so that a second one saves less than half of the time: 4 is what counts. */
+#define FOR_EACH_BLOCK(count) \
+    int threads = threads_for(4.0 * (count)); \
     (void)threads; /* without OpenMP nobody asks for it */ \
     _Pragma("omp parallel for num_threads(threads) schedule(static) if (threads > 1)") \
     for (int block = 0; block < BLOCKS; block++)
@@ -71,7 +72,7 @@ static inline vec gelu_slope(vec x)
 
 int KERNEL(minillm_gelu_tanh)(ptrdiff_t n, const float *x, float *y)
 {
-    FOR_EACH_BLOCK(n, 16) {
+    FOR_EACH_BLOCK(n) {
         ptrdiff_t end = begin_line(n, block + 1);
         for (ptrdiff_t i = begin_line(n, block); i < end; i += LANES) {
             vec x_i = load_at(x, i, end, 0);
@@ -83,7 +84,7 @@ int KERNEL(minillm_gelu_tanh)(ptrdiff_t n, const float *x, float *y)
 
 int KERNEL(minillm_gelu_tanh_backward)(ptrdiff_t n, const float *dy, const float *x, float *dx)
 {
-    FOR_EACH_BLOCK(n, 16) {
+    FOR_EACH_BLOCK(n) {
         ptrdiff_t end = begin_line(n, block + 1);
         for (ptrdiff_t i = begin_line(n, block); i < end; i += LANES)
             store_at(dx, i, end, load_at(dy, i, end, 0) * gelu_slope(load_at(x, i, end, 0)));
@@ -96,7 +97,7 @@ int KERNEL(minillm_layer_norm)(ptrdiff_t rows, ptrdiff_t d, const float *x, cons
                                const float *bias, float eps, float *y, float *mean,
                                float *inverse_std)
 {
-    FOR_EACH_BLOCK(rows * d, 16) {
+    FOR_EACH_BLOCK(rows * d) {
         for (ptrdiff_t row = begin(rows, block); row < begin(rows, block + 1); row++) {
             const float *x_row = x + row * d;
             vec sum = broadcast(0), squares = broadcast(0);
@@ -130,7 +131,7 @@ int KERNEL(minillm_layer_norm_backward)(ptrdiff_t rows, ptrdiff_t d, const float
     float *sums = calloc(2 * BLOCKS * d + 1, sizeof(float)); /* for each block dgain, dbias */
     if (sums == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    FOR_EACH_BLOCK(rows * d, 24) {
+    FOR_EACH_BLOCK(rows * d) {
         float *block_dgain = sums + 2 * block * d, *block_dbias = block_dgain + d;
         for (ptrdiff_t row = begin(rows, block); row < begin(rows, block + 1); row++) {
             const float *dy_row = dy + row * d, *x_row = x + row * d;
@@ -169,7 +170,7 @@ int KERNEL(minillm_cross_entropy)(ptrdiff_t rows, ptrdiff_t V, const float *logi
                                   const int64_t *targets, float smoothing, float *losses,
                                   float *log_total)
 {
-    FOR_EACH_BLOCK(rows * V, 16) {
+    FOR_EACH_BLOCK(rows * V) {
         for (ptrdiff_t row = begin(rows, block); row < begin(rows, block + 1); row++) {
             const float *z = logits + row * V;
             vec largest = broadcast(-INFINITY), total = broadcast(0), sum = broadcast(0);
@@ -202,7 +203,7 @@ int KERNEL(minillm_cross_entropy_backward)(ptrdiff_t rows, ptrdiff_t V, const fl
                                            const int64_t *targets, const float *log_total,
                                            float smoothing, float weight, float *dlogits)
 {
-    FOR_EACH_BLOCK(rows * V, 16) {
+    FOR_EACH_BLOCK(rows * V) {
         for (ptrdiff_t row = begin(rows, block); row < begin(rows, block + 1); row++) {
             const float *z = logits + row * V;
             float *dz = dlogits + row * V;
@@ -225,7 +226,7 @@ int KERNEL(minillm_adam)(ptrdiff_t n, float *restrict w, const float *restrict g
                          float *restrict m, float *restrict v, float beta1, float beta2, float l2,
                          float keep, float step, float v_scale, float eps)
 {
-    FOR_EACH_BLOCK(n, 32) {
+    FOR_EACH_BLOCK(n) {
         for (ptrdiff_t i = begin_line(n, block); i < begin_line(n, block + 1); i++) {
             float g_i = g[i] + l2 * w[i];
             m[i] = beta1 * m[i] + (1 - beta1) * g_i;
@@ -240,7 +241,7 @@ int KERNEL(minillm_adam)(ptrdiff_t n, float *restrict w, const float *restrict g
 double KERNEL(minillm_sum_of_squares)(ptrdiff_t n, const float *x)
 {
     double sums[BLOCKS] = {0}, total = 0;
-    FOR_EACH_BLOCK(n, 8) {
+    FOR_EACH_BLOCK(n) {
         double lanes[16] = {0}; /* added up separately, so that 16 additions are under way */
         ptrdiff_t i = begin_line(n, block), end = begin_line(n, block + 1);
         for (; i + 16 <= end; i += 16)
