@@ -1,5 +1,7 @@
 """Checks of arguments: one clear line that names the argument, what came and what was wanted."""
 
+import os
+
 import numpy as np
 
 
@@ -35,3 +37,18 @@ def require_ids(name, ids, size):
         wrong = int(ids[(ids < 0) | (ids >= size)].flat[0])
         raise ValueError(f"{name} contains {wrong}, wanted ids from 0 to {size - 1}")
     return ids
+
+
+def require_memory(what, n_bytes):
+    """Raise MemoryError if `what` takes more memory than this machine has.
+
+    Without this the system would let the program have the memory, page by page, and end it with a
+    kill and no message when there is none left; or other programs.
+    """
+    try:
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return  # this system doesn't tell
+    if n_bytes > available > 0:
+        raise MemoryError(f"{what} takes {n_bytes / 1e9:,.0f} GB of memory, this machine has "
+                          f"{available / 1e9:,.0f} GB")

@@ -2,33 +2,34 @@
 
 import os
 import sys
+import warnings
 
 
 def main(arguments=None):
     """Run the command line `arguments` (sys.argv by default) -> exit status
 
-    0: done; 2: a mistake of the user's, told in one line; 130: Ctrl-C. With MINILLM_TRACEBACK=1 the
-    traceback is shown as well.
+    0: done; 2: a mistake of the user's, told in one line; 130: Ctrl-C; 141: nobody reads the output
+    any more. With MINILLM_TRACEBACK=1 the traceback is shown as well.
     """
-    # Text that a terminal can't show is no reason to stop.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    _prepare_output()
     try:
-        # Imported here because loading the kernels is the first thing that can go wrong.
-        from minillm.cli.arguments import parse_arguments
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            # Imported here because loading the kernels is the first thing that can go wrong.
+            from minillm.cli.arguments import parse_arguments
 
-        options = parse_arguments(arguments)
-        status = options.command(options)
+            options = parse_arguments(arguments)
+            status = options.command(options)
         sys.stdout.flush()
         return status or 0
     except KeyboardInterrupt:
         print("\nminillm: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read our output (head, less) has seen enough.
+        # Whoever read our output (head, less) has seen enough. The work may be half done, so that
+        # this isn't 0, but what a shell says of a program that SIGPIPE ended.
         _give_up_stdout()
-        return 0
+        return 141
     except (ValueError, TypeError, OSError, ArithmeticError, ImportError, MemoryError) as error:
         if os.environ.get("MINILLM_TRACEBACK"):
             raise
@@ -38,6 +39,21 @@ def main(arguments=None):
         except OSError:
             _give_up_stdout()
         return 2
+
+
+def _prepare_output():
+    """Text that a terminal can't show, or no terminal at all, is no reason to stop."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed when the program started
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def _show_warning(message, *origin):
+    """A warning in one line; where in the code it comes from says nothing to a user."""
+    print(f"minillm: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _give_up_stdout():

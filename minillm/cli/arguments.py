@@ -65,7 +65,8 @@ def _demo(commands):
         "train a tokenizer and a small GPT-2 on real English, then let it write (two minutes)",
         ["minillm demo", "minillm demo --seed 7 --out runs/seven", "minillm demo --quick"],
     )
-    parser.add_argument("--out", help="the run folder (default: runs/demo-1, demo-2, …)")
+    parser.add_argument("--out", type=_name,
+                        help="the run folder (default: runs/demo-1, demo-2, …)")
     parser.add_argument("--seed", type=int, default=0, help="of all chance (default: 0)")
     parser.add_argument("--quick", action="store_true", help="a few seconds, to see that it works")
 
@@ -77,7 +78,7 @@ def _train(commands):
          "minillm train --text folder_of_texts/ --n-layer 6 --n-embd 192 --steps 3000",
          "minillm train --resume runs/book          # after Ctrl-C, a crash, a power cut"],
     )
-    parser.add_argument("--resume", metavar="RUN",
+    parser.add_argument("--resume", metavar="RUN", type=_name,
                         help="go on with a run from its newest checkpoint, bit for bit as if it "
                              "had never stopped; takes no other option")
     _add_text(parser)
@@ -96,7 +97,8 @@ def _finetune(commands):
         ["minillm finetune --model pydoc-tiny --text my_notes.txt --steps 200",
          "minillm finetune --model gpt2 --text poems/ --lr 1e-4 --block-size 256"],
     )
-    parser.add_argument("--model", required=True, help="a run folder, a directory or a name")
+    parser.add_argument("--model", type=_name, required=True,
+                        help="a run folder, a directory or a name")
     _add_text(parser)
     _add_training(parser, lr=3e-4, steps=200)
 
@@ -110,9 +112,10 @@ def _generate(commands):
          "echo 'An iterator' | minillm generate"],
     )
     parser.add_argument("prompt", nargs="?", help="what to continue (default: read from stdin)")
-    parser.add_argument("--model", default=DEFAULT_MODEL,
+    parser.add_argument("--model", type=_name, default=DEFAULT_MODEL,
                         help="a run folder, a directory or a name (default: %(default)s)")
-    parser.add_argument("--max-new-tokens", type=int, default=100, help="(default: %(default)s)")
+    parser.add_argument("--max-new-tokens", type=int,
+                        help="(default: 100, or as many as the model has room for)")
     parser.add_argument("--temperature", type=float,
                         help="below 1 bolder, above 1 wilder (default: 0.8)")
     parser.add_argument("--top-k", type=int, help="draw among the k likeliest (default: 50)")
@@ -133,9 +136,9 @@ def _eval(commands):
         ["minillm eval --model runs/demo-1              # on the run's own held-out text",
          "minillm eval --model pydoc-tiny --text my_notes.txt"],
     )
-    parser.add_argument("--model", default=DEFAULT_MODEL,
+    parser.add_argument("--model", type=_name, default=DEFAULT_MODEL,
                         help="a run folder, a directory or a name (default: %(default)s)")
-    parser.add_argument("--text", help="a text file or a folder of them")
+    parser.add_argument("--text", type=_name, help="a text file or a folder of them")
     parser.add_argument("--block-size", type=int, help="context (default: all the model has)")
 
 
@@ -148,14 +151,14 @@ def _tokenizer(commands):
     )
     _add_text(train)
     train.add_argument("--vocab-size", type=int, default=2048, help="(default: %(default)s)")
-    train.add_argument("--out", required=True, help="the folder to write")
+    train.add_argument("--out", type=_name, required=True, help="the folder to write")
     encode = _command(
         actions, "encode", "tokenizer:encode", "show the tokens of a text",
         ['minillm tokenizer encode "Attention is all you need"',
          "minillm tokenizer encode --ids --tokenizer my_tokenizer < my_book.txt"],
     )
     encode.add_argument("text", nargs="?", help="(default: read from stdin)")
-    encode.add_argument("--tokenizer", default=DEFAULT_MODEL,
+    encode.add_argument("--tokenizer", type=_name, default=DEFAULT_MODEL,
                         help="a directory, a run folder or a name (default: %(default)s)")
     encode.add_argument("--ids", action="store_true", help="only the ids, separated by spaces")
 
@@ -176,14 +179,23 @@ def _info(commands):
     )
 
 
+def _name(text):
+    """A file, folder or model. An empty one is a shell variable that isn't set, never a default."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
+
+
 def _add_text(parser):
-    parser.add_argument("--text", help="a UTF-8 text file or a folder of them (default: the topics "
-                                       "of Python's help(), real English that is always there)")
+    parser.add_argument("--text", type=_name,
+                        help="a UTF-8 text file or a folder of them (default: the topics of "
+                             "Python's help(), real English that is always there)")
 
 
 def _add_training(parser, **defaults):
     """The options of training that a new model and a pretrained one share."""
-    parser.add_argument("--out", help="the run folder (default: runs/train-1, train-2, …)")
+    parser.add_argument("--out", type=_name,
+                        help="the run folder (default: runs/train-1, train-2, …)")
     for name, explanation in (
         ("block_size", "context in tokens"),
         ("dropout", "of embeddings and sub-layers; the attention weights have none"),
@@ -211,7 +223,7 @@ def _add_settings(parser, name, explanation, default=None):
     if default is not None:
         explanation += f" (default: {default:g})"
     parser.add_argument(
-        f"--{name.replace('_', '-')}", type=type(default) if default is not None else str,
+        f"--{name.replace('_', '-')}", type=type(default) if default is not None else _name,
         default=argparse.SUPPRESS, help=explanation,
     )
     parser.set_defaults(setting_defaults={**(parser.get_default("setting_defaults") or {}),

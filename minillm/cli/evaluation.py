@@ -17,7 +17,9 @@ from minillm.training.run import Run, model_folder
 def evaluate(options):
     folder = model_folder(options.model)
     model = GPT2LMHeadModel.from_pretrained(folder)
-    block_size = options.block_size or model.config.n_positions
+    block_size = options.block_size
+    if block_size is None:
+        block_size = model.config.n_positions
     if not 1 <= block_size <= model.config.n_positions:
         raise ValueError(f"block_size is {block_size}, wanted 1 … {model.config.n_positions}")
     if options.text:

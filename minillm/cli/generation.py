@@ -20,10 +20,14 @@ def generate(options):
     ids = tokenizer.encode(prompt, return_tensors="np")
     if ids.size == 0:
         raise ValueError("the prompt is empty, wanted some text to continue")
+    if options.max_new_tokens is None:
+        # A prompt that leaves no room at all is an error, which `stream` and `generate` tell.
+        options.max_new_tokens = max(1, min(100, model.config.n_positions - ids.shape[1]))
     decoding = _decoding_options(options)
     if options.num_return_sequences == 1 and not options.num_beams:
+        new_ids = stream(model, ids, **decoding)  # raises here, before anything is written
         print(prompt, end="", flush=True)
-        for piece in text_pieces(tokenizer, stream(model, ids, **decoding)):
+        for piece in text_pieces(tokenizer, new_ids):
             print(piece, end="", flush=True)
         print()
         return

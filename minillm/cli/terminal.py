@@ -36,7 +36,7 @@ def progress_bar(description, total):
 
 def say(message):
     """One line for a person; results that a program may read go to stdout with print()."""
-    console.print(message, markup=False, soft_wrap=True)
+    print(message, file=sys.stderr, flush=True)
 
 
 def table(title, rows, headings=None):
@@ -47,4 +47,8 @@ def table(title, rows, headings=None):
         grid.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
         grid.add_row(*map(str, row))
-    Console(highlight=False).print(grid)
+    # Captured, because rich would end the program itself when nobody reads the output any more.
+    console = Console(highlight=False)
+    with console.capture() as drawn:
+        console.print(grid)
+    print(drawn.get(), end="")

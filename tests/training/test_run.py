@@ -43,6 +43,14 @@ def test_what_is_there_is_never_overwritten(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_what_training_takes_is_known_before_the_model_is_made(tmp_path, monkeypatch):
+    run = small_run(tmp_path)
+    taken = []
+    monkeypatch.setattr("minillm.training.run.require_memory", lambda what, n: taken.append(n))
+    small_run(tmp_path, "again")
+    assert taken == [16 * run.new_model().num_parameters()]
+
+
 @pytest.mark.parametrize("changes, message", [
     ({"text": "nowhere.txt"}, "no such file"),
     ({"block_size": 10_000}, "use a longer text or a smaller block_size"),
@@ -106,7 +114,8 @@ def test_settings_survive_json(settings):
 
 @pytest.mark.parametrize("changes", [
     {"steps": 0}, {"batch_size": -1}, {"lr": 0}, {"lr": float("nan")}, {"dropout": -0.1},
-    {"valid": 0}, {"n_embd": 30, "n_head": 4}, {"clip": 0}, {"keep": 0},
+    {"lr": float("inf")}, {"weight_decay": float("inf")}, {"valid": 0}, {"clip": 0}, {"keep": 0},
+    {"n_embd": 30, "n_head": 4},
 ])
 def test_settings_out_of_range(changes):
     with pytest.raises(ValueError, match=f"^{next(iter(changes))} is "):
