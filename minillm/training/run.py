@@ -131,9 +131,15 @@ def numbered_folder(parent, name):
 
 
 def model_folder(name):
-    """What a person may call a model: a run folder stands for the model in it -> str"""
+    """What a person may call a model: a run folder stands for the model in it -> str
+
+    Raises FileNotFoundError for a run folder whose model is gone.
+    """
     if (Path(name) / "run.json").is_file():
-        return str(Path(name) / "model")
+        folder = Path(name) / "model"
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{name} is a run folder without a model: it has no {folder}")
+        return str(folder)
     return os.fspath(name)
 
 

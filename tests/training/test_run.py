@@ -1,6 +1,7 @@
 """Run folders and settings."""
 
 import json
+import shutil
 
 import pytest
 from hypothesis import given
@@ -85,6 +86,9 @@ def test_a_run_folder_stands_for_its_model(tmp_path):
     assert model_folder(run.folder) == str(run.model_folder)
     assert model_folder(tmp_path) == str(tmp_path)
     assert model_folder("gpt2") == "gpt2"
+    shutil.rmtree(run.model_folder)
+    with pytest.raises(FileNotFoundError, match="run is a run folder without a model"):
+        model_folder(run.folder)
 
 
 def test_folders_are_numbered(tmp_path):
