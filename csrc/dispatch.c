@@ -130,10 +130,10 @@ const char *minillm_compiler(void)
 int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    const float *A, ptrdiff_t lda, ptrdiff_t step_A, int transpose_A,
                    const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
-                   float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate)
+                   float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate, const float *bias)
 {
     return in_use->matmul(batch, M, N, K, A, lda, step_A, transpose_A,
-                          B, ldb, step_B, transpose_B, C, ldc, step_C, accumulate);
+                          B, ldb, step_B, transpose_B, C, ldc, step_C, accumulate, bias);
 }
 
 int minillm_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,

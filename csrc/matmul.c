@@ -1,4 +1,4 @@
-/* matmul.c: C = op(A) op(B), the matmul that the models use.
+/* matmul.c: C = op(A) op(B) + bias, the matmul that the models use.
  *
  * M N K multiply-adds on M K + K N + M N numbers: every number is used hundreds of times, so the
  * speed limit is the chip's FMA units, if only each number is fetched from far away rarely and from
@@ -28,6 +28,12 @@ static inline const float *at(matrix X, ptrdiff_t i, ptrdiff_t j)
  * the fewer loads. With 32 registers 8 rows are 16 sums (+ 2 of B); with 16 registers 6 rows are
  * 12 (+ 2 of B + 1 of A). */
 enum { MR = VEC_REGISTERS == 32 ? 8 : 6, NR = 2 * LANES };
+
+/* What the product is added to is a matrix as well: C itself when it is to be accumulated into, and
+ * for all blocks of K but the first; or the bias, the same row for all rows; or nothing, the same
+ * NR zeros everywhere. So adding a bias costs no pass over C of its own. */
+static const float zeros[NR];
+static const matrix nothing = {zeros, 0, 0};
 
 /* The cache blocks. A panel of B (KC x NR) and one of A (MR x KC) are what a tile reads: they go
  * through L1. The block of A (MC x KC floats, 300 KB) stays in L2 while all panels of the block of
@@ -67,8 +73,9 @@ pack_panel(float *panel, const int W, ptrdiff_t width, ptrdiff_t K,
     }
 }
 
-/* One full tile: C (MR x NR) = or += a panel of A times a panel of B. */
-static void tile(ptrdiff_t K, const float *a, const float *b, float *C, ptrdiff_t ldc, int add)
+/* One full tile: C (MR x NR) = start + a panel of A times a panel of B. */
+static void tile(ptrdiff_t K, const float *a, const float *b, const float *start,
+                 ptrdiff_t start_row, float *C, ptrdiff_t ldc)
 {
     vec sums[MR][2];
     for (int i = 0; i < MR; i++) {
@@ -85,21 +92,22 @@ static void tile(ptrdiff_t K, const float *a, const float *b, float *C, ptrdiff_
             sums[i][1] += a_i * b1;
         }
     }
-    for (int i = 0; i < MR; i++, C += ldc) {
-        store(C, add ? load(C) + sums[i][0] : sums[i][0]);
-        store(C + LANES, add ? load(C + LANES) + sums[i][1] : sums[i][1]);
+    for (int i = 0; i < MR; i++, C += ldc, start += start_row) {
+        store(C, load(start) + sums[i][0]);
+        store(C + LANES, load(start + LANES) + sums[i][1]);
     }
 }
 
 /* A tile at the edge of C, of which only some rows and columns exist: computed in full beside C. */
-static void edge_tile(ptrdiff_t K, const float *a, const float *b,
-                      float *C, ptrdiff_t ldc, ptrdiff_t rows, ptrdiff_t columns, int add)
+static void edge_tile(ptrdiff_t K, const float *a, const float *b, const float *start,
+                      ptrdiff_t start_row, float *C, ptrdiff_t ldc, ptrdiff_t rows,
+                      ptrdiff_t columns)
 {
     float full[MR * NR];
-    tile(K, a, b, full, NR, 0);
+    tile(K, a, b, zeros, 0, full, NR);
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t j = 0; j < columns; j++)
-            C[i * ldc + j] = add ? C[i * ldc + j] + full[i * NR + j] : full[i * NR + j];
+            C[i * ldc + j] = start[i * start_row + j] + full[i * NR + j];
 }
 
 static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit)
@@ -115,9 +123,9 @@ static ptrdiff_t workspace_size(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K)
     return round_up(block_A, 16) + round_up(block_B, 16);
 }
 
-/* One thread's work: C (M x N) = A B, the five loops around the tile. */
-static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B,
-                     float *C, ptrdiff_t ldc, int accumulate, float *workspace)
+/* One thread's work: C (M x N) = start + A B, the five loops around the tile. */
+static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, matrix start,
+                     float *C, ptrdiff_t ldc, float *workspace)
 {
     float *block_A = workspace;
     float *block_B = workspace + round_up(round_up(min(M, MC), MR) * min(K, KC), 16);
@@ -126,7 +134,7 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B,
         ptrdiff_t nc = min(N - jc, NC);
         for (ptrdiff_t kc = 0; kc == 0 || kc < K; kc += KC) { /* once for K = 0: a sum of nothing */
             ptrdiff_t depth = min(K - kc, KC);
-            int add = accumulate || kc > 0;
+            matrix to_add = kc > 0 ? (matrix){C, ldc, 1} : start;
             for (ptrdiff_t j = 0; j < nc; j += NR)
                 pack_panel(block_B + j * depth, NR, min(nc - j, NR), depth,
                            at(B, kc, jc + j), B.column, B.row);
@@ -138,11 +146,13 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B,
                 for (ptrdiff_t j = 0; j < nc; j += NR)
                     for (ptrdiff_t i = 0; i < mc; i += MR) {
                         const float *a = block_A + i * depth, *b = block_B + j * depth;
+                        const float *s = at(to_add, ic + i, jc + j);
                         float *c = C + (ic + i) * ldc + jc + j;
                         if (i + MR <= mc && j + NR <= nc)
-                            tile(depth, a, b, c, ldc, add);
+                            tile(depth, a, b, s, to_add.row, c, ldc);
                         else
-                            edge_tile(depth, a, b, c, ldc, min(mc - i, MR), min(nc - j, NR), add);
+                            edge_tile(depth, a, b, s, to_add.row, c, ldc, min(mc - i, MR),
+                                      min(nc - j, NR));
                     }
             }
         }
@@ -157,10 +167,10 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B,
  * the memory: 64 bytes of B for each 8 of them. */
 enum { FEW = 8 };
 
-/* c[i] (+)= x[i] . b for the R rows x of A: each vector of b is loaded once for all of them. */
+/* c[i] += x[i] . b for the R rows x of A: each vector of b is loaded once for all of them. */
 static inline __attribute__((always_inline)) void
 dots(const int R, ptrdiff_t K, const float *A, ptrdiff_t lda, const float *b,
-     float *c, ptrdiff_t ldc, int accumulate)
+     float *c, ptrdiff_t ldc)
 {
     vec sums[4][2] = {{{0}}};
     ptrdiff_t k = 0;
@@ -175,7 +185,7 @@ dots(const int R, ptrdiff_t K, const float *A, ptrdiff_t lda, const float *b,
         float sum = horizontal_sum(sums[i][0] + sums[i][1]);
         for (ptrdiff_t l = k; l < K; l++)
             sum += A[i * lda + l] * b[l];
-        c[i * ldc] = accumulate ? c[i * ldc] + sum : sum;
+        c[i * ldc] += sum;
     }
 }
 
@@ -203,21 +213,22 @@ add_rows(const int ROWS, ptrdiff_t M, ptrdiff_t N, const float *A, ptrdiff_t lda
                 C[i * ldc + j] += A[i * lda + k] * B[k * ldb + j];
 }
 
-static void multiply_few(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B,
-                         float *C, ptrdiff_t ldc, int accumulate)
+static void multiply_few(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, matrix start,
+                         float *C, ptrdiff_t ldc)
 {
+    for (ptrdiff_t i = 0; i < M && start.data != C; i++)
+        for (ptrdiff_t j = 0; j < N; j++)
+            C[i * ldc + j] = *at(start, i, j);
     if (B.row == 1) { /* transposed: a row of memory for each column of C */
         for (ptrdiff_t j = 0; j < N; j++) {
             ptrdiff_t i = 0;
             for (; i + 4 <= M; i += 4)
-                dots(4, K, at(A, i, 0), A.row, at(B, 0, j), C + i * ldc + j, ldc, accumulate);
+                dots(4, K, at(A, i, 0), A.row, at(B, 0, j), C + i * ldc + j, ldc);
             for (; i < M; i++)
-                dots(1, K, at(A, i, 0), A.row, at(B, 0, j), C + i * ldc + j, ldc, accumulate);
+                dots(1, K, at(A, i, 0), A.row, at(B, 0, j), C + i * ldc + j, ldc);
         }
         return;
     }
-    for (ptrdiff_t i = 0; i < M && !accumulate; i++)
-        memset(C + i * ldc, 0, N * sizeof(float));
     ptrdiff_t k = 0;
     for (; k + 8 <= K; k += 8)
         add_rows(8, M, N, at(A, 0, k), A.row, at(B, k, 0), B.row, C, ldc);
@@ -252,9 +263,9 @@ static grid cut(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, int threads)
 /* One call's work, as all of its threads see it. */
 typedef struct {
     ptrdiff_t batch, M, N, K, step_A, step_B, step_C, ldc;
-    matrix A, B;
+    matrix A, B, start;
     float *C;
-    int accumulate, are_few, threads;
+    int are_few, threads;
     grid cuts;
     ptrdiff_t rows, columns; /* of a piece */
     float *workspace;        /* `workspace_size` floats for each thread */
@@ -272,27 +283,30 @@ static void do_pieces(const job *the, int thread)
         ptrdiff_t m = min(the->rows, the->M - i), n = min(the->columns, the->N - j);
         if (m <= 0 || n <= 0)
             continue;
-        matrix A = the->A, B = the->B;
+        matrix A = the->A, B = the->B, start = the->start;
         A.data = at(A, i, 0) + b * the->step_A;
         B.data = at(B, 0, j) + b * the->step_B;
         float *C = the->C + b * the->step_C + i * the->ldc + j;
+        start.data = start.data == the->C ? C : at(start, i, j);
         if (the->are_few)
-            multiply_few(m, n, the->K, A, B, C, the->ldc, the->accumulate);
+            multiply_few(m, n, the->K, A, B, start, C, the->ldc);
         else
-            multiply(m, n, the->K, A, B, C, the->ldc, the->accumulate, workspace);
+            multiply(m, n, the->K, A, B, start, C, the->ldc, workspace);
     }
 }
 
 int KERNEL(minillm_matmul)(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                            const float *A, ptrdiff_t lda, ptrdiff_t step_A, int transpose_A,
                            const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
-                           float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate)
+                           float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate,
+                           const float *bias)
 {
     job the = {
         .batch = batch, .M = M, .N = N, .K = K,
         .A = {A, transpose_A ? 1 : lda, transpose_A ? lda : 1}, .step_A = step_A,
         .B = {B, transpose_B ? 1 : ldb, transpose_B ? ldb : 1}, .step_B = step_B,
-        .C = C, .ldc = ldc, .step_C = step_C, .accumulate = accumulate,
+        .C = C, .ldc = ldc, .step_C = step_C,
+        .start = accumulate ? (matrix){C, ldc, 1} : bias ? (matrix){bias, 0, 1} : nothing,
         .are_few = M <= FEW && !transpose_A,
     };
     double work = (double)batch * M * N * K;

@@ -21,12 +21,13 @@ enum minillm_error {
 };
 
 /* C = op(A) op(B), or C += op(A) op(B) when `accumulate`; `batch` times, `step_` floats apart.
+ * `bias`, if not NULL, is added to every row: N numbers, for C = op(A) op(B) + bias only.
  * op(A) is M x K: A is stored as M rows of K, or as K rows of M when `transpose_A`.
  * op(B) is K x N: B is stored as K rows of N, or as N rows of K when `transpose_B`.         */
 int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    const float *A, ptrdiff_t lda, ptrdiff_t step_A, int transpose_A,
                    const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
-                   float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate);
+                   float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate, const float *bias);
 
 /* The ladder that leads to minillm_matmul: rungs 1 to 5 of matmul_ladder.c. Contiguous C = A B. */
 int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,

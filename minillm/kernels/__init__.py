@@ -29,8 +29,8 @@ _current_name = "numpy"
 _implementation = numpy_kernels
 
 
-def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False):
-    """C = op(A) @ op(B), or C += op(A) @ op(B) with `accumulate`.
+def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False, bias=None):
+    """C = op(A) @ op(B) [+ bias], or C += op(A) @ op(B) with `accumulate`.
 
     A: (..., M, K), or (..., K, M) with `transpose_A`;  B: (..., K, N), or (..., N, K) with
     `transpose_B`;  float32 or float64, both the same  ->  C: (..., M, N).
@@ -39,13 +39,16 @@ def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=F
     as the last axis is contiguous.
 
     out: where C is written (and added to, with `accumulate`): any view with a contiguous last axis
-    that has no memory in common with A and B.
+    that has no memory in common with A, B and bias.
+    bias: (N,), added to every row of C
 
     Raises TypeError for a wrong type or dtype, ValueError for shapes that don't fit, an `out` that
-    can't be written or that overlaps an input, and `accumulate` without `out`.
+    can't be written or that overlaps an input, and `accumulate` without `out` or with
+    a bias.
     """
     return _implementation.matmul(
-        A, B, out, transpose_A=transpose_A, transpose_B=transpose_B, accumulate=accumulate
+        A, B, out, transpose_A=transpose_A, transpose_B=transpose_B, accumulate=accumulate,
+        bias=bias,
     )
 
 

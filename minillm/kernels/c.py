@@ -11,6 +11,7 @@ from minillm.kernels.c_library import (
     FLOAT32,
     FLOATS,
     check,
+    ffi,
     from_buffer,
     heads,
     lib,
@@ -44,8 +45,8 @@ __all__ = [
 ]
 
 
-def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False):
-    """C = op(A) @ op(B) (+ C): see `minillm.kernels.matmul`."""
+def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False, bias=None):
+    """C = op(A) @ op(B) (+ C, + bias): see `minillm.kernels.matmul`."""
     # Two small matrices are multiplied in less time than it takes to look at them carefully. So
     # the plain case, contiguous float32 matrices that own their memory, is recognized here by a few
     # quick questions. Everything else, also whatever is wrong, goes the careful way.
@@ -60,17 +61,22 @@ def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=F
         if out is None and not accumulate:
             C = np.empty((M, N), FLOAT32)
         else:
-            C = out if _is_plain_out(out, (M, N), A, B) else None
-        if C is not None and K == K_of_B:
+            C = out if bias is None and _is_plain_out(out, (M, N), A, B) else None
+        if C is not None and K == K_of_B and (bias is None or _is_plain_bias(bias, N)):
             error = lib.minillm_matmul(
                 1, M, N, K, from_buffer(FLOATS, A), lda, 0, transpose_A,
                 from_buffer(FLOATS, B), ldb, 0, transpose_B, from_buffer(FLOATS, C), N, 0,
-                accumulate,
+                accumulate, ffi.NULL if bias is None else from_buffer(FLOATS, bias),
             )
             if error:
                 check(error)
             return C
-    return _matmul_checked(A, B, out, transpose_A, transpose_B, accumulate)
+    return _matmul_checked(A, B, out, transpose_A, transpose_B, accumulate, bias)
+
+
+def _is_plain_bias(bias, N):
+    return (type(bias) is np.ndarray and bias.dtype is FLOAT32 and bias.shape == (N,) and
+            bias.flags.c_contiguous and bias.flags.aligned)
 
 
 def _is_plain_out(out, shape, A, B):
@@ -81,17 +87,18 @@ def _is_plain_out(out, shape, A, B):
             out is not A and out is not B)
 
 
-def _matmul_checked(A, B, out, transpose_A, transpose_B, accumulate):
-    A, B, out = matmul_arguments(A, B, out, transpose_A, transpose_B, accumulate)
+def _matmul_checked(A, B, out, transpose_A, transpose_B, accumulate, bias):
+    A, B, out, bias = matmul_arguments(A, B, out, transpose_A, transpose_B, accumulate, bias)
     if A.dtype == FLOAT32:
-        _matmul_batch(A, B, out, transpose_A, transpose_B, accumulate)
+        _matmul_batch(A, B, out, transpose_A, transpose_B, accumulate, bias)
         return out
     return numpy_kernels.matmul(
-        A, B, out, transpose_A=transpose_A, transpose_B=transpose_B, accumulate=accumulate
+        A, B, out, transpose_A=transpose_A, transpose_B=transpose_B, accumulate=accumulate,
+        bias=bias,
     )
 
 
-def _matmul_batch(A, B, C, transpose_A, transpose_B, accumulate):
+def _matmul_batch(A, B, C, transpose_A, transpose_B, accumulate, bias):
     """One call of minillm_matmul if one step for the whole batch is enough, otherwise several."""
     M, N = C.shape[-2:]
     K = A.shape[-2] if transpose_A else A.shape[-1]
@@ -105,7 +112,7 @@ def _matmul_batch(A, B, C, transpose_A, transpose_B, accumulate):
             # E.g. the heads of a fused Q K V buffer: a loop over the first axis.
             for b in range(C.shape[0]):
                 _matmul_batch(A[b] if A.ndim > 2 else A, B[b] if B.ndim > 2 else B, C[b],
-                              transpose_A, transpose_B, accumulate)
+                              transpose_A, transpose_B, accumulate, bias)
             return
         batch = C.size // (M * N)
         if B.ndim == 2 and step_A == M * lda and step_C == M * ldc and not transpose_A:
@@ -113,6 +120,7 @@ def _matmul_batch(A, B, C, transpose_A, transpose_B, accumulate):
     check(lib.minillm_matmul(
         batch, M, N, K, pointer(A), lda, step_A, transpose_A,
         pointer(B), ldb, step_B, transpose_B, pointer(C), ldc, step_C, accumulate,
+        ffi.NULL if bias is None else pointer(bias),
     ))
 
 

@@ -10,8 +10,8 @@ from minillm.kernels.arguments import (
 )
 
 
-def matmul_arguments(A, B, out, transpose_A, transpose_B, accumulate):
-    """Check the arguments of `matmul` and make `out` if it is None -> A, B, out.
+def matmul_arguments(A, B, out, transpose_A, transpose_B, accumulate, bias):
+    """Check the arguments of `matmul` and make `out` if it is None -> A, B, out, bias.
 
     The inputs come back with a contiguous last axis (copied only if it wasn't).
     Raises TypeError and ValueError: one line that names the argument.
@@ -33,6 +33,14 @@ def matmul_arguments(A, B, out, transpose_A, transpose_B, accumulate):
     if A.ndim > 2 and B.ndim > 2 and A.shape[:-2] != B.shape[:-2]:
         raise ValueError(f"B has shape {B.shape}, wanted 2 axes or the leading {A.shape[:-2]} of A")
 
+    if bias is not None:
+        require_array("bias", bias, A.dtype)
+        if bias.shape != (N,):
+            raise ValueError(f"bias has shape {bias.shape}, wanted {(N,)}")
+        if accumulate:
+            raise ValueError("bias is an array, wanted None with accumulate=True")
+        bias = rows_contiguous(bias)
+
     shape = (A.shape[:-2] if A.ndim > 2 else B.shape[:-2]) + (M, N)
     if out is None:
         if accumulate:
@@ -42,4 +50,5 @@ def matmul_arguments(A, B, out, transpose_A, transpose_B, accumulate):
         require_output("out", out, shape, A.dtype)
         require_apart("out", out, "A", A)
         require_apart("out", out, "B", B)
-    return rows_contiguous(A), rows_contiguous(B), out
+        require_apart("out", out, "bias", bias)
+    return rows_contiguous(A), rows_contiguous(B), out, bias

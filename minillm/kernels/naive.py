@@ -33,24 +33,24 @@ __all__ = [
 ]
 
 
-def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False):
-    """C[i, j] = sum_k A[i, k] B[k, j]: see `minillm.kernels.matmul`."""
-    A, B, out = matmul_arguments(A, B, out, transpose_A, transpose_B, accumulate)
+def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False, bias=None):
+    """C[i, j] = sum_k A[i, k] B[k, j] + bias[j]: see `minillm.kernels.matmul`."""
+    A, B, out, bias = matmul_arguments(A, B, out, transpose_A, transpose_B, accumulate, bias)
+    if not accumulate:
+        out[...] = 0 if bias is None else bias
     for batch in np.ndindex(out.shape[:-2]):
         A_b = A[batch] if A.ndim > 2 else A
         B_b = B[batch] if B.ndim > 2 else B
-        _matmul_2d(
-            A_b.T if transpose_A else A_b, B_b.T if transpose_B else B_b, out[batch], accumulate
-        )
+        _add_product(A_b.T if transpose_A else A_b, B_b.T if transpose_B else B_b, out[batch])
     return out
 
 
-def _matmul_2d(A, B, C, accumulate):
+def _add_product(A, B, C):
     M, N = C.shape
     K = A.shape[1]
     for i in range(M):
         for j in range(N):
-            total = float(C[i, j]) if accumulate else 0.0
+            total = float(C[i, j])
             for k in range(K):
                 total += float(A[i, k]) * float(B[k, j])
             C[i, j] = total

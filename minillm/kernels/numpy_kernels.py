@@ -30,12 +30,15 @@ __all__ = [
 ]
 
 
-def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False):
-    """C = op(A) @ op(B) (+ C): see `minillm.kernels.matmul`."""
-    A, B, out = matmul_arguments(A, B, out, transpose_A, transpose_B, accumulate)
+def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False, bias=None):
+    """C = op(A) @ op(B) (+ C, + bias): see `minillm.kernels.matmul`."""
+    A, B, out, bias = matmul_arguments(A, B, out, transpose_A, transpose_B, accumulate, bias)
     A = A.swapaxes(-1, -2) if transpose_A else A
     B = B.swapaxes(-1, -2) if transpose_B else B
     if accumulate:
         out += A @ B
         return out
-    return np.matmul(A, B, out=out)
+    np.matmul(A, B, out=out)
+    if bias is not None:
+        out += bias
+    return out

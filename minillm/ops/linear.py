@@ -30,10 +30,9 @@ def linear(x, W, b=None, *, transpose_W=False):
     if x.shape[-1:] != (d_in,):
         raise ValueError(f"x has shape {x.shape}, wanted (..., {d_in}) for W of shape {W.shape}")
     rows = x.reshape(-1, d_in)
-    y = kernels.matmul(rows, W, transpose_B=transpose_W)
     if b is not None:
         require_shape("b", b, (d_out,))
-        y += b
+    y = kernels.matmul(rows, W, transpose_B=transpose_W, bias=b)
     return y.reshape(*x.shape[:-1], d_out), LinearCache(rows, W, transpose_W)
 
 

@@ -76,6 +76,26 @@ def test_accumulate_needs_out(name):
         kernels.matmul(f32(2, 2), f32(2, 2), accumulate=True)
 
 
+BAD_BIAS = {
+    "a list": (TypeError, "bias is a list", {"bias": [0.0, 0.0]}),
+    "dtype": (TypeError, "bias has dtype float64", {"bias": np.ones(2)}),
+    "shape": (ValueError, "bias has shape (3,)", {"bias": f32(3)}),
+    "one row": (ValueError, "bias has shape (1, 2)", {"bias": f32(1, 2)}),
+    "accumulate": (ValueError, "bias is an array",
+                   {"bias": f32(2), "accumulate": True, "out": f32(4, 2)}),
+    "part of out": (ValueError, "out overlaps bias",
+                    {"bias": BUFFER[1, 2:4], "out": BUFFER[:4, 2:4]}),
+}
+
+
+@pytest.mark.parametrize("case", BAD_BIAS)
+def test_bad_bias(name, case):
+    error, message, options = BAD_BIAS[case]
+    with kernels.use(name), pytest.raises(error) as caught:
+        kernels.matmul(f32(4, 3), f32(3, 2), **options)
+    assert str(caught.value).startswith(message)
+
+
 def test_disjoint_views_of_one_buffer_are_accepted(name):
     buffer = np.arange(96, dtype=np.float32).reshape(8, 12)
     A, B, out = buffer[:4, :4], buffer[4:, :4], buffer[:4, 4:8]

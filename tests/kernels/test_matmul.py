@@ -87,6 +87,30 @@ def test_implementations_agree(
                 np.testing.assert_allclose(fresh, out, atol=1e-5)
 
 
+@given(
+    batch=batches, M=sizes, N=sizes, K=sizes, transpose_A=st.booleans(), transpose_B=st.booleans(),
+    dtype=st.sampled_from([np.float32, np.float64]), seed=st.integers(0, 2**32 - 1),
+)
+@example(batch=(), M=100, N=70, K=800, transpose_A=False, transpose_B=False, dtype=np.float32,
+         seed=0)
+@example(batch=(), M=3, N=70, K=100, transpose_A=False, transpose_B=True, dtype=np.float32, seed=0)
+def test_bias_is_added_to_every_row(batch, M, N, K, transpose_A, transpose_B, dtype, seed):
+    rng = np.random.default_rng(seed)
+    variant = {"transpose_A": transpose_A, "transpose_B": transpose_B}
+    A, B = operands(rng, batch, M, N, K, variant, dtype=dtype)
+    bias = np.full(N + 50, np.nan, dtype)[2 : 2 + N]
+    bias[:] = rng.standard_normal(N)
+    for name in IMPLEMENTATIONS if M * N * K < 10_000 else ["numpy", "c"]:
+        with kernels.use(name):
+            without = kernels.matmul(A, B, **variant)
+            out = np.full_like(without, np.nan)
+            for result in (kernels.matmul(A, B, bias=bias, **variant),
+                           kernels.matmul(A, B, out, bias=bias, **variant),
+                           kernels.matmul(A, B, bias=np.repeat(bias, 2)[::2], **variant)):
+                assert result.dtype == dtype
+                np.testing.assert_allclose(result, without + bias, rtol=1e-5, atol=1e-5 * (1 + K))
+
+
 def _copy_with_layout(array):
     """A copy with the same strides, so that `out` is a view of the same kind."""
     if array.size == 0:
@@ -138,11 +162,12 @@ def test_bitwise_equal_for_any_number_of_threads(batch, M, N, K, variant, seed):
     rng = np.random.default_rng(seed)
     A, B = operands(rng, batch, M, N, K, variant)
     start = rng.standard_normal(batch + (M, N)).astype(np.float32)
+    bias = None if variant["accumulate"] else rng.standard_normal(N).astype(np.float32)
     results = []
     with kernels.use("c"):
         for threads in (1, 2, 3, 7):
             kernels.set_num_threads(threads)
-            results.append(kernels.matmul(A, B, start.copy(), **variant))
+            results.append(kernels.matmul(A, B, start.copy(), bias=bias, **variant))
     for result in results[1:]:
         np.testing.assert_array_equal(result.view(np.int32), results[0].view(np.int32))
 
