@@ -159,12 +159,12 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, 
     }
 }
 
-/* A few rows times a matrix: generation, one token at a time for one or some sequences. Each number of
- * B is used only that many times, so the speed limit is the memory's bandwidth, and packing would
- * double the traffic. What matters is to read B once, front to back, as the prefetcher expects it.
- * (Four rows of B at a time, which share the loads of x, were slower on the machine at hand: by a
- * tenth from the cache, by a quarter or more from memory.) Up to FEW rows the FMAs keep pace with
- * the memory: 64 bytes of B for each 8 of them. */
+/* A few rows times a matrix: generation, one token at a time for one or some sequences. Each number
+ * of B is used only that many times, so the speed limit is the memory's bandwidth, and packing
+ * would double the traffic. What matters is to read B once, front to back, as the prefetcher
+ * expects it. (Four rows of B at a time, which share the loads of x, were slower on the machine at
+ * hand: by a tenth from the cache, by a quarter or more from memory.) Up to FEW rows the FMAs keep
+ * pace with the memory: 64 bytes of B for each 8 of them. */
 enum { FEW = 8 };
 
 /* c[i] += x[i] . b for the R rows x of A: each vector of b is loaded once for all of them. */

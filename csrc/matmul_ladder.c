@@ -28,7 +28,7 @@ static void three_loops(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
         }
 }
 
-/* Add A's columns k to k_end times B's rows k to k_end to the columns j to j_end of one row of C. */
+/* Add A's columns k to k_end times B's rows k to k_end to columns j to j_end of one row of C. */
 static inline void add_to_row(ptrdiff_t j, ptrdiff_t j_end, ptrdiff_t k, ptrdiff_t k_end,
                               ptrdiff_t N, const float *a, const float *B, float *restrict c)
 {
@@ -69,8 +69,8 @@ static void cache_blocked(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
 }
 
 /* The tile of rungs 4 and 5: ROWS x COLUMNS sums in local variables, which the compiler can keep in
- * registers. `a` and `b` begin at the tile's first row of A and first column of B; `row_a`, `step_a`
- * are the distances from one row and one k of A to the next, `step_b` from one k of B. */
+ * registers. `a` and `b` begin at the tile's first row of A and first column of B; `row_a` and
+ * `step_a` are the distances from one row and one k of A to the next, `step_b` from one k of B. */
 enum { ROWS = 4, COLUMNS = 3 };
 
 static inline void add_tile(ptrdiff_t K, const float *a, ptrdiff_t row_a, ptrdiff_t step_a,

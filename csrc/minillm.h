@@ -49,8 +49,8 @@ int minillm_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrd
                       const unsigned char *key_mask, int causal, float scale,
                       const minillm_heads *out, float *lse);
 
-/* The ladder that leads to minillm_attention: rungs 1 to 3 of attention_ladder.c. Causal; all arrays
- * are contiguous, (heads, T, D). */
+/* The ladder that leads to minillm_attention: rungs 1 to 3 of attention_ladder.c. Causal; all
+ * arrays are contiguous, (heads, T, D). */
 int minillm_attention_rung(int rung, ptrdiff_t heads, ptrdiff_t T, ptrdiff_t D,
                            const float *Q, const float *K, const float *V, float *out);
 
