@@ -10,7 +10,8 @@ def text_pieces(tokenizer, ids, skip_special_tokens=True):
 
     A token stands for bytes, and a character outside ASCII is two to four of them, often in
     different tokens: its bytes wait until the last has come. Bytes that are no UTF-8 become U+FFFD.
-    The pieces joined are tokenizer.decode(ids, skip_special_tokens).
+    The pieces joined are tokenizer.decode(ids, skip_special_tokens), but for lone surrogates, which
+    no terminal can show: they are U+FFFD here too.
     """
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     special = set(tokenizer.all_special_ids) if skip_special_tokens else ()
