@@ -44,4 +44,4 @@ $(VENV)/created:
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info minillm/kernels/_c.*.so minillm/kernels/_c.c
+	rm -rf $(VENV) build dist *.egg-info minillm/kernels/_c_*

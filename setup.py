@@ -1,7 +1,8 @@
-"""The build of the C extension; everything else about the package is in pyproject.toml.
+"""The build of the C extensions; everything else about the package is in pyproject.toml.
 
-The kernels are compiled once for each instruction set, and csrc/dispatch.c picks one when it is
-loaded. Without a working C compiler the installation goes on: minillm then computes with NumPy.
+The kernels are compiled once for each instruction set, each time into an extension of its own:
+minillm.kernels._c_avx512 and so on. minillm/kernels/c_library.py imports the widest that the chip
+can run. Without a working C compiler the installation goes on: minillm then computes with NumPy.
 
     MINILLM_CFLAGS="-Wall -Wextra -Werror" pip install .     # flags added to the compiler's
     MINILLM_REQUIRE_C=1 pip install .                        # fail when the C can't be built
@@ -17,14 +18,15 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
-KERNEL_SOURCES = ["csrc/matmul.c", "csrc/attention.c", "csrc/rows.c", "csrc/machine.c"]
+KERNEL_SOURCES = ["csrc/matmul.c", "csrc/attention.c", "csrc/rows.c", "csrc/machine.c",
+                  "csrc/threads.c"]
 
 # The first rungs of the ladder show what the order of the work does. They are compiled without the
 # compiler's own vector code, which would hide it.
 SCALAR_SOURCES = ["csrc/matmul_ladder.c", "csrc/attention_ladder.c"]
 SCALAR_FLAGS = ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
 
-# The widest first, as in dispatch.c. Each list names exactly what dispatch.c asks the chip for.
+# Each list names exactly what machine.c asks the chip for.
 INSTRUCTION_SETS = {
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma"],
     "avx2": ["-mavx2", "-mfma"],
@@ -33,11 +35,12 @@ INSTRUCTION_SETS = {
 
 # -ffp-contract=fast lets a * b + c be one fused multiply-add. Nothing else is relaxed: infinities
 # and NaN behave as in NumPy.
-C_FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden"]
+C_FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden",
+           "-pthread"]
 
 
 class BuildKernels(build_ext):
-    """Builds the extension with the kernels compiled for every instruction set."""
+    """Builds one extension for each instruction set that the compiler knows."""
 
     def run(self):
         try:
@@ -60,54 +63,52 @@ class BuildKernels(build_ext):
         )
         self.extensions = []  # nothing to copy into the source tree or to list as an output
 
-    def build_extension(self, extension):
-        flags = C_FLAGS + shlex.split(os.environ.get("MINILLM_CFLAGS", ""))
-        link_flags = shlex.split(os.environ.get("MINILLM_CFLAGS", ""))
-        if self.works("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }",
-                      ["-fopenmp"]):
-            flags = flags + ["-fopenmp"]
-            link_flags = link_flags + ["-fopenmp"]
-        else:
-            flags = flags + ["-Wno-unknown-pragmas"]  # those are `#pragma omp`
+    def build_extensions(self):
+        self.extensions = [ext for ext in self.extensions if self.can_target(isa_of(ext))]
+        super().build_extensions()
 
-        objects, macros = [], []
-        for isa, isa_flags in INSTRUCTION_SETS.items():
-            if isa != "baseline" and not self.can_target(isa_flags):
-                continue
-            macros.append((f"HAVE_{isa.upper()}", "1"))
-            for sources, more in ((KERNEL_SOURCES, []), (SCALAR_SOURCES, SCALAR_FLAGS)):
-                objects += self.compiler.compile(
-                    sources,
-                    output_dir=str(Path(self.build_temp, isa)),
-                    macros=[("ISA", isa)],
-                    include_dirs=extension.include_dirs,
-                    depends=extension.depends,
-                    extra_postargs=flags + isa_flags + more,
-                )
-        extension.define_macros += macros
+    def build_extension(self, extension):
+        isa = isa_of(extension)
+        more_flags = shlex.split(os.environ.get("MINILLM_CFLAGS", ""))
+        flags = C_FLAGS + more_flags + INSTRUCTION_SETS[isa]
+        for sources, scalar_flags in ((KERNEL_SOURCES, []), (SCALAR_SOURCES, SCALAR_FLAGS)):
+            extension.extra_objects += self.compiler.compile(
+                sources,
+                output_dir=str(Path(self.build_temp, isa)),
+                include_dirs=extension.include_dirs,
+                depends=extension.depends,
+                extra_postargs=flags + scalar_flags,
+            )
         extension.extra_compile_args += flags
-        extension.extra_link_args += link_flags
-        extension.extra_objects += objects
+        extension.extra_link_args += ["-pthread", *more_flags]
         super().build_extension(extension)
 
-    def can_target(self, isa_flags):
-        """Does this compiler make code for x86-64, and does it know these instructions?"""
+    def can_target(self, isa):
+        """Does this compiler make code for such a chip?"""
+        if isa == "baseline":
+            return True
         x86 = platform.machine().lower() in ("x86_64", "amd64", "i686", "i386")
-        return x86 and self.works("int main(void) { return 0; }", isa_flags)
+        return x86 and self.compiles("int main(void) { return 0; }", INSTRUCTION_SETS[isa])
 
-    def works(self, program, flags):
-        """Does `program` compile and link with `flags`? Asked before using either."""
+    def compiles(self, program, flags):
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "try.c")
             source.write_text(program, encoding="utf-8")
             try:
-                objects = self.compiler.compile(
+                self.compiler.compile(
                     [str(source)], output_dir=folder, extra_postargs=[*flags, "-Werror"]
                 )
-                self.compiler.link_executable(objects, "try", folder, extra_postargs=flags)
             except Exception:
                 return False
         return True
 
 
-setup(cffi_modules=["csrc/cffi_build.py:ffi"], cmdclass={"build_ext": BuildKernels})
+def isa_of(extension):
+    """minillm.kernels._c_avx2 -> avx2"""
+    return extension.name.rpartition("._c_")[2]
+
+
+setup(
+    cffi_modules=[f"csrc/cffi_build.py:{isa}" for isa in INSTRUCTION_SETS],
+    cmdclass={"build_ext": BuildKernels},
+)

@@ -84,14 +84,9 @@ def _heads(buffer):
 
 def fma_peak(instruction_set=None, seconds=0.3):
     """-> GFLOP/s on the threads of this process"""
-    from minillm.kernels import c_library, machine
+    from minillm.kernels import machine
 
-    before = c_library.info()["instruction set"]
-    c_library.use_instruction_set(instruction_set or before)
-    try:
-        return machine.fma_peak(seconds=seconds)
-    finally:
-        c_library.use_instruction_set(before)
+    return machine.fma_peak(seconds=seconds, instruction_set=instruction_set)
 
 
 def read_bandwidth(megabytes=256, seconds=0.5):

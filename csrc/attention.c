@@ -15,17 +15,9 @@
 #include <string.h>
 #include "simd.h"
 
-DECLARE_KERNEL(minillm_attention);
-DECLARE_KERNEL(minillm_attention_backward);
-
 /* ROWS x PANEL sums in registers: 16 or 8 vectors, enough independent FMAs to hide the latency of
  * 4 cycles on 2 units. A tile of scores is 32 KB: it stays in L1 and L2 between the steps. */
 enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4, PANEL = 2 * LANES, QUERIES = 64, KEYS = 128 };
-
-static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit)
-{
-    return (n + unit - 1) / unit * unit;
-}
 
 /* R rows of C, two vectors wide: C[i] (+)= sum over k of a(i, k) B[k], where a(i, k) lies at
  * a[i * a_row + k * a_next]. */
@@ -251,9 +243,9 @@ static void attend(const head *x, ptrdiff_t i, rows_of out, float *lse, float *w
     copy_rows(n, x->D, o, x->width, out.data + i * out.row, out.row);
 }
 
-static ptrdiff_t forward_workspace(ptrdiff_t D, ptrdiff_t width)
+static ptrdiff_t forward_workspace(const head *x)
 {
-    return QUERIES * D + KEYS * QUERIES + QUERIES * width + KEYS * width;
+    return QUERIES * x->D + KEYS * QUERIES + QUERIES * x->width + KEYS * x->width;
 }
 
 static float dot(ptrdiff_t n, const float *x, const float *y)
@@ -330,9 +322,10 @@ static void attend_alone(const head *x, ptrdiff_t i, rows_of out, float *lse)
  * and at the end dQ and dK times scale. dQ of the queries in hand is complete after the last tile
  * of keys; dK and dV of all keys grow in the workspace until the last queries have passed. So one
  * thread does a whole head. */
-static ptrdiff_t backward_workspace(ptrdiff_t Tk, ptrdiff_t D, ptrdiff_t width)
+static ptrdiff_t backward_workspace(const head *x)
 {
-    return 2 * QUERIES * D + 2 * KEYS * QUERIES + (3 * QUERIES + KEYS + 2 * Tk) * width;
+    return 2 * QUERIES * x->D + 2 * KEYS * QUERIES +
+           (3 * QUERIES + KEYS + 2 * x->Tk) * x->width;
 }
 
 static void head_backward(const head *x, rows_of dout, rows_of out, const float *lse,
@@ -384,73 +377,100 @@ static void head_backward(const head *x, rows_of dout, rows_of out, const float 
     copy_rows(x->Tk, D, dV_sum, width, dV.data, dV.row);
 }
 
-static float *allocate(ptrdiff_t floats)
-{
-    void *memory = NULL;
-    return posix_memalign(&memory, 64, floats * sizeof(float)) == 0 ? memory : NULL;
-}
+/* One call's work, as all of its threads see it. */
+typedef struct {
+    ptrdiff_t H, group, groups; /* the queries of a head: `groups` times `group` of them */
+    head shape;                 /* what all heads have in common */
+    const minillm_heads *Q, *K, *V, *out, *dout, *dQ, *dK, *dV;
+    float *lse;
+    const unsigned char *key_mask;
+    float *workspace; /* `workspace_size` floats for each thread */
+    ptrdiff_t workspace_size;
+} job;
 
-static head head_of(ptrdiff_t b, ptrdiff_t h, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
-                    const minillm_heads *Q, const minillm_heads *K, const minillm_heads *V,
-                    const unsigned char *key_mask, int causal, float scale)
+static head shape(ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D, int causal, float scale)
 {
     return (head){
-        Tq, Tk, D, round_up(D, PANEL), rows(Q, b, h), rows(K, b, h), rows(V, b, h),
-        key_mask ? key_mask + b * Tk : NULL, causal, scale,
+        .Tq = Tq, .Tk = Tk, .D = D, .width = round_up(D, PANEL), .causal = causal, .scale = scale,
     };
 }
 
-int KERNEL(minillm_attention)(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
-                              const minillm_heads *Q, const minillm_heads *K,
-                              const minillm_heads *V, const unsigned char *key_mask, int causal,
-                              float scale, const minillm_heads *out, float *lse)
+static head head_of(const job *the, ptrdiff_t b, ptrdiff_t h)
+{
+    head x = the->shape;
+    x.Q = rows(the->Q, b, h);
+    x.K = rows(the->K, b, h);
+    x.V = rows(the->V, b, h);
+    x.key_mask = the->key_mask ? the->key_mask + b * x.Tk : NULL;
+    return x;
+}
+
+/* A piece is some queries of one head. With a causal mask the last queries have the most keys, and
+ * the last pieces are taken first: so it isn't a long one that is waited for at the end. */
+static void attend_piece(const void *arguments, ptrdiff_t piece, int thread)
+{
+    const job *the = arguments;
+    ptrdiff_t index = piece / the->groups, b = index / the->H, h = index % the->H;
+    ptrdiff_t i = piece % the->groups * the->group;
+    head x = head_of(the, b, h);
+    if (the->group == 1)
+        attend_alone(&x, i, rows(the->out, b, h), the->lse + index * x.Tq);
+    else
+        attend(&x, i, rows(the->out, b, h), the->lse + index * x.Tq,
+               the->workspace + thread * the->workspace_size);
+}
+
+static void backward_piece(const void *arguments, ptrdiff_t piece, int thread)
+{
+    const job *the = arguments;
+    ptrdiff_t b = piece / the->H, h = piece % the->H;
+    head x = head_of(the, b, h);
+    head_backward(&x, rows(the->dout, b, h), rows(the->out, b, h), the->lse + piece * x.Tq,
+                  rows(the->dQ, b, h), rows(the->dK, b, h), rows(the->dV, b, h),
+                  the->workspace + thread * the->workspace_size);
+}
+
+int minillm_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
+                      const minillm_heads *Q, const minillm_heads *K, const minillm_heads *V,
+                      const unsigned char *key_mask, int causal, float scale,
+                      const minillm_heads *out, float *lse)
 {
     int alone = Tq < 8;
-    ptrdiff_t group = alone ? 1 : QUERIES, groups = (Tq + group - 1) / group;
+    job the = {
+        .H = H, .group = alone ? 1 : QUERIES, .shape = shape(Tq, Tk, D, causal, scale),
+        .Q = Q, .K = K, .V = V, .out = out, .key_mask = key_mask, .lse = lse,
+    };
+    the.groups = (Tq + the.group - 1) / the.group;
     /* Whole cache lines, so that no two threads write to the same one. */
-    ptrdiff_t size = alone ? 0 : round_up(forward_workspace(D, round_up(D, PANEL)), 16);
+    the.workspace_size = alone ? 0 : round_up(forward_workspace(&the.shape), 16);
     int threads = threads_for((double)B * H * Tq * Tk * 2 * D * (alone ? 4 : 1));
-    float *workspace = alone ? NULL : allocate(threads * size);
-    if (!alone && workspace == NULL)
+    the.workspace = allocate(threads * the.workspace_size);
+    if (the.workspace == NULL && !alone)
         return MINILLM_OUT_OF_MEMORY;
-
-    /* With a causal mask the last queries have the most keys: they go first, and whoever is free
-     * takes the next. Each output is one thread's alone: the order doesn't show in the result. */
-#pragma omp parallel for num_threads(threads) schedule(dynamic) if (threads > 1)
-    for (ptrdiff_t item = B * H * groups - 1; item >= 0; item--) {
-        ptrdiff_t b = item / groups / H, h = item / groups % H, i = item % groups * group;
-        head x = head_of(b, h, Tq, Tk, D, Q, K, V, key_mask, causal, scale);
-        float *lse_x = lse + (b * H + h) * Tq;
-        if (alone)
-            attend_alone(&x, i, rows(out, b, h), lse_x);
-        else
-            attend(&x, i, rows(out, b, h), lse_x, workspace + thread_number() * size);
-    }
-    free(workspace);
+    share_out(B * H * the.groups, threads, attend_piece, &the);
+    free(the.workspace);
     return MINILLM_OK;
 }
 
-int KERNEL(minillm_attention_backward)(
-    ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
-    const minillm_heads *dout, const minillm_heads *Q, const minillm_heads *K,
-    const minillm_heads *V, const minillm_heads *out, const float *lse,
-    const unsigned char *key_mask, int causal, float scale,
-    const minillm_heads *dQ, const minillm_heads *dK, const minillm_heads *dV)
+int minillm_attention_backward(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
+                               const minillm_heads *dout, const minillm_heads *Q,
+                               const minillm_heads *K, const minillm_heads *V,
+                               const minillm_heads *out, const float *lse,
+                               const unsigned char *key_mask, int causal, float scale,
+                               const minillm_heads *dQ, const minillm_heads *dK,
+                               const minillm_heads *dV)
 {
-    ptrdiff_t size = round_up(backward_workspace(Tk, D, round_up(D, PANEL)), 16);
+    job the = {
+        .H = H, .shape = shape(Tq, Tk, D, causal, scale), .Q = Q, .K = K, .V = V, .out = out,
+        .dout = dout, .dQ = dQ, .dK = dK, .dV = dV, .key_mask = key_mask, .lse = (float *)lse,
+    };
+    the.workspace_size = round_up(backward_workspace(&the.shape), 16);
     int threads = threads_for((double)B * H * Tq * Tk * 5 * D);
     threads = (int)max(1, min(threads, B * H));
-    float *workspace = allocate(threads * size);
-    if (workspace == NULL)
+    the.workspace = allocate(threads * the.workspace_size);
+    if (the.workspace == NULL)
         return MINILLM_OUT_OF_MEMORY;
-
-#pragma omp parallel for num_threads(threads) schedule(dynamic) if (threads > 1)
-    for (ptrdiff_t item = 0; item < B * H; item++) {
-        ptrdiff_t b = item / H, h = item % H;
-        head x = head_of(b, h, Tq, Tk, D, Q, K, V, key_mask, causal, scale);
-        head_backward(&x, rows(dout, b, h), rows(out, b, h), lse + item * Tq, rows(dQ, b, h),
-                      rows(dK, b, h), rows(dV, b, h), workspace + thread_number() * size);
-    }
-    free(workspace);
+    share_out(B * H, threads, backward_piece, &the);
+    free(the.workspace);
     return MINILLM_OK;
 }

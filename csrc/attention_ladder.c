@@ -11,8 +11,6 @@
 #include <math.h>
 #include "simd.h"
 
-DECLARE_KERNEL(minillm_attention_rung);
-
 static float dot(ptrdiff_t D, const float *x, const float *y)
 {
     float sum = 0;
@@ -94,8 +92,8 @@ static void online(ptrdiff_t T, ptrdiff_t D, const float *Q, const float *K, con
     }
 }
 
-int KERNEL(minillm_attention_rung)(int rung, ptrdiff_t heads, ptrdiff_t T, ptrdiff_t D,
-                                   const float *Q, const float *K, const float *V, float *out)
+int minillm_attention_rung(int rung, ptrdiff_t heads, ptrdiff_t T, ptrdiff_t D,
+                           const float *Q, const float *K, const float *V, float *out)
 {
     float *S = malloc((rung == 1 ? T * T : T) * sizeof(float) + 1);
     if (S == NULL)

@@ -1,4 +1,4 @@
-"""Describe the extension minillm.kernels._c to cffi; `setup.py` builds it.
+"""Describe the extensions minillm.kernels._c_... to cffi; `setup.py` builds them.
 
 The declarations are read from minillm.h, so that nothing is declared twice.
 """
@@ -10,12 +10,18 @@ from cffi import FFI
 
 header = Path("csrc/minillm.h").read_text(encoding="utf-8")
 
-ffi = FFI()
-ffi.cdef(re.sub(r"(?m)^#.*$", "", header))
-ffi.set_source(
-    "minillm.kernels._c",
-    '#include "minillm.h"',
-    sources=["csrc/dispatch.c"],
-    include_dirs=["csrc"],
-    depends=sorted(map(str, Path("csrc").glob("*.[ch]"))),
-)
+
+def describe(isa):
+    """-> the FFI object of the extension that is compiled for one instruction set"""
+    ffi = FFI()
+    ffi.cdef(re.sub(r"(?m)^#.*$", "", header))
+    ffi.set_source(
+        f"minillm.kernels._c_{isa}",
+        '#include "minillm.h"',
+        include_dirs=["csrc"],
+        depends=sorted(map(str, Path("csrc").glob("*.[ch]"))),
+    )
+    return ffi
+
+
+avx512, avx2, baseline = (describe(isa) for isa in ("avx512", "avx2", "baseline"))

@@ -1,52 +1,82 @@
-/* machine.c: what this machine can do at most. Every speed is to be seen beside these two numbers.
- *
- * The caller measures the time that each of these functions takes. */
+/* machine.c: what this machine has and what it can do at most. Every speed is to be seen beside
+ * the two numbers that are measured here; the caller measures the time that each function takes. */
 #include "simd.h"
 
-DECLARE_KERNEL(minillm_run_fmas);
-DECLARE_KERNEL(minillm_read_memory);
+#if defined(__x86_64__) || defined(__i386__)
+int minillm_chip_has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
 
-/* `n` times 12 FMAs that don't depend on each other, from register to register, on each thread.
- * An FMA takes 4 cycles and two can begin in each, so at least 8 have to be under way; 12 sums and
- * the two factors fit the 16 registers of the older instruction sets. -> how many floating-point
- * operations that was, on all threads together. */
-double KERNEL(minillm_run_fmas)(ptrdiff_t n, float *result)
+int minillm_chip_has_avx512(void)
+{
+    return minillm_chip_has_avx2() &&
+           __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#else
+int minillm_chip_has_avx2(void) { return 0; }
+int minillm_chip_has_avx512(void) { return 0; }
+#endif
+
+const char *minillm_compiler(void)
+{
+#ifdef __clang__
+    return "clang " __clang_version__;
+#else
+    return "gcc " __VERSION__;
+#endif
+}
+
+typedef struct { ptrdiff_t n, pieces; const float *data; float *results; } job;
+
+/* n times 12 FMAs that don't depend on each other, from register to register. An FMA takes 4 cycles
+ * and two can begin in each, so at least 8 have to be under way; 12 sums and the two factors fit
+ * the 16 registers of the older instruction sets. */
+static void run_fmas(const void *arguments, ptrdiff_t piece, int thread)
+{
+    (void)thread;
+    const job *the = arguments;
+    vec sums[12], a = broadcast(0.999f), b = broadcast(0.001f), total = broadcast(0);
+    for (int i = 0; i < 12; i++)
+        sums[i] = broadcast((float)(piece + i));
+    for (ptrdiff_t k = 0; k < the->n; k++)
+        for (int i = 0; i < 12; i++)
+            sums[i] = sums[i] * a + b;
+    for (int i = 0; i < 12; i++)
+        total += sums[i];
+    the->results[piece] = horizontal_sum(total); /* used, so the loop can't be left out */
+}
+
+/* That on every thread, -> how many floating-point operations it was. */
+double minillm_run_fmas(ptrdiff_t n, float *results)
 {
     int threads = minillm_get_num_threads();
-    float total = 0;
-#pragma omp parallel for num_threads(threads) reduction(+ : total)
-    for (int thread = 0; thread < threads; thread++) {
-        vec sums[12], a = broadcast(0.999f), b = broadcast(0.001f);
-        for (int i = 0; i < 12; i++)
-            sums[i] = broadcast((float)(thread + i));
-        for (ptrdiff_t k = 0; k < n; k++)
-            for (int i = 0; i < 12; i++)
-                sums[i] = sums[i] * a + b;
-        for (int i = 0; i < 12; i++)
-            total += horizontal_sum(sums[i]);
-    }
-    *result = total; /* somebody uses the result, so the compiler can't leave the loop out */
+    share_out(threads, threads, run_fmas, &(job){n, threads, NULL, results});
     return 2.0 * 12 * LANES * (double)n * threads;
 }
 
-/* Read n floats once, and return their sum. With an array much larger than the caches the time is
- * that of the memory. Each thread reads its own part from front to back; 8 sums, so that the
- * additions are never what is waited for. */
-float KERNEL(minillm_read_memory)(ptrdiff_t n, const float *data)
+/* 8 sums, so that the additions are never what is waited for. */
+static void read_memory(const void *arguments, ptrdiff_t piece, int thread)
+{
+    (void)thread;
+    const job *the = arguments;
+    ptrdiff_t i = the->n * piece / the->pieces, end = the->n * (piece + 1) / the->pieces;
+    vec sums[8] = {{0}}, total = broadcast(0);
+    for (; i + 8 * LANES <= end; i += 8 * LANES)
+        for (int j = 0; j < 8; j++)
+            sums[j] += load(the->data + i + j * LANES);
+    for (; i < end; i++)
+        sums[0][0] += the->data[i];
+    for (int j = 0; j < 8; j++)
+        total += sums[j];
+    the->results[piece] = horizontal_sum(total);
+}
+
+/* Read n floats once; each thread has its own part, from front to back. With an array much larger
+ * than the caches the time is that of the memory. The sum of the results is that of the data. */
+void minillm_read_memory(ptrdiff_t n, const float *data, float *results)
 {
     int threads = minillm_get_num_threads();
-    float total = 0;
-#pragma omp parallel for num_threads(threads) reduction(+ : total)
-    for (int thread = 0; thread < threads; thread++) {
-        ptrdiff_t i = n * thread / threads, end = n * (thread + 1) / threads;
-        vec sums[8] = {{0}};
-        for (; i + 8 * LANES <= end; i += 8 * LANES)
-            for (int j = 0; j < 8; j++)
-                sums[j] += load(data + i + j * LANES);
-        for (; i < end; i++)
-            sums[0][0] += data[i];
-        for (int j = 0; j < 8; j++)
-            total += horizontal_sum(sums[j]);
-    }
-    return total;
+    share_out(threads, threads, read_memory, &(job){n, threads, data, results});
 }

@@ -12,8 +12,6 @@
 #include <string.h>
 #include "simd.h"
 
-DECLARE_KERNEL(minillm_matmul);
-
 typedef struct { const float *data; ptrdiff_t row, column; } matrix;
 
 static inline const float *at(matrix X, ptrdiff_t i, ptrdiff_t j)
@@ -108,11 +106,6 @@ static void edge_tile(ptrdiff_t K, const float *a, const float *b, const float *
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t j = 0; j < columns; j++)
             C[i * ldc + j] = start[i * start_row + j] + full[i * NR + j];
-}
-
-static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit)
-{
-    return (n + unit - 1) / unit * unit;
 }
 
 /* How many floats the two packed blocks of `multiply` take. */
@@ -237,24 +230,25 @@ static void multiply_few(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix
 }
 
 /* The pieces that the threads work on: each matrix C of the batch cut into a grid of rectangles,
- * `down` x `across`, along the borders of tiles. A thread computes its rectangles all alone with
- * the loops above. Every number of C is the same sum in the same order wherever the cuts are, so
- * the result doesn't depend on how many threads there are. The price is that two threads in a row
- * of the grid both pack the same rows of A (and in a column, of B): the cuts that make a piece's
- * width + height least make that least too. */
+ * `down` x `across`, along the borders of tiles. A thread computes a rectangle all alone with the
+ * loops above. Every number of C is the same sum in the same order wherever the cuts are, so the
+ * result doesn't depend on how many threads there are. The price is that two pieces in a row of the
+ * grid both pack the same rows of A (and in a column, of B): so the cuts are those that make a
+ * piece's width + height least, and a piece has some 200 x 200 numbers at least where that leaves
+ * one for each thread. More pieces than threads are good when one of the cores is busy elsewhere. */
 typedef struct { ptrdiff_t down, across; } grid;
 
 static grid cut(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, int threads)
 {
-    grid best = {1, 1};
-    if (batch >= 4 * threads || batch % threads == 0)
-        return best; /* whole matrices are pieces enough */
+    ptrdiff_t of_each_thread = max(1, min(4, batch * M * N / threads / 40000));
+    ptrdiff_t pieces = threads == 1 ? 1 : (threads * of_each_thread + batch - 1) / batch;
+    grid best = {1, pieces};
     double least = 0;
-    for (int down = 1; down <= threads; down++) {
-        double size = (double)M / down + (double)N * down / threads;
-        if (threads % down == 0 && (least == 0 || size < least)) {
+    for (ptrdiff_t down = 1; down <= pieces; down++) {
+        double size = (double)M / down + (double)N * down / pieces;
+        if (pieces % down == 0 && (least == 0 || size < least)) {
             least = size;
-            best = (grid){down, threads / down};
+            best = (grid){down, pieces / down};
         }
     }
     return best;
@@ -265,41 +259,38 @@ typedef struct {
     ptrdiff_t batch, M, N, K, step_A, step_B, step_C, ldc;
     matrix A, B, start;
     float *C;
-    int are_few, threads;
+    int are_few;
     grid cuts;
     ptrdiff_t rows, columns; /* of a piece */
     float *workspace;        /* `workspace_size` floats for each thread */
     ptrdiff_t workspace_size;
 } job;
 
-/* The thread with number `thread` takes every `threads`-th piece. */
-static void do_pieces(const job *the, int thread)
+static void do_piece(const void *arguments, ptrdiff_t piece, int thread)
 {
+    const job *the = arguments;
     ptrdiff_t across = the->cuts.across, cuts = the->cuts.down * across;
-    float *workspace = the->workspace + thread * the->workspace_size;
-    for (ptrdiff_t piece = thread; piece < the->batch * cuts; piece += the->threads) {
-        ptrdiff_t b = piece / cuts, i = piece % cuts / across * the->rows;
-        ptrdiff_t j = piece % across * the->columns;
-        ptrdiff_t m = min(the->rows, the->M - i), n = min(the->columns, the->N - j);
-        if (m <= 0 || n <= 0)
-            continue;
-        matrix A = the->A, B = the->B, start = the->start;
-        A.data = at(A, i, 0) + b * the->step_A;
-        B.data = at(B, 0, j) + b * the->step_B;
-        float *C = the->C + b * the->step_C + i * the->ldc + j;
-        start.data = start.data == the->C ? C : at(start, i, j);
-        if (the->are_few)
-            multiply_few(m, n, the->K, A, B, start, C, the->ldc);
-        else
-            multiply(m, n, the->K, A, B, start, C, the->ldc, workspace);
-    }
+    ptrdiff_t b = piece / cuts, i = piece % cuts / across * the->rows;
+    ptrdiff_t j = piece % across * the->columns;
+    ptrdiff_t m = min(the->rows, the->M - i), n = min(the->columns, the->N - j);
+    if (m <= 0 || n <= 0)
+        return;
+    matrix A = the->A, B = the->B, start = the->start;
+    A.data = at(A, i, 0) + b * the->step_A;
+    B.data = at(B, 0, j) + b * the->step_B;
+    float *C = the->C + b * the->step_C + i * the->ldc + j;
+    start.data = start.data == the->C ? C : at(start, i, j);
+    if (the->are_few)
+        multiply_few(m, n, the->K, A, B, start, C, the->ldc);
+    else
+        multiply(m, n, the->K, A, B, start, C, the->ldc,
+                 the->workspace + thread * the->workspace_size);
 }
 
-int KERNEL(minillm_matmul)(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                           const float *A, ptrdiff_t lda, ptrdiff_t step_A, int transpose_A,
-                           const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
-                           float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate,
-                           const float *bias)
+int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+                   const float *A, ptrdiff_t lda, ptrdiff_t step_A, int transpose_A,
+                   const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
+                   float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate, const float *bias)
 {
     job the = {
         .batch = batch, .M = M, .N = N, .K = K,
@@ -309,25 +300,20 @@ int KERNEL(minillm_matmul)(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t 
         .start = accumulate ? (matrix){C, ldc, 1} : bias ? (matrix){bias, 0, 1} : nothing,
         .are_few = M <= FEW && !transpose_A,
     };
+    if (batch * M * N == 0)
+        return MINILLM_OK;
     double work = (double)batch * M * N * K;
-    the.threads = threads_for(the.are_few ? 16 * work / M : work);
-    the.cuts = cut(batch, M, N, the.threads);
+    int threads = threads_for(the.are_few ? 16 * work / M : work);
+    the.cuts = cut(batch, M, N, threads);
     the.rows = round_up((M + the.cuts.down - 1) / the.cuts.down, MR);
     the.columns = round_up((N + the.cuts.across - 1) / the.cuts.across, NR);
-
     if (!the.are_few) {
         the.workspace_size = workspace_size(the.rows, the.columns, K);
-        size_t bytes = the.threads * the.workspace_size * sizeof(float);
-        if (bytes > 0 && posix_memalign((void **)&the.workspace, 64, bytes) != 0)
+        the.workspace = allocate(threads * the.workspace_size);
+        if (the.workspace == NULL)
             return MINILLM_OUT_OF_MEMORY;
     }
-    if (the.threads == 1) { /* even a parallel region of one thread costs time to begin */
-        do_pieces(&the, 0);
-    } else {
-#pragma omp parallel for num_threads(the.threads)
-        for (int thread = 0; thread < the.threads; thread++)
-            do_pieces(&the, thread);
-    }
+    share_out(batch * the.cuts.down * the.cuts.across, threads, do_piece, &the);
     free(the.workspace);
     return MINILLM_OK;
 }

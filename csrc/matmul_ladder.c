@@ -11,8 +11,6 @@
  * cycles. L1 answers two loads a cycle, after 4 cycles; L2 takes 14, L3 50, the memory 300. */
 #include "simd.h"
 
-DECLARE_KERNEL(minillm_matmul_rung);
-
 /* Rung 1: the definition. Each sum is one chain of additions, and the next one can't begin before
  * the last is done: 2 operations in 4 cycles, 2 GFLOP/s at 4 GHz. And k walks down a column of B:
  * of every cache line of 64 bytes that is fetched, 4 are used before it is thrown out again. */
@@ -149,8 +147,8 @@ static int packed(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *A, const f
     return MINILLM_OK;
 }
 
-int KERNEL(minillm_matmul_rung)(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                                const float *A, const float *B, float *C)
+int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+                        const float *A, const float *B, float *C)
 {
     switch (rung) {
     case 1: three_loops(M, N, K, A, B, C); return MINILLM_OK;

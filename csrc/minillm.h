@@ -17,7 +17,6 @@
 enum minillm_error {
     MINILLM_OK = 0,
     MINILLM_OUT_OF_MEMORY = 1, /* the workspace could not be allocated; the output is untouched */
-    MINILLM_UNKNOWN_ISA = 2,   /* minillm_use_isa: not compiled in, or the chip doesn't have it */
 };
 
 /* C = op(A) op(B), or C += op(A) op(B) when `accumulate`; `batch` times, `step_` floats apart.
@@ -33,9 +32,10 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
 int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                         const float *A, const float *B, float *C);
 
-/* The limits of the machine (machine.c): the caller measures how long these two take. */
-double minillm_run_fmas(ptrdiff_t n, float *result); /* -> the number of operations */
-float minillm_read_memory(ptrdiff_t n, const float *data);
+/* The limits of the machine (machine.c): the caller measures how long these two take. `results` has
+ * a number for each thread. */
+double minillm_run_fmas(ptrdiff_t n, float *results); /* -> the number of operations */
+void minillm_read_memory(ptrdiff_t n, const float *data, float *results);
 
 /* A (B, H, T, D) array: where it begins, and how many floats it is from one batch, head and row to
  * the next. The D floats of a row lie side by side. */
@@ -93,20 +93,15 @@ int minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, floa
 
 double minillm_sum_of_squares(ptrdiff_t n, const float *x);
 
-/* How many threads a kernel may use. The only mutable state of the library, with the choice of
- * the instruction set. Without OpenMP it is always 1. */
+/* How many threads a kernel may use; 1 until something else is said. */
 void minillm_set_num_threads(int n);
 int minillm_get_num_threads(void);
 
-/* The instruction sets of this build, the widest first: every kernel is compiled once for each
- * of them. When the library is loaded it picks the widest one that the chip can run. */
-int minillm_isa_count(void);
-const char *minillm_isa_name(int i);
-int minillm_isa_supported(int i);    /* can this chip run number i? */
-int minillm_current_isa(void);       /* the number of the one in use */
-int minillm_use_isa(int i);          /* not while a kernel is running */
+/* Can this chip run the library compiled for AVX-512, for AVX2? The only functions that may be
+ * called before that is known: those of the library compiled for any chip. */
+int minillm_chip_has_avx512(void);
+int minillm_chip_has_avx2(void);
 
 const char *minillm_compiler(void);
-int minillm_has_openmp(void);
 
 #endif

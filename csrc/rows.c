@@ -11,34 +11,37 @@
 #include <string.h>
 #include "simd.h"
 
-DECLARE_KERNEL(minillm_gelu_tanh);
-DECLARE_KERNEL(minillm_gelu_tanh_backward);
-DECLARE_KERNEL(minillm_layer_norm);
-DECLARE_KERNEL(minillm_layer_norm_backward);
-DECLARE_KERNEL(minillm_cross_entropy);
-DECLARE_KERNEL(minillm_cross_entropy_backward);
-DECLARE_KERNEL(minillm_adam);
-DECLARE_KERNEL(minillm_sum_of_squares);
-
 enum { BLOCKS = 64 };
 
-/* Where a block of n things begins; it ends where the next one begins. */
-static ptrdiff_t begin(ptrdiff_t n, int block) { return min(n, (n + BLOCKS - 1) / BLOCKS * block); }
+/* The arguments of a kernel, as all of its threads see them: each kernel has some of these. */
+typedef struct rows_job {
+    ptrdiff_t rows, d; /* elementwise kernels have 1 number in a row */
+    const float *x, *dy, *gain, *bias, *g;
+    float *y, *dx, *mean, *inverse_std, *sums, *losses, *log_total, *w, *m, *v;
+    const int64_t *targets;
+    float eps, smoothing, weight, beta1, beta2, l2, keep, step, v_scale;
+    double *squares;
+    void (*do_rows)(const struct rows_job *the, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t block);
+} rows_job;
 
-/* The same for numbers instead of rows: whole cache lines, so that no two threads write to one. */
-static ptrdiff_t begin_line(ptrdiff_t n, int block)
+static void do_block(const void *job, ptrdiff_t block, int thread)
 {
-    return min(n, 16 * begin((n + 15) / 16, block));
+    (void)thread;
+    const rows_job *the = job;
+    /* Whole cache lines where a row is a single number, so that no two threads write to one. */
+    ptrdiff_t unit = the->d == 1 ? 16 : 1;
+    ptrdiff_t size = round_up((the->rows + BLOCKS - 1) / BLOCKS, unit);
+    ptrdiff_t begin = min(the->rows, block * size), end = min(the->rows, begin + size);
+    if (begin < end)
+        the->do_rows(the, begin, end, block);
 }
 
-/* Run the following block of code, with `block` from 0 to BLOCKS - 1, on as many threads as it is
- * worth. A number that is streamed through takes as long as some 16 multiply-adds; but the threads
- * share the memory, so that a second one saves less than half of the time: 4 is what counts. */
-#define FOR_EACH_BLOCK(count) \
-    int threads = threads_for(4.0 * (count)); \
-    (void)threads; /* without OpenMP nobody asks for it */ \
-    _Pragma("omp parallel for num_threads(threads) schedule(static) if (threads > 1)") \
-    for (int block = 0; block < BLOCKS; block++)
+/* A number that is streamed through takes as long as some 16 multiply-adds; but the threads share
+ * the memory, so that a second one saves less than half of the time: 4 is what counts. */
+static void do_all_rows(const rows_job *job)
+{
+    share_out(BLOCKS, threads_for(4.0 * job->rows * job->d), do_block, job);
+}
 
 /* A vector of a row of n, from column i on; beyond the end it is `fill`, and nothing is stored. */
 static inline vec load_at(const float *row, ptrdiff_t i, ptrdiff_t n, float fill)
@@ -70,89 +73,115 @@ static inline vec gelu_slope(vec x)
     return s * (1.0f + x * (1.0f - s) * TWO_A * (1.0f + 3 * B * x * x));
 }
 
-int KERNEL(minillm_gelu_tanh)(ptrdiff_t n, const float *x, float *y)
+static void gelu_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t block)
 {
-    FOR_EACH_BLOCK(n) {
-        ptrdiff_t end = begin_line(n, block + 1);
-        for (ptrdiff_t i = begin_line(n, block); i < end; i += LANES) {
-            vec x_i = load_at(x, i, end, 0);
-            store_at(y, i, end, x_i * gelu_s(x_i));
-        }
+    (void)block;
+    for (ptrdiff_t i = begin; i < end; i += LANES) {
+        vec x = load_at(the->x, i, end, 0);
+        store_at(the->y, i, end, x * gelu_s(x));
     }
+}
+
+int minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y)
+{
+    do_all_rows(&(rows_job){.rows = n, .d = 1, .x = x, .y = y, .do_rows = gelu_rows});
     return MINILLM_OK;
 }
 
-int KERNEL(minillm_gelu_tanh_backward)(ptrdiff_t n, const float *dy, const float *x, float *dx)
+static void gelu_backward_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end,
+                               ptrdiff_t block)
 {
-    FOR_EACH_BLOCK(n) {
-        ptrdiff_t end = begin_line(n, block + 1);
-        for (ptrdiff_t i = begin_line(n, block); i < end; i += LANES)
-            store_at(dx, i, end, load_at(dy, i, end, 0) * gelu_slope(load_at(x, i, end, 0)));
+    (void)block;
+    for (ptrdiff_t i = begin; i < end; i += LANES) {
+        vec dy = load_at(the->dy, i, end, 0);
+        store_at(the->dx, i, end, dy * gelu_slope(load_at(the->x, i, end, 0)));
     }
+}
+
+int minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, float *dx)
+{
+    do_all_rows(&(rows_job){
+        .rows = n, .d = 1, .dy = dy, .x = x, .dx = dx, .do_rows = gelu_backward_rows,
+    });
     return MINILLM_OK;
 }
 
 /* y = gain (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. */
-int KERNEL(minillm_layer_norm)(ptrdiff_t rows, ptrdiff_t d, const float *x, const float *gain,
-                               const float *bias, float eps, float *y, float *mean,
-                               float *inverse_std)
+static void layer_norm_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t block)
 {
-    FOR_EACH_BLOCK(rows * d) {
-        for (ptrdiff_t row = begin(rows, block); row < begin(rows, block + 1); row++) {
-            const float *x_row = x + row * d;
-            vec sum = broadcast(0), squares = broadcast(0);
-            for (ptrdiff_t i = 0; i < d; i += LANES)
-                sum += load_at(x_row, i, d, 0);
-            float m = horizontal_sum(sum) / d;
-            for (ptrdiff_t i = 0; i < d; i += LANES) {
-                vec centred = load_at(x_row, i, d, m) - m;
-                squares += centred * centred;
-            }
-            float inverse = 1 / sqrtf(horizontal_sum(squares) / d + eps);
-            for (ptrdiff_t i = 0; i < d; i += LANES) {
-                vec x_hat = (load_at(x_row, i, d, 0) - m) * inverse;
-                vec y_i = load_at(gain, i, d, 0) * x_hat + load_at(bias, i, d, 0);
-                store_at(y + row * d, i, d, y_i);
-            }
-            mean[row] = m;
-            inverse_std[row] = inverse;
+    (void)block;
+    ptrdiff_t d = the->d;
+    for (ptrdiff_t row = begin; row < end; row++) {
+        const float *x = the->x + row * d;
+        vec sum = broadcast(0), squares = broadcast(0);
+        for (ptrdiff_t i = 0; i < d; i += LANES)
+            sum += load_at(x, i, d, 0);
+        float mean = horizontal_sum(sum) / d;
+        for (ptrdiff_t i = 0; i < d; i += LANES) {
+            vec centred = load_at(x, i, d, mean) - mean;
+            squares += centred * centred;
         }
+        float inverse = 1 / sqrtf(horizontal_sum(squares) / d + the->eps);
+        for (ptrdiff_t i = 0; i < d; i += LANES) {
+            vec x_hat = (load_at(x, i, d, 0) - mean) * inverse;
+            vec y = load_at(the->gain, i, d, 0) * x_hat + load_at(the->bias, i, d, 0);
+            store_at(the->y + row * d, i, d, y);
+        }
+        the->mean[row] = mean;
+        the->inverse_std[row] = inverse;
     }
+}
+
+int minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *x, const float *gain,
+                       const float *bias, float eps, float *y, float *mean, float *inverse_std)
+{
+    do_all_rows(&(rows_job){
+        .rows = rows, .d = d, .x = x, .gain = gain, .bias = bias, .eps = eps, .y = y,
+        .mean = mean, .inverse_std = inverse_std, .do_rows = layer_norm_rows,
+    });
     return MINILLM_OK;
 }
 
 /* dx = (dx_hat - mean(dx_hat) - x_hat mean(dx_hat x_hat)) / std with dx_hat = dy gain, and the sums
  * over the rows dgain = sum dy x_hat, dbias = sum dy. The derivation: minillm/ops/layer_norm.py. */
-int KERNEL(minillm_layer_norm_backward)(ptrdiff_t rows, ptrdiff_t d, const float *dy,
-                                        const float *x, const float *mean,
-                                        const float *inverse_std, const float *gain, float *dx,
-                                        float *dgain, float *dbias)
+static void layer_norm_backward_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end,
+                                     ptrdiff_t block)
+{
+    ptrdiff_t d = the->d;
+    float *dgain = the->sums + 2 * block * d, *dbias = dgain + d;
+    for (ptrdiff_t row = begin; row < end; row++) {
+        const float *dy = the->dy + row * d, *x = the->x + row * d;
+        float mean = the->mean[row], inverse = the->inverse_std[row];
+        vec sum = broadcast(0), projection = broadcast(0);
+        for (ptrdiff_t i = 0; i < d; i += LANES) {
+            vec dy_i = load_at(dy, i, d, 0), dx_hat = dy_i * load_at(the->gain, i, d, 0);
+            vec x_hat = (load_at(x, i, d, mean) - mean) * inverse;
+            sum += dx_hat;
+            projection += dx_hat * x_hat;
+            store_at(dgain, i, d, load_at(dgain, i, d, 0) + dy_i * x_hat);
+            store_at(dbias, i, d, load_at(dbias, i, d, 0) + dy_i);
+        }
+        float mean_dx_hat = horizontal_sum(sum) / d, along = horizontal_sum(projection) / d;
+        for (ptrdiff_t i = 0; i < d; i += LANES) {
+            vec dx_hat = load_at(dy, i, d, 0) * load_at(the->gain, i, d, 0);
+            vec x_hat = (load_at(x, i, d, mean) - mean) * inverse;
+            store_at(the->dx + row * d, i, d, (dx_hat - mean_dx_hat - x_hat * along) * inverse);
+        }
+    }
+}
+
+int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dy, const float *x,
+                                const float *mean, const float *inverse_std, const float *gain,
+                                float *dx, float *dgain, float *dbias)
 {
     float *sums = calloc(2 * BLOCKS * d + 1, sizeof(float)); /* for each block dgain, dbias */
     if (sums == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    FOR_EACH_BLOCK(rows * d) {
-        float *block_dgain = sums + 2 * block * d, *block_dbias = block_dgain + d;
-        for (ptrdiff_t row = begin(rows, block); row < begin(rows, block + 1); row++) {
-            const float *dy_row = dy + row * d, *x_row = x + row * d;
-            float m = mean[row], inverse = inverse_std[row];
-            vec sum = broadcast(0), projection = broadcast(0);
-            for (ptrdiff_t i = 0; i < d; i += LANES) {
-                vec dy_i = load_at(dy_row, i, d, 0), dx_hat = dy_i * load_at(gain, i, d, 0);
-                vec x_hat = (load_at(x_row, i, d, m) - m) * inverse;
-                sum += dx_hat;
-                projection += dx_hat * x_hat;
-                store_at(block_dgain, i, d, load_at(block_dgain, i, d, 0) + dy_i * x_hat);
-                store_at(block_dbias, i, d, load_at(block_dbias, i, d, 0) + dy_i);
-            }
-            float mean_dx_hat = horizontal_sum(sum) / d, along = horizontal_sum(projection) / d;
-            for (ptrdiff_t i = 0; i < d; i += LANES) {
-                vec dx_hat = load_at(dy_row, i, d, 0) * load_at(gain, i, d, 0);
-                vec x_hat = (load_at(x_row, i, d, m) - m) * inverse;
-                store_at(dx + row * d, i, d, (dx_hat - mean_dx_hat - x_hat * along) * inverse);
-            }
-        }
-    }
+    do_all_rows(&(rows_job){
+        .rows = rows, .d = d, .dy = dy, .x = x, .mean = (float *)mean,
+        .inverse_std = (float *)inverse_std, .gain = gain, .dx = dx, .sums = sums,
+        .do_rows = layer_norm_backward_rows,
+    });
     memset(dgain, 0, d * sizeof(float));
     memset(dbias, 0, d * sizeof(float));
     for (int block = 0; block < BLOCKS; block++)
@@ -166,93 +195,128 @@ int KERNEL(minillm_layer_norm_backward)(ptrdiff_t rows, ptrdiff_t d, const float
 
 /* loss = log(sum exp(z)) - (1 - smoothing) z[target] - smoothing mean(z) for each row z of logits;
  * 0 where the target is negative. The largest z is taken out of the sum before it can overflow. */
-int KERNEL(minillm_cross_entropy)(ptrdiff_t rows, ptrdiff_t V, const float *logits,
-                                  const int64_t *targets, float smoothing, float *losses,
-                                  float *log_total)
+static void cross_entropy_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end,
+                               ptrdiff_t block)
 {
-    FOR_EACH_BLOCK(rows * V) {
-        for (ptrdiff_t row = begin(rows, block); row < begin(rows, block + 1); row++) {
-            const float *z = logits + row * V;
-            vec largest = broadcast(-INFINITY), total = broadcast(0), sum = broadcast(0);
-            for (ptrdiff_t j = 0; j < V; j += LANES) {
-                largest = vmax(largest, load_at(z, j, V, -INFINITY));
-                sum += load_at(z, j, V, 0);
-            }
-            float shift = horizontal_max(largest);
-            shift = shift == -INFINITY ? 0 : shift; /* -inf - -inf is not a number */
-            /* 1,024 at a time: to a large sum of 50,000 terms the small ones would count as 0. */
-            for (ptrdiff_t first = 0; first < V; first += 1024) {
-                vec part = broadcast(0);
-                for (ptrdiff_t j = first; j < min(V, first + 1024); j += LANES)
-                    part += vexp(load_at(z, j, V, -INFINITY) - shift);
-                total += part;
-            }
-            log_total[row] = shift + logf(horizontal_sum(total));
-            losses[row] = 0;
-            if (targets[row] >= 0)
-                losses[row] = log_total[row] - (1 - smoothing) * z[targets[row]];
-            if (targets[row] >= 0 && smoothing > 0)
-                losses[row] -= smoothing * horizontal_sum(sum) / V;
+    (void)block;
+    ptrdiff_t V = the->d;
+    for (ptrdiff_t row = begin; row < end; row++) {
+        const float *z = the->x + row * V;
+        vec largest = broadcast(-INFINITY), total = broadcast(0), sum = broadcast(0);
+        for (ptrdiff_t j = 0; j < V; j += LANES) {
+            largest = vmax(largest, load_at(z, j, V, -INFINITY));
+            sum += load_at(z, j, V, 0);
         }
+        float shift = horizontal_max(largest);
+        shift = shift == -INFINITY ? 0 : shift; /* -inf - -inf is not a number */
+        /* 1,024 at a time: to a large sum of 50,000 terms the small ones would count as 0. */
+        for (ptrdiff_t first = 0; first < V; first += 1024) {
+            vec part = broadcast(0);
+            for (ptrdiff_t j = first; j < min(V, first + 1024); j += LANES)
+                part += vexp(load_at(z, j, V, -INFINITY) - shift);
+            total += part;
+        }
+        float log_total = shift + logf(horizontal_sum(total)), loss = 0;
+        if (the->targets[row] >= 0)
+            loss = log_total - (1 - the->smoothing) * z[the->targets[row]];
+        if (the->targets[row] >= 0 && the->smoothing > 0)
+            loss -= the->smoothing * horizontal_sum(sum) / V;
+        the->log_total[row] = log_total;
+        the->losses[row] = loss;
     }
+}
+
+int minillm_cross_entropy(ptrdiff_t rows, ptrdiff_t V, const float *logits, const int64_t *targets,
+                          float smoothing, float *losses, float *log_total)
+{
+    do_all_rows(&(rows_job){
+        .rows = rows, .d = V, .x = logits, .targets = targets, .smoothing = smoothing,
+        .losses = losses, .log_total = log_total, .do_rows = cross_entropy_rows,
+    });
     return MINILLM_OK;
 }
 
 /* dz = weight (p - q): what the model said, p = exp(z - log_total), minus what it should have. */
-int KERNEL(minillm_cross_entropy_backward)(ptrdiff_t rows, ptrdiff_t V, const float *logits,
-                                           const int64_t *targets, const float *log_total,
-                                           float smoothing, float weight, float *dlogits)
+static void cross_entropy_backward_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end,
+                                        ptrdiff_t block)
 {
-    FOR_EACH_BLOCK(rows * V) {
-        for (ptrdiff_t row = begin(rows, block); row < begin(rows, block + 1); row++) {
-            const float *z = logits + row * V;
-            float *dz = dlogits + row * V;
-            if (targets[row] < 0) {
-                memset(dz, 0, V * sizeof(float));
-                continue;
-            }
-            for (ptrdiff_t j = 0; j < V; j += LANES) {
-                vec p = vexp(load_at(z, j, V, 0) - log_total[row]);
-                store_at(dz, j, V, (p - smoothing / V) * weight);
-            }
-            dz[targets[row]] -= (1 - smoothing) * weight;
+    (void)block;
+    ptrdiff_t V = the->d;
+    for (ptrdiff_t row = begin; row < end; row++) {
+        const float *z = the->x + row * V;
+        float *dz = the->dx + row * V;
+        if (the->targets[row] < 0) {
+            memset(dz, 0, V * sizeof(float));
+            continue;
         }
+        for (ptrdiff_t j = 0; j < V; j += LANES) {
+            vec p = vexp(load_at(z, j, V, 0) - the->log_total[row]);
+            store_at(dz, j, V, (p - the->smoothing / V) * the->weight);
+        }
+        dz[the->targets[row]] -= (1 - the->smoothing) * the->weight;
     }
+}
+
+int minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *logits,
+                                   const int64_t *targets, const float *log_total,
+                                   float smoothing, float weight, float *dlogits)
+{
+    do_all_rows(&(rows_job){
+        .rows = rows, .d = V, .x = logits, .targets = targets, .log_total = (float *)log_total,
+        .smoothing = smoothing, .weight = weight, .dx = dlogits,
+        .do_rows = cross_entropy_backward_rows,
+    });
     return MINILLM_OK;
 }
 
 /* One step of Adam: see minillm/training/optimizers.py. The compiler makes vectors of this loop. */
-int KERNEL(minillm_adam)(ptrdiff_t n, float *restrict w, const float *restrict g,
-                         float *restrict m, float *restrict v, float beta1, float beta2, float l2,
-                         float keep, float step, float v_scale, float eps)
+static void adam_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t block)
 {
-    FOR_EACH_BLOCK(n) {
-        for (ptrdiff_t i = begin_line(n, block); i < begin_line(n, block + 1); i++) {
-            float g_i = g[i] + l2 * w[i];
-            m[i] = beta1 * m[i] + (1 - beta1) * g_i;
-            v[i] = beta2 * v[i] + (1 - beta2) * g_i * g_i;
-            w[i] = keep * w[i] - step * m[i] / (sqrtf(v[i]) * v_scale + eps);
-        }
+    (void)block;
+    const rows_job a = *the; /* a copy that nothing else points to: its numbers stay in registers */
+    const float *restrict g = a.g;
+    float *restrict w = a.w, *restrict m = a.m, *restrict v = a.v;
+    for (ptrdiff_t i = begin; i < end; i++) {
+        float g_i = g[i] + a.l2 * w[i];
+        m[i] = a.beta1 * m[i] + (1 - a.beta1) * g_i;
+        v[i] = a.beta2 * v[i] + (1 - a.beta2) * g_i * g_i;
+        w[i] = a.keep * w[i] - a.step * m[i] / (sqrtf(v[i]) * a.v_scale + a.eps);
     }
+}
+
+int minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, float beta1,
+                 float beta2, float l2, float keep, float step, float v_scale, float eps)
+{
+    do_all_rows(&(rows_job){
+        .rows = n, .d = 1, .w = w, .g = g, .m = m, .v = v, .beta1 = beta1, .beta2 = beta2,
+        .l2 = l2, .keep = keep, .step = step, .v_scale = v_scale, .eps = eps,
+        .do_rows = adam_rows,
+    });
     return MINILLM_OK;
 }
 
 /* The sum of x^2 over n numbers, in double precision: float32 would overflow from 1.8e19 on. */
-double KERNEL(minillm_sum_of_squares)(ptrdiff_t n, const float *x)
+static void squares_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t block)
 {
-    double sums[BLOCKS] = {0}, total = 0;
-    FOR_EACH_BLOCK(n) {
-        double lanes[16] = {0}; /* added up separately, so that 16 additions are under way */
-        ptrdiff_t i = begin_line(n, block), end = begin_line(n, block + 1);
-        for (; i + 16 <= end; i += 16)
-            for (int j = 0; j < 16; j++)
-                lanes[j] += (double)x[i + j] * x[i + j];
-        for (; i < end; i++)
-            lanes[0] += (double)x[i] * x[i];
+    const float *x = the->x;
+    double lanes[16] = {0}; /* added up separately, so that 16 additions are under way */
+    ptrdiff_t i = begin;
+    for (; i + 16 <= end; i += 16)
         for (int j = 0; j < 16; j++)
-            sums[block] += lanes[j];
-    }
+            lanes[j] += (double)x[i + j] * x[i + j];
+    for (; i < end; i++)
+        lanes[0] += (double)x[i] * x[i];
+    for (int j = 0; j < 16; j++)
+        the->squares[block] += lanes[j];
+}
+
+double minillm_sum_of_squares(ptrdiff_t n, const float *x)
+{
+    double squares[BLOCKS] = {0}, total = 0;
+    do_all_rows(&(rows_job){
+        .rows = n, .d = 1, .x = x, .squares = squares, .do_rows = squares_rows,
+    });
     for (int block = 0; block < BLOCKS; block++)
-        total += sums[block];
+        total += squares[block];
     return total;
 }

@@ -7,30 +7,16 @@
  *
  * HOW TO ADD A KERNEL
  *   1. Declare   int minillm_thing(...);   in minillm.h: the one and only declaration.
- *   2. Write csrc/thing.c: include "simd.h", say  DECLARE_KERNEL(minillm_thing);  and define
- *      int KERNEL(minillm_thing)(...) { ... }. KERNEL appends the instruction set to the name,
- *      e.g. minillm_thing_avx2, because the file is compiled once for each. Helpers are `static`.
- *   3. In dispatch.c add its name to FOR_EACH_KERNEL, and write the public function, which forwards
- *      to the kernel in use.
- *   4. Add "thing.c" to KERNEL_SOURCES in setup.py.
- * Threads: `#pragma omp parallel for num_threads(threads)`, where `threads` comes from
- * threads_for(work). Split over outputs only, never over a sum: then every result is bit for bit
- * the same for any number of threads. */
+ *   2. Write csrc/thing.c: include "simd.h" and define the function. Helpers are `static`.
+ *   3. Add "thing.c" to KERNEL_SOURCES in setup.py, which compiles it once for each instruction set.
+ * Threads: cut the work into pieces and `share_out` them (threads.c). Cut over outputs only, never
+ * over a sum: then every result is bit for bit the same for any number of threads. */
 #ifndef MINILLM_SIMD_H
 #define MINILLM_SIMD_H
 
 #include <stdint.h>
 #include <stdlib.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 #include "minillm.h"
-
-/* ISA is given by the build: -DISA=avx512, -DISA=avx2 or -DISA=baseline. */
-#define PASTE_(name, isa) name##_##isa
-#define PASTE(name, isa) PASTE_(name, isa)
-#define KERNEL(name) PASTE(name, ISA)
-#define DECLARE_KERNEL(name) __typeof__(name) KERNEL(name)
 
 #if defined(__AVX512F__)
 #define VEC_BYTES 64
@@ -174,24 +160,26 @@ static inline vec vexp2(vec x) { return vexp2_below_128(vmin(broadcast(128.0f), 
 #define LN_2 0.693147181f
 static inline vec vexp(vec x) { return vexp2(x * LOG2_E); }
 
+/* Do pieces 0, 1, ..., pieces - 1 of a job, the last ones first, on up to `threads` threads, whose
+ * numbers are 0, 1, ..., threads - 1; return when all are done. (threads.c) */
+typedef void (*piece_function)(const void *job, ptrdiff_t piece, int thread);
+void share_out(ptrdiff_t pieces, int threads, piece_function do_piece, const void *job);
+
 /* How many threads a kernel of `work` multiply-adds deserves (count other things as the multiply-
- * adds that would take as long). A thread that sleeps takes 10 to 50 microseconds to wake: half a
- * million multiply-adds. */
-static inline int threads_for(double work)
+ * adds that would take as long): it takes some 10 microseconds, or half a million multiply-adds,
+ * before a second one has anything done. */
+int threads_for(double work);
+
+static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit)
 {
-    int most = minillm_get_num_threads();
-    double worthwhile = work / 500e3;
-    return worthwhile < 2 ? 1 : worthwhile < most ? (int)worthwhile : most;
+    return (n + unit - 1) / unit * unit;
 }
 
-/* Inside a parallel loop: which of the threads this is, from 0. */
-static inline int thread_number(void)
+/* Memory for n floats that begins with a cache line; NULL if there is none. */
+static inline float *allocate(ptrdiff_t n)
 {
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
+    void *memory = NULL;
+    return posix_memalign(&memory, 64, (n + 16) * sizeof(float)) == 0 ? memory : NULL;
 }
 
 #endif

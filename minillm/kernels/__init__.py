@@ -181,8 +181,8 @@ def current():
 def set_num_threads(n):
     """Let each C kernel use up to `n` threads. The results are the same bit for bit for any `n`.
 
-    The start value is OMP_NUM_THREADS or the number of cores. It stays 1 when the compiler had no
-    OpenMP, and in a child made by os.fork(), where OpenMP's threads don't exist.
+    The start value is OMP_NUM_THREADS or the number of cores. The threads begin with the first
+    kernel that has work for them; a child made by os.fork() begins with none, and gets its own.
     """
     if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
         raise TypeError(f"n is a {type(n).__name__}, wanted an integer")

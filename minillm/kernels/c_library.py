@@ -1,44 +1,53 @@
-"""The C library as Python sees it: loading, errors, pointers, threads, instruction sets.
+"""The C library as Python sees it: choosing it, errors, pointers, threads.
 
-Importing this module fails with ImportError when the extension isn't built.
+The library is compiled once for each instruction set, each time as an extension of its own. This
+module imports the widest that the chip can run, or the one that MINILLM_ISA names. Importing it
+fails with ImportError when no extension is built.
 """
 
+import importlib
 import os
 
 import numpy as np
 
-
-def _load():
-    """Import the extension, with GNU OpenMP's threads told to sleep soon when there is no work.
-
-    By default they spin for milliseconds between two kernels. On a machine that does anything else
-    meanwhile, they then take the processor from the very thread they wait for: measured, a training
-    step takes 2.5 times as long. 10,000 turns are some 10 microseconds. libgomp reads this variable
-    when it is loaded, that is here; afterwards the environment is as it was.
-    """
-    variable = "GOMP_SPINCOUNT"
-    is_ours = variable not in os.environ and "OMP_WAIT_POLICY" not in os.environ
-    if is_ours:
-        os.environ[variable] = "10000"
-    try:
-        import minillm.kernels._c as extension
-    finally:
-        if is_ours:
-            del os.environ[variable]
-    return extension.ffi, extension.lib
+INSTRUCTION_SETS = ("avx512", "avx2", "baseline")  # the widest first
 
 
-ffi, lib = _load()
+def load(isa):
+    """-> the extension compiled for one of INSTRUCTION_SETS. ImportError if it isn't built."""
+    return importlib.import_module(f"minillm.kernels._c_{isa}")
+
+
+def _is_compiled_in(isa):
+    return importlib.util.find_spec(f"minillm.kernels._c_{isa}") is not None
+
+
+def _supported():
+    """The instruction sets that are compiled in and that this chip has, the widest first."""
+    has = load("baseline").lib  # this one runs anywhere
+    chip = {"avx512": has.minillm_chip_has_avx512(), "avx2": has.minillm_chip_has_avx2(),
+            "baseline": True}
+    return [isa for isa in INSTRUCTION_SETS if chip[isa] and _is_compiled_in(isa)]
+
+
+def _choose():
+    wanted = os.environ.get("MINILLM_ISA") or SUPPORTED[0]
+    if wanted not in SUPPORTED:
+        choices = ", ".join(SUPPORTED)
+        raise ValueError(f"MINILLM_ISA is {wanted!r}, wanted one that this machine has: {choices}")
+    return wanted
+
+
+SUPPORTED = _supported()
+instruction_set = _choose()
+_extension = load(instruction_set)
+ffi, lib = _extension.ffi, _extension.lib
 
 FLOAT32 = np.dtype(np.float32)
 FLOATS = ffi.typeof("float[]")  # looked up once: parsing the string takes time at each call
 from_buffer = ffi.from_buffer
 _HEADS = ffi.typeof("minillm_heads *")
 _FLOAT_POINTER = ffi.typeof("float *")
-_INSTRUCTION_SETS = [
-    ffi.string(lib.minillm_isa_name(i)).decode() for i in range(lib.minillm_isa_count())
-]
-_is_forked_child = False
 
 
 def pointer(array):
@@ -68,50 +77,33 @@ def check(error_code):
 
 
 def set_num_threads(n):
-    """Let a kernel use up to `n` threads. A forked child stays on one: see `_after_fork`."""
-    lib.minillm_set_num_threads(1 if _is_forked_child else n)
+    """Let a kernel use up to `n` threads."""
+    lib.minillm_set_num_threads(n)
 
 
 def get_num_threads():
     return lib.minillm_get_num_threads()
 
 
-def _after_fork():
-    """fork() copies only the thread that calls it, so the child has none of OpenMP's threads, and
-    GNU OpenMP would wait for them for ever. One thread needs no others."""
-    global _is_forked_child
-    _is_forked_child = True
-    set_num_threads(1)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def supported_instruction_sets():
-    """The names of the instruction sets that are compiled in and that this chip has."""
-    return [name for i, name in enumerate(_INSTRUCTION_SETS) if lib.minillm_isa_supported(i)]
-
-
-def use_instruction_set(name):
-    """Let the kernels use one instruction set. ValueError if the chip or the build lacks it."""
-    if name not in supported_instruction_sets():
-        choices = ", ".join(supported_instruction_sets())
-        raise ValueError(f"MINILLM_ISA is {name!r}, wanted one that this machine has: {choices}")
-    check(lib.minillm_use_isa(_INSTRUCTION_SETS.index(name)))
+def _default_num_threads():
+    """OMP_NUM_THREADS, as other numerical libraries understand it, or else the number of cores."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if first.isdecimal() and 1 <= int(first) <= 1024:
+        return int(first)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def info():
     """What `minillm info` says about the C library -> dict."""
     return {
-        "instruction set": _INSTRUCTION_SETS[lib.minillm_current_isa()],
-        "compiled in": list(_INSTRUCTION_SETS),
-        "supported": supported_instruction_sets(),
+        "instruction set": instruction_set,
+        "compiled in": [isa for isa in INSTRUCTION_SETS if _is_compiled_in(isa)],
+        "supported": list(SUPPORTED),
         "threads": get_num_threads(),
-        "openmp": bool(lib.minillm_has_openmp()),
         "compiler": ffi.string(lib.minillm_compiler()).decode(),
     }
 
 
-if os.environ.get("MINILLM_ISA"):
-    use_instruction_set(os.environ["MINILLM_ISA"])
+set_num_threads(min(1024, _default_num_threads()))

@@ -8,38 +8,44 @@ import time
 
 import numpy as np
 
-from minillm.kernels.c_library import ffi, get_num_threads, lib, pointer, set_num_threads
+from minillm.kernels import c_library
+from minillm.kernels.c_library import pointer
 
 
-def fma_peak(threads=None, seconds=0.2):
+def fma_peak(threads=None, seconds=0.2, instruction_set=None):
     """-> GFLOP/s of fused multiply-adds between registers, on `threads` (default: those in use).
 
-    On a set without FMA (baseline on x86-64) a multiplication and an addition count the same.
+    instruction_set: one of `c_library.SUPPORTED`; by default the one in use. On a set without FMA
+    (baseline on x86-64) a multiplication and an addition count the same.
     """
-    result = ffi.new("float *")
+    extension = c_library.load(instruction_set or c_library.instruction_set)
+    threads = threads or c_library.get_num_threads()
+    results = extension.ffi.new("float[]", threads)
 
     def run(n):
-        return lib.minillm_run_fmas(n, result)
+        return extension.lib.minillm_run_fmas(n, results)
 
-    return _best(run, seconds, threads) / 1e9
+    return _best(run, seconds, extension.lib, threads) / 1e9
 
 
 def read_bandwidth(threads=None, seconds=0.5, megabytes=256):
     """-> GB/s when `threads` (default: those in use) read an array much larger than the caches."""
-    data = np.ones(megabytes * 10**6 // 4, np.float32)
+    lib = c_library.lib
+    threads = threads or c_library.get_num_threads()
+    data, results = np.ones(megabytes * 10**6 // 4, np.float32), np.empty(threads, np.float32)
 
     def run(n):
         for _ in range(n):
-            lib.minillm_read_memory(data.size, pointer(data))
+            lib.minillm_read_memory(data.size, pointer(data), pointer(results))
         return n * data.nbytes
 
-    return _best(run, seconds, threads, n=1) / 1e9
+    return _best(run, seconds, lib, threads, n=1) / 1e9
 
 
-def _best(run, seconds, threads, n=100_000):
+def _best(run, seconds, lib, threads, n=100_000):
     """The highest rate, in `run(n)`'s units per second, of the runs that fit into `seconds`."""
-    before = get_num_threads()
-    set_num_threads(before if threads is None else threads)
+    before = lib.minillm_get_num_threads()
+    lib.minillm_set_num_threads(threads)
     try:
         run(n)  # wakes the threads and the clock, and touches the memory
         best = 0.0
@@ -50,4 +56,4 @@ def _best(run, seconds, threads, n=100_000):
             best = max(best, amount / (time.perf_counter() - start))
         return best
     finally:
-        set_num_threads(before)
+        lib.minillm_set_num_threads(before)

@@ -1,0 +1,190 @@
+/* threads.c: a kernel's work is cut into pieces, and a few threads take them, one after another.
+ *
+ * A library for this, such as OpenMP, ends each loop by waiting for all of its threads, also for
+ * one that has not even begun because some other program (or the threads of NumPy's BLAS, which
+ * keep a core busy for a tenth of a second after each product) has its core. Here the caller works
+ * too, and waits only for pieces that somebody has begun. A thread that comes late finds nothing
+ * left, and has held up nobody. Which thread does a piece never shows in the result. */
+#define _GNU_SOURCE /* for sched_getcpu and affinities */
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <time.h>
+#include "simd.h"
+
+/* How long a thread looks for its next piece before it goes to sleep. To wake one takes 10 to 50
+ * microseconds, and between two kernels of a training step lie some 20 microseconds of Python. */
+#define SPIN_SECONDS 100e-6
+
+enum { MOST_THREADS = 1025 };
+
+static int most_threads = 1; /* what set_num_threads said */
+
+static struct {
+    atomic_flag is_in_use; /* one job at a time */
+    int workers;           /* how many threads exist beside the caller, who is number 0 */
+    pthread_t ids[MOST_THREADS];
+
+    piece_function do_piece; /* the job in hand: only for those who have taken one of its pieces */
+    const void *job;
+    /* How many pieces nobody has taken yet, times MOST_THREADS, plus how many threads may take one.
+     * In one number, so that to look and to take is one step (compare and exchange). */
+    _Atomic uint64_t left;
+    _Atomic ptrdiff_t unfinished;
+
+    pthread_mutex_t mutex; /* only for going to sleep and for waking up */
+    pthread_cond_t changed;
+    atomic_int sleepers;
+} pool = {.is_in_use = ATOMIC_FLAG_INIT, .mutex = PTHREAD_MUTEX_INITIALIZER,
+          .changed = PTHREAD_COND_INITIALIZER};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Is there a piece left that this thread may take? */
+static int is_for(int thread, uint64_t left)
+{
+    return left >= MOST_THREADS && thread < (int)(left % MOST_THREADS);
+}
+
+static int has_work(int thread) { return is_for(thread, atomic_load(&pool.left)); }
+
+static int is_finished(int thread)
+{
+    (void)thread;
+    return atomic_load(&pool.unfinished) == 0;
+}
+
+/* Look for a while, then sleep. Whoever makes `condition` true calls `tell` afterwards: either it
+ * sees this thread among the sleepers, or this thread sees that the condition is true. */
+static void wait_until(int (*condition)(int), int thread)
+{
+    for (double end = now() + SPIN_SECONDS; now() < end;)
+        if (condition(thread))
+            return;
+    pthread_mutex_lock(&pool.mutex);
+    atomic_fetch_add(&pool.sleepers, 1);
+    while (!condition(thread))
+        pthread_cond_wait(&pool.changed, &pool.mutex);
+    atomic_fetch_sub(&pool.sleepers, 1);
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+static void tell(void)
+{
+    if (atomic_load(&pool.sleepers) > 0) {
+        pthread_mutex_lock(&pool.mutex);
+        pthread_cond_broadcast(&pool.changed);
+        pthread_mutex_unlock(&pool.mutex);
+    }
+}
+
+/* Take and do pieces until none is left. Nobody can begin the next job before a piece that is taken
+ * is done, so what `pool` says of the job stays true meanwhile. */
+static void work(int thread)
+{
+    uint64_t left = atomic_load(&pool.left);
+    while (is_for(thread, left)) {
+        if (!atomic_compare_exchange_weak(&pool.left, &left, left - MOST_THREADS))
+            continue; /* somebody else was quicker; `left` is now what there is */
+        pool.do_piece(pool.job, (ptrdiff_t)(left / MOST_THREADS) - 1, thread);
+        if (atomic_fetch_sub(&pool.unfinished, 1) == 1)
+            tell();
+        left = atomic_load(&pool.left);
+    }
+}
+
+static void *worker(void *number)
+{
+    for (;;) {
+        wait_until(has_work, (int)(intptr_t)number);
+        work((int)(intptr_t)number);
+    }
+    return NULL;
+}
+
+/* Signals are for the threads of the program, so the new threads block them all. If the system
+ * gives no more threads, there are fewer. */
+static void start_workers(int wanted)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (pool.workers < wanted) {
+        int number = pool.workers + 1;
+        if (pthread_create(&pool.ids[number], NULL, worker, (void *)(intptr_t)number) != 0)
+            break;
+        pthread_detach(pool.ids[number]);
+        pool.workers = number;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* When no core is idle, Linux likes to put a thread that is woken on the core of the one who woke
+ * it: there it would wait for the caller's end. So the caller's core is forbidden to the workers. */
+static void keep_off_this_core(void)
+{
+#ifdef __linux__
+    static int last_core = -1, last_workers;
+    int core = sched_getcpu();
+    cpu_set_t cores;
+    if ((core == last_core && pool.workers == last_workers) || core < 0 ||
+        sched_getaffinity(0, sizeof cores, &cores) != 0 || CPU_COUNT(&cores) < 2)
+        return;
+    CPU_CLR(core, &cores);
+    for (int number = 1; number <= pool.workers; number++)
+        pthread_setaffinity_np(pool.ids[number], sizeof cores, &cores);
+    last_core = core;
+    last_workers = pool.workers;
+#endif
+}
+
+void share_out(ptrdiff_t pieces, int threads, piece_function do_piece, const void *job)
+{
+    if (threads < 2 || pieces < 2 || atomic_flag_test_and_set(&pool.is_in_use)) {
+        while (pieces-- > 0) /* alone; also when another thread of the program has the workers */
+            do_piece(job, pieces, 0);
+        return;
+    }
+    if (pool.workers < threads - 1)
+        start_workers(threads - 1);
+    keep_off_this_core();
+    pool.do_piece = do_piece;
+    pool.job = job;
+    atomic_store(&pool.unfinished, pieces);
+    atomic_store(&pool.left, (uint64_t)pieces * MOST_THREADS + (uint64_t)threads);
+    tell();
+    work(0);
+    wait_until(is_finished, 0);
+    atomic_flag_clear(&pool.is_in_use);
+}
+
+/* fork() copies only the thread that calls it: the child's pool is empty, and free. */
+static void forget_workers(void)
+{
+    pthread_mutex_init(&pool.mutex, NULL);
+    pthread_cond_init(&pool.changed, NULL);
+    atomic_store(&pool.sleepers, 0);
+    atomic_store(&pool.left, 0);
+    atomic_flag_clear(&pool.is_in_use);
+    pool.workers = 0;
+}
+
+__attribute__((constructor)) static void when_loaded(void)
+{
+    pthread_atfork(NULL, NULL, forget_workers);
+}
+
+void minillm_set_num_threads(int n) { most_threads = n < 1 ? 1 : n < MOST_THREADS ? n : 1; }
+int minillm_get_num_threads(void) { return most_threads; }
+
+int threads_for(double work)
+{
+    double worthwhile = work / 500e3;
+    return worthwhile < 2 ? 1 : worthwhile < most_threads ? (int)worthwhile : most_threads;
+}
