@@ -18,8 +18,8 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
-KERNEL_SOURCES = ["csrc/matmul.c", "csrc/attention.c", "csrc/rows.c", "csrc/machine.c",
-                  "csrc/threads.c"]
+KERNEL_SOURCES = ["csrc/matmul.c", "csrc/few_rows.c", "csrc/attention.c", "csrc/rows.c",
+                  "csrc/machine.c", "csrc/threads.c"]
 
 # The first rungs of the ladder show what the order of the work does. They are compiled without the
 # compiler's own vector code, which would hide it.

@@ -10,6 +10,7 @@
  * A.data[i * A.row + k * A.column], and one of the two strides is 1. After packing, all four
  * combinations look alike, so there is one loop nest for them all. */
 #include <string.h>
+#include "few_rows.h"
 #include "simd.h"
 
 typedef struct { const float *data; ptrdiff_t row, column; } matrix;
@@ -152,83 +153,6 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, 
     }
 }
 
-/* A few rows times a matrix: generation, one token at a time for one or some sequences. Each number
- * of B is used only that many times, so the speed limit is the memory's bandwidth, and packing
- * would double the traffic. What matters is to read B once, front to back, as the prefetcher
- * expects it. (Four rows of B at a time, which share the loads of x, were slower on the machine at
- * hand: by a tenth from the cache, by a quarter or more from memory.) Up to FEW rows the FMAs keep
- * pace with the memory: 64 bytes of B for each 8 of them. */
-enum { FEW = 8 };
-
-/* c[i] += x[i] . b for the R rows x of A: each vector of b is loaded once for all of them. */
-static inline __attribute__((always_inline)) void
-dots(const int R, ptrdiff_t K, const float *A, ptrdiff_t lda, const float *b,
-     float *c, ptrdiff_t ldc)
-{
-    vec sums[4][2] = {{{0}}};
-    ptrdiff_t k = 0;
-    for (; k + 2 * LANES <= K; k += 2 * LANES) {
-        vec b0 = load(b + k), b1 = load(b + k + LANES);
-        for (int i = 0; i < R; i++) {
-            sums[i][0] += load(A + i * lda + k) * b0;
-            sums[i][1] += load(A + i * lda + k + LANES) * b1;
-        }
-    }
-    for (int i = 0; i < R; i++) {
-        float sum = horizontal_sum(sums[i][0] + sums[i][1]);
-        for (ptrdiff_t l = k; l < K; l++)
-            sum += A[i * lda + l] * b[l];
-        c[i * ldc] += sum;
-    }
-}
-
-/* y += x[0] B[0] + x[1] B[1] + ... for each of the M rows x of A and y of C: `ROWS` rows of B
- * together, so that y is loaded and stored only once for all of them. */
-static inline __attribute__((always_inline)) void
-add_rows(const int ROWS, ptrdiff_t M, ptrdiff_t N, const float *A, ptrdiff_t lda,
-         const float *B, ptrdiff_t ldb, float *C, ptrdiff_t ldc)
-{
-    ptrdiff_t j = 0;
-    for (; j + LANES <= N; j += LANES) {
-        vec b[8];
-        for (int k = 0; k < ROWS; k++)
-            b[k] = load(B + k * ldb + j);
-        for (ptrdiff_t i = 0; i < M; i++) {
-            vec sum = load(C + i * ldc + j);
-            for (int k = 0; k < ROWS; k++)
-                sum += A[i * lda + k] * b[k];
-            store(C + i * ldc + j, sum);
-        }
-    }
-    for (; j < N; j++)
-        for (ptrdiff_t i = 0; i < M; i++)
-            for (int k = 0; k < ROWS; k++)
-                C[i * ldc + j] += A[i * lda + k] * B[k * ldb + j];
-}
-
-static void multiply_few(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, matrix start,
-                         float *C, ptrdiff_t ldc)
-{
-    for (ptrdiff_t i = 0; i < M && start.data != C; i++)
-        for (ptrdiff_t j = 0; j < N; j++)
-            C[i * ldc + j] = *at(start, i, j);
-    if (B.row == 1) { /* transposed: a row of memory for each column of C */
-        for (ptrdiff_t j = 0; j < N; j++) {
-            ptrdiff_t i = 0;
-            for (; i + 4 <= M; i += 4)
-                dots(4, K, at(A, i, 0), A.row, at(B, 0, j), C + i * ldc + j, ldc);
-            for (; i < M; i++)
-                dots(1, K, at(A, i, 0), A.row, at(B, 0, j), C + i * ldc + j, ldc);
-        }
-        return;
-    }
-    ptrdiff_t k = 0;
-    for (; k + 8 <= K; k += 8)
-        add_rows(8, M, N, at(A, 0, k), A.row, at(B, k, 0), B.row, C, ldc);
-    for (; k < K; k++)
-        add_rows(1, M, N, at(A, 0, k), A.row, at(B, k, 0), B.row, C, ldc);
-}
-
 /* The pieces that the threads work on: each matrix C of the batch cut into a grid of rectangles,
  * `down` x `across`, along the borders of tiles. A thread computes a rectangle all alone with the
  * loops above. Every number of C is the same sum in the same order wherever the cuts are, so the
@@ -259,7 +183,6 @@ typedef struct {
     ptrdiff_t batch, M, N, K, step_A, step_B, step_C, ldc;
     matrix A, B, start;
     float *C;
-    int are_few;
     grid cuts;
     ptrdiff_t rows, columns; /* of a piece */
     float *workspace;        /* `workspace_size` floats for each thread */
@@ -280,11 +203,8 @@ static void do_piece(const void *arguments, ptrdiff_t piece, int thread)
     B.data = at(B, 0, j) + b * the->step_B;
     float *C = the->C + b * the->step_C + i * the->ldc + j;
     start.data = start.data == the->C ? C : at(start, i, j);
-    if (the->are_few)
-        multiply_few(m, n, the->K, A, B, start, C, the->ldc);
-    else
-        multiply(m, n, the->K, A, B, start, C, the->ldc,
-                 the->workspace + thread * the->workspace_size);
+    multiply(m, n, the->K, A, B, start, C, the->ldc,
+             the->workspace + thread * the->workspace_size);
 }
 
 int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
@@ -298,21 +218,23 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
         .B = {B, transpose_B ? 1 : ldb, transpose_B ? ldb : 1}, .step_B = step_B,
         .C = C, .ldc = ldc, .step_C = step_C,
         .start = accumulate ? (matrix){C, ldc, 1} : bias ? (matrix){bias, 0, 1} : nothing,
-        .are_few = M <= FEW && !transpose_A,
     };
     if (batch * M * N == 0)
         return MINILLM_OK;
-    double work = (double)batch * M * N * K;
-    int threads = threads_for(the.are_few ? 16 * work / M : work);
+    if (batch == 1 && M <= FEW && !transpose_A) {
+        for (ptrdiff_t i = 0; i < M && !accumulate; i++)
+            for (ptrdiff_t j = 0; j < N; j++)
+                C[i * ldc + j] = bias ? bias[j] : 0;
+        return few_rows(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, C, ldc);
+    }
+    int threads = threads_for((double)batch * M * N * K);
     the.cuts = cut(batch, M, N, threads);
     the.rows = round_up((M + the.cuts.down - 1) / the.cuts.down, MR);
     the.columns = round_up((N + the.cuts.across - 1) / the.cuts.across, NR);
-    if (!the.are_few) {
-        the.workspace_size = workspace_size(the.rows, the.columns, K);
-        the.workspace = allocate(threads * the.workspace_size);
-        if (the.workspace == NULL)
-            return MINILLM_OUT_OF_MEMORY;
-    }
+    the.workspace_size = workspace_size(the.rows, the.columns, K);
+    the.workspace = allocate(threads * the.workspace_size);
+    if (the.workspace == NULL)
+        return MINILLM_OUT_OF_MEMORY;
     share_out(batch * the.cuts.down * the.cuts.across, threads, do_piece, &the);
     free(the.workspace);
     return MINILLM_OK;

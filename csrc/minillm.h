@@ -16,7 +16,7 @@
 
 enum minillm_error {
     MINILLM_OK = 0,
-    MINILLM_OUT_OF_MEMORY = 1, /* the workspace could not be allocated; the output is untouched */
+    MINILLM_OUT_OF_MEMORY = 1, /* no workspace: nothing was added to the output */
 };
 
 /* C = op(A) op(B), or C += op(A) op(B) when `accumulate`; `batch` times, `step_` floats apart.
@@ -27,6 +27,13 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    const float *A, ptrdiff_t lda, ptrdiff_t step_A, int transpose_A,
                    const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
                    float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate, const float *bias);
+
+/* y = x Wᵀ + bias, where the weights are stored in fewer bits (few_rows.c): x is M x K, W is N x K of
+ * the given type, y is M x N, all contiguous. `scale`: N numbers for int8, else NULL; bias: N
+ * numbers or NULL. Made for a few rows: the weights pass by once for every 8 of them. */
+enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2 };
+int minillm_matmul_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, int type,
+                          const void *w, const float *scale, const float *bias, float *y);
 
 /* The ladder that leads to minillm_matmul: rungs 1 to 5 of matmul_ladder.c. Contiguous C = A B. */
 int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
