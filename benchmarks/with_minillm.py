@@ -172,13 +172,16 @@ def train_step(B, T, V, implementation=None, **shape):
     return step
 
 
-def generate(n_tokens, prompt, implementation=None, **options):
-    """`n_tokens` new tokens after a prompt of `prompt` tokens, GPT-2 124M with random weights."""
+def generate(n_tokens, prompt, implementation=None, dtype="float32", **options):
+    """`n_tokens` new tokens after a prompt of `prompt` tokens, GPT-2 124M with random weights.
+
+    dtype: how the weights are stored for it, as in `minillm generate --dtype`
+    """
     from benchmarks.cases import GPT2_124M
 
     if implementation:
         kernels.use(implementation)
-    model = make_model(**GPT2_124M).eval()
+    model = make_model(**GPT2_124M).store_weights(dtype)
     ids = token_batch(1, prompt, GPT2_124M["V"])[0]
     return lambda: model.generate(ids, max_new_tokens=n_tokens, eos_token_id=None,
                                   pad_token_id=0, seed=0, **options)

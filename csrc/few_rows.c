@@ -111,19 +111,15 @@ typedef struct {
     float *y, *workspace;
 } job;
 
-/* R rows of x and of y, outputs `begin` to `end`. Several long rows of x don't fit L1 (32 KB)
- * together: then so many inputs at a time that they do. */
+/* R rows of x and of y, outputs `begin` to `end`. */
 static inline __attribute__((always_inline)) void
 outputs(const int R, enum minillm_type type, const job *the, ptrdiff_t i, ptrdiff_t begin,
         ptrdiff_t end)
 {
-    const int in_a_lane = weights_in_a_lane(type);
-    const ptrdiff_t depth = R > 2 ? 768 / BLOCK * BLOCK : the->K;
-    for (ptrdiff_t k = 0; k < the->K; k += depth)
-        for (ptrdiff_t j = begin; j < end; j++)
-            dots(R, type, min(depth, the->K - k), the->x + i * the->ldx + k, the->ldx,
-                 (const char *)the->w + (j * the->ldw + k) * 4 / in_a_lane,
-                 the->scale ? the->scale[j] : 1, the->y + i * the->ldy + j, the->ldy);
+    for (ptrdiff_t j = begin; j < end; j++)
+        dots(R, type, the->K, the->x + i * the->ldx, the->ldx,
+             (const char *)the->w + j * the->ldw * 4 / weights_in_a_lane(type),
+             the->scale ? the->scale[j] : 1, the->y + i * the->ldy + j, the->ldy);
 }
 
 /* The number of rows becomes a constant: so the sums can stay in registers. */

@@ -7,6 +7,7 @@ from minillm import __version__
 from minillm.training.settings import Settings
 
 DEFAULT_MODEL = "pydoc-tiny"
+DTYPES = ("float32", "bfloat16", "int8")
 
 
 class Parser(argparse.ArgumentParser):
@@ -109,11 +110,11 @@ def _generate(commands):
         ['minillm generate "The assignment statement"',
          'minillm generate --model runs/demo-1 --temperature 0.7 --seed 1 "A class is"',
          'minillm generate --model gpt2 --num-beams 4 "In the beginning"',
+         'minillm generate --model gpt2 --dtype int8 "In the beginning"',
          "echo 'An iterator' | minillm generate"],
     )
     parser.add_argument("prompt", nargs="?", help="what to continue (default: read from stdin)")
-    parser.add_argument("--model", type=_name, default=DEFAULT_MODEL,
-                        help="a run folder, a directory or a name (default: %(default)s)")
+    _add_model(parser)
     parser.add_argument("--max-new-tokens", type=int,
                         help="(default: 100, or as many as the model has room for)")
     parser.add_argument("--temperature", type=float,
@@ -128,6 +129,7 @@ def _generate(commands):
     parser.add_argument("--repetition-penalty", type=float, help="over 1 against loops")
     parser.add_argument("--no-repeat-ngram-size", type=int, help="no n tokens in a row twice")
     parser.add_argument("--seed", type=int, help="the same seed writes the same text")
+    _add_dtype(parser)
 
 
 def _eval(commands):
@@ -136,10 +138,10 @@ def _eval(commands):
         ["minillm eval --model runs/demo-1              # on the run's own held-out text",
          "minillm eval --model pydoc-tiny --text my_notes.txt"],
     )
-    parser.add_argument("--model", type=_name, default=DEFAULT_MODEL,
-                        help="a run folder, a directory or a name (default: %(default)s)")
+    _add_model(parser)
     parser.add_argument("--text", type=_name, help="a text file or a folder of them")
     parser.add_argument("--block-size", type=int, help="context (default: all the model has)")
+    _add_dtype(parser)
 
 
 def _tokenizer(commands):
@@ -184,6 +186,17 @@ def _name(text):
     if not text:
         raise argparse.ArgumentTypeError("the name is empty")
     return text
+
+
+def _add_model(parser):
+    parser.add_argument("--model", type=_name, default=DEFAULT_MODEL,
+                        help="a run folder, a directory or a name (default: %(default)s)")
+
+
+def _add_dtype(parser):
+    parser.add_argument("--dtype", choices=DTYPES, default="float32",
+                        help="how the weights are stored: bfloat16 and int8 take a half and a "
+                             "quarter of the memory and of the time (default: %(default)s)")
 
 
 def _add_text(parser):

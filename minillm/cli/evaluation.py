@@ -16,7 +16,7 @@ from minillm.training.run import Run, model_folder
 
 def evaluate(options):
     folder = model_folder(options.model)
-    model = GPT2LMHeadModel.from_pretrained(folder)
+    model = GPT2LMHeadModel.from_pretrained(folder, dtype=options.dtype)
     block_size = options.block_size
     if block_size is None:
         block_size = model.config.n_positions

@@ -15,7 +15,7 @@ SAMPLING = {"temperature": 0.8, "top_k": 50, "top_p": 0.95}
 def generate(options):
     prompt = options.prompt if options.prompt is not None else read_stdin("prompt")
     folder = model_folder(options.model)
-    model = GPT2LMHeadModel.from_pretrained(folder)
+    model = GPT2LMHeadModel.from_pretrained(folder, dtype=options.dtype)
     tokenizer = GPT2Tokenizer.from_pretrained(folder)
     ids = tokenizer.encode(prompt, return_tensors="np")
     if ids.size == 0:

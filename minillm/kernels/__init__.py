@@ -52,6 +52,19 @@ def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=F
     )
 
 
+def matmul_stored(x, weights, scale=None, bias=None):
+    """y = x Wᵀ + bias, with the weights W stored in fewer bits: `minillm.kernels.stored_weights`.
+
+    x: (..., K), float32 or float64;  weights: (N, K), float32, uint16 (the bits of bfloat16) or int8;
+    scale: (N,) float32 for int8, then W = scale[:, None] * weights, otherwise None;
+    bias: (N,) of x's dtype or None  ->  y: (..., N)
+
+    For inference: there is no backward. The sums are made in float32. Raises TypeError for a wrong
+    type or dtype, ValueError for shapes that don't fit and a `scale` too many or too few.
+    """
+    return _implementation.matmul_stored(x, weights, scale, bias)
+
+
 def attention(Q, K, V, *, causal=False, key_mask=None, scale=None, out=None):
     """out = softmax(Q Kᵀ * scale + mask) V          (Vaswani et al. 2017, eq. 1)
 

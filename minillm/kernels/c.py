@@ -29,6 +29,7 @@ from minillm.kernels.c_rows import (
     sum_of_squares,
 )
 from minillm.kernels.matmul_arguments import matmul_arguments
+from minillm.kernels.stored_weights import TYPES, stored_arguments, to_float32
 
 __all__ = [
     "adam",
@@ -41,6 +42,7 @@ __all__ = [
     "layer_norm",
     "layer_norm_backward",
     "matmul",
+    "matmul_stored",
     "sum_of_squares",
 ]
 
@@ -136,6 +138,30 @@ def _batch_step(array):
         if shape[axis] != 1 and strides[axis] != strides[axis + 1] * shape[axis + 1]:
             return None
     return strides[-1] // 4
+
+
+_STORED_TYPES = {dtype: getattr(lib, f"MINILLM_{name.upper()}") for dtype, name in TYPES.items()}
+
+# Up to so many rows the weights are unpacked again for every 8 of them; above, once for all.
+_MOST_ROWS_STORED = 32
+
+
+def matmul_stored(x, weights, scale=None, bias=None):
+    """y = x Wᵀ + bias: see `minillm.kernels.matmul_stored`."""
+    rows, weights, scale, bias = stored_arguments(x, weights, scale, bias)
+    if x.dtype != FLOAT32:
+        return numpy_kernels.matmul_stored(x, weights, scale, bias)
+    M, (N, K) = len(rows), weights.shape
+    if M > _MOST_ROWS_STORED:
+        y = matmul(rows, to_float32(weights, scale), transpose_B=True, bias=bias)
+    else:
+        y = np.empty((M, N), FLOAT32)
+        check(lib.minillm_matmul_stored(
+            M, N, K, pointer(rows), _STORED_TYPES[weights.dtype], from_buffer(weights),
+            *(ffi.NULL if array is None else pointer(array) for array in (scale, bias)),
+            pointer(y),
+        ))
+    return y.reshape(*x.shape[:-1], N)
 
 
 def attention(Q, K, V, *, causal=False, key_mask=None, scale=None, out=None):

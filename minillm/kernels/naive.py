@@ -17,6 +17,7 @@ from minillm.kernels.naive_rows import (
     layer_norm_backward,
     sum_of_squares,
 )
+from minillm.kernels.stored_weights import stored_arguments, to_float32
 
 __all__ = [
     "adam",
@@ -29,6 +30,7 @@ __all__ = [
     "layer_norm",
     "layer_norm_backward",
     "matmul",
+    "matmul_stored",
     "sum_of_squares",
 ]
 
@@ -54,3 +56,12 @@ def _add_product(A, B, C):
             for k in range(K):
                 total += float(A[i, k]) * float(B[k, j])
             C[i, j] = total
+
+
+def matmul_stored(x, weights, scale=None, bias=None):
+    """y[i, j] = sum_k x[i, k] W[j, k] + bias[j]: see `minillm.kernels.matmul_stored`."""
+    rows, weights, scale, bias = stored_arguments(x, weights, scale, bias)
+    y = np.empty((len(rows), len(weights)), x.dtype)
+    y[...] = 0 if bias is None else bias
+    _add_product(rows, to_float32(weights, scale).T, y)
+    return y.reshape(*x.shape[:-1], len(weights))

@@ -14,6 +14,7 @@ from minillm.kernels.numpy_rows import (
     layer_norm_backward,
     sum_of_squares,
 )
+from minillm.kernels.stored_weights import stored_arguments, to_float32
 
 __all__ = [
     "adam",
@@ -26,6 +27,7 @@ __all__ = [
     "layer_norm",
     "layer_norm_backward",
     "matmul",
+    "matmul_stored",
     "sum_of_squares",
 ]
 
@@ -42,3 +44,12 @@ def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=F
     if bias is not None:
         out += bias
     return out
+
+
+def matmul_stored(x, weights, scale=None, bias=None):
+    """y = x Wᵀ + bias: see `minillm.kernels.matmul_stored`."""
+    rows, weights, scale, bias = stored_arguments(x, weights, scale, bias)
+    y = rows @ to_float32(weights, scale).T.astype(x.dtype, copy=False)
+    if bias is not None:
+        y += bias
+    return y.reshape(*x.shape[:-1], len(weights))

@@ -34,7 +34,8 @@ class Loss:
         """
         if self._forward is None:
             raise RuntimeError("this loss has no backward: its forward ran inside no_grad(), with "
-                               "past_key_values or with logits_to_keep")
+                               "past_key_values, with logits_to_keep or with weights stored for "
+                               "inference")
         if self._model.cache is not self._forward:
             raise RuntimeError("this loss has no backward any more: backward() was called already, "
                                "or the model ran again after the forward of this loss")

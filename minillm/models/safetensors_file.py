@@ -11,6 +11,7 @@ import safetensors
 import safetensors.numpy
 
 from minillm.files import atomic_write
+from minillm.kernels.stored_weights import from_bfloat16
 
 
 def read_safetensors(path):
@@ -53,13 +54,10 @@ def write_safetensors(path, arrays, dtype="float32"):
 def _read_bfloat16(path):
     """The bfloat16 tensors of a file, as float32.
 
-    NumPy has no bfloat16, but it is the upper half of a float32: read as 16-bit integers, it is
-    widened by a shift.
+    NumPy has no bfloat16: the tensors are read as 16-bit integers.
     """
     return {
-        name: (np.frombuffer(entry["data"], "<u2").astype(np.uint32) << 16)
-        .view(np.float32)
-        .reshape(entry["shape"])
+        name: from_bfloat16(np.frombuffer(entry["data"], "<u2")).reshape(entry["shape"])
         for name, entry in safetensors.deserialize(path.read_bytes())
         if entry["dtype"] == "BF16"
     }

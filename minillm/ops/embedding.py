@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minillm.checks import require_float, require_ids
+from minillm.ops.stored_weights import StoredWeights
 
 
 class EmbeddingCache(NamedTuple):
@@ -16,9 +17,12 @@ def embedding(ids, table):
     """y = table[ids]          (Vaswani et al. 2017, sec. 3.4)
 
     ids: (...) integers, table: (n, d)  ->  y: (..., d), cache for `embedding_backward`
+    The table may be StoredWeights, for inference only: then there is no cache.
 
     Raises ValueError for an id outside 0 … n - 1, and TypeError for ids that aren't integers.
     """
+    if isinstance(table, StoredWeights):
+        return table.rows(require_ids("ids", ids, table.shape[0])), None
     require_float("table", table)
     ids = require_ids("ids", ids, len(table))
     return table[ids], EmbeddingCache(ids, table)

@@ -6,6 +6,7 @@ import numpy as np
 
 from minillm import kernels
 from minillm.checks import require_float, require_shape
+from minillm.ops.stored_weights import StoredWeights
 
 
 class LinearCache(NamedTuple):
@@ -22,9 +23,12 @@ def linear(x, W, b=None, *, transpose_W=False):
 
     With `transpose_W`, W is stored as (d_out, d_in) and y = x Wᵀ + b: so an output head reads
     the table of the token embeddings (Press and Wolf 2017, "Using the Output Embedding ...").
-    W may be a slice of columns of a larger matrix; nothing is copied.
+    W may be a slice of columns of a larger matrix; nothing is copied. It may also be StoredWeights,
+    which always are (d_out, d_in), for inference only: then there is no cache.
     """
     require_float("x", x)
+    if isinstance(W, StoredWeights):
+        return W.multiply(x, b), None
     require_float("W", W)
     d_in, d_out = W.shape[::-1] if transpose_W else W.shape
     if x.shape[-1:] != (d_in,):

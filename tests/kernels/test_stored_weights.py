@@ -1,0 +1,155 @@
+"""Weights in bfloat16 and int8: how they are rounded, and the product with them: naive == NumPy == C."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from minillm import kernels
+from minillm.kernels.stored_weights import from_bfloat16, to_bfloat16, to_float32, to_int8
+
+every_implementation = pytest.mark.parametrize("name", ["naive", "numpy", "c"])
+every_type = pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+def stored(W, dtype):
+    """-> weights, scale"""
+    if dtype == "int8":
+        return to_int8(W)
+    return (to_bfloat16(W) if dtype == "bfloat16" else W), None
+
+
+# ------------------------------------------------------------------ how numbers are stored
+
+
+@given(st.lists(st.floats(width=32), min_size=1, max_size=20))
+@example([0.0, -0.0, np.inf, -np.inf, np.nan, 3.4028235e38, 1e-45])
+def test_bfloat16_is_the_nearest_number_of_8_bits(numbers):
+    x = np.array(numbers, np.float32)
+    y = from_bfloat16(to_bfloat16(x))
+    assert np.array_equal(np.isnan(x), np.isnan(y))
+    x, y = x[~np.isnan(x)].astype(float), y[~np.isnan(y)].astype(float)
+    assert np.array_equal(np.signbit(x), np.signbit(y))
+    finite = np.isfinite(x) & np.isfinite(y)
+    # Half a unit in the last place: 2^-9 of the number, or of the smallest normal one.
+    bound = 2.0**-9 * np.maximum(2.0 ** np.ceil(np.log2(np.abs(x[finite]) + 1e-300)), 2.0**-126)
+    assert np.all(np.abs(x - y)[finite] <= bound)
+    assert np.all(np.abs(x[~finite]) > 3.38e38)  # only what is beyond the largest becomes infinite
+
+
+@given(st.integers(0, 2**16 - 1))
+def test_every_bfloat16_is_stored_as_itself(bits):
+    bits = np.array([bits], np.uint16)
+    x = from_bfloat16(bits)
+    assert np.array_equal(to_bfloat16(x), bits) or np.isnan(x).all()
+
+
+def test_ties_go_to_even():
+    ones = np.array([0x3F808000, 0x3F818000], np.uint32).view(np.float32)  # half way up
+    assert to_bfloat16(ones).tolist() == [0x3F80, 0x3F82]
+
+
+@given(rng=generators, N=st.integers(1, 5), K=st.integers(1, 9),
+       size=st.sampled_from([1e-30, 1.0, 1e30]))
+def test_int8_is_off_by_half_a_scale_at_most(rng, N, K, size):
+    W = (size * rng.standard_normal((N, K))).astype(np.float32)
+    q, scale = to_int8(W)
+    assert q.dtype == np.int8 and q.flags.c_contiguous and q.min() >= -127
+    assert np.all(np.abs(q).max(axis=1) == 127)  # the largest weight of each row uses the range
+    error = np.abs(to_float32(q, scale).astype(float) - W)
+    assert np.all(error <= (0.5 + 1e-4) * scale[:, None])
+
+
+def test_int8_of_rows_of_zeros_and_of_no_columns():
+    assert to_float32(*to_int8(np.zeros((2, 3), np.float32))).tolist() == [[0] * 3] * 2
+    assert to_int8(np.ones((2, 0), np.float32))[0].shape == (2, 0)
+
+
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan])
+def test_int8_of_infinite_weights_is_an_error(wrong):
+    with pytest.raises(ValueError, match="W has infinite or NaN weights"):
+        to_int8(np.array([[1, wrong]], np.float32))
+
+
+# ------------------------------------------------------------------ the product
+
+
+@every_implementation
+@every_type
+@given(rng=generators, M=st.integers(0, 10), N=st.integers(1, 9),
+       K=st.sampled_from([0, 1, 3, 16, 31, 64, 67, 130]), has_bias=st.booleans())
+@example(rng=np.random.default_rng(0), M=5, N=70, K=200, has_bias=True)
+@example(rng=np.random.default_rng(0), M=33, N=5, K=70, has_bias=True)
+def test_the_product_is_that_with_the_numbers_stored(name, dtype, rng, M, N, K, has_bias):
+    x = rng.standard_normal((M, K)).astype(np.float32)
+    weights, scale = stored(rng.standard_normal((N, K)).astype(np.float32), dtype)
+    bias = rng.standard_normal(N).astype(np.float32) if has_bias else None
+    with kernels.use(name):
+        y = kernels.matmul_stored(x, weights, scale, bias)
+    W = to_float32(weights, scale).astype(float)
+    exact = x.astype(float) @ W.T + (0 if bias is None else bias)
+    bound = 1e-5 * (1 + np.abs(x).astype(float) @ np.abs(W).T)
+    assert y.dtype == np.float32 and y.shape == (M, N)
+    assert np.all(np.abs(y - exact) <= bound)
+
+
+@every_implementation
+def test_leading_axes_views_and_float64(name):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 3, 10)).astype(np.float32)[:, ::2, ::2]
+    weights, scale = to_int8(rng.standard_normal((4, 5)).astype(np.float32))
+    with kernels.use(name):
+        y = kernels.matmul_stored(x, weights[::-1], scale[::-1])
+        double = kernels.matmul_stored(x.astype(float), weights[::-1], scale[::-1])
+    assert y.shape == (2, 2, 4) and double.dtype == np.float64
+    assert np.allclose(y, x @ to_float32(weights, scale)[::-1].T, atol=1e-6)
+    assert np.allclose(y, double, atol=1e-6)
+
+
+@every_type
+def test_the_same_bits_on_any_number_of_threads(dtype):
+    before = kernels.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 5):
+            kernels.set_num_threads(threads)
+            for M in (1, 3, 8):
+                x = np.random.default_rng(M).standard_normal((M, 300)).astype(np.float32)
+                weights, scale = stored(
+                    np.random.default_rng(9).standard_normal((700, 300)).astype(np.float32), dtype)
+                plain = kernels.matmul(x, to_float32(weights, scale).T.copy())
+                results.append((kernels.matmul_stored(x, weights, scale).tobytes(),
+                                plain.tobytes()))
+    finally:
+        kernels.set_num_threads(before)
+    assert results[:3] == results[3:6] == results[6:]
+
+
+def f32(*shape):
+    return np.ones(shape, np.float32)
+
+
+I8, U16 = np.ones((4, 3), np.int8), np.ones((4, 3), np.uint16)
+
+
+@every_implementation
+@pytest.mark.parametrize("arguments, error, message", [
+    (([[1.0]], f32(1, 1)), TypeError, "x is a list"),
+    ((f32(2, 3), None), TypeError, "weights is a NoneType"),
+    ((np.ones((2, 3), int), f32(4, 3)), TypeError, "x has dtype int64"),
+    ((f32(2, 3), np.ones((4, 3))), TypeError, "weights has dtype float64"),
+    ((f32(2, 3), f32(3)), ValueError, r"weights has shape \(3,\)"),
+    ((f32(2, 4), f32(4, 3)), ValueError, r"x has shape \(2, 4\), wanted \(..., 3\)"),
+    ((f32(), f32(4, 3)), ValueError, r"x has shape \(\)"),
+    ((f32(2, 3), I8), ValueError, "scale is None, wanted an array with weights of int8"),
+    ((f32(2, 3), U16, f32(4)), ValueError, "scale is an array, wanted None with weights of uint16"),
+    ((f32(2, 3), I8, f32(3)), ValueError, r"scale has shape \(3,\), wanted \(4,\)"),
+    ((f32(2, 3), I8, np.ones(4)), TypeError, "scale has dtype float64"),
+    ((f32(2, 3), U16, None, f32(2)), ValueError, r"bias has shape \(2,\), wanted \(4,\)"),
+    ((f32(2, 3), U16, None, np.ones(4)), TypeError, "bias has dtype float64, wanted float32"),
+])
+def test_bad_input_is_one_clear_line(name, arguments, error, message):
+    with kernels.use(name), pytest.raises(error, match=message) as raised:
+        kernels.matmul_stored(*arguments)
+    assert "\n" not in str(raised.value)

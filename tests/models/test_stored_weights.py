@@ -1,0 +1,109 @@
+"""A model whose weights are stored for generating: nearly the same scores, and no training."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minillm import GPT2LMHeadModel, GPT2Model, kernels
+from minillm.cli import arguments
+from minillm.ops.stored_weights import DTYPES, StoredWeights, store
+
+TINY = Path(__file__).parents[1] / "fixtures" / "gpt2_tiny"
+IDS = np.array([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
+TOLERANCES = {"float32": 1e-5, "bfloat16": 0.02, "int8": 0.05}  # of the largest score
+
+
+@pytest.fixture(params=["naive", "numpy", "c"])
+def implementation(request):
+    with kernels.use(request.param):
+        yield request.param
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scores_are_nearly_those_of_the_model(implementation, dtype):
+    wanted = GPT2LMHeadModel.from_pretrained(TINY)(IDS).logits
+    model = GPT2LMHeadModel.from_pretrained(TINY, dtype=dtype)
+    scores = model(IDS).logits
+    assert scores.dtype == np.float32
+    assert np.abs(scores - wanted).max() <= TOLERANCES[dtype] * np.abs(wanted).max()
+    assert dtype == "float32" or not np.allclose(scores, wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("options", [{}, {"num_beams": 3}, {"do_sample": True, "seed": 1}])
+def test_generating_with_the_cache_is_generating_without(dtype, options):
+    """The cached step has one row and the whole sequence many: other kernels, the same numbers."""
+    model = GPT2LMHeadModel.from_pretrained(TINY, dtype=dtype)
+    ids = model.generate(IDS, max_new_tokens=5, eos_token_id=None, pad_token_id=0, **options)
+    assert ids.shape == (2, 13)
+    if not options:
+        for step in range(8, 13):
+            scores = model(ids[:, :step]).logits[:, -1]
+            assert np.array_equal(scores.argmax(axis=-1), ids[:, step])
+
+
+def test_float32_generates_what_the_trainable_model_generates():
+    plain, fast = (GPT2LMHeadModel.from_pretrained(TINY, dtype=d) for d in (None, "float32"))
+    options = {"max_new_tokens": 8, "eos_token_id": None, "pad_token_id": 0}
+    assert np.array_equal(plain.generate(IDS, **options), fast.generate(IDS, **options))
+
+
+def test_fewer_bytes_and_as_many_parameters():
+    plain = GPT2LMHeadModel.from_pretrained(TINY)
+    sizes = {}
+    for dtype in DTYPES:
+        model = GPT2LMHeadModel.from_pretrained(TINY, dtype=dtype)
+        assert model.num_parameters() == plain.num_parameters()
+        matrices = [p.data for p in model.parameters() if isinstance(p.data, StoredWeights)]
+        assert len(matrices) == 4 * model.config.n_layer + 1
+        sizes[dtype] = sum(matrix.nbytes for matrix in matrices)
+    assert sizes["bfloat16"] * 2 == sizes["float32"]
+    assert sizes["int8"] < sizes["float32"] / 3
+
+
+def test_bfloat16_is_the_model_rounded_once():
+    model = GPT2LMHeadModel.from_pretrained(TINY)
+    rounded = GPT2LMHeadModel.from_pretrained(TINY, dtype="bfloat16")
+    for module, other in zip(model.transformer.h[0].modules(), rounded.transformer.h[0].modules()):
+        if isinstance(getattr(other, "weight", None) and other.weight.data, StoredWeights):
+            W = module.weight.data
+            stored = other.weight.data.rows(np.arange(W.shape[1]))
+            assert np.abs(stored - W.T).max() <= 2.0**-8 * np.abs(W).max()
+
+
+def test_rows_of_a_table():
+    table = np.random.default_rng(0).standard_normal((7, 5)).astype(np.float32)
+    for dtype in DTYPES:
+        matrix = store(table, dtype)
+        rows = matrix.rows(np.array([[6, 0], [3, 3]]))
+        assert rows.shape == (2, 2, 5) and rows.dtype == np.float32
+        assert np.abs(rows - table[[[6, 0], [3, 3]]]).max() <= 0.02
+
+
+def test_a_model_for_generating_cannot_be_trained_saved_or_stored_again(tmp_path):
+    model = GPT2LMHeadModel.from_pretrained(TINY, dtype="int8")
+    for purpose, call in (("train", model.train), ("save", lambda: model.save_pretrained(tmp_path)),
+                          ("store once more", lambda: model.store_weights("int8"))):
+        with pytest.raises(ValueError, match=f"stored as int8 for inference, wanted .* to {purpose}"):
+            call()
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(RuntimeError, match="no backward: .* weights stored for inference"):
+        model.loss(IDS, IDS).backward()
+
+
+def test_unknown_dtypes(monkeypatch):
+    for call in (lambda: GPT2LMHeadModel.from_pretrained(TINY, dtype="int4"),
+                 lambda: GPT2LMHeadModel.from_pretrained(TINY).store_weights("int4")):
+        with pytest.raises(ValueError, match="dtype is 'int4', wanted one of float32, bfloat16, int8"):
+            call()
+
+
+def test_the_body_alone():
+    wanted = GPT2Model.from_pretrained(TINY)(IDS).last_hidden_state
+    states = GPT2Model.from_pretrained(TINY, dtype="float32")(IDS).last_hidden_state
+    assert np.allclose(states, wanted, atol=1e-4)
+
+
+def test_the_command_line_knows_the_same_dtypes():
+    assert arguments.DTYPES == DTYPES
