@@ -5,7 +5,7 @@ module imports the widest that the chip can run, or the one that MINILLM_ISA nam
 fails with ImportError when no extension is built.
 """
 
-import importlib
+import importlib.util
 import os
 
 import numpy as np

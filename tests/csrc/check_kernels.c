@@ -1,0 +1,263 @@
+/* check_kernels.c: every kernel against plain loops in double precision, without Python.
+ *
+ * The tests proper are in Python. This program is for where they can't run: on another processor
+ * under an emulator, and under ThreadSanitizer. .ci/cross builds and runs it. Exit status 0: right.
+ *
+ *     cc -O2 -pthread -Icsrc tests/csrc/check_kernels.c csrc/[a-z]*.c -lm -o check && ./check */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "minillm.h"
+
+static int failures;
+static uint64_t state = 1;
+
+/* Numbers between -1 and 1 (Knuth's linear congruential generator). */
+static float draw(void)
+{
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (float)((double)(state >> 33) / (1u << 30) - 1);
+}
+
+static float *numbers(ptrdiff_t n)
+{
+    float *x = malloc((n + 1) * sizeof(float));
+    for (ptrdiff_t i = 0; i < n; i++)
+        x[i] = draw();
+    return x;
+}
+
+/* Complain once if a result isn't the wanted one within `tolerance` (absolute and relative). */
+static void compare(const char *what, ptrdiff_t n, const float *got, const double *wanted,
+                    double tolerance)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        if (!(fabs(got[i] - wanted[i]) <= tolerance * (1 + fabs(wanted[i])))) {
+            printf("%s: number %td is %.9g, wanted %.9g\n", what, i, got[i], wanted[i]);
+            failures++;
+            return;
+        }
+}
+
+static void check_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K)
+{
+    for (int variant = 0; variant < 12; variant++) {
+        int tA = variant & 1, tB = variant >> 1 & 1, mode = variant / 4; /* plain, add, bias */
+        float *A = numbers(batch * M * K), *B = numbers(batch * K * N), *C = numbers(batch * M * N);
+        float *bias = numbers(N);
+        double *wanted = malloc((batch * M * N + 1) * sizeof(double));
+        for (ptrdiff_t b = 0; b < batch; b++)
+            for (ptrdiff_t i = 0; i < M; i++)
+                for (ptrdiff_t j = 0; j < N; j++) {
+                    double sum = mode == 1 ? C[(b * M + i) * N + j] : mode == 2 ? bias[j] : 0;
+                    for (ptrdiff_t k = 0; k < K; k++)
+                        sum += (double)A[b * M * K + (tA ? k * M + i : i * K + k)] *
+                               B[b * K * N + (tB ? j * K + k : k * N + j)];
+                    wanted[(b * M + i) * N + j] = sum;
+                }
+        failures += minillm_matmul(batch, M, N, K, A, tA ? M : K, M * K, tA, B, tB ? K : N, K * N,
+                                   tB, C, N, M * N, mode == 1, mode == 2 ? bias : NULL);
+        compare("matmul", batch * M * N, C, wanted, 1e-5 * (1 + sqrt(K)));
+        for (int rung = 1; rung <= 5 && variant == 0 && batch == 1; rung++) {
+            failures += minillm_matmul_rung(rung, M, N, K, A, B, C);
+            compare("matmul_rung", M * N, C, wanted, 1e-5 * (1 + sqrt(K)));
+        }
+        free(A), free(B), free(C), free(bias), free(wanted);
+    }
+}
+
+static void check_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K)
+{
+    float *x = numbers(M * K), *scale = numbers(N), *bias = numbers(N), *y = numbers(M * N);
+    int8_t *q = malloc(N * K + 1);
+    uint16_t *half = malloc((N * K + 1) * 2);
+    double *wanted = malloc((M * N + 1) * sizeof(double));
+    for (ptrdiff_t i = 0; i < N * K; i++) {
+        float value = draw();
+        uint32_t bits;
+        memcpy(&bits, &value, 4);
+        half[i] = bits >> 16;
+        q[i] = (int8_t)(127 * value);
+    }
+    for (int type = MINILLM_BFLOAT16; type <= MINILLM_INT8; type++) {
+        for (ptrdiff_t i = 0; i < M; i++)
+            for (ptrdiff_t j = 0; j < N; j++) {
+                double sum = bias[j];
+                for (ptrdiff_t k = 0; k < K; k++) {
+                    uint32_t bits = (uint32_t)half[j * K + k] << 16;
+                    float value;
+                    memcpy(&value, &bits, 4);
+                    sum += x[i * K + k] * (type == MINILLM_INT8 ? scale[j] * q[j * K + k] : value);
+                }
+                wanted[i * N + j] = sum;
+            }
+        int is_int8 = type == MINILLM_INT8;
+        failures += minillm_matmul_stored(M, N, K, x, type, is_int8 ? (void *)q : half,
+                                          is_int8 ? scale : NULL, bias, y);
+        compare(is_int8 ? "int8" : "bfloat16", M * N, y, wanted, is_int8 ? 1e-3 : 1e-4);
+    }
+    free(x), free(scale), free(bias), free(y), free(q), free(half), free(wanted);
+}
+
+/* Attention of one head, its weights P and its gradients, by their definitions. */
+static void check_attention(ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D, int causal,
+                            int masked)
+{
+    ptrdiff_t nq = H * Tq * D, nk = H * Tk * D;
+    float *Q = numbers(nq), *K = numbers(nk), *V = numbers(nk), *dout = numbers(nq);
+    float *out = numbers(nq), *lse = numbers(H * Tq), scale = 0.7f;
+    float *dQ = numbers(nq), *dK = numbers(nk), *dV = numbers(nk);
+    unsigned char *mask = malloc(Tk);
+    double *o = calloc(nq, sizeof(double)), *gq = calloc(nq, sizeof(double));
+    double *gk = calloc(nk, sizeof(double)), *gv = calloc(nk, sizeof(double));
+    double *P = malloc(Tk * sizeof(double)), *dP = malloc(Tk * sizeof(double));
+    for (ptrdiff_t j = 0; j < Tk; j++)
+        mask[j] = j % 3 != 0;
+    for (ptrdiff_t h = 0; h < H; h++)
+        for (ptrdiff_t i = 0; i < Tq; i++) {
+            const float *q = Q + (h * Tq + i) * D, *g = dout + (h * Tq + i) * D;
+            double total = 0, delta = 0;
+            for (ptrdiff_t j = 0; j < Tk; j++) {
+                int hidden = (causal && j > i + Tk - Tq) || (masked && !mask[j]);
+                double s = 0;
+                for (ptrdiff_t d = 0; d < D; d++)
+                    s += q[d] * K[(h * Tk + j) * D + d];
+                total += P[j] = hidden ? 0 : exp(scale * s);
+            }
+            for (ptrdiff_t j = 0; j < Tk; j++) {
+                P[j] = total > 0 ? P[j] / total : 0;
+                dP[j] = 0;
+                for (ptrdiff_t d = 0; d < D; d++) {
+                    dP[j] += g[d] * V[(h * Tk + j) * D + d];
+                    o[(h * Tq + i) * D + d] += P[j] * V[(h * Tk + j) * D + d];
+                    gv[(h * Tk + j) * D + d] += P[j] * g[d];
+                }
+                delta += P[j] * dP[j];
+            }
+            for (ptrdiff_t j = 0; j < Tk; j++)
+                for (ptrdiff_t d = 0; d < D; d++) {
+                    double dS = scale * P[j] * (dP[j] - delta);
+                    gq[(h * Tq + i) * D + d] += dS * K[(h * Tk + j) * D + d];
+                    gk[(h * Tk + j) * D + d] += dS * q[d];
+                }
+        }
+#define HEADS(x, T) &(minillm_heads){x, H * (T) * D, (T) * D, D}
+    failures += minillm_attention(1, H, Tq, Tk, D, HEADS(Q, Tq), HEADS(K, Tk), HEADS(V, Tk),
+                                  masked ? mask : NULL, causal, scale, HEADS(out, Tq), lse);
+    failures += minillm_attention_backward(
+        1, H, Tq, Tk, D, HEADS(dout, Tq), HEADS(Q, Tq), HEADS(K, Tk), HEADS(V, Tk), HEADS(out, Tq),
+        lse, masked ? mask : NULL, causal, scale, HEADS(dQ, Tq), HEADS(dK, Tk), HEADS(dV, Tk));
+    compare("attention", nq, out, o, 1e-5);
+    compare("attention_backward: dQ", nq, dQ, gq, 1e-4);
+    compare("attention_backward: dK", nk, dK, gk, 1e-4);
+    compare("attention_backward: dV", nk, dV, gv, 1e-4);
+    free(Q), free(K), free(V), free(dout), free(out), free(lse), free(dQ), free(dK), free(dV);
+    free(mask), free(o), free(gq), free(gk), free(gv), free(P), free(dP);
+}
+
+static double gelu(double x)
+{
+    return x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x))) / 2;
+}
+
+static void check_rows(ptrdiff_t rows, ptrdiff_t d)
+{
+    ptrdiff_t n = rows * d;
+    float *x = numbers(n), *dy = numbers(n), *y = numbers(n), *gain = numbers(d);
+    float *bias = numbers(d), *mean = numbers(rows), *inverse = numbers(rows), *dx = numbers(n);
+    float *dgain = numbers(d), *dbias = numbers(d), *m = numbers(n), *v = numbers(n);
+    int64_t *targets = malloc((rows + 1) * sizeof(int64_t));
+    double *wanted = calloc(n + 1, sizeof(double)), *more = calloc(n + 1, sizeof(double));
+    double squares = 0;
+
+    for (ptrdiff_t i = 0; i < n; i++) {
+        x[i] *= 3;
+        wanted[i] = gelu(x[i]);
+        more[i] = dy[i] * (gelu(x[i] + 1e-6) - gelu(x[i] - 1e-6)) / 2e-6;
+        squares += (double)x[i] * x[i];
+    }
+    failures += minillm_gelu_tanh(n, x, y) + minillm_gelu_tanh_backward(n, dy, x, dx);
+    compare("gelu_tanh", n, y, wanted, 1e-6);
+    compare("gelu_tanh_backward", n, dx, more, 1e-5);
+    compare("sum_of_squares", 1, &(float){(float)minillm_sum_of_squares(n, x)}, &squares, 1e-6);
+
+    double *gains = calloc(d, sizeof(double)), *biases = calloc(d, sizeof(double));
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        double mu = 0, var = 0, a = 0, b = 0;
+        for (ptrdiff_t i = r * d; i < (r + 1) * d; i++)
+            mu += x[i] / d;
+        for (ptrdiff_t i = r * d; i < (r + 1) * d; i++)
+            var += (x[i] - mu) * (x[i] - mu) / d;
+        double s = 1 / sqrt(var + 0.1);
+        for (ptrdiff_t i = 0; i < d; i++) {
+            double x_hat = (x[r * d + i] - mu) * s;
+            wanted[r * d + i] = gain[i] * x_hat + bias[i];
+            gains[i] += dy[r * d + i] * x_hat;
+            biases[i] += dy[r * d + i];
+            a += gain[i] * dy[r * d + i] / d;
+            b += gain[i] * dy[r * d + i] * x_hat / d;
+        }
+        for (ptrdiff_t i = 0; i < d; i++)
+            more[r * d + i] = (gain[i] * dy[r * d + i] - a - (x[r * d + i] - mu) * s * b) * s;
+    }
+    failures += minillm_layer_norm(rows, d, x, gain, bias, 0.1f, y, mean, inverse);
+    failures += minillm_layer_norm_backward(rows, d, dy, x, mean, inverse, gain, dx, dgain, dbias);
+    compare("layer_norm", n, y, wanted, 1e-5);
+    compare("layer_norm_backward: dx", n, dx, more, 1e-4);
+    compare("layer_norm_backward: dgain", d, dgain, gains, 1e-4);
+    compare("layer_norm_backward: dbias", d, dbias, biases, 1e-4);
+
+    double *losses = calloc(rows + 1, sizeof(double));
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        double total = 0;
+        targets[r] = r % 4 == 3 ? -100 : r % d;
+        for (ptrdiff_t i = 0; i < d; i++)
+            total += exp(x[r * d + i]);
+        for (ptrdiff_t i = 0; i < d; i++) {
+            double q = 0.1 / d + (i == targets[r] ? 0.9 : 0);
+            more[r * d + i] = targets[r] < 0 ? 0 : 0.5 * (exp(x[r * d + i]) / total - q);
+            losses[r] += targets[r] < 0 ? 0 : q * (log(total) - x[r * d + i]);
+        }
+    }
+    failures += minillm_cross_entropy(rows, d, x, targets, 0.1f, mean, inverse);
+    failures += minillm_cross_entropy_backward(rows, d, x, targets, inverse, 0.1f, 0.5f, dx);
+    compare("cross_entropy", rows, mean, losses, 1e-5);
+    compare("cross_entropy_backward", n, dx, more, 1e-5);
+
+    for (ptrdiff_t i = 0; i < n; i++) {
+        v[i] = m[i] * m[i];
+        double g = dy[i] + 0.2 * x[i], m_i = 0.9 * m[i] + 0.1 * g, v_i = 0.99 * v[i] + 0.01 * g * g;
+        wanted[i] = 0.5 * x[i] - 0.3 * m_i / (2 * sqrt(v_i) + 0.01);
+    }
+    failures += minillm_adam(n, x, dy, m, v, 0.9f, 0.99f, 0.2f, 0.5f, 0.3f, 2, 0.01f);
+    compare("adam", n, x, wanted, 1e-4);
+    free(x), free(dy), free(y), free(gain), free(bias), free(mean), free(inverse), free(dx);
+    free(dgain), free(dbias), free(m), free(v), free(targets), free(wanted), free(more);
+    free(gains), free(biases), free(losses);
+}
+
+int main(void)
+{
+    for (int threads = 1; threads <= 3; threads++) {
+        minillm_set_num_threads(threads);
+        for (ptrdiff_t n = 1; n < 40; n += 6)
+            check_matmul(1, n, 2 * n + 1, n + 3);
+        check_matmul(1, 200, 150, 401);
+        check_matmul(3, 70, 65, 67);
+        check_matmul(1, 3, 600, 300);
+        for (ptrdiff_t M = 1; M <= 9; M++)
+            check_stored(M, 11 + 100 * M, 60 * M + 7);
+        for (int causal = 0; causal <= 1; causal++)
+            for (int masked = 0; masked <= 1; masked++) {
+                check_attention(3, 150, 150, 40, causal, masked);
+                check_attention(2, 1, 33, 16, causal, masked);
+                check_attention(2, 70, 200, 5, causal, masked);
+            }
+        check_rows(1, 3);
+        check_rows(70, 33);
+        check_rows(600, 130);
+    }
+    printf("%s, %d threads at most: %d failures\n", minillm_compiler(), 3, failures);
+    return failures != 0;
+}
