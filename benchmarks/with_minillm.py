@@ -201,6 +201,25 @@ def prefill(T):
     return run
 
 
+def perplexity(dtype):
+    """The packaged model, its weights stored as `dtype`, on the test part of the text that it was
+    trained on -> dict of what is measured"""
+    from minillm import GPT2Tokenizer
+    from minillm.cli.pretrained import RECIPE
+    from minillm.text.cleaning import clean_documents
+    from minillm.text.corpus import load_corpus, split_documents
+    from minillm.text.dataset import TokenDataset, write_documents
+    from minillm.training.evaluate import evaluate
+
+    model = GPT2LMHeadModel.from_pretrained("pydoc-tiny", dtype=dtype)
+    splits = split_documents(clean_documents(load_corpus()), RECIPE.valid, RECIPE.test, RECIPE.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "test.bin")
+        write_documents(path, splits.test, GPT2Tokenizer.from_pretrained("pydoc-tiny"))
+        found = evaluate(model, TokenDataset(path), block_size=RECIPE.block_size)
+    return {"perplexity": found.perplexity, "bits per byte": found.bits_per_byte}
+
+
 # ---- tokenizer
 
 

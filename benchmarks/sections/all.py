@@ -1,7 +1,7 @@
 """The sections in the order of the report."""
 
 from benchmarks.sections.attention import attention, attention_lengths
-from benchmarks.sections.decoding import decoding
+from benchmarks.sections.decoding import decoding, precision
 from benchmarks.sections.implementations import implementations
 from benchmarks.sections.ladder import ladder
 from benchmarks.sections.layers import layers
@@ -27,5 +27,6 @@ SECTIONS = {
     "memory": train_memory,
     "profile": step_profiles,
     "decode": decoding,
+    "precision": precision,
     "bpe": tokenizing,
 }

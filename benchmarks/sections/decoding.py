@@ -2,7 +2,7 @@
 
 from benchmarks.cases import GPT2_124M
 from benchmarks.harness import Effort
-from benchmarks.results import Section, from_timings
+from benchmarks.results import Row, Section, from_timings
 
 SHORT = Effort("full", min_rounds=5, max_rounds=9, seconds=20, sample_seconds=0.01)
 SAMPLING = {"num_return_sequences": 5, "top_k": 50, "top_p": 0.95, "no_repeat_ngram_size": 2}
@@ -16,18 +16,24 @@ def decoding(context):
     effort = Effort("quick", 1, 1, 0, 0) if context.quick else SHORT
 
     n = 4 if context.quick else 48
-    timings = measure("generate", {"n_tokens": n, "prompt": 8}, sides, effort)
+    # Weights in fewer bytes are the same work for the user, but not for the memory.
+    smaller = [context.minillm(threads, dtype, dtype=dtype) for dtype in ("bfloat16", "int8")]
+    timings = measure("generate", {"n_tokens": n, "prompt": 8}, sides + smaller, effort)
     row = from_timings("greedy, batch 1, tokens/s", timings, amount=n, threads=threads)
     if threads in context.bandwidth:
         row.values["memory bound"] = context.bandwidth[threads] * 1e9 / bytes_per_token()
-    section.add(row, ("greedy decode, 124M", "minillm", "memory bound", 0.85))
+    section.add(row, ("greedy decode, 124M", "minillm", "memory bound", 0.85),
+                ("greedy decode with int8 weights", "int8", "minillm", 2.5))
+    context.arena.release()
 
     if not context.quick:
         arguments = {"n_tokens": n, "prompt": 8, **SAMPLING}
-        timings = measure("generate", arguments, sides, effort)
+        timings = measure("generate", arguments, sides + smaller, effort)
         section.add(from_timings("5 sampled sequences, steps/s", timings, amount=n,
                                  threads=threads),
                     ("sampled decode, 5 sequences", "minillm", "Hugging Face", 3.0))
+
+        context.arena.release()
 
         timings = measure("prefill", {"T": 1024}, sides, effort)
         section.add(from_timings("prefill of 1,024 tokens, prompts/s", timings, amount=1,
@@ -36,6 +42,21 @@ def decoding(context):
     context.arena.release()
     section.notes.append(f"a token reads {bytes_per_token() / 1e6:.0f} MB of weights: bandwidth / "
                          "that is the memory bound; the rates include the prompt of 8 tokens")
+    return section
+
+
+def precision(context):
+    """What smaller weights cost: the packaged model on its own test text."""
+    section = Section("precision", "pydoc-tiny on its test text, weights stored as", "", False)
+    exact = None
+    for dtype in ("float32", "bfloat16", "int8"):
+        found = context.arena.call(context.minillm(context.most_threads), "perplexity", dtype=dtype)
+        if found is None:
+            return section
+        exact = exact or found["perplexity"]
+        section.add(Row(dtype, {**found, "change, %": 100 * (found["perplexity"] / exact - 1)}))
+    section.notes.append("the text is of the running Python's version, so it differs a little from "
+                         "what the model card says")
     return section
 
 
