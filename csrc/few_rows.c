@@ -77,7 +77,7 @@ add_products(const int R, enum minillm_type type, const int part, const float *x
         sums[i] += load(x + i * ldx + part * LANES) * w_part;
 }
 
-/* y[i] += scale x[i] . w for R rows x: each weight is read and unpacked once for all of them. The
+/* y[i] += scale x[i] . w for R rows x: each weight is read and unpacked once for all R. The
  * even and the odd parts have sums of their own, for the result of an FMA takes 4 cycles. (Two rows
  * of weights at a time, which would share the loads of x, were slower: the prefetcher wants one.) */
 static inline __attribute__((always_inline)) void

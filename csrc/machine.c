@@ -48,10 +48,9 @@ static void run_fmas(const void *arguments, ptrdiff_t piece, int thread)
     the->results[piece] = horizontal_sum(total); /* used, so the loop can't be left out */
 }
 
-/* That on every thread, -> how many floating-point operations it was. */
-double minillm_run_fmas(ptrdiff_t n, float *results)
+/* That on each of the threads, -> how many floating-point operations it was. */
+double minillm_run_fmas(ptrdiff_t n, int threads, float *results)
 {
-    int threads = minillm_get_num_threads();
     share_out(threads, threads, run_fmas, &(job){n, threads, NULL, results});
     return 2.0 * 12 * LANES * (double)n * threads;
 }
@@ -75,8 +74,7 @@ static void read_memory(const void *arguments, ptrdiff_t piece, int thread)
 
 /* Read n floats once; each thread has its own part, from front to back. With an array much larger
  * than the caches the time is that of the memory. The sum of the results is that of the data. */
-void minillm_read_memory(ptrdiff_t n, const float *data, float *results)
+void minillm_read_memory(ptrdiff_t n, const float *data, int threads, float *results)
 {
-    int threads = minillm_get_num_threads();
     share_out(threads, threads, read_memory, &(job){n, threads, data, results});
 }

@@ -6,8 +6,8 @@
  * Conventions. Matrices are row-major float32. A leading dimension (lda, ldb, ...) is the distance
  * between the beginnings of two rows, counted in floats, so that a view of some columns of a wider
  * matrix needs no copy. The caller has checked shapes and overlap (minillm/kernels/c.py does).
- * Every kernel returns an error code. All of them may be called from several threads at once.
- */
+ * Every kernel that returns an int returns an error code. All of them may be called from several
+ * threads at once. */
 #ifndef MINILLM_H
 #define MINILLM_H
 
@@ -30,7 +30,7 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
 
 /* y = x Wᵀ + bias, where the weights are stored in fewer bits (few_rows.c): x is M x K, W is N x K of
  * the given type, y is M x N, all contiguous. `scale`: N numbers for int8, else NULL; bias: N
- * numbers or NULL. Made for a few rows: the weights pass by once for every 8 of them. */
+ * numbers or NULL. Made for a few rows: the weights pass by again for every 8 of them. */
 enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2 };
 int minillm_matmul_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, int type,
                           const void *w, const float *scale, const float *bias, float *y);
@@ -39,10 +39,10 @@ int minillm_matmul_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x,
 int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                         const float *A, const float *B, float *C);
 
-/* The limits of the machine (machine.c): the caller measures how long these two take. `results` has
- * a number for each thread. */
-double minillm_run_fmas(ptrdiff_t n, float *results); /* -> the number of operations */
-void minillm_read_memory(ptrdiff_t n, const float *data, float *results);
+/* The limits of the machine (machine.c): the caller measures how long these two take, on so many
+ * threads. `results` has a number for each of them. */
+double minillm_run_fmas(ptrdiff_t n, int threads, float *results); /* -> how many operations */
+void minillm_read_memory(ptrdiff_t n, const float *data, int threads, float *results);
 
 /* A (B, H, T, D) array: where it begins, and how many floats it is from one batch, head and row to
  * the next. The D floats of a row lie side by side. */

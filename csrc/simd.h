@@ -9,8 +9,9 @@
  *   1. Declare   int minillm_thing(...);   in minillm.h: the one and only declaration.
  *   2. Write csrc/thing.c: include "simd.h" and define the function. Helpers are `static`.
  *   3. Add "thing.c" to KERNEL_SOURCES in setup.py, which compiles it once for each instruction set.
- * Threads: cut the work into pieces and `share_out` them (threads.c). Cut over outputs only, never
- * over a sum: then every result is bit for bit the same for any number of threads. */
+ * Threads: cut the work into pieces and `share_out` them (threads.c). Cut over outputs; or a sum
+ * into parts that are always the same, and added in order: then every result is bit for bit the
+ * same for any number of threads. */
 #ifndef MINILLM_SIMD_H
 #define MINILLM_SIMD_H
 

@@ -17,9 +17,9 @@
  * microseconds, and between two kernels of a training step lie some 20 microseconds of Python. */
 #define SPIN_SECONDS 100e-6
 
-enum { MOST_THREADS = 1025 };
+enum { MOST_THREADS = 1025, STACK_BYTES = 512 << 10 };
 
-static int most_threads = 1; /* what set_num_threads said */
+static atomic_int most_threads = 1; /* what set_num_threads said */
 
 static struct {
     atomic_flag is_in_use; /* one job at a time */
@@ -34,10 +34,8 @@ static struct {
     _Atomic ptrdiff_t unfinished;
 
     pthread_mutex_t mutex; /* only for going to sleep and for waking up */
-    pthread_cond_t changed;
-    atomic_int sleepers;
-} pool = {.is_in_use = ATOMIC_FLAG_INIT, .mutex = PTHREAD_MUTEX_INITIALIZER,
-          .changed = PTHREAD_COND_INITIALIZER};
+    struct { atomic_int is_asleep; pthread_cond_t wake; } threads[MOST_THREADS];
+} pool;
 
 static double now(void)
 {
@@ -60,28 +58,34 @@ static int is_finished(int thread)
     return atomic_load(&pool.unfinished) == 0;
 }
 
-/* Look for a while, then sleep. Whoever makes `condition` true calls `tell` afterwards: either it
- * sees this thread among the sleepers, or this thread sees that the condition is true. */
+/* Look for a while, then sleep. Whoever makes `condition` true calls `wake` afterwards: either it
+ * sees that this thread is asleep, or this thread sees that the condition is true. */
 static void wait_until(int (*condition)(int), int thread)
 {
     for (double end = now() + SPIN_SECONDS; now() < end;)
         if (condition(thread))
             return;
     pthread_mutex_lock(&pool.mutex);
-    atomic_fetch_add(&pool.sleepers, 1);
+    atomic_store(&pool.threads[thread].is_asleep, 1);
     while (!condition(thread))
-        pthread_cond_wait(&pool.changed, &pool.mutex);
-    atomic_fetch_sub(&pool.sleepers, 1);
+        pthread_cond_wait(&pool.threads[thread].wake, &pool.mutex);
+    atomic_store(&pool.threads[thread].is_asleep, 0);
     pthread_mutex_unlock(&pool.mutex);
 }
 
-static void tell(void)
+/* Wake threads number `first` to `end` - 1 where they sleep. */
+static void wake(int first, int end)
 {
-    if (atomic_load(&pool.sleepers) > 0) {
-        pthread_mutex_lock(&pool.mutex);
-        pthread_cond_broadcast(&pool.changed);
+    int is_locked = 0;
+    for (int thread = first; thread < end; thread++)
+        if (atomic_load(&pool.threads[thread].is_asleep)) {
+            if (!is_locked)
+                pthread_mutex_lock(&pool.mutex);
+            is_locked = 1;
+            pthread_cond_signal(&pool.threads[thread].wake);
+        }
+    if (is_locked)
         pthread_mutex_unlock(&pool.mutex);
-    }
 }
 
 /* Take and do pieces until none is left. Nobody can begin the next job before a piece that is taken
@@ -94,7 +98,7 @@ static void work(int thread)
             continue; /* somebody else was quicker; `left` is now what there is */
         pool.do_piece(pool.job, (ptrdiff_t)(left / MOST_THREADS) - 1, thread);
         if (atomic_fetch_sub(&pool.unfinished, 1) == 1)
-            tell();
+            wake(0, 1);
         left = atomic_load(&pool.left);
     }
 }
@@ -108,20 +112,29 @@ static void *worker(void *number)
     return NULL;
 }
 
-/* Signals are for the threads of the program, so the new threads block them all. If the system
- * gives no more threads, there are fewer. */
+/* Signals are for the threads of the program, so the new ones block them all, but for those that
+ * say that a thread has itself done something wrong. If the system gives no more threads, there
+ * are fewer. */
 static void start_workers(int wanted)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t signals, before;
+    sigfillset(&signals);
+    sigdelset(&signals, SIGSEGV);
+    sigdelset(&signals, SIGBUS);
+    sigdelset(&signals, SIGFPE);
+    sigdelset(&signals, SIGILL);
+    pthread_sigmask(SIG_SETMASK, &signals, &before);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     while (pool.workers < wanted) {
         int number = pool.workers + 1;
-        if (pthread_create(&pool.ids[number], NULL, worker, (void *)(intptr_t)number) != 0)
+        if (pthread_create(&pool.ids[number], &attributes, worker, (void *)(intptr_t)number) != 0)
             break;
-        pthread_detach(pool.ids[number]);
         pool.workers = number;
     }
+    pthread_attr_destroy(&attributes);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
@@ -130,17 +143,22 @@ static void start_workers(int wanted)
 static void keep_off_this_core(void)
 {
 #ifdef __linux__
-    static int last_core = -1, last_workers;
+    static cpu_set_t allowed;
+    static pthread_t first;
+    static int workers;
     int core = sched_getcpu();
     cpu_set_t cores;
-    if ((core == last_core && pool.workers == last_workers) || core < 0 ||
-        sched_getaffinity(0, sizeof cores, &cores) != 0 || CPU_COUNT(&cores) < 2)
+    if (core < 0 || pool.workers == 0 || sched_getaffinity(0, sizeof cores, &cores) != 0)
         return;
     CPU_CLR(core, &cores);
+    int is_known = pool.workers == workers && pool.ids[1] == first && CPU_EQUAL(&cores, &allowed);
+    if (is_known || CPU_COUNT(&cores) == 0)
+        return;
     for (int number = 1; number <= pool.workers; number++)
         pthread_setaffinity_np(pool.ids[number], sizeof cores, &cores);
-    last_core = core;
-    last_workers = pool.workers;
+    allowed = cores;
+    first = pool.ids[1];
+    workers = pool.workers;
 #endif
 }
 
@@ -158,18 +176,20 @@ void share_out(ptrdiff_t pieces, int threads, piece_function do_piece, const voi
     pool.job = job;
     atomic_store(&pool.unfinished, pieces);
     atomic_store(&pool.left, (uint64_t)pieces * MOST_THREADS + (uint64_t)threads);
-    tell();
+    wake(1, (int)min(threads, pool.workers + 1));
     work(0);
     wait_until(is_finished, 0);
     atomic_flag_clear(&pool.is_in_use);
 }
 
-/* fork() copies only the thread that calls it: the child's pool is empty, and free. */
-static void forget_workers(void)
+/* No workers, no job. Also for the child of a fork(), which copies only the thread that calls it. */
+static void begin_empty(void)
 {
     pthread_mutex_init(&pool.mutex, NULL);
-    pthread_cond_init(&pool.changed, NULL);
-    atomic_store(&pool.sleepers, 0);
+    for (int thread = 0; thread < MOST_THREADS; thread++) {
+        pthread_cond_init(&pool.threads[thread].wake, NULL);
+        atomic_store(&pool.threads[thread].is_asleep, 0);
+    }
     atomic_store(&pool.left, 0);
     atomic_flag_clear(&pool.is_in_use);
     pool.workers = 0;
@@ -177,14 +197,20 @@ static void forget_workers(void)
 
 __attribute__((constructor)) static void when_loaded(void)
 {
-    pthread_atfork(NULL, NULL, forget_workers);
+    begin_empty();
+    pthread_atfork(NULL, NULL, begin_empty);
 }
 
-void minillm_set_num_threads(int n) { most_threads = n < 1 ? 1 : n < MOST_THREADS ? n : 1; }
-int minillm_get_num_threads(void) { return most_threads; }
+void minillm_set_num_threads(int n)
+{
+    atomic_store(&most_threads, (int)max(1, min(n, MOST_THREADS - 1)));
+}
+
+int minillm_get_num_threads(void) { return atomic_load(&most_threads); }
 
 int threads_for(double work)
 {
+    int most = minillm_get_num_threads();
     double worthwhile = work / 500e3;
-    return worthwhile < 2 ? 1 : worthwhile < most_threads ? (int)worthwhile : most_threads;
+    return worthwhile < 2 ? 1 : worthwhile < most ? (int)worthwhile : most;
 }

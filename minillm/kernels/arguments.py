@@ -66,6 +66,11 @@ def rows_contiguous(array):
     return array if side_by_side and whole_elements else array.copy(order="C")
 
 
+def contiguous(array):
+    """`array`, or a copy of it if its elements don't lie side by side, each at its own boundary."""
+    return array if array.flags.c_contiguous and array.flags.aligned else array.copy(order="C")
+
+
 def require_array(name, array, dtype):
     """Raise TypeError unless `array` is a NumPy array of exactly this dtype."""
     if not isinstance(array, np.ndarray):

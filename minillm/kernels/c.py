@@ -52,10 +52,7 @@ def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=F
     # Two small matrices are multiplied in less time than it takes to look at them carefully. So
     # the plain case, contiguous float32 matrices that own their memory, is recognized here by a few
     # quick questions. Everything else, also whatever is wrong, goes the careful way.
-    if (type(A) is np.ndarray and A.dtype is FLOAT32 and A.ndim == 2 and
-            A.flags.c_contiguous and A.flags.aligned and
-            type(B) is np.ndarray and B.dtype is FLOAT32 and B.ndim == 2 and
-            B.flags.c_contiguous and B.flags.aligned):
+    if _is_plain(A) and _is_plain(B) and A.ndim == B.ndim == 2:
         rows_A, lda = A.shape
         rows_B, ldb = B.shape
         M, K = (lda, rows_A) if transpose_A else (rows_A, lda)
@@ -76,9 +73,13 @@ def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=F
     return _matmul_checked(A, B, out, transpose_A, transpose_B, accumulate, bias)
 
 
+def _is_plain(array):
+    return (type(array) is np.ndarray and array.dtype is FLOAT32 and array.flags.c_contiguous and
+            array.flags.aligned)
+
+
 def _is_plain_bias(bias, N):
-    return (type(bias) is np.ndarray and bias.dtype is FLOAT32 and bias.shape == (N,) and
-            bias.flags.c_contiguous and bias.flags.aligned)
+    return _is_plain(bias) and bias.shape == (N,)
 
 
 def _is_plain_out(out, shape, A, B):
@@ -148,20 +149,35 @@ _MOST_ROWS_STORED = 32
 
 def matmul_stored(x, weights, scale=None, bias=None):
     """y = x Wᵀ + bias: see `minillm.kernels.matmul_stored`."""
-    rows, weights, scale, bias = stored_arguments(x, weights, scale, bias)
-    if x.dtype != FLOAT32:
-        return numpy_kernels.matmul_stored(x, weights, scale, bias)
-    M, (N, K) = len(rows), weights.shape
-    if M > _MOST_ROWS_STORED:
-        y = matmul(rows, to_float32(weights, scale), transpose_B=True, bias=bias)
+    if _is_plain(x) and _is_plain_stored(x, weights, scale, bias):
+        rows = x  # as in matmul: the usual case is recognized quickly
     else:
-        y = np.empty((M, N), FLOAT32)
-        check(lib.minillm_matmul_stored(
-            M, N, K, pointer(rows), _STORED_TYPES[weights.dtype], from_buffer(weights),
-            *(ffi.NULL if array is None else pointer(array) for array in (scale, bias)),
-            pointer(y),
-        ))
-    return y.reshape(*x.shape[:-1], N)
+        rows, weights, scale, bias = stored_arguments(x, weights, scale, bias)
+        if x.dtype != FLOAT32:
+            return numpy_kernels.matmul_stored(x, weights, scale, bias)
+    N, K = weights.shape
+    M = rows.size // K if K else len(rows)
+    if M > _MOST_ROWS_STORED:
+        rows = rows.reshape(M, K)
+        y = matmul(rows, to_float32(weights, scale), transpose_B=True, bias=bias)
+        return y.reshape(*x.shape[:-1], N)
+    y = np.empty((*x.shape[:-1], N), FLOAT32)
+    error = lib.minillm_matmul_stored(
+        M, N, K, from_buffer(FLOATS, rows), _STORED_TYPES[weights.dtype], from_buffer(weights),
+        ffi.NULL if scale is None else from_buffer(FLOATS, scale),
+        ffi.NULL if bias is None else from_buffer(FLOATS, bias), from_buffer(FLOATS, y),
+    )
+    if error:
+        check(error)
+    return y
+
+
+def _is_plain_stored(x, weights, scale, bias):
+    return (type(weights) is np.ndarray and weights.ndim == 2 and weights.flags.c_contiguous and
+            weights.flags.aligned and weights.dtype in _STORED_TYPES and x.ndim > 0 and
+            x.shape[-1] == weights.shape[1] and (scale is None) == (weights.dtype != np.int8) and
+            (scale is None or _is_plain_bias(scale, len(weights))) and
+            (bias is None or _is_plain_bias(bias, len(weights))))
 
 
 def attention(Q, K, V, *, causal=False, key_mask=None, scale=None, out=None):

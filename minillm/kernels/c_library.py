@@ -2,7 +2,7 @@
 
 The library is compiled once for each instruction set, each time as an extension of its own. This
 module imports the widest that the chip can run, or the one that MINILLM_ISA names. Importing it
-fails with ImportError when no extension is built.
+fails with ImportError when the extensions aren't built, or are damaged.
 """
 
 import importlib.util

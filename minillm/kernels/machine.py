@@ -23,37 +23,31 @@ def fma_peak(threads=None, seconds=0.2, instruction_set=None):
     results = extension.ffi.new("float[]", threads)
 
     def run(n):
-        return extension.lib.minillm_run_fmas(n, results)
+        return extension.lib.minillm_run_fmas(n, threads, results)
 
-    return _best(run, seconds, extension.lib, threads) / 1e9
+    return _best(run, seconds) / 1e9
 
 
 def read_bandwidth(threads=None, seconds=0.5, megabytes=256):
     """-> GB/s when `threads` (default: those in use) read an array much larger than the caches."""
-    lib = c_library.lib
     threads = threads or c_library.get_num_threads()
     data, results = np.ones(megabytes * 10**6 // 4, np.float32), np.empty(threads, np.float32)
 
     def run(n):
         for _ in range(n):
-            lib.minillm_read_memory(data.size, pointer(data), pointer(results))
+            c_library.lib.minillm_read_memory(data.size, pointer(data), threads, pointer(results))
         return n * data.nbytes
 
-    return _best(run, seconds, lib, threads, n=1) / 1e9
+    return _best(run, seconds, n=1) / 1e9
 
 
-def _best(run, seconds, lib, threads, n=100_000):
+def _best(run, seconds, n=100_000):
     """The highest rate, in `run(n)`'s units per second, of the runs that fit into `seconds`."""
-    before = lib.minillm_get_num_threads()
-    lib.minillm_set_num_threads(threads)
-    try:
-        run(n)  # wakes the threads and the clock, and touches the memory
-        best = 0.0
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end or best == 0:
-            start = time.perf_counter()
-            amount = run(n)
-            best = max(best, amount / (time.perf_counter() - start))
-        return best
-    finally:
-        lib.minillm_set_num_threads(before)
+    run(n)  # wakes the threads and the clock, and touches the memory
+    best = 0.0
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or best == 0:
+        start = time.perf_counter()
+        amount = run(n)
+        best = max(best, amount / (time.perf_counter() - start))
+    return best

@@ -6,7 +6,7 @@ or ValueError: one line that names the argument.
 
 import numpy as np
 
-from minillm.kernels.arguments import require_apart, require_array
+from minillm.kernels.arguments import contiguous, require_apart, require_array
 
 
 def elementwise_arguments(**arrays):
@@ -15,14 +15,14 @@ def elementwise_arguments(**arrays):
     _require_float(first_name, first)
     for name, array in arrays.items():
         _require(name, array, first.shape, first.dtype)
-    return [_contiguous(array) for array in arrays.values()]
+    return [contiguous(array) for array in arrays.values()]
 
 
 def layer_norm_arguments(x, gain, bias):
     d = _row_length("x", x)
     _require("gain", gain, (d,), x.dtype)
     _require("bias", bias, (d,), x.dtype)
-    return _contiguous(x), _contiguous(gain), _contiguous(bias)
+    return contiguous(x), contiguous(gain), contiguous(bias)
 
 
 def layer_norm_backward_arguments(dy, x, mean, inverse_std, gain):
@@ -31,7 +31,7 @@ def layer_norm_backward_arguments(dy, x, mean, inverse_std, gain):
     _require("mean", mean, x.shape[:-1], x.dtype)
     _require("inverse_std", inverse_std, x.shape[:-1], x.dtype)
     _require("gain", gain, (d,), x.dtype)
-    return [_contiguous(array) for array in (dy, x, mean, inverse_std, gain)]
+    return [contiguous(array) for array in (dy, x, mean, inverse_std, gain)]
 
 
 def cross_entropy_arguments(logits, targets, label_smoothing, log_total=None):
@@ -48,8 +48,8 @@ def cross_entropy_arguments(logits, targets, label_smoothing, log_total=None):
         raise ValueError(f"label_smoothing is {label_smoothing}, wanted 0 <= label_smoothing < 1")
     if log_total is not None:
         _require("log_total", log_total, targets.shape, logits.dtype)
-        log_total = _contiguous(log_total)
-    return _contiguous(logits), np.asarray(targets, np.int64, order="C"), log_total
+        log_total = contiguous(log_total)
+    return contiguous(logits), np.asarray(targets, np.int64, order="C"), log_total
 
 
 def adam_arguments(w, g, m, v):
@@ -64,11 +64,7 @@ def adam_arguments(w, g, m, v):
         for other in arrays:
             if other != name:
                 require_apart(name, arrays[name], other, arrays[other])
-    return _contiguous(g)
-
-
-def _contiguous(array):
-    return array if array.flags.c_contiguous and array.flags.aligned else array.copy(order="C")
+    return contiguous(g)
 
 
 def _require_float(name, array):

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from minillm.kernels.arguments import require_array
+from minillm.kernels.arguments import contiguous, require_array
 
 TYPES = {np.dtype(np.float32): "float32", np.dtype(np.uint16): "bfloat16",
          np.dtype(np.int8): "int8"}
@@ -84,6 +84,6 @@ def stored_arguments(x, weights, scale, bias):
             require_array(name, array, dtype)
             if array.shape != (N,):
                 raise ValueError(f"{name} has shape {array.shape}, wanted {(N,)}")
-    rows = np.ascontiguousarray(x).reshape(math.prod(x.shape[:-1]), K)
-    return (rows, np.ascontiguousarray(weights), *(
-        array if array is None else np.ascontiguousarray(array) for array in (scale, bias)))
+    rows = contiguous(x).reshape(math.prod(x.shape[:-1]), K)
+    return (rows, contiguous(weights), *(
+        array if array is None else contiguous(array) for array in (scale, bias)))

@@ -188,6 +188,7 @@ class GPT2LMHeadModel(GPT2PreTrainedModel):
 
     def backward(self, dlogits):
         """dlogits: (B, T, V); `loss.backward()` computes it and comes here. Fills every .grad."""
+        self._require_plain_weights("train")
         head_cache = self.recall()
         dW, accumulate = self.transformer.wte.weight.gradient_target()
         dhidden, _, _ = linear_backward(dlogits, head_cache, dW=dW, accumulate=accumulate)

@@ -83,9 +83,12 @@ class GPT2PreTrainedModel(Module):
         dtype: "float32" (as exact as before), "bfloat16" or "int8": `minillm.ops.stored_weights`.
         What takes no time stays as it is: position table, biases, gains. One token reads every
         weight once, so fewer bytes are more tokens a second. Such a model can't be trained or
-        saved. Raises ValueError for another dtype, and if the weights are stored already.
+        saved. Raises ValueError for another dtype, for weights that aren't finite as int8, and if
+        they are stored already.
         """
         self._require_plain_weights("store once more")
+        if dtype == "int8":
+            self._require_finite_weights()
         self.eval()
         for module in self.body.modules():
             if isinstance(module, Linear):
@@ -95,6 +98,21 @@ class GPT2PreTrainedModel(Module):
         table.data = store(table.data, dtype)
         table.zero_grad()
         return self
+
+    def state_dict(self):
+        """-> {name: array}. ValueError for stored weights."""
+        self._require_plain_weights("save")
+        return super().state_dict()
+
+    def load_state_dict(self, arrays):
+        """Copy `arrays` into the parameters. ValueError for stored weights."""
+        self._require_plain_weights("load")
+        super().load_state_dict(arrays)
+
+    def astype(self, dtype):
+        """Convert every parameter; return self. ValueError for stored weights."""
+        self._require_plain_weights("convert")
+        return super().astype(dtype)
 
     def train(self, mode=True):
         """Switch dropout on (`mode` True) or off; return self. ValueError for stored weights."""
@@ -108,15 +126,21 @@ class GPT2PreTrainedModel(Module):
             raise ValueError(f"the weights are stored as {weights.dtype} for inference, wanted a "
                              f"model loaded without dtype to {purpose}")
 
+    def _require_finite_weights(self):
+        for name, parameter in self.body.named_parameters():
+            if not np.isfinite(parameter.data).all():
+                raise ValueError(f"{name} has infinite or NaN weights, wanted finite ones to store "
+                                 "as int8")
+
     def save_pretrained(self, folder, dtype="float32"):
         """Write model.safetensors, config.json and generation_config.json into `folder`.
 
         dtype: "float32", or "float16" for half the size. `transformers` opens the folder.
         """
-        self._require_plain_weights("save")
+        state = self.body.state_dict()
         Path(folder).mkdir(parents=True, exist_ok=True)
         arrays = {self.prefix + to_hub_name(name): array
-                  for name, array in self.body.state_dict().items()}
+                  for name, array in state.items()}
         write_weights(folder, arrays, dtype)
         architecture = {"architectures": [type(self).__name__], "dtype": str(np.dtype(dtype))}
         write_config(folder, {**architecture, **self.config.to_dict()})

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +60,15 @@ def test_unknown_implementation(name):
 def test_environment_chooses_the_implementation(name):
     run = run_python("from minillm import kernels; print(kernels.current())", MINILLM_KERNELS=name)
     assert (run.stdout.strip(), run.stderr) == (name, "")
+
+
+def test_nothing_but_its_own_imports_is_needed():
+    """-I -S: without what an editable install or a test runner happens to have imported."""
+    folders = [Path(kernels.__file__).parents[2], Path(np.__file__).parents[1]]
+    program = f"import sys; sys.path[:0] = {[str(folder) for folder in folders]}; " \
+              "import minillm.kernels; print(minillm.kernels.current())"
+    run = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True)
+    assert run.stdout.strip() == kernels.current(), run.stderr
 
 
 def test_c_is_the_default():

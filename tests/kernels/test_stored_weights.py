@@ -107,6 +107,26 @@ def test_leading_axes_views_and_float64(name):
     assert np.allclose(y, double, atol=1e-6)
 
 
+@every_implementation
+def test_arrays_at_odd_addresses(name):
+    """As they come from the middle of a file: each is copied to where its type belongs."""
+    def odd(array):
+        copy = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+        copy[...] = array
+        assert not copy.flags.aligned
+        return copy
+
+    rng = np.random.default_rng(0)
+    x, W = rng.standard_normal((3, 70)), rng.standard_normal((5, 70))
+    x, W, bias = x.astype(np.float32), W.astype(np.float32), W[:, 0].astype(np.float32)
+    q, scale = to_int8(W)
+    with kernels.use(name):
+        assert np.array_equal(kernels.matmul_stored(odd(x), q, odd(scale), odd(bias)),
+                              kernels.matmul_stored(x, q, scale, bias))
+        assert np.array_equal(kernels.matmul_stored(x, odd(to_bfloat16(W)), None, bias),
+                              kernels.matmul_stored(x, to_bfloat16(W), None, bias))
+
+
 @every_type
 def test_the_same_bits_on_any_number_of_threads(dtype):
     before = kernels.get_num_threads()

@@ -81,15 +81,31 @@ def test_rows_of_a_table():
         assert np.abs(rows - table[[[6, 0], [3, 3]]]).max() <= 0.02
 
 
-def test_a_model_for_generating_cannot_be_trained_saved_or_stored_again(tmp_path):
+def test_a_model_for_generating_does_nothing_else(tmp_path):
     model = GPT2LMHeadModel.from_pretrained(TINY, dtype="int8")
-    for purpose, call in (("train", model.train), ("save", lambda: model.save_pretrained(tmp_path)),
+    weights = GPT2LMHeadModel.from_pretrained(TINY).state_dict()
+    logits = model(IDS).logits
+    for purpose, call in (("train", model.train), ("train", lambda: model.backward(logits)),
+                          ("save", lambda: model.save_pretrained(tmp_path)),
+                          ("save", model.transformer.state_dict),
+                          ("load", lambda: model.load_state_dict(weights)),
+                          ("convert", lambda: model.astype(np.float64)),
                           ("store once more", lambda: model.store_weights("int8"))):
         with pytest.raises(ValueError, match=f"stored as int8 for inference, wanted .* to {purpose}"):
             call()
     assert not list(tmp_path.iterdir())
     with pytest.raises(RuntimeError, match="no backward: .* weights stored for inference"):
         model.loss(IDS, IDS).backward()
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_weights_that_are_not_finite_leave_the_model_as_it_was(wrong):
+    model = GPT2LMHeadModel.from_pretrained(TINY)
+    model.transformer.h[1].feed_forward.contract.weight.data[0, 0] = wrong
+    with pytest.raises(ValueError, match="h.1.feed_forward.contract.weight has infinite or NaN"):
+        model.store_weights("int8")
+    assert all(isinstance(parameter.data, np.ndarray) for parameter in model.parameters())
+    assert model.train().training
 
 
 def test_unknown_dtypes(monkeypatch):
