@@ -13,52 +13,10 @@
  * no query of a block may see is not computed. */
 #include <math.h>
 #include <string.h>
-#include "simd.h"
+#include "tile.h"
 
-/* ROWS x PANEL sums in registers: 16 or 8 vectors, enough independent FMAs to hide the latency of
- * 4 cycles on 2 units. A tile of scores is 32 KB: it stays in L1 and L2 between the steps. */
-enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4, PANEL = 2 * LANES, QUERIES = 64, KEYS = 128 };
-
-/* R rows of C, two vectors wide: C[i] (+)= sum over k of a(i, k) B[k], where a(i, k) lies at
- * a[i * a_row + k * a_next]. */
-static inline __attribute__((always_inline)) void
-product_rows(const int R, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_next,
-             const float *B, ptrdiff_t ldb, float *C, ptrdiff_t ldc, int accumulate)
-{
-    vec sums[ROWS][2];
-    for (int i = 0; i < R; i++) {
-        sums[i][0] = accumulate ? load(C + i * ldc) : broadcast(0);
-        sums[i][1] = accumulate ? load(C + i * ldc + LANES) : broadcast(0);
-    }
-    for (ptrdiff_t k = 0; k < K; k++, a += a_next, B += ldb) {
-        vec b0 = load(B), b1 = load(B + LANES);
-        for (int i = 0; i < R; i++) {
-            vec a_i = broadcast(a[i * a_row]);
-            sums[i][0] += a_i * b0;
-            sums[i][1] += a_i * b1;
-        }
-    }
-    for (int i = 0; i < R; i++) {
-        store(C + i * ldc, sums[i][0]);
-        store(C + i * ldc + LANES, sums[i][1]);
-    }
-}
-
-/* The same for M rows and N columns, a multiple of PANEL. */
-static void product(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                    const float *a, ptrdiff_t a_row, ptrdiff_t a_next,
-                    const float *B, ptrdiff_t ldb, float *C, ptrdiff_t ldc, int accumulate)
-{
-    for (ptrdiff_t j = 0; j < N; j += PANEL) {
-        ptrdiff_t i = 0;
-        for (; i + ROWS <= M; i += ROWS)
-            product_rows(ROWS, K, a + i * a_row, a_row, a_next, B + j, ldb,
-                         C + i * ldc + j, ldc, accumulate);
-        for (; i < M; i++)
-            product_rows(1, K, a + i * a_row, a_row, a_next, B + j, ldb,
-                         C + i * ldc + j, ldc, accumulate);
-    }
-}
+/* A tile of scores is 32 KB: it stays in L1 and L2 between the steps. ROWS: of a register tile. */
+enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4, PANEL = COLUMNS, QUERIES = 64, KEYS = 128 };
 
 typedef struct { float *data; ptrdiff_t row; } rows_of; /* (T, D), with `row` floats per row */
 
@@ -121,7 +79,7 @@ static void key_products(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, p
     for (ptrdiff_t q = 0; q < n; q += PANEL) {
         ptrdiff_t seen = visible_keys(x, i + q + PANEL, j, keys);
         product(min(keys, round_up(seen, ROWS)), PANEL, x->D, K.data + j * K.row, K.row, 1,
-                transposed + q, QUERIES, S + q, QUERIES, 0);
+                transposed + q, QUERIES, NULL, 0, S + q, QUERIES);
     }
 }
 
@@ -150,8 +108,9 @@ static void add_to_queries(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j,
 {
     for (ptrdiff_t q = 0; q < n; q += ROWS) {
         ptrdiff_t seen = visible_keys(x, i + q + ROWS, j, keys);
-        product(ROWS, x->width, seen, weight + q, 1, QUERIES, K.data, K.row,
-                to + q * x->width, x->width, 1);
+        float *C = to + q * x->width;
+        product(ROWS, x->width, seen, weight + q, 1, QUERIES, K.data, K.row, C, x->width, C,
+                x->width);
     }
 }
 
@@ -163,8 +122,9 @@ static void add_to_keys(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, pt
     for (ptrdiff_t k = 0; k < keys; k += ROWS) {
         /* The first query that may see the first key of the block. */
         ptrdiff_t q = x->causal ? max(0, min(n, j + k - (x->Tk - x->Tq) - i)) : 0;
+        float *C = to + k * x->width;
         product(min(ROWS, keys - k), x->width, n - q, weight + k * QUERIES + q, QUERIES, 1,
-                Q.data + q * Q.row, Q.row, to + k * x->width, x->width, 1);
+                Q.data + q * Q.row, Q.row, C, x->width, C, x->width);
     }
 }
 

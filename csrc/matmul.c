@@ -11,7 +11,7 @@
  * combinations look alike, so there is one loop nest for them all. */
 #include <string.h>
 #include "few_rows.h"
-#include "simd.h"
+#include "tile.h"
 
 typedef struct { const float *data; ptrdiff_t row, column; } matrix;
 
@@ -20,18 +20,11 @@ static inline const float *at(matrix X, ptrdiff_t i, ptrdiff_t j)
     return X.data + i * X.row + j * X.column;
 }
 
-/* The register tile: MR x NR numbers of C stay in vector registers while k runs.
- *
- * One FMA takes 4 cycles and two can begin in each, so 8 independent sums at least must be under
- * way. For each k the tile loads 2 vectors of B and MR numbers of A for 2 MR FMAs: the more rows,
- * the fewer loads. With 32 registers 8 rows are 16 sums (+ 2 of B); with 16 registers 6 rows are
- * 12 (+ 2 of B + 1 of A). */
-enum { MR = VEC_REGISTERS == 32 ? 8 : 6, NR = 2 * LANES };
+enum { MR = MOST_ROWS, NR = COLUMNS }; /* of the register tile: tile.h */
 
 /* What the product is added to is a matrix as well: C itself when it is to be accumulated into, and
  * for all blocks of K but the first; or the bias, the same row for all rows; or nothing, the same
  * NR zeros everywhere. So adding a bias costs no pass over C of its own. */
-static const float zeros[NR];
 static const matrix nothing = {zeros, 0, 0};
 
 /* The cache blocks. A panel of B (KC x NR) and one of A (MR x KC) are what a tile reads: they go
@@ -73,28 +66,15 @@ pack_panel(float *panel, const int W, ptrdiff_t width, ptrdiff_t K,
 }
 
 /* One full tile: C (MR x NR) = start + a panel of A times a panel of B. */
-static void tile(ptrdiff_t K, const float *a, const float *b, const float *start,
-                 ptrdiff_t start_row, float *C, ptrdiff_t ldc)
+static void panel_tile(ptrdiff_t K, const float *a, const float *b, const float *start,
+                       ptrdiff_t start_row, float *C, ptrdiff_t ldc)
 {
-    vec sums[MR][2];
+    /* C is far away in memory, but needed only after the sums: have it fetched meanwhile. */
     for (int i = 0; i < MR; i++) {
-        sums[i][0] = sums[i][1] = broadcast(0);
-        /* C is far away in memory, but needed only after the sums: have it fetched meanwhile. */
         __builtin_prefetch(C + i * ldc, 1);
         __builtin_prefetch(C + i * ldc + NR - 1, 1);
     }
-    for (ptrdiff_t k = 0; k < K; k++, a += MR, b += NR) {
-        vec b0 = load(b), b1 = load(b + LANES);
-        for (int i = 0; i < MR; i++) {
-            vec a_i = broadcast(a[i]);
-            sums[i][0] += a_i * b0;
-            sums[i][1] += a_i * b1;
-        }
-    }
-    for (int i = 0; i < MR; i++, C += ldc, start += start_row) {
-        store(C, load(start) + sums[i][0]);
-        store(C + LANES, load(start + LANES) + sums[i][1]);
-    }
+    tile(MR, K, a, 1, MR, b, NR, start, start_row, C, ldc);
 }
 
 /* A tile at the edge of C, of which only some rows and columns exist: computed in full beside C. */
@@ -103,7 +83,7 @@ static void edge_tile(ptrdiff_t K, const float *a, const float *b, const float *
                       ptrdiff_t columns)
 {
     float full[MR * NR];
-    tile(K, a, b, zeros, 0, full, NR);
+    panel_tile(K, a, b, zeros, 0, full, NR);
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t j = 0; j < columns; j++)
             C[i * ldc + j] = start[i * start_row + j] + full[i * NR + j];
@@ -143,7 +123,7 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, 
                         const float *s = at(to_add, ic + i, jc + j);
                         float *c = C + (ic + i) * ldc + jc + j;
                         if (i + MR <= mc && j + NR <= nc)
-                            tile(depth, a, b, s, to_add.row, c, ldc);
+                            panel_tile(depth, a, b, s, to_add.row, c, ldc);
                         else
                             edge_tile(depth, a, b, s, to_add.row, c, ldc, min(mc - i, MR),
                                       min(nc - j, NR));
@@ -207,6 +187,9 @@ static void do_piece(const void *arguments, ptrdiff_t piece, int thread)
              the->workspace + thread * the->workspace_size);
 }
 
+/* Up to so many multiply-adds, packing costs more than it saves: 80 x 80 x 80. */
+enum { SMALL = 500000 };
+
 int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    const float *A, ptrdiff_t lda, ptrdiff_t step_A, int transpose_A,
                    const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
@@ -226,6 +209,11 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
             for (ptrdiff_t j = 0; j < N; j++)
                 C[i * ldc + j] = bias ? bias[j] : 0;
         return few_rows(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, C, ldc);
+    }
+    if (batch == 1 && !transpose_B && N % NR == 0 && M * N * K <= SMALL) {
+        const float *start = accumulate ? C : bias;
+        product(M, N, K, A, the.A.row, the.A.column, B, ldb, start, accumulate ? ldc : 0, C, ldc);
+        return MINILLM_OK;
     }
     int threads = threads_for((double)batch * M * N * K);
     the.cuts = cut(batch, M, N, threads);

@@ -73,9 +73,13 @@ def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=F
     return _matmul_checked(A, B, out, transpose_A, transpose_B, accumulate, bias)
 
 
+# NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED of NumPy's C API: one question instead of two.
+_C_CONTIGUOUS_AND_ALIGNED = 0x0001 | 0x0100
+
+
 def _is_plain(array):
-    return (type(array) is np.ndarray and array.dtype is FLOAT32 and array.flags.c_contiguous and
-            array.flags.aligned)
+    return (type(array) is np.ndarray and array.dtype is FLOAT32 and
+            array.flags.num & _C_CONTIGUOUS_AND_ALIGNED == _C_CONTIGUOUS_AND_ALIGNED)
 
 
 def _is_plain_bias(bias, N):

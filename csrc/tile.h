@@ -1,0 +1,59 @@
+/* tile.h: the register tile, the heart of matmul.c and attention.c, and the plainest use of it. */
+#ifndef MINILLM_TILE_H
+#define MINILLM_TILE_H
+
+#include "simd.h"
+
+/* A tile is some rows and two vectors of C, whose sums stay in registers while k runs.
+ *
+ * One FMA takes 4 cycles and two can begin in each, so 8 independent sums at least must be under
+ * way. For each k the tile loads 2 vectors of B and R numbers of A for 2 R FMAs: the more rows, the
+ * fewer loads. With 32 registers 8 rows are 16 sums (+ 2 of B); with 16 registers 6 rows are 12
+ * sums (+ 2 of B + 1 of A). */
+enum { MOST_ROWS = VEC_REGISTERS == 32 ? 8 : 6, COLUMNS = 2 * LANES };
+
+static const float zeros[COLUMNS];
+
+/* C = start + A B for R rows and COLUMNS columns: number (i, k) of A lies at a[i * a_row +
+ * k * a_next], row k of B at b + k * b_row, row i of `start` at start + i * start_row. */
+static inline __attribute__((always_inline)) void
+tile(const int R, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_next, const float *b,
+     ptrdiff_t b_row, const float *start, ptrdiff_t start_row, float *C, ptrdiff_t ldc)
+{
+    vec sums[MOST_ROWS][2];
+    for (int i = 0; i < R; i++)
+        sums[i][0] = sums[i][1] = broadcast(0);
+    for (ptrdiff_t k = 0; k < K; k++, a += a_next, b += b_row) {
+        vec b0 = load(b), b1 = load(b + LANES);
+        for (int i = 0; i < R; i++) {
+            vec a_i = broadcast(a[i * a_row]);
+            sums[i][0] += a_i * b0;
+            sums[i][1] += a_i * b1;
+        }
+    }
+    for (int i = 0; i < R; i++, C += ldc, start += start_row) {
+        store(C, load(start) + sums[i][0]);
+        store(C + LANES, load(start + LANES) + sums[i][1]);
+    }
+}
+
+/* The same for M rows and N columns, a multiple of COLUMNS, straight from where the matrices lie:
+ * for small ones that are in the cache. `start` may be NULL: then it is 0. */
+static inline void product(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *a, ptrdiff_t a_row,
+                           ptrdiff_t a_next, const float *b, ptrdiff_t b_row, const float *start,
+                           ptrdiff_t start_row, float *C, ptrdiff_t ldc)
+{
+    enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4 };
+    for (ptrdiff_t j = 0; j < N; j += COLUMNS) {
+        const float *s = start ? start + j : zeros;
+        ptrdiff_t i = 0, s_row = start ? start_row : 0;
+        for (; i + ROWS <= M; i += ROWS)
+            tile(ROWS, K, a + i * a_row, a_row, a_next, b + j, b_row, s + i * s_row, s_row,
+                 C + i * ldc + j, ldc);
+        for (; i < M; i++)
+            tile(1, K, a + i * a_row, a_row, a_next, b + j, b_row, s + i * s_row, s_row,
+                 C + i * ldc + j, ldc);
+    }
+}
+
+#endif
