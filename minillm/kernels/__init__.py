@@ -139,10 +139,14 @@ def cross_entropy(logits, targets, label_smoothing=0.0):
     return _implementation.cross_entropy(logits, targets, label_smoothing)
 
 
-def cross_entropy_backward(weight, logits, targets, log_total, label_smoothing=0.0):
-    """-> dlogits: (..., V), `weight` times the gradient of the sum of `cross_entropy`'s losses"""
+def cross_entropy_backward(weight, logits, targets, log_total, label_smoothing=0.0, out=None):
+    """-> dlogits: (..., V), `weight` times the gradient of the sum of `cross_entropy`'s losses
+
+    out: where it is written, a contiguous array; it may be `logits` itself, the largest array of a
+    step when V is large.
+    """
     return _implementation.cross_entropy_backward(
-        weight, logits, targets, log_total, label_smoothing
+        weight, logits, targets, log_total, label_smoothing, out
     )
 
 

@@ -7,6 +7,7 @@ from minillm.kernels.c_library import FLOAT32, FLOATS, check, from_buffer, lib
 from minillm.kernels.rows_arguments import (
     adam_arguments,
     cross_entropy_arguments,
+    cross_entropy_backward_arguments,
     elementwise_arguments,
     layer_norm_arguments,
     layer_norm_backward_arguments,
@@ -60,7 +61,7 @@ def layer_norm_backward(dy, x, mean, inverse_std, gain):
 
 def cross_entropy(logits, targets, label_smoothing=0.0):
     """-> losses, log_total: see `minillm.kernels.cross_entropy`."""
-    logits, targets, _ = cross_entropy_arguments(logits, targets, label_smoothing)
+    logits, targets = cross_entropy_arguments(logits, targets, label_smoothing)
     if logits.dtype != FLOAT32:
         return numpy_rows.cross_entropy(logits, targets, label_smoothing)
     losses, log_total = np.empty(targets.shape, FLOAT32), np.empty(targets.shape, FLOAT32)
@@ -71,21 +72,20 @@ def cross_entropy(logits, targets, label_smoothing=0.0):
     return losses, log_total
 
 
-def cross_entropy_backward(weight, logits, targets, log_total, label_smoothing=0.0):
+def cross_entropy_backward(weight, logits, targets, log_total, label_smoothing=0.0, out=None):
     """-> dlogits: see `minillm.kernels.cross_entropy_backward`."""
-    logits, targets, log_total = cross_entropy_arguments(
-        logits, targets, label_smoothing, log_total
+    logits, targets, log_total, out = cross_entropy_backward_arguments(
+        logits, targets, log_total, label_smoothing, out
     )
     if logits.dtype != FLOAT32:
         return numpy_rows.cross_entropy_backward(
-            weight, logits, targets, log_total, label_smoothing
+            weight, logits, targets, log_total, label_smoothing, out
         )
-    dlogits = np.empty_like(logits)
     check(lib.minillm_cross_entropy_backward(
         targets.size, logits.shape[-1], *_pointers(logits), from_buffer("int64_t[]", targets),
-        *_pointers(log_total), label_smoothing, weight, *_pointers(dlogits),
+        *_pointers(log_total), label_smoothing, weight, *_pointers(out),
     ))
-    return dlogits
+    return out
 
 
 def adam(w, g, m, v, *, t, lr, beta1, beta2, eps, l2=0.0, decay=0.0):

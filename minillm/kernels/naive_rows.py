@@ -10,6 +10,7 @@ import numpy as np
 from minillm.kernels.rows_arguments import (
     adam_arguments,
     cross_entropy_arguments,
+    cross_entropy_backward_arguments,
     elementwise_arguments,
     layer_norm_arguments,
     layer_norm_backward_arguments,
@@ -70,7 +71,7 @@ def layer_norm_backward(dy, x, mean, inverse_std, gain):
 
 def cross_entropy(logits, targets, label_smoothing=0.0):
     """loss = - Σ_j q_j log p_j for each row;  log p_j = z_j - log Σ_k exp(z_k)"""
-    logits, targets, _ = cross_entropy_arguments(logits, targets, label_smoothing)
+    logits, targets = cross_entropy_arguments(logits, targets, label_smoothing)
     losses, log_total = (np.zeros(targets.shape, logits.dtype) for _ in range(2))
     for row in np.ndindex(targets.shape):
         z = logits[row].tolist()
@@ -81,18 +82,19 @@ def cross_entropy(logits, targets, label_smoothing=0.0):
     return losses, log_total
 
 
-def cross_entropy_backward(weight, logits, targets, log_total, label_smoothing=0.0):
+def cross_entropy_backward(weight, logits, targets, log_total, label_smoothing=0.0, out=None):
     """dz_j = weight (p_j - q_j)"""
-    logits, targets, log_total = cross_entropy_arguments(
-        logits, targets, label_smoothing, log_total
+    logits, targets, log_total, out = cross_entropy_backward_arguments(
+        logits, targets, log_total, label_smoothing, out
     )
-    dlogits = np.zeros_like(logits)
     for row in np.ndindex(targets.shape):
-        if targets[row] >= 0:
+        if targets[row] < 0:
+            out[row] = 0
+        else:
             q = _wanted(int(targets[row]), logits.shape[-1], label_smoothing)
             for j, z_j in enumerate(logits[row].tolist()):
-                dlogits[row][j] = weight * (math.exp(z_j - float(log_total[row])) - q[j])
-    return dlogits
+                out[row][j] = weight * (math.exp(z_j - float(log_total[row])) - q[j])
+    return out
 
 
 def _wanted(target, V, label_smoothing):

@@ -11,6 +11,7 @@ import numpy as np
 from minillm.kernels.rows_arguments import (
     adam_arguments,
     cross_entropy_arguments,
+    cross_entropy_backward_arguments,
     elementwise_arguments,
     layer_norm_arguments,
     layer_norm_backward_arguments,
@@ -91,7 +92,7 @@ def _mean_of_product(a, b):
 
 def cross_entropy(logits, targets, label_smoothing=0.0):
     """-> losses, log_total: see `minillm.kernels.cross_entropy`."""
-    logits, targets, _ = cross_entropy_arguments(logits, targets, label_smoothing)
+    logits, targets = cross_entropy_arguments(logits, targets, label_smoothing)
     z = logits.reshape(-1, logits.shape[-1])
     wanted = targets.ravel()
     at_target = np.arange(len(z)), np.maximum(wanted, 0)
@@ -108,20 +109,21 @@ def cross_entropy(logits, targets, label_smoothing=0.0):
     return losses.reshape(targets.shape), log_total.reshape(targets.shape)
 
 
-def cross_entropy_backward(weight, logits, targets, log_total, label_smoothing=0.0):
+def cross_entropy_backward(weight, logits, targets, log_total, label_smoothing=0.0, out=None):
     """-> dlogits: see `minillm.kernels.cross_entropy_backward`."""
-    logits, targets, log_total = cross_entropy_arguments(
-        logits, targets, label_smoothing, log_total
+    logits, targets, log_total, out = cross_entropy_backward_arguments(
+        logits, targets, log_total, label_smoothing, out
     )
-    z, wanted = logits.reshape(-1, logits.shape[-1]), targets.ravel()
-    dz = z - log_total.reshape(-1, 1)
+    z, dz = (array.reshape(-1, logits.shape[-1]) for array in (logits, out))
+    wanted = targets.ravel()
+    np.subtract(z, log_total.reshape(-1, 1), out=dz)
     np.exp(dz, out=dz)  # p
     if label_smoothing:
         dz -= label_smoothing / z.shape[1]
     dz[np.arange(len(dz)), np.maximum(wanted, 0)] -= 1 - label_smoothing
     dz *= weight
     dz[wanted < 0] = 0
-    return dz.reshape(logits.shape)
+    return out
 
 
 def adam(w, g, m, v, *, t, lr, beta1, beta2, eps, l2=0.0, decay=0.0):

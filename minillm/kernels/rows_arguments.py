@@ -34,8 +34,8 @@ def layer_norm_backward_arguments(dy, x, mean, inverse_std, gain):
     return [contiguous(array) for array in (dy, x, mean, inverse_std, gain)]
 
 
-def cross_entropy_arguments(logits, targets, label_smoothing, log_total=None):
-    """-> logits, targets, log_total (if given); targets as int64"""
+def cross_entropy_arguments(logits, targets, label_smoothing):
+    """-> logits, targets; targets as int64"""
     V = _row_length("logits", logits)
     if not isinstance(targets, np.ndarray) or not np.issubdtype(targets.dtype, np.integer):
         kind = getattr(targets, "dtype", type(targets).__name__)
@@ -46,10 +46,21 @@ def cross_entropy_arguments(logits, targets, label_smoothing, log_total=None):
         raise ValueError(f"targets contains {targets.max()}, wanted ids up to {V - 1}")
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing is {label_smoothing}, wanted 0 <= label_smoothing < 1")
-    if log_total is not None:
-        _require("log_total", log_total, targets.shape, logits.dtype)
-        log_total = contiguous(log_total)
-    return contiguous(logits), np.asarray(targets, np.int64, order="C"), log_total
+    return contiguous(logits), np.asarray(targets, np.int64, order="C")
+
+
+def cross_entropy_backward_arguments(logits, targets, log_total, label_smoothing, out):
+    """-> logits, targets, log_total, out; a new `out` if it is None"""
+    contiguous_logits, targets = cross_entropy_arguments(logits, targets, label_smoothing)
+    _require("log_total", log_total, targets.shape, logits.dtype)
+    if out is None:
+        out = np.empty_like(contiguous_logits)
+    else:
+        _require("out", out, logits.shape, logits.dtype)
+        _require_writable("out", out)
+        require_apart("out", out, "log_total", log_total)
+        require_apart("out", out, "logits", None if out is logits else logits)
+    return contiguous_logits, targets, contiguous(log_total), out
 
 
 def adam_arguments(w, g, m, v):
@@ -59,8 +70,7 @@ def adam_arguments(w, g, m, v):
     for name, array in arrays.items():
         _require(name, array, w.shape, w.dtype)
     for name in ("w", "m", "v"):
-        if not (arrays[name].flags.carray or arrays[name].size == 0):
-            raise ValueError(f"{name} is read-only or has gaps, wanted a writable contiguous array")
+        _require_writable(name, arrays[name])
         for other in arrays:
             if other != name:
                 require_apart(name, arrays[name], other, arrays[other])
@@ -78,6 +88,11 @@ def _require(name, array, shape, dtype):
     require_array(name, array, dtype)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, wanted {shape}")
+
+
+def _require_writable(name, array):
+    if not (array.flags.carray or array.size == 0):
+        raise ValueError(f"{name} is read-only or has gaps, wanted a writable contiguous array")
 
 
 def _row_length(name, array):

@@ -38,14 +38,15 @@ class GPT2Model(GPT2PreTrainedModel):
     """GPT-2 without an output head: ids to the vectors after the last layer norm.
 
     Its parts have the paper's code's names: wte and wpe (embeddings of tokens and positions),
-    drop, h (the blocks), ln_f. `seed` gives the initial weights and all dropout.
+    drop, h (the blocks), ln_f. `seed` gives the initial weights and all dropout. Whoever has other
+    weights at hand says draw_weights=False: then they begin as zeros.
     """
 
-    def __init__(self, config=None, seed=0):
+    def __init__(self, config=None, seed=0, draw_weights=True):
         self.config = config = config or GPT2Config()
         self.generation_config = _generation_defaults(config)
         self.rng = rng = np.random.default_rng(seed)
-        std = config.initializer_range
+        std = config.initializer_range if draw_weights else 0.0
         self.wte = Embedding(config.vocab_size, config.n_embd, rng=rng, std=std)
         self.wpe = Embedding(config.n_positions, config.n_embd, rng=rng, std=std)
         self.drop = Dropout(config.embd_pdrop, rng)
@@ -130,8 +131,8 @@ class GPT2LMHeadModel(GPT2PreTrainedModel):
 
     prefix = "transformer."
 
-    def __init__(self, config=None, seed=0):
-        self.transformer = GPT2Model(config, seed)
+    def __init__(self, config=None, seed=0, draw_weights=True):
+        self.transformer = GPT2Model(config, seed, draw_weights)
         self.config = self.transformer.config
         self.generation_config = self.transformer.generation_config
 
@@ -184,7 +185,7 @@ class GPT2LMHeadModel(GPT2PreTrainedModel):
         """
         logits = self.forward(input_ids).logits
         value, cache = cross_entropy(logits, targets)
-        return Loss(value, self, cache)
+        return Loss(value, self, cache, owns_logits=True)
 
     def backward(self, dlogits):
         """dlogits: (B, T, V); `loss.backward()` computes it and comes here. Fills every .grad."""

@@ -67,7 +67,7 @@ class GPT2PreTrainedModel(Module):
             raise ValueError(f"dtype is {dtype!r}, wanted one of {', '.join(DTYPES)}, or None")
         folder = find_pretrained(name_or_path)
         config = replace(GPT2Config.from_dict(read_config(folder, "gpt2")), **changes)
-        model = cls(config)
+        model = cls(config, draw_weights=False)
         model._take_weights(read_weights(folder), folder)
         if (folder / "generation_config.json").is_file():
             model.generation_config = GenerationConfig.read(folder / "generation_config.json")

@@ -16,12 +16,13 @@ class Loss:
     `(loss / n).backward()`, n small batches add up to the gradient of their mean.
     """
 
-    def __init__(self, value, model, cache, scale=1.0):
+    def __init__(self, value, model, cache, scale=1.0, *, owns_logits=False):
         self._value = value  # not yet scaled
         self._model = model
         self._cache = cache  # of `cross_entropy`
         self._forward = model.cache  # what the model keeps of this very forward
         self._scale = scale
+        self._owns_logits = owns_logits  # nobody else has them: their gradient may replace them
 
     def item(self):
         return self._value * self._scale
@@ -39,13 +40,15 @@ class Loss:
         if self._model.cache is not self._forward:
             raise RuntimeError("this loss has no backward any more: backward() was called already, "
                                "or the model ran again after the forward of this loss")
-        self._model.backward(cross_entropy_backward(self._scale, self._cache))
+        out = self._cache.logits if self._owns_logits else None
+        self._model.backward(cross_entropy_backward(self._scale, self._cache, out=out))
 
     def __float__(self):
         return self.item()
 
     def __mul__(self, factor):
-        scaled = Loss(self._value, self._model, self._cache, self._scale * float(factor))
+        scaled = Loss(self._value, self._model, self._cache, self._scale * float(factor),
+                      owns_logits=self._owns_logits)
         scaled._forward = self._forward
         return scaled
 

@@ -33,7 +33,9 @@ class Linear(Module):
 
 
 def normal(rng, shape, std):
-    """-> float32 array of `shape`, drawn from N(0, std²) by the Generator `rng`"""
+    """-> float32 array of `shape`, drawn from N(0, std²) by the Generator `rng`; std 0: zeros"""
+    if std == 0:
+        return np.zeros(shape, np.float32)  # nothing is drawn, which takes long for large models
     values = rng.standard_normal(shape, dtype=np.float32)
     values *= std
     return values

@@ -52,8 +52,13 @@ def cross_entropy(logits, targets, ignore_index=-100, label_smoothing=0.0):
 #   dL/dz_j = p_j - q_j          what the model said minus what it should have said
 # times dloss / (number of counted positions) for the mean; 0 at the ignored positions.
 # p is computed again here rather than kept: it is as large as the logits.
-def cross_entropy_backward(dloss, cache):
-    """dloss: float, the gradient of what the loss is used for (1.0)  ->  dlogits: (..., V)"""
+def cross_entropy_backward(dloss, cache, *, out=None):
+    """dloss: float, the gradient of what the loss is used for (1.0)  ->  dlogits: (..., V)
+
+    out: where dlogits is written; `cache.logits`, where nobody needs the logits any more.
+    """
     logits, log_total, targets, n_counted, label_smoothing = cache
     weight = float(dloss) / max(n_counted, 1)
-    return kernels.cross_entropy_backward(weight, logits, targets, log_total, label_smoothing)
+    return kernels.cross_entropy_backward(
+        weight, logits, targets, log_total, label_smoothing, out
+    )

@@ -287,6 +287,20 @@ def test_gradient_of_cross_entropy_adds_up_to_zero(V, seed):
 
 
 @every_implementation
+@given(n=st.integers(1, 5), V=st.integers(1, 40), seed=seeds)
+def test_gradient_of_cross_entropy_in_place_of_the_logits(name, n, V, seed):
+    of = CrossEntropy.arguments(np.random.default_rng(seed), n, V)
+    with kernels.use(name):
+        _, log_total = kernels.cross_entropy(of["logits"], of["targets"], of["smoothing"])
+        arguments = (of["targets"], log_total, of["smoothing"])
+        expected = kernels.cross_entropy_backward(0.7, of["logits"], *arguments)
+        for out in (np.full_like(expected, np.nan), of["logits"]):
+            result = kernels.cross_entropy_backward(0.7, of["logits"], *arguments, out=out)
+            assert result is out
+            np.testing.assert_array_equal(out, expected)
+
+
+@every_implementation
 def test_sum_of_squares_does_not_overflow(name):
     with kernels.use(name):
         assert kernels.sum_of_squares(np.full(40, 1e30, np.float32)) == pytest.approx(4e61)
@@ -414,7 +428,7 @@ def read_only(*shape):
     return array
 
 
-SAME = f32(3)
+SAME, ROWS = f32(3), f32(3, 3)
 STEP = {"t": 1, "lr": 0.1, "beta1": 0.9, "beta2": 0.9, "eps": 1e-8}
 IDS = np.array([0, 1])
 
@@ -446,6 +460,13 @@ BAD = {
                   lambda: kernels.cross_entropy(f32(2, 3), IDS, 1)),
     "log_total's shape": (ValueError, "log_total has shape (3,)",
                           lambda: kernels.cross_entropy_backward(1, f32(2, 3), IDS, f32(3))),
+    "out's shape": (ValueError, "out has shape (3, 2)", lambda: kernels.cross_entropy_backward(
+        1, f32(2, 3), IDS, f32(2), out=f32(3, 2))),
+    "out has gaps": (ValueError, "out is read-only or has gaps",
+                     lambda: kernels.cross_entropy_backward(
+                         1, f32(2, 3), IDS, f32(2), out=f32(2, 6)[:, ::2])),
+    "out is moved": (ValueError, "out overlaps logits", lambda: kernels.cross_entropy_backward(
+        1, ROWS[:2], IDS, f32(2), out=ROWS[1:])),
     "g's shape": (ValueError, "g has shape (4,)",
                   lambda: kernels.adam(f32(3), f32(4), f32(3), f32(3), **STEP)),
     "v's dtype": (TypeError, "v has dtype float64",
