@@ -15,7 +15,7 @@ enum { BLOCKS = 64 };
 
 /* The arguments of a kernel, as all of its threads see them: each kernel has some of these. */
 typedef struct rows_job {
-    ptrdiff_t rows, d; /* elementwise kernels have 1 number in a row */
+    ptrdiff_t rows, d, pieces; /* elementwise kernels have 1 number in a row */
     const float *x, *dy, *gain, *bias, *g;
     float *y, *dx, *mean, *inverse_std, *sums, *losses, *log_total, *w, *m, *v;
     const int64_t *targets;
@@ -24,23 +24,28 @@ typedef struct rows_job {
     void (*do_rows)(const struct rows_job *the, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t block);
 } rows_job;
 
-static void do_block(const void *job, ptrdiff_t block, int thread)
+static void do_blocks(const void *job, ptrdiff_t piece, int thread)
 {
     (void)thread;
     const rows_job *the = job;
     /* Whole cache lines where a row is a single number, so that no two threads write to one. */
     ptrdiff_t unit = the->d == 1 ? 16 : 1;
     ptrdiff_t size = round_up((the->rows + BLOCKS - 1) / BLOCKS, unit);
-    ptrdiff_t begin = min(the->rows, block * size), end = min(the->rows, begin + size);
-    if (begin < end)
-        the->do_rows(the, begin, end, block);
+    ptrdiff_t block = BLOCKS * piece / the->pieces, end = BLOCKS * (piece + 1) / the->pieces;
+    for (; block < end; block++) {
+        ptrdiff_t first = block * size, last = min(the->rows, first + size);
+        if (first < last)
+            the->do_rows(the, first, last, block);
+    }
 }
 
-/* A number that is streamed through takes as long as some 16 multiply-adds; but the threads share
- * the memory, so that a second one saves less than half of the time: 4 is what counts. */
-static void do_all_rows(const rows_job *job)
+/* A number that is streamed through takes as long as some 16 multiply-adds. A thread works on
+ * blocks that lie side by side: so the prefetcher doesn't fetch what another one writes to. */
+static void do_all_rows(rows_job *job)
 {
-    share_out(BLOCKS, threads_for(4.0 * job->rows * job->d), do_block, job);
+    int threads = threads_for(16.0 * job->rows * job->d);
+    job->pieces = min(4 * threads, BLOCKS);
+    share_out(job->pieces, threads, do_blocks, job);
 }
 
 /* A vector of a row of n, from column i on; beyond the end it is `fill`, and nothing is stored. */
@@ -319,4 +324,30 @@ double minillm_sum_of_squares(ptrdiff_t n, const float *x)
     for (int block = 0; block < BLOCKS; block++)
         total += squares[block];
     return total;
+}
+
+/* Sums over rows, for every column by itself: a piece of the work is COLUMNS columns of all rows,
+ * which are added in order. */
+enum { COLUMNS = 64 };
+
+static void add_piece_to_rows(const void *job, ptrdiff_t piece, int thread)
+{
+    (void)thread;
+    const rows_job *the = job;
+    ptrdiff_t d = the->d, begin = piece * COLUMNS, end = min(d, begin + COLUMNS);
+    for (ptrdiff_t n = 0; n < the->rows; n++) {
+        const float *x = the->x + n * d;
+        float *y = the->y + (the->targets ? the->targets[n] : 0) * d;
+        for (ptrdiff_t i = begin; i < end; i += LANES)
+            store_at(y, i, end, load_at(y, i, end, 0) + load_at(x, i, end, 0));
+    }
+}
+
+/* y[ids[n]] += x[n] for each of the rows n: the gradient of an embedding. Without ids all go to
+ * row 0: the gradient of a bias. */
+int minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y)
+{
+    rows_job job = {.rows = rows, .d = d, .x = x, .targets = ids, .y = y};
+    share_out((d + COLUMNS - 1) / COLUMNS, threads_for(8.0 * rows * d), add_piece_to_rows, &job);
+    return MINILLM_OK;
 }

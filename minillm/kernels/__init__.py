@@ -169,6 +169,20 @@ def sum_of_squares(x):
     return _implementation.sum_of_squares(x)
 
 
+def add_to_rows(table, ids, x):
+    """table[ids[n]] += x[n] for n = 0, 1, …, in place: the gradient of an embedding
+
+    table: (n, d), contiguous and writable;  ids: integers (...) from 0 to n - 1, the same id may
+    occur often;  x: (..., d)
+    """
+    _implementation.add_to_rows(table, ids, x)
+
+
+def sum_of_rows(x):
+    """x: (..., d) -> (d,), the sum over all leading axes: the gradient of a bias"""
+    return _implementation.sum_of_rows(x)
+
+
 class use:
     """Choose the implementation: "naive", "numpy" or "c".
 

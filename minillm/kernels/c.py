@@ -20,12 +20,14 @@ from minillm.kernels.c_library import (
 )
 from minillm.kernels.c_rows import (
     adam,
+    add_to_rows,
     cross_entropy,
     cross_entropy_backward,
     gelu_tanh,
     gelu_tanh_backward,
     layer_norm,
     layer_norm_backward,
+    sum_of_rows,
     sum_of_squares,
 )
 from minillm.kernels.matmul_arguments import matmul_arguments
@@ -33,6 +35,7 @@ from minillm.kernels.stored_weights import TYPES, stored_arguments, to_float32
 
 __all__ = [
     "adam",
+    "add_to_rows",
     "attention",
     "attention_backward",
     "cross_entropy",
@@ -43,6 +46,7 @@ __all__ = [
     "layer_norm_backward",
     "matmul",
     "matmul_stored",
+    "sum_of_rows",
     "sum_of_squares",
 ]
 

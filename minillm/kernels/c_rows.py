@@ -3,14 +3,16 @@
 import numpy as np
 
 from minillm.kernels import numpy_rows
-from minillm.kernels.c_library import FLOAT32, FLOATS, check, from_buffer, lib
+from minillm.kernels.c_library import FLOAT32, FLOATS, check, ffi, from_buffer, lib
 from minillm.kernels.rows_arguments import (
     adam_arguments,
+    add_to_rows_arguments,
     cross_entropy_arguments,
     cross_entropy_backward_arguments,
     elementwise_arguments,
     layer_norm_arguments,
     layer_norm_backward_arguments,
+    sum_of_rows_arguments,
 )
 
 
@@ -107,6 +109,27 @@ def sum_of_squares(x):
     if x.dtype != FLOAT32:
         return numpy_rows.sum_of_squares(x)
     return lib.minillm_sum_of_squares(x.size, *_pointers(x))
+
+
+def add_to_rows(table, ids, x):
+    """Change `table` in place: see `minillm.kernels.add_to_rows`."""
+    ids, x = add_to_rows_arguments(table, ids, x)
+    if x.dtype != FLOAT32:
+        numpy_rows.add_to_rows(table, ids, x)
+        return
+    check(lib.minillm_add_to_rows(
+        *x.shape, from_buffer("int64_t[]", ids), *_pointers(x, table)
+    ))
+
+
+def sum_of_rows(x):
+    """-> (d,): see `minillm.kernels.sum_of_rows`."""
+    x = sum_of_rows_arguments(x)
+    if x.dtype != FLOAT32:
+        return numpy_rows.sum_of_rows(x)
+    total = np.zeros(x.shape[1], FLOAT32)
+    check(lib.minillm_add_to_rows(*x.shape, ffi.NULL, *_pointers(x, total)))
+    return total
 
 
 def _pointers(*arrays):

@@ -9,18 +9,21 @@ from minillm.kernels.matmul_arguments import matmul_arguments
 from minillm.kernels.naive_attention import attention, attention_backward
 from minillm.kernels.naive_rows import (
     adam,
+    add_to_rows,
     cross_entropy,
     cross_entropy_backward,
     gelu_tanh,
     gelu_tanh_backward,
     layer_norm,
     layer_norm_backward,
+    sum_of_rows,
     sum_of_squares,
 )
 from minillm.kernels.stored_weights import stored_arguments, to_float32
 
 __all__ = [
     "adam",
+    "add_to_rows",
     "attention",
     "attention_backward",
     "cross_entropy",
@@ -31,6 +34,7 @@ __all__ = [
     "layer_norm_backward",
     "matmul",
     "matmul_stored",
+    "sum_of_rows",
     "sum_of_squares",
 ]
 

@@ -9,11 +9,13 @@ import numpy as np
 
 from minillm.kernels.rows_arguments import (
     adam_arguments,
+    add_to_rows_arguments,
     cross_entropy_arguments,
     cross_entropy_backward_arguments,
     elementwise_arguments,
     layer_norm_arguments,
     layer_norm_backward_arguments,
+    sum_of_rows_arguments,
 )
 
 A, B = math.sqrt(2 / math.pi), 0.044715
@@ -126,3 +128,17 @@ def sum_of_squares(x):
     """Σ x²"""
     (x,) = elementwise_arguments(x=x)
     return float(sum(x_i * x_i for x_i in x.ravel().tolist()))
+
+
+def add_to_rows(table, ids, x):
+    """table[ids[n]] += x[n] for n = 0, 1, …"""
+    ids, x = add_to_rows_arguments(table, ids, x)
+    for n, token in enumerate(ids.tolist()):
+        for i in range(x.shape[1]):
+            table[token, i] = float(table[token, i]) + float(x[n, i])
+
+
+def sum_of_rows(x):
+    """Σ_n x[n]"""
+    x = sum_of_rows_arguments(x)
+    return np.array([sum(column) for column in x.T.tolist()], x.dtype).reshape(x.shape[1])

@@ -6,18 +6,21 @@ from minillm.kernels.matmul_arguments import matmul_arguments
 from minillm.kernels.numpy_attention import attention, attention_backward
 from minillm.kernels.numpy_rows import (
     adam,
+    add_to_rows,
     cross_entropy,
     cross_entropy_backward,
     gelu_tanh,
     gelu_tanh_backward,
     layer_norm,
     layer_norm_backward,
+    sum_of_rows,
     sum_of_squares,
 )
 from minillm.kernels.stored_weights import stored_arguments, to_float32
 
 __all__ = [
     "adam",
+    "add_to_rows",
     "attention",
     "attention_backward",
     "cross_entropy",
@@ -28,6 +31,7 @@ __all__ = [
     "layer_norm_backward",
     "matmul",
     "matmul_stored",
+    "sum_of_rows",
     "sum_of_squares",
 ]
 

@@ -4,6 +4,8 @@ The inputs come back contiguous (copied only if they weren't). Whatever is wrong
 or ValueError: one line that names the argument.
 """
 
+import math
+
 import numpy as np
 
 from minillm.kernels.arguments import contiguous, require_apart, require_array
@@ -65,6 +67,8 @@ def cross_entropy_backward_arguments(logits, targets, log_total, label_smoothing
 
 def adam_arguments(w, g, m, v):
     """w, m and v are written to, so they must be contiguous as they are -> g, contiguous."""
+    if _are_apart_for_certain(w, g, m, v):
+        return g  # the usual case, for every parameter in every step
     _require_float("w", w)
     arrays = {"w": w, "g": g, "m": m, "v": v}
     for name, array in arrays.items():
@@ -75,6 +79,41 @@ def adam_arguments(w, g, m, v):
             if other != name:
                 require_apart(name, arrays[name], other, arrays[other])
     return contiguous(g)
+
+
+def add_to_rows_arguments(table, ids, x):
+    """`table` is written to, so it must be contiguous as it is -> ids as int64 (N,), x: (N, d)"""
+    _require_float("table", table)
+    if table.ndim != 2:
+        raise ValueError(f"table has shape {table.shape}, wanted 2 axes: (n, d)")
+    _require_writable("table", table)
+    if not isinstance(ids, np.ndarray) or not np.issubdtype(ids.dtype, np.integer):
+        kind = getattr(ids, "dtype", type(ids).__name__)
+        raise TypeError(f"ids is {kind}, wanted a NumPy array of integers")
+    n, d = table.shape
+    _require("x", x, (*ids.shape, d), table.dtype)
+    if ids.size and not 0 <= ids.min() <= ids.max() < n:
+        wrong = ids.min() if ids.min() < 0 else ids.max()
+        raise ValueError(f"ids contains {wrong}, wanted ids from 0 to {n - 1}")
+    require_apart("table", table, "x", x)
+    require_apart("table", table, "ids", ids)
+    return np.asarray(ids, np.int64, order="C").ravel(), contiguous(x).reshape(ids.size, d)
+
+
+def sum_of_rows_arguments(x):
+    """-> x: (N, d), contiguous"""
+    _require_float("x", x)
+    if x.ndim == 0:
+        raise ValueError("x has shape (), wanted (..., d)")
+    return contiguous(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _are_apart_for_certain(w, *others):
+    """Float arrays of one shape, writable and contiguous, that own their memory and so share none?"""
+    arrays = (w, *others)
+    return (all(type(array) is np.ndarray and array.base is None and array.dtype is w.dtype and
+                array.shape == w.shape and array.flags.carray for array in arrays) and
+            w.dtype.char in "fd" and len({id(array) for array in arrays}) == len(arrays))
 
 
 def _require_float(name, array):

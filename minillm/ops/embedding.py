@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minillm import kernels
 from minillm.checks import require_float, require_ids
 from minillm.ops.stored_weights import StoredWeights
 
@@ -38,8 +39,5 @@ def embedding_backward(dy, cache, *, dtable=None, accumulate=False):
         dtable = np.zeros_like(table)
     elif not accumulate:
         dtable[...] = 0
-    # One row at a time, in order: about as fast as sorting the ids or np.add.at, or faster,
-    # because a row is a vector addition, and the result is the same in every run.
-    for token, row in zip(ids.ravel().tolist(), dy.reshape(-1, dy.shape[-1])):
-        dtable[token] += row
+    kernels.add_to_rows(dtable, ids, dy)
     return dtable

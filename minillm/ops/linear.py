@@ -13,6 +13,7 @@ class LinearCache(NamedTuple):
     x: np.ndarray  # (N, d_in): all leading axes of the input flattened into one
     W: np.ndarray
     transpose_W: bool
+    has_bias: bool
 
 
 def linear(x, W, b=None, *, transpose_W=False):
@@ -37,7 +38,7 @@ def linear(x, W, b=None, *, transpose_W=False):
     if b is not None:
         require_shape("b", b, (d_out,))
     y = kernels.matmul(rows, W, transpose_B=transpose_W, bias=b)
-    return y.reshape(*x.shape[:-1], d_out), LinearCache(rows, W, transpose_W)
+    return y.reshape(*x.shape[:-1], d_out), LinearCache(rows, W, transpose_W, b is not None)
 
 
 # Written out, y_nj = Σ_i x_ni W_ij + b_j, so for any loss L with dy_nj = ∂L/∂y_nj:
@@ -46,15 +47,15 @@ def linear(x, W, b=None, *, transpose_W=False):
 #   ∂L/∂b_j  = Σ_n dy_nj         db = the sum of the rows of dy
 # For y = x Vᵀ put W = Vᵀ:  dx = dy V,  dV = (dW)ᵀ = dyᵀ x.
 def linear_backward(dy, cache, *, dW=None, accumulate=False):
-    """-> dx: (..., d_in), dW: of W's shape, db: (d_out,)
+    """-> dx: (..., d_in), dW: of W's shape, db: (d_out,), or None if there was no b
 
     A given `dW` is written into (with `accumulate`: added to) and returned, so that the largest
     gradients of a model need no temporary. It may be a slice of columns of a larger array.
     """
-    x, W, transpose_W = cache
+    x, W, transpose_W, has_bias = cache
     rows = dy.reshape(-1, dy.shape[-1])
     dx = kernels.matmul(rows, W, transpose_B=not transpose_W)
     left, right = (rows, x) if transpose_W else (x, rows)
     dW = kernels.matmul(left, right, dW, transpose_A=True, accumulate=accumulate)
-    db = rows.sum(axis=0)
+    db = kernels.sum_of_rows(rows) if has_bias else None
     return dx.reshape(*dy.shape[:-1], x.shape[-1]), dW, db

@@ -208,6 +208,22 @@ static void check_rows(ptrdiff_t rows, ptrdiff_t d)
     compare("layer_norm_backward: dgain", d, dgain, gains, 1e-4);
     compare("layer_norm_backward: dbias", d, dbias, biases, 1e-4);
 
+    for (ptrdiff_t r = 0; r < rows; r++)
+        targets[r] = r * r % 2;
+    memset(wanted, 0, d * sizeof(double));
+    memset(more, 0, d * sizeof(double));
+    for (ptrdiff_t i = 0; i < n; i++) {
+        wanted[i % d] += targets[i / d] == 0 ? x[i] : 0;
+        more[i % d] += x[i];
+    }
+    float *table = calloc(2 * d, sizeof(float));
+    failures += minillm_add_to_rows(rows, d, targets, x, table);
+    compare("add_to_rows", d, table, wanted, 1e-4);
+    memset(table, 0, d * sizeof(float));
+    failures += minillm_add_to_rows(rows, d, NULL, x, table);
+    compare("add_to_rows: sum", d, table, more, 1e-4);
+    free(table);
+
     double *losses = calloc(rows + 1, sizeof(double));
     for (ptrdiff_t r = 0; r < rows; r++) {
         double total = 0;

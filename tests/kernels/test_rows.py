@@ -1,4 +1,4 @@
-"""GELU, layer norm, cross-entropy, Adam, sum of squares: naive == NumPy == C, and properties."""
+"""GELU, layer norm, cross-entropy, Adam, sums: naive == NumPy == C, and properties."""
 
 import json
 import threading
@@ -99,7 +99,20 @@ class SumOfSquares:
         return (np.array(total),)
 
 
-KERNELS = [Gelu, LayerNorm, CrossEntropy, Adam, SumOfSquares]
+class AddToRows:
+    @staticmethod
+    def arguments(rng, n, d, dtype=np.float32):
+        return {"table": normal(rng, 5, d, dtype=dtype), "ids": rng.integers(0, 5, n),
+                "x": normal(rng, n, d, dtype=dtype)}
+
+    @staticmethod
+    def run(table, ids, x):
+        changed = table.copy()
+        kernels.add_to_rows(changed, ids, x)
+        return changed, kernels.sum_of_rows(x)
+
+
+KERNELS = [Gelu, LayerNorm, CrossEntropy, Adam, SumOfSquares, AddToRows]
 every_kernel = pytest.mark.parametrize("kernel", KERNELS)
 
 
@@ -480,6 +493,24 @@ BAD = {
     "w is g": (ValueError, "w overlaps g",
                lambda: kernels.adam(SAME, SAME, f32(3), f32(3), **STEP)),
     "sum of a list": (TypeError, "x is a list", lambda: kernels.sum_of_squares([1.0])),
+    "rows of a number": (ValueError, "x has shape ()", lambda: kernels.sum_of_rows(f32())),
+    "rows of a list": (TypeError, "x is a list", lambda: kernels.sum_of_rows([1.0])),
+    "the table's axes": (ValueError, "table has shape (3,)",
+                         lambda: kernels.add_to_rows(f32(3), IDS, f32(2, 3))),
+    "the table has gaps": (ValueError, "table is read-only or has gaps",
+                           lambda: kernels.add_to_rows(f32(4, 6)[:, ::2], IDS, f32(2, 3))),
+    "ids is a list": (TypeError, "ids is list",
+                      lambda: kernels.add_to_rows(f32(2, 3), [0, 1], f32(2, 3))),
+    "an id too large": (ValueError, "ids contains 1, wanted ids from 0 to 0",
+                        lambda: kernels.add_to_rows(f32(1, 3), IDS, f32(2, 3))),
+    "a negative id": (ValueError, "ids contains -1, wanted ids from 0 to 4",
+                      lambda: kernels.add_to_rows(f32(5, 3), IDS - 1, f32(2, 3))),
+    "x's shape": (ValueError, "x has shape (3, 3), wanted (2, 3)",
+                  lambda: kernels.add_to_rows(f32(5, 3), IDS, f32(3, 3))),
+    "x's dtype": (TypeError, "x has dtype float64",
+                  lambda: kernels.add_to_rows(f32(5, 3), IDS, np.ones((2, 3)))),
+    "x is in the table": (ValueError, "table overlaps x",
+                          lambda: kernels.add_to_rows(ROWS, IDS, ROWS[1:])),
 }
 
 
