@@ -100,7 +100,8 @@ int minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, floa
 
 double minillm_sum_of_squares(ptrdiff_t n, const float *x);
 
-/* y[ids[n]] += x[n] for rows 0, 1, ... of x, in this order; y[0] += x[n] if ids is NULL. */
+/* sum = the sum of all rows; and y[ids[n]] += x[n] for rows 0, 1, ... of x, in this order. */
+int minillm_sum_of_rows(ptrdiff_t rows, ptrdiff_t d, const float *x, float *sum);
 int minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y);
 
 /* How many threads a kernel may use; 1 until something else is said. */

@@ -48,6 +48,15 @@ static void do_all_rows(rows_job *job)
     share_out(job->pieces, threads, do_blocks, job);
 }
 
+/* total[i] = the sum over the blocks of sums[block * step + i], for d columns */
+static void add_up_blocks(ptrdiff_t d, const float *sums, ptrdiff_t step, float *total)
+{
+    memset(total, 0, d * sizeof(float));
+    for (int block = 0; block < BLOCKS; block++, sums += step)
+        for (ptrdiff_t i = 0; i < d; i++)
+            total[i] += sums[i];
+}
+
 /* A vector of a row of n, from column i on; beyond the end it is `fill`, and nothing is stored. */
 static inline vec load_at(const float *row, ptrdiff_t i, ptrdiff_t n, float fill)
 {
@@ -187,13 +196,8 @@ int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dy, co
         .inverse_std = (float *)inverse_std, .gain = gain, .dx = dx, .sums = sums,
         .do_rows = layer_norm_backward_rows,
     });
-    memset(dgain, 0, d * sizeof(float));
-    memset(dbias, 0, d * sizeof(float));
-    for (int block = 0; block < BLOCKS; block++)
-        for (ptrdiff_t i = 0; i < d; i++) {
-            dgain[i] += sums[2 * block * d + i];
-            dbias[i] += sums[2 * block * d + d + i];
-        }
+    add_up_blocks(d, sums, 2 * d, dgain);
+    add_up_blocks(d, sums + d, 2 * d, dbias);
     free(sums);
     return MINILLM_OK;
 }
@@ -326,28 +330,48 @@ double minillm_sum_of_squares(ptrdiff_t n, const float *x)
     return total;
 }
 
-/* Sums over rows, for every column by itself: a piece of the work is COLUMNS columns of all rows,
- * which are added in order. */
-enum { COLUMNS = 64 };
+/* The sum of all rows: the gradient of a bias. */
+static void sum_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t block)
+{
+    ptrdiff_t d = the->d;
+    float *sum = the->sums + block * d;
+    for (ptrdiff_t row = begin; row < end; row++)
+        for (ptrdiff_t i = 0; i < d; i += LANES)
+            store_at(sum, i, d, load_at(sum, i, d, 0) + load_at(the->x + row * d, i, d, 0));
+}
+
+int minillm_sum_of_rows(ptrdiff_t rows, ptrdiff_t d, const float *x, float *sum)
+{
+    float *sums = calloc(BLOCKS * d + 1, sizeof(float));
+    if (sums == NULL)
+        return MINILLM_OUT_OF_MEMORY;
+    do_all_rows(&(rows_job){.rows = rows, .d = d, .x = x, .sums = sums, .do_rows = sum_rows});
+    add_up_blocks(d, sums, d, sum);
+    free(sums);
+    return MINILLM_OK;
+}
+
+/* y[ids[n]] += x[n] for each of the rows n: the gradient of an embedding. Two rows n may go to the
+ * same place, so a piece of the work is not some rows but some columns of all of them. */
+enum { COLUMNS_OF_A_PIECE = 64 };
 
 static void add_piece_to_rows(const void *job, ptrdiff_t piece, int thread)
 {
     (void)thread;
     const rows_job *the = job;
-    ptrdiff_t d = the->d, begin = piece * COLUMNS, end = min(d, begin + COLUMNS);
+    ptrdiff_t d = the->d, begin = piece * COLUMNS_OF_A_PIECE;
+    ptrdiff_t end = min(d, begin + COLUMNS_OF_A_PIECE);
     for (ptrdiff_t n = 0; n < the->rows; n++) {
         const float *x = the->x + n * d;
-        float *y = the->y + (the->targets ? the->targets[n] : 0) * d;
+        float *y = the->y + the->targets[n] * d;
         for (ptrdiff_t i = begin; i < end; i += LANES)
             store_at(y, i, end, load_at(y, i, end, 0) + load_at(x, i, end, 0));
     }
 }
 
-/* y[ids[n]] += x[n] for each of the rows n: the gradient of an embedding. Without ids all go to
- * row 0: the gradient of a bias. */
 int minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y)
 {
-    rows_job job = {.rows = rows, .d = d, .x = x, .targets = ids, .y = y};
-    share_out((d + COLUMNS - 1) / COLUMNS, threads_for(8.0 * rows * d), add_piece_to_rows, &job);
+    share_out((d + COLUMNS_OF_A_PIECE - 1) / COLUMNS_OF_A_PIECE, threads_for(8.0 * rows * d),
+              add_piece_to_rows, &(rows_job){.rows = rows, .d = d, .x = x, .targets = ids, .y = y});
     return MINILLM_OK;
 }

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minillm.kernels import numpy_rows
-from minillm.kernels.c_library import FLOAT32, FLOATS, check, ffi, from_buffer, lib
+from minillm.kernels.c_library import FLOAT32, FLOATS, check, from_buffer, lib
 from minillm.kernels.rows_arguments import (
     adam_arguments,
     add_to_rows_arguments,
@@ -127,8 +127,8 @@ def sum_of_rows(x):
     x = sum_of_rows_arguments(x)
     if x.dtype != FLOAT32:
         return numpy_rows.sum_of_rows(x)
-    total = np.zeros(x.shape[1], FLOAT32)
-    check(lib.minillm_add_to_rows(*x.shape, ffi.NULL, *_pointers(x, total)))
+    total = np.empty(x.shape[1], FLOAT32)
+    check(lib.minillm_sum_of_rows(*x.shape, *_pointers(x, total)))
     return total
 
 
