@@ -14,6 +14,8 @@
 
 typedef int32_t unaligned_ivec __attribute__((vector_size(VEC_BYTES), aligned(1), may_alias));
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first byte of a lane is its lowest");
+
 /* BLOCK inputs at a time. A 32-bit lane of a vector holds one float32, two bfloat16 or four int8:
  * inputs 4 n, 4 n + 1, 4 n + 2 and 4 n + 3 of the block in lane n. To take each out of its lane is
  * a shift or two; to spread neighbours over lanes would cost more. So it isn't the weights that are
