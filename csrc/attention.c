@@ -6,7 +6,7 @@
  * queries lie side by side across the lanes of the vectors. Then
  *   - the softmax of a query runs down its lane: maximum, exponential and sum are plain vector
  *     arithmetic, nothing is ever added up across lanes;
- *   - all seven products of the forward and the backward have the one shape of `product` below.
+ *   - all seven products of the forward and the backward have the one shape of `product` in tile.h.
  *     Q and the gradient of out are transposed, once for all keys; K and V never.
  * Arithmetic: an element of the tile costs 2 D multiply-adds in the forward, and about 15
  * operations for the softmax: for D = 64 nine tenths of the time is FMA. With a causal mask, what
@@ -15,8 +15,8 @@
 #include <string.h>
 #include "tile.h"
 
-/* A tile of scores is 32 KB: it stays in L1 and L2 between the steps. ROWS: of a register tile. */
-enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4, PANEL = COLUMNS, QUERIES = 64, KEYS = 128 };
+/* A tile of scores is 32 KB: it stays in L1 and L2 between the steps. */
+enum { PANEL = COLUMNS, QUERIES = 64, KEYS = 128 };
 
 typedef struct { float *data; ptrdiff_t row; } rows_of; /* (T, D), with `row` floats per row */
 
@@ -405,7 +405,7 @@ int minillm_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrd
     the.workspace_size = alone ? 0 : round_up(forward_workspace(&the.shape), 16);
     int threads = threads_for((double)B * H * Tq * Tk * 2 * D * (alone ? 4 : 1));
     the.workspace = allocate(threads * the.workspace_size);
-    if (the.workspace == NULL && !alone)
+    if (the.workspace == NULL)
         return MINILLM_OUT_OF_MEMORY;
     share_out(B * H * the.groups, threads, attend_piece, &the);
     free(the.workspace);

@@ -124,7 +124,8 @@ outputs(const int R, enum minillm_type type, const job *the, ptrdiff_t i, ptrdif
              the->scale ? the->scale[j] : 1, the->y + i * the->ldy + j, the->ldy);
 }
 
-/* The number of rows becomes a constant: so the sums can stay in registers. */
+/* The number of rows becomes a constant: so the sums can stay in registers. (5 to 8 at once: with 32
+ * registers only.) */
 static inline __attribute__((always_inline)) void
 all_rows(enum minillm_type type, const job *the, ptrdiff_t begin, ptrdiff_t end)
 {
@@ -155,34 +156,37 @@ static void outputs_piece(const void *arguments, ptrdiff_t piece, int thread)
     }
 }
 
-/* y += x[0] W[0] + x[1] W[1] + ... for each of the M rows x and y: `ROWS` rows of W together, so
- * that y is loaded and stored only once for all of them. */
+/* y += x[0] W[0] + x[1] W[1] + ... for each of the M rows x and y: R rows of W together, so that y
+ * is loaded and stored only once for all of them. */
+enum { ROWS = 8 };
+
 static inline __attribute__((always_inline)) void
-add_rows(const int ROWS, const job *the, ptrdiff_t k, float *y)
+add_rows(const int R, const job *the, ptrdiff_t k, float *y)
 {
     const float *x = the->x + k, *W = (const float *)the->w + k * the->ldw;
     ptrdiff_t j = 0;
     for (; j + LANES <= the->N; j += LANES) {
-        vec w[8];
-        for (int l = 0; l < ROWS; l++)
+        vec w[ROWS];
+        for (int l = 0; l < R; l++)
             w[l] = load(W + l * the->ldw + j);
         for (ptrdiff_t i = 0; i < the->M; i++) {
             vec sum = load(y + i * the->N + j);
-            for (int l = 0; l < ROWS; l++)
+            for (int l = 0; l < R; l++)
                 sum += x[i * the->ldx + l] * w[l];
             store(y + i * the->N + j, sum);
         }
     }
     for (; j < the->N; j++)
         for (ptrdiff_t i = 0; i < the->M; i++)
-            for (int l = 0; l < ROWS; l++)
+            for (int l = 0; l < R; l++)
                 y[i * the->N + j] += x[i * the->ldx + l] * W[l * the->ldw + j];
 }
 
-/* Weights stored row by row of W: a row of memory for each input. A piece of the work is CHUNKS-th
- * of the rows, read from front to back, and gives part of every sum. There are always as many, and
- * the parts are added in order: so the result doesn't depend on the threads here either. */
-enum { CHUNKS = 4, ROWS = 8 };
+/* Weights stored row by row of W: a row of memory for each input. A piece of the work is a quarter
+ * of the rows (so 4 threads at most, enough for the memory), read from front to back, and gives
+ * part of every sum. There are always four, and their parts are added in order: so the result
+ * doesn't depend on the threads here either. */
+enum { CHUNKS = 4 };
 
 static void inputs_piece(const void *arguments, ptrdiff_t piece, int thread)
 {
@@ -199,7 +203,7 @@ static void inputs_piece(const void *arguments, ptrdiff_t piece, int thread)
 
 int few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrdiff_t ldx,
              enum minillm_type type, const void *w, ptrdiff_t ldw, int transposed,
-             const float *scale, float *y, ptrdiff_t ldy)
+             const float *scale, int accumulate, const float *bias, float *y, ptrdiff_t ldy)
 {
     job the = {
         .M = M, .N = N, .K = K, .ldw = ldw, .ldy = ldy, .type = type, .x = x,
@@ -211,6 +215,9 @@ int few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrdiff_t ld
     the.workspace = allocate(transposed ? M * the.ldx : CHUNKS * M * N);
     if (the.workspace == NULL)
         return MINILLM_OUT_OF_MEMORY;
+    for (ptrdiff_t i = 0; i < M && !accumulate; i++)
+        for (ptrdiff_t j = 0; j < N; j++)
+            y[i * ldy + j] = bias ? bias[j] : 0;
     if (transposed) {
         arrange(M, K, x, ldx, weights_in_a_lane(type), the.workspace, the.ldx);
         the.x = the.workspace;
@@ -230,11 +237,5 @@ int few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrdiff_t ld
 int minillm_matmul_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, int type,
                           const void *w, const float *scale, const float *bias, float *y)
 {
-    for (ptrdiff_t i = 0; i < M; i++)
-        for (ptrdiff_t j = 0; j < N; j++)
-            y[i * N + j] = bias ? bias[j] : 0;
-    int error = MINILLM_OK;
-    for (ptrdiff_t i = 0; i < M && error == MINILLM_OK; i += FEW)
-        error = few_rows(min(M - i, FEW), N, K, x + i * K, K, type, w, K, 1, scale, y + i * N, N);
-    return error;
+    return few_rows(M, N, K, x, K, type, w, K, 1, scale, 0, bias, y, N);
 }

@@ -27,9 +27,9 @@ enum { MR = MOST_ROWS, NR = COLUMNS }; /* of the register tile: tile.h */
  * NR zeros everywhere. So adding a bias costs no pass over C of its own. */
 static const matrix nothing = {zeros, 0, 0};
 
-/* The cache blocks. A panel of B (KC x NR) and one of A (MR x KC) are what a tile reads: they go
- * through L1. The block of A (MC x KC floats, 300 KB) stays in L2 while all panels of the block of
- * B (KC x NC, 3 MB, in L3) pass by. Adding the tile to C costs as much as a step of k or two for
+/* The cache blocks. A panel of B (KC x NR: 24 KB, with AVX-512 48 KB) is read again for every tile
+ * of its columns, from L1 or, where it is too large, from L2. The block of A (MC x KC floats, up to
+ * 300 KB) stays in L2 while all panels of the block of B (KC x NC, 3 MB, in L3) pass by. Adding the tile to C costs as much as a step of k or two for
  * each KC steps. */
 enum { KC = 384, MC = 24 * MR, NC = 2048 };
 
@@ -160,7 +160,7 @@ static grid cut(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, int threads)
 
 /* One call's work, as all of its threads see it. */
 typedef struct {
-    ptrdiff_t batch, M, N, K, step_A, step_B, step_C, ldc;
+    ptrdiff_t M, N, K, step_A, step_B, step_C, ldc;
     matrix A, B, start;
     float *C;
     grid cuts;
@@ -196,7 +196,7 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate, const float *bias)
 {
     job the = {
-        .batch = batch, .M = M, .N = N, .K = K,
+        .M = M, .N = N, .K = K,
         .A = {A, transpose_A ? 1 : lda, transpose_A ? lda : 1}, .step_A = step_A,
         .B = {B, transpose_B ? 1 : ldb, transpose_B ? ldb : 1}, .step_B = step_B,
         .C = C, .ldc = ldc, .step_C = step_C,
@@ -204,12 +204,9 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
     };
     if (batch * M * N == 0)
         return MINILLM_OK;
-    if (batch == 1 && M <= FEW && !transpose_A) {
-        for (ptrdiff_t i = 0; i < M && !accumulate; i++)
-            for (ptrdiff_t j = 0; j < N; j++)
-                C[i * ldc + j] = bias ? bias[j] : 0;
-        return few_rows(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, C, ldc);
-    }
+    if (batch == 1 && M <= FEW && !transpose_A)
+        return few_rows(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, accumulate,
+                        bias, C, ldc);
     if (batch == 1 && !transpose_B && N % NR == 0 && M * N * K <= SMALL) {
         const float *start = accumulate ? C : bias;
         product(M, N, K, A, the.A.row, the.A.column, B, ldb, start, accumulate ? ldc : 0, C, ldc);

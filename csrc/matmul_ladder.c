@@ -12,7 +12,7 @@
 #include "simd.h"
 
 /* Rung 1: the definition. Each sum is one chain of additions, and the next one can't begin before
- * the last is done: 2 operations in 4 cycles, 2 GFLOP/s at 4 GHz. And k walks down a column of B:
+ * the last is done: 2 operations in 4 cycles, not quite 2 GFLOP/s. And k walks down a column of B:
  * of every cache line of 64 bytes that is fetched, 4 are used before it is thrown out again. */
 static void three_loops(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                         const float *A, const float *B, float *C)
@@ -113,10 +113,10 @@ static void register_tiled(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
 
 /* Rung 5: packing. What a tile reads is first copied to where it lies in the order of reading: for
  * each k the 4 numbers of A, and the 3 of B, side by side. Copying costs one pass over A and B,
- * and every number is then read M / 4 or N / 3 times as part of one stream: whole lines, few
- * pages, no two rows that fight for the same place in the cache (as they do when N is a power of
- * two). K is cut into blocks of 256, so that a panel of B (3 KB) stays in L1 for all rows, and the
- * block of A in L2. */
+ * and each number of A is then read N / 3 times and each of B M / 4 times, as part of one stream:
+ * whole lines, few pages, no two rows that fight for the same place in the cache (as they do when N
+ * is a power of two). K is cut into blocks of 256, so that a panel of B (3 KB) stays in L1 for all
+ * rows, and the block of A (M KB) in L2 up to M = 1,000; matmul.c cuts M as well. */
 static int packed(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *A, const float *B, float *C)
 {
     enum { BLOCK_K = 256 };

@@ -5,7 +5,7 @@
  *
  * Conventions. Matrices are row-major float32. A leading dimension (lda, ldb, ...) is the distance
  * between the beginnings of two rows, counted in floats, so that a view of some columns of a wider
- * matrix needs no copy. The caller has checked shapes and overlap (minillm/kernels/c.py does).
+ * matrix needs no copy. The caller has checked shapes and overlap (minillm/kernels/c.py and c_rows.py do).
  * Every kernel that returns an int returns an error code. All of them may be called from several
  * threads at once. */
 #ifndef MINILLM_H
@@ -16,7 +16,7 @@
 
 enum minillm_error {
     MINILLM_OK = 0,
-    MINILLM_OUT_OF_MEMORY = 1, /* no workspace: nothing was added to the output */
+    MINILLM_OUT_OF_MEMORY = 1, /* no workspace; the output is as it was */
 };
 
 /* C = op(A) op(B), or C += op(A) op(B) when `accumulate`; `batch` times, `step_` floats apart.
@@ -28,9 +28,9 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
                    float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate, const float *bias);
 
-/* y = x Wᵀ + bias, where the weights are stored in fewer bits (few_rows.c): x is M x K, W is N x K of
+/* y = x Wᵀ + bias, where the weights may be stored in fewer bits (few_rows.c): x is M x K, W is N x K of
  * the given type, y is M x N, all contiguous. `scale`: N numbers for int8, else NULL; bias: N
- * numbers or NULL. Made for a few rows: the weights pass by again for every 8 of them. */
+ * numbers or NULL. Made for a few rows: the weights pass by again for every 8 (AVX2: 4). */
 enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2 };
 int minillm_matmul_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, int type,
                           const void *w, const float *scale, const float *bias, float *y);
@@ -95,8 +95,8 @@ int minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *log
 
 /* In place: g = g + l2 w, m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2,
  * w = keep w - step m / (sqrt(v) v_scale + eps). g itself is left as it is. */
-int minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, float beta1,
-                 float beta2, float l2, float keep, float step, float v_scale, float eps);
+int minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, double beta1,
+                 double beta2, float l2, float keep, float step, float v_scale, float eps);
 
 double minillm_sum_of_squares(ptrdiff_t n, const float *x);
 
@@ -108,8 +108,8 @@ int minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const f
 void minillm_set_num_threads(int n);
 int minillm_get_num_threads(void);
 
-/* Can this chip run the library compiled for AVX-512, for AVX2? The only functions that may be
- * called before that is known: those of the library compiled for any chip. */
+/* May the library compiled for AVX-512, for AVX2 run on this chip? To be asked of the one that is
+ * compiled for any chip: code for another chip must not be called to find out. */
 int minillm_chip_has_avx512(void);
 int minillm_chip_has_avx2(void);
 

@@ -1,10 +1,12 @@
-/* rows.c: what a transformer does between its products: GELU, layer norm, cross-entropy, Adam.
+/* rows.c: what a transformer does between its products: GELU, layer norm, cross-entropy, Adam,
+ * sums of rows.
  *
  * NumPy does these formulas one operation at a time, and each operation reads and writes whole
  * arrays that fit no cache. Here the whole formula runs over a piece that is in the cache or in
- * registers: each array is read or written once, and that is what limits the speed.
+ * registers: each array comes from memory once and goes there once (a row that is passed over
+ * again is in the cache), and that is what limits the speed.
  *
- * Threads share out BLOCKS blocks of rows (or of numbers). A sum over the rows, such as the
+ * Threads share out BLOCKS blocks of rows (or of numbers; `add_to_rows`: of columns). A sum over the rows, such as the
  * gradient of a bias, is made for each block alone, and then over the blocks in order. The blocks
  * are the same for any number of threads, and so are the sums, bit for bit. */
 #include <math.h>
@@ -19,8 +21,8 @@ typedef struct rows_job {
     const float *x, *dy, *gain, *bias, *g;
     float *y, *dx, *mean, *inverse_std, *sums, *losses, *log_total, *w, *m, *v;
     const int64_t *targets;
-    float eps, smoothing, weight, beta1, beta2, l2, keep, step, v_scale;
-    double *squares;
+    float eps, smoothing, weight, l2, keep, step, v_scale;
+    double beta1, beta2, *squares; /* 1 - 0.999 has only four right digits in float32 */
     void (*do_rows)(const struct rows_job *the, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t block);
 } rows_job;
 
@@ -285,16 +287,18 @@ static void adam_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end, ptrdi
     const rows_job a = *the; /* a copy that nothing else points to: its numbers stay in registers */
     const float *restrict g = a.g;
     float *restrict w = a.w, *restrict m = a.m, *restrict v = a.v;
+    const float beta1 = (float)a.beta1, rest1 = (float)(1 - a.beta1);
+    const float beta2 = (float)a.beta2, rest2 = (float)(1 - a.beta2);
     for (ptrdiff_t i = begin; i < end; i++) {
         float g_i = g[i] + a.l2 * w[i];
-        m[i] = a.beta1 * m[i] + (1 - a.beta1) * g_i;
-        v[i] = a.beta2 * v[i] + (1 - a.beta2) * g_i * g_i;
+        m[i] = beta1 * m[i] + rest1 * g_i;
+        v[i] = beta2 * v[i] + rest2 * g_i * g_i;
         w[i] = a.keep * w[i] - a.step * m[i] / (sqrtf(v[i]) * a.v_scale + a.eps);
     }
 }
 
-int minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, float beta1,
-                 float beta2, float l2, float keep, float step, float v_scale, float eps)
+int minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, double beta1,
+                 double beta2, float l2, float keep, float step, float v_scale, float eps)
 {
     do_all_rows(&(rows_job){
         .rows = n, .d = 1, .w = w, .g = g, .m = m, .v = v, .beta1 = beta1, .beta2 = beta2,

@@ -8,7 +8,8 @@
  * HOW TO ADD A KERNEL
  *   1. Declare   int minillm_thing(...);   in minillm.h: the one and only declaration.
  *   2. Write csrc/thing.c: include "simd.h" and define the function. Helpers are `static`.
- *   3. Add "thing.c" to KERNEL_SOURCES in setup.py, which compiles it once for each instruction set.
+ *   3. Add "csrc/thing.c" to KERNEL_SOURCES in setup.py, which compiles it for each instruction set.
+ *   4. Call it in minillm/kernels/c.py, beside the same function in naive.py and numpy_kernels.py.
  * Threads: cut the work into pieces and `share_out` them (threads.c). Cut over outputs; or a sum
  * into parts that are always the same, and added in order: then every result is bit for bit the
  * same for any number of threads. */
@@ -90,7 +91,7 @@ static inline vec choose(ivec mask, vec a, vec b)
 static inline vec vmax(vec a, vec b) { return choose(a > b, a, b); }
 static inline vec vmin(vec a, vec b) { return choose(a < b, a, b); }
 
-/* The sum and the maximum of all lanes: fold the vector in half until four floats are left. */
+/* The sum of all lanes: fold the vector in half until four floats are left. */
 typedef float vec4 __attribute__((vector_size(16)));
 typedef int32_t ivec4 __attribute__((vector_size(16)));
 typedef union { vec whole; vec4 quarter[VEC_BYTES / 16]; } vec_parts;
@@ -105,6 +106,7 @@ static inline float horizontal_sum(vec x)
     return (s[0] + s[2]) + (s[1] + s[3]);
 }
 
+/* The largest lane, one after another: it is wanted once a row. */
 static inline float horizontal_max(vec x)
 {
     vec_parts parts = {x};
@@ -176,7 +178,7 @@ static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit)
     return (n + unit - 1) / unit * unit;
 }
 
-/* Memory for n floats that begins with a cache line; NULL if there is none. */
+/* Memory for n floats (never 0 bytes) that begins with a cache line; NULL if there is none. */
 static inline float *allocate(ptrdiff_t n)
 {
     void *memory = NULL;

@@ -17,13 +17,14 @@
  * microseconds, and between two kernels of a training step lie some 20 microseconds of Python. */
 #define SPIN_SECONDS 100e-6
 
-enum { MOST_THREADS = 1025, STACK_BYTES = 512 << 10 };
+enum { MOST_THREADS = 1025 /* 0 to 1,024 */, STACK_BYTES = 512 << 10 };
 
 static atomic_int most_threads = 1; /* what set_num_threads said */
 
 static struct {
     atomic_flag is_in_use; /* one job at a time */
     int workers;           /* how many threads exist beside the caller, who is number 0 */
+    int placed;            /* how many of them `keep_off_this_core` has seen */
     pthread_t ids[MOST_THREADS];
 
     piece_function do_piece; /* the job in hand: only for those who have taken one of its pieces */
@@ -139,31 +140,29 @@ static void start_workers(int wanted)
 }
 
 /* When no core is idle, Linux likes to put a thread that is woken on the core of the one who woke
- * it: there it would wait for the caller's end. So the caller's core is forbidden to the workers. */
+ * it: there it would wait until the caller is done. So the caller's core is forbidden to the workers. */
 static void keep_off_this_core(void)
 {
 #ifdef __linux__
     static cpu_set_t allowed;
-    static pthread_t first;
-    static int workers;
     int core = sched_getcpu();
     cpu_set_t cores;
     if (core < 0 || pool.workers == 0 || sched_getaffinity(0, sizeof cores, &cores) != 0)
         return;
     CPU_CLR(core, &cores);
-    int is_known = pool.workers == workers && pool.ids[1] == first && CPU_EQUAL(&cores, &allowed);
-    if (is_known || CPU_COUNT(&cores) == 0)
+    int is_done = pool.placed == pool.workers && CPU_EQUAL(&cores, &allowed);
+    if (is_done || CPU_COUNT(&cores) == 0)
         return;
     for (int number = 1; number <= pool.workers; number++)
         pthread_setaffinity_np(pool.ids[number], sizeof cores, &cores);
     allowed = cores;
-    first = pool.ids[1];
-    workers = pool.workers;
+    pool.placed = pool.workers;
 #endif
 }
 
 void share_out(ptrdiff_t pieces, int threads, piece_function do_piece, const void *job)
 {
+    threads = (int)min(threads, MOST_THREADS - 1);
     if (threads < 2 || pieces < 2 || atomic_flag_test_and_set(&pool.is_in_use)) {
         while (pieces-- > 0) /* alone; also when another thread of the program has the workers */
             do_piece(job, pieces, 0);
@@ -192,7 +191,7 @@ static void begin_empty(void)
     }
     atomic_store(&pool.left, 0);
     atomic_flag_clear(&pool.is_in_use);
-    pool.workers = 0;
+    pool.workers = pool.placed = 0;
 }
 
 __attribute__((constructor)) static void when_loaded(void)

@@ -12,6 +12,9 @@
  * sums (+ 2 of B + 1 of A). */
 enum { MOST_ROWS = VEC_REGISTERS == 32 ? 8 : 6, COLUMNS = 2 * LANES };
 
+/* The tile of `product`: attention's blocks of 64 queries are multiples of it, which 6 is not. */
+enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4 };
+
 static const float zeros[COLUMNS];
 
 /* C = start + A B for R rows and COLUMNS columns: number (i, k) of A lies at a[i * a_row +
@@ -43,7 +46,6 @@ static inline void product(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *a
                            ptrdiff_t a_next, const float *b, ptrdiff_t b_row, const float *start,
                            ptrdiff_t start_row, float *C, ptrdiff_t ldc)
 {
-    enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4 };
     for (ptrdiff_t j = 0; j < N; j += COLUMNS) {
         const float *s = start ? start + j : zeros;
         ptrdiff_t i = 0, s_row = start ? start_row : 0;

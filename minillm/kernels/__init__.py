@@ -170,7 +170,7 @@ def sum_of_squares(x):
 
 
 def add_to_rows(table, ids, x):
-    """table[ids[n]] += x[n] for n = 0, 1, …, in place: the gradient of an embedding
+    """table[ids[i]] += x[i] for i = 0, 1, …, in place: the gradient of an embedding
 
     table: (n, d), contiguous and writable;  ids: integers (...) from 0 to n - 1, the same id may
     occur often;  x: (..., d)

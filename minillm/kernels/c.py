@@ -3,6 +3,8 @@
 float64 arrays (gradient checks) go to the NumPy implementation: the C knows float32 only.
 """
 
+import math
+
 import numpy as np
 
 from minillm.kernels import numpy_kernels
@@ -151,7 +153,7 @@ def _batch_step(array):
 
 _STORED_TYPES = {dtype: getattr(lib, f"MINILLM_{name.upper()}") for dtype, name in TYPES.items()}
 
-# Up to so many rows the weights are unpacked again for every 8 of them; above, once for all.
+# Up to so many rows the weights are unpacked again for every few of them; above, once for all.
 _MOST_ROWS_STORED = 32
 
 
@@ -164,7 +166,7 @@ def matmul_stored(x, weights, scale=None, bias=None):
         if x.dtype != FLOAT32:
             return numpy_kernels.matmul_stored(x, weights, scale, bias)
     N, K = weights.shape
-    M = rows.size // K if K else len(rows)
+    M = math.prod(x.shape[:-1])
     if M > _MOST_ROWS_STORED:
         rows = rows.reshape(M, K)
         y = matmul(rows, to_float32(weights, scale), transpose_B=True, bias=bias)

@@ -15,7 +15,7 @@ from minillm.models.pretrained import (
     write_config,
     write_weights,
 )
-from minillm.nn import Linear, Module
+from minillm.nn import Linear, Module, Parameter
 from minillm.ops.stored_weights import DTYPES, StoredWeights, store
 
 # A parameter's name here -> its name in Hugging Face's files. Their weights are (d_in, d_out) too.
@@ -89,15 +89,11 @@ class GPT2PreTrainedModel(Module):
         self._require_plain_weights("store once more")
         if dtype == "int8":
             self._require_finite_weights()
-        self.eval()
         for module in self.body.modules():
             if isinstance(module, Linear):
-                module.weight.data = store(module.weight.data.T, dtype)
-                module.weight.zero_grad()
-        table = self.body.wte.weight
-        table.data = store(table.data, dtype)
-        table.zero_grad()
-        return self
+                module.weight = Parameter(store(module.weight.data.T, dtype))
+        self.body.wte.weight = Parameter(store(self.body.wte.weight.data, dtype))
+        return self.eval()
 
     def state_dict(self):
         """-> {name: array}. ValueError for stored weights."""

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from minillm import kernels
-from minillm.kernels.stored_weights import to_bfloat16, to_float32, to_int8
+from minillm.kernels.stored_weights import TYPES, to_bfloat16, to_float32, to_int8
 
-DTYPES = ("float32", "bfloat16", "int8")
+DTYPES = tuple(TYPES.values())
 
 
 class StoredWeights(NamedTuple):

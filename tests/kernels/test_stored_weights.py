@@ -108,6 +108,17 @@ def test_leading_axes_views_and_float64(name):
 
 
 @every_implementation
+@every_type
+@pytest.mark.parametrize("shape", [(2, 3, 0), (0,), (2, 0, 4), (0, 4)])
+def test_nothing_to_multiply(name, dtype, shape):
+    weights, scale = stored(np.ones((2, shape[-1]), np.float32), dtype)
+    bias = np.array([1, 2], np.float32)
+    with kernels.use(name):
+        y = kernels.matmul_stored(np.ones(shape, np.float32), weights, scale, bias)
+    assert np.array_equal(y, np.broadcast_to(bias, (*shape[:-1], 2)))
+
+
+@every_implementation
 def test_arrays_at_odd_addresses(name):
     """As they come from the middle of a file: each is copied to where its type belongs."""
     def odd(array):
