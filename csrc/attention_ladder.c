@@ -75,7 +75,8 @@ static void row_at_a_time(ptrdiff_t T, ptrdiff_t D, const float *Q, const float 
  * the largest so far, l = sum exp(S - m) and out = sum exp(S - m) V can be corrected when a larger
  * m' comes: both times exp(m - m'). Two numbers instead of a row, and each key is looked at once.
  * That isn't faster by itself: there is a correction for each key. But now the keys can come in any
- * pieces, and a piece of K and V that is in L1 or L2 can serve many queries: the tiles of attention.c. */
+ * pieces, and a piece of K and V that is in L1 or L2 can serve many queries: the tiles of
+ * attention.c. */
 static void online(ptrdiff_t T, ptrdiff_t D, const float *Q, const float *K, const float *V,
                    float *out)
 {

@@ -79,9 +79,9 @@ add_products(const int R, enum minillm_type type, const int part, const float *x
         sums[i] += load(x + i * ldx + part * LANES) * w_part;
 }
 
-/* y[i] += scale x[i] . w for R rows x: each weight is read and unpacked once for all R. The
- * even and the odd parts have sums of their own, for the result of an FMA takes 4 cycles. (Two rows
- * of weights at a time, which would share the loads of x, were slower: the prefetcher wants one.) */
+/* y[i] += scale x[i] . w for R rows x: each weight is read and unpacked once for all R. The even
+ * and the odd parts have sums of their own, for the result of an FMA takes 4 cycles. (Two rows of
+ * weights at a time, which would share the loads of x, were slower: the prefetcher wants one.) */
 static inline __attribute__((always_inline)) void
 dots(const int R, enum minillm_type type, ptrdiff_t K, const float *x, ptrdiff_t ldx,
      const char *w, float scale, float *y, ptrdiff_t ldy)
@@ -124,8 +124,8 @@ outputs(const int R, enum minillm_type type, const job *the, ptrdiff_t i, ptrdif
              the->scale ? the->scale[j] : 1, the->y + i * the->ldy + j, the->ldy);
 }
 
-/* The number of rows becomes a constant: so the sums can stay in registers. (5 to 8 at once: with 32
- * registers only.) */
+/* The number of rows becomes a constant: so the sums can stay in registers. (5 to 8 at once: with
+ * 32 registers only.) */
 static inline __attribute__((always_inline)) void
 all_rows(enum minillm_type type, const job *the, ptrdiff_t begin, ptrdiff_t end)
 {

@@ -29,8 +29,8 @@ static const matrix nothing = {zeros, 0, 0};
 
 /* The cache blocks. A panel of B (KC x NR: 24 KB, with AVX-512 48 KB) is read again for every tile
  * of its columns, from L1 or, where it is too large, from L2. The block of A (MC x KC floats, up to
- * 300 KB) stays in L2 while all panels of the block of B (KC x NC, 3 MB, in L3) pass by. Adding the tile to C costs as much as a step of k or two for
- * each KC steps. */
+ * 300 KB) stays in L2 while all panels of the block of B (KC x NC, 3 MB, in L3) pass by. Adding the
+ * tile to C costs as much as a step of k or two for each KC steps. */
 enum { KC = 384, MC = 24 * MR, NC = 2048 };
 
 /* Copy `width` <= W rows (or columns) of a matrix into a panel in the order in which the tile reads
@@ -139,7 +139,7 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, 
  * result doesn't depend on how many threads there are. The price is that two pieces in a row of the
  * grid both pack the same rows of A (and in a column, of B): so the cuts are those that make a
  * piece's width + height least, and a piece has some 200 x 200 numbers at least where that leaves
- * one for each thread. More pieces than threads are good when one of the cores is busy elsewhere. */
+ * one for each thread. More pieces than threads are good when a core is busy elsewhere. */
 typedef struct { ptrdiff_t down, across; } grid;
 
 static grid cut(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, int threads)

@@ -43,11 +43,8 @@ static inline void add_to_row(ptrdiff_t j, ptrdiff_t j_end, ptrdiff_t k, ptrdiff
 static void reordered(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                       const float *A, const float *B, float *C)
 {
-    for (ptrdiff_t i = 0; i < M; i++) {
-        for (ptrdiff_t j = 0; j < N; j++)
-            C[i * N + j] = 0;
+    for (ptrdiff_t i = 0; i < M; i++)
         add_to_row(0, N, 0, K, N, A + i * K, B, C + i * N);
-    }
 }
 
 /* Rung 3: blocks. A piece of B of 64 x 512 floats (128 KB) stays in L2 while all rows of A pass
@@ -57,8 +54,6 @@ static void cache_blocked(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                           const float *A, const float *B, float *C)
 {
     enum { BLOCK_K = 64, BLOCK_N = 512 };
-    for (ptrdiff_t i = 0; i < M * N; i++)
-        C[i] = 0;
     for (ptrdiff_t j = 0; j < N; j += BLOCK_N)
         for (ptrdiff_t k = 0; k < K; k += BLOCK_K)
             for (ptrdiff_t i = 0; i < M; i++)
@@ -103,8 +98,6 @@ static void rest_of_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
 static void register_tiled(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                            const float *A, const float *B, float *C)
 {
-    for (ptrdiff_t i = 0; i < M * N; i++)
-        C[i] = 0;
     for (ptrdiff_t j = 0; j + COLUMNS <= N; j += COLUMNS)
         for (ptrdiff_t i = 0; i + ROWS <= M; i += ROWS)
             add_tile(K, A + i * K, K, 1, B + j, N, C + i * N + j, N);
@@ -126,8 +119,6 @@ static int packed(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *A, const f
         return MINILLM_OUT_OF_MEMORY;
     float *panel_b = block_a + tiles * ROWS * BLOCK_K;
 
-    for (ptrdiff_t i = 0; i < M * N; i++)
-        C[i] = 0;
     for (ptrdiff_t kb = 0; kb < K; kb += BLOCK_K) {
         ptrdiff_t depth = min(BLOCK_K, K - kb);
         for (ptrdiff_t i = 0; i < tiles * ROWS; i++)
@@ -150,6 +141,8 @@ static int packed(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *A, const f
 int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                         const float *A, const float *B, float *C)
 {
+    for (ptrdiff_t i = 0; i < M * N; i++)
+        C[i] = 0; /* all but the first only add to it */
     switch (rung) {
     case 1: three_loops(M, N, K, A, B, C); return MINILLM_OK;
     case 2: reordered(M, N, K, A, B, C); return MINILLM_OK;

@@ -5,9 +5,9 @@
  *
  * Conventions. Matrices are row-major float32. A leading dimension (lda, ldb, ...) is the distance
  * between the beginnings of two rows, counted in floats, so that a view of some columns of a wider
- * matrix needs no copy. The caller has checked shapes and overlap (minillm/kernels/c.py and c_rows.py do).
- * Every kernel that returns an int returns an error code. All of them may be called from several
- * threads at once. */
+ * matrix needs no copy. The caller has checked shapes and overlap (minillm/kernels/c.py and
+ * c_rows.py do). Every kernel that returns an int returns an error code. All of them may be called
+ * from several threads at once. */
 #ifndef MINILLM_H
 #define MINILLM_H
 
@@ -28,8 +28,8 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
                    float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate, const float *bias);
 
-/* y = x Wᵀ + bias, where the weights may be stored in fewer bits (few_rows.c): x is M x K, W is N x K of
- * the given type, y is M x N, all contiguous. `scale`: N numbers for int8, else NULL; bias: N
+/* y = x Wᵀ + bias, where the weights may be stored in fewer bits (few_rows.c): x is M x K,
+ * W is N x K of the given type, y is M x N, all contiguous. `scale`: N numbers for int8, else NULL; bias: N
  * numbers or NULL. Made for a few rows: the weights pass by again for every 8 (AVX2: 4). */
 enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2 };
 int minillm_matmul_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, int type,

@@ -6,9 +6,9 @@
  * registers: each array comes from memory once and goes there once (a row that is passed over
  * again is in the cache), and that is what limits the speed.
  *
- * Threads share out BLOCKS blocks of rows (or of numbers; `add_to_rows`: of columns). A sum over the rows, such as the
- * gradient of a bias, is made for each block alone, and then over the blocks in order. The blocks
- * are the same for any number of threads, and so are the sums, bit for bit. */
+ * Threads share out BLOCKS blocks of rows (or of numbers; `add_to_rows`: of columns). A sum over
+ * the rows, such as the gradient of a bias, is made for each block alone, and then over the blocks
+ * in order. The blocks are the same for any number of threads, and so are the sums, bit for bit. */
 #include <math.h>
 #include <string.h>
 #include "simd.h"
@@ -43,11 +43,12 @@ static void do_blocks(const void *job, ptrdiff_t piece, int thread)
 
 /* A number that is streamed through takes as long as some 16 multiply-adds. A thread works on
  * blocks that lie side by side: so the prefetcher doesn't fetch what another one writes to. */
-static void do_all_rows(rows_job *job)
+static int do_all_rows(rows_job *job)
 {
     int threads = threads_for(16.0 * job->rows * job->d);
     job->pieces = min(4 * threads, BLOCKS);
     share_out(job->pieces, threads, do_blocks, job);
+    return MINILLM_OK;
 }
 
 /* total[i] = the sum over the blocks of sums[block * step + i], for d columns */
@@ -100,8 +101,7 @@ static void gelu_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end, ptrdi
 
 int minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y)
 {
-    do_all_rows(&(rows_job){.rows = n, .d = 1, .x = x, .y = y, .do_rows = gelu_rows});
-    return MINILLM_OK;
+    return do_all_rows(&(rows_job){.rows = n, .d = 1, .x = x, .y = y, .do_rows = gelu_rows});
 }
 
 static void gelu_backward_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end,
@@ -116,10 +116,9 @@ static void gelu_backward_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t e
 
 int minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, float *dx)
 {
-    do_all_rows(&(rows_job){
+    return do_all_rows(&(rows_job){
         .rows = n, .d = 1, .dy = dy, .x = x, .dx = dx, .do_rows = gelu_backward_rows,
     });
-    return MINILLM_OK;
 }
 
 /* y = gain (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. */
@@ -151,11 +150,10 @@ static void layer_norm_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end,
 int minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *x, const float *gain,
                        const float *bias, float eps, float *y, float *mean, float *inverse_std)
 {
-    do_all_rows(&(rows_job){
+    return do_all_rows(&(rows_job){
         .rows = rows, .d = d, .x = x, .gain = gain, .bias = bias, .eps = eps, .y = y,
         .mean = mean, .inverse_std = inverse_std, .do_rows = layer_norm_rows,
     });
-    return MINILLM_OK;
 }
 
 /* dx = (dx_hat - mean(dx_hat) - x_hat mean(dx_hat x_hat)) / std with dx_hat = dy gain, and the sums
@@ -240,11 +238,10 @@ static void cross_entropy_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t e
 int minillm_cross_entropy(ptrdiff_t rows, ptrdiff_t V, const float *logits, const int64_t *targets,
                           float smoothing, float *losses, float *log_total)
 {
-    do_all_rows(&(rows_job){
+    return do_all_rows(&(rows_job){
         .rows = rows, .d = V, .x = logits, .targets = targets, .smoothing = smoothing,
         .losses = losses, .log_total = log_total, .do_rows = cross_entropy_rows,
     });
-    return MINILLM_OK;
 }
 
 /* dz = weight (p - q): what the model said, p = exp(z - log_total), minus what it should have. */
@@ -272,12 +269,11 @@ int minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *log
                                    const int64_t *targets, const float *log_total,
                                    float smoothing, float weight, float *dlogits)
 {
-    do_all_rows(&(rows_job){
+    return do_all_rows(&(rows_job){
         .rows = rows, .d = V, .x = logits, .targets = targets, .log_total = (float *)log_total,
         .smoothing = smoothing, .weight = weight, .dx = dlogits,
         .do_rows = cross_entropy_backward_rows,
     });
-    return MINILLM_OK;
 }
 
 /* One step of Adam: see minillm/training/optimizers.py. The compiler makes vectors of this loop. */
@@ -300,12 +296,11 @@ static void adam_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end, ptrdi
 int minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, double beta1,
                  double beta2, float l2, float keep, float step, float v_scale, float eps)
 {
-    do_all_rows(&(rows_job){
+    return do_all_rows(&(rows_job){
         .rows = n, .d = 1, .w = w, .g = g, .m = m, .v = v, .beta1 = beta1, .beta2 = beta2,
         .l2 = l2, .keep = keep, .step = step, .v_scale = v_scale, .eps = eps,
         .do_rows = adam_rows,
     });
-    return MINILLM_OK;
 }
 
 /* The sum of x^2 over n numbers, in double precision: float32 would overflow from 1.8e19 on. */

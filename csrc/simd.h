@@ -8,7 +8,7 @@
  * HOW TO ADD A KERNEL
  *   1. Declare   int minillm_thing(...);   in minillm.h: the one and only declaration.
  *   2. Write csrc/thing.c: include "simd.h" and define the function. Helpers are `static`.
- *   3. Add "csrc/thing.c" to KERNEL_SOURCES in setup.py, which compiles it for each instruction set.
+ *   3. Add "csrc/thing.c" to KERNEL_SOURCES in setup.py, which compiles it once for each set.
  *   4. Call it in minillm/kernels/c.py, beside the same function in naive.py and numpy_kernels.py.
  * Threads: cut the work into pieces and `share_out` them (threads.c). Cut over outputs; or a sum
  * into parts that are always the same, and added in order: then every result is bit for bit the

@@ -140,7 +140,8 @@ static void start_workers(int wanted)
 }
 
 /* When no core is idle, Linux likes to put a thread that is woken on the core of the one who woke
- * it: there it would wait until the caller is done. So the caller's core is forbidden to the workers. */
+ * it: there it would wait until the caller is done. So the caller's core is forbidden to the
+ * workers. */
 static void keep_off_this_core(void)
 {
 #ifdef __linux__
@@ -181,7 +182,7 @@ void share_out(ptrdiff_t pieces, int threads, piece_function do_piece, const voi
     atomic_flag_clear(&pool.is_in_use);
 }
 
-/* No workers, no job. Also for the child of a fork(), which copies only the thread that calls it. */
+/* No workers, no job. Also for the child of a fork(), which copies only the calling thread. */
 static void begin_empty(void)
 {
     pthread_mutex_init(&pool.mutex, NULL);
