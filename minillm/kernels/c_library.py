@@ -107,3 +107,5 @@ def info():
 
 
 set_num_threads(min(1024, _default_num_threads()))
+if "GLIBC_TUNABLES" not in os.environ and not any(name.startswith("MALLOC_") for name in os.environ):
+    lib.minillm_keep_memory()  # unless somebody has an opinion on this already
