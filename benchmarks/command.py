@@ -19,7 +19,7 @@ DESCRIPTION = """\
 Measure minillm beside the limits of this machine, NumPy, PyTorch and Hugging Face.
 
   minillm bench --quick                        under a minute
-  minillm bench                                everything: half an hour on two cores
+  minillm bench                                everything: a quarter of an hour on two cores
   minillm bench --only matmul train            some sections
   minillm bench compare A.json B.json          how many times faster B is than A
 
