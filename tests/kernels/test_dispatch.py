@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -184,6 +185,7 @@ def test_omp_num_threads_that_says_nothing_is_ignored(value):
 
 FORK = """
 import os
+import platform
 import numpy as np
 from minillm import kernels
 kernels.set_num_threads(3)
@@ -228,3 +230,24 @@ def test_info_has_the_facts():
     assert set(facts["supported"]) <= set(facts["compiled in"])
     assert facts["threads"] == kernels.get_num_threads()
     assert facts["compiler"] and facts["numpy"] == np.__version__
+
+
+KEPT = """
+import resource
+import numpy as np
+import minillm.kernels
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    before = faults()
+    arrays = [np.ones(500_000, np.float32) for _ in range(10)]  # 4,883 pages of 4 KB, if all are new
+    del arrays
+    last = faults() - before
+print(last)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to")
+def test_freed_memory_is_kept_unless_the_environment_says_otherwise():
+    assert int(run_python(KEPT).stdout) < 1000
+    assert int(run_python(KEPT, MALLOC_MMAP_THRESHOLD_="100000").stdout) > 1000
