@@ -41,6 +41,13 @@ static ptrdiff_t visible_keys(const head *x, ptrdiff_t end, ptrdiff_t j, ptrdiff
     return x->causal ? max(0, min(keys, end + x->Tk - x->Tq - j)) : keys;
 }
 
+static void copy_rows(ptrdiff_t n, ptrdiff_t D, const float *from, ptrdiff_t from_row,
+                      float *to, ptrdiff_t to_row)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        memcpy(to + i * to_row, from + i * from_row, D * sizeof(float));
+}
+
 /* n rows from number i on: as they are if whole panels can be read, else copied, with 0 to fill. */
 static rows_of padded_rows(const head *x, rows_of from, ptrdiff_t i, ptrdiff_t n, float *copy)
 {
@@ -48,8 +55,7 @@ static rows_of padded_rows(const head *x, rows_of from, ptrdiff_t i, ptrdiff_t n
     if (x->D == x->width)
         return from;
     memset(copy, 0, n * x->width * sizeof(float));
-    for (ptrdiff_t k = 0; k < n; k++)
-        memcpy(copy + k * x->width, from.data + k * from.row, x->D * sizeof(float));
+    copy_rows(n, x->D, from.data, from.row, copy, x->width);
     return (rows_of){copy, x->width};
 }
 
@@ -134,13 +140,6 @@ static void multiply_rows(ptrdiff_t n, ptrdiff_t width, const float *factor, flo
     for (ptrdiff_t q = 0; q < n; q++, y += width)
         for (ptrdiff_t d = 0; d < width; d += LANES)
             store(y + d, load(y + d) * factor[q]);
-}
-
-static void copy_rows(ptrdiff_t n, ptrdiff_t D, const float *from, ptrdiff_t from_row,
-                      float *to, ptrdiff_t to_row)
-{
-    for (ptrdiff_t i = 0; i < n; i++)
-        memcpy(to + i * to_row, from + i * from_row, D * sizeof(float));
 }
 
 /* The online softmax, for one vector of queries and one more tile of keys.

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from minillm.checks import require_float
+
 
 def attention_arguments(Q, K, V, key_mask, scale, out):
     """Check the arguments of `attention` and fill in the defaults -> Q, K, V, scale, out.
@@ -106,10 +108,7 @@ def require_apart(name, array, other_name, other):
 
 def _require_same_dtype_4d(Q, K, V):
     for name, array in (("Q", Q), ("K", K), ("V", V)):
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{name} is a {type(array).__name__}, wanted a NumPy array")
-        if array.dtype not in (np.float32, np.float64):
-            raise TypeError(f"{name} has dtype {array.dtype}, wanted float32 or float64")
+        require_float(name, array)
         if array.dtype != Q.dtype:
             raise TypeError(f"{name} has dtype {array.dtype}, wanted {Q.dtype} as Q has")
         if array.ndim != 4:

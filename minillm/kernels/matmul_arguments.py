@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minillm.checks import require_float
 from minillm.kernels.arguments import (
     require_apart,
     require_array,
@@ -17,10 +18,7 @@ def matmul_arguments(A, B, out, transpose_A, transpose_B, accumulate, bias):
     Raises TypeError and ValueError: one line that names the argument.
     """
     for name, array in (("A", A), ("B", B)):
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{name} is a {type(array).__name__}, wanted a NumPy array")
-        if array.dtype not in (np.float32, np.float64):
-            raise TypeError(f"{name} has dtype {array.dtype}, wanted float32 or float64")
+        require_float(name, array)
         if array.ndim < 2:
             raise ValueError(f"{name} has shape {array.shape}, wanted at least 2 axes")
     require_array("B", B, A.dtype)

@@ -8,13 +8,14 @@ import math
 
 import numpy as np
 
+from minillm.checks import require_float
 from minillm.kernels.arguments import contiguous, require_apart, require_array
 
 
 def elementwise_arguments(**arrays):
     """Arrays of one float dtype and one shape -> the same, contiguous."""
     first_name, first = next(iter(arrays.items()))
-    _require_float(first_name, first)
+    require_float(first_name, first)
     for name, array in arrays.items():
         _require(name, array, first.shape, first.dtype)
     return [contiguous(array) for array in arrays.values()]
@@ -39,9 +40,7 @@ def layer_norm_backward_arguments(dy, x, mean, inverse_std, gain):
 def cross_entropy_arguments(logits, targets, label_smoothing):
     """-> logits, targets; targets as int64"""
     V = _row_length("logits", logits)
-    if not isinstance(targets, np.ndarray) or not np.issubdtype(targets.dtype, np.integer):
-        kind = getattr(targets, "dtype", type(targets).__name__)
-        raise TypeError(f"targets is {kind}, wanted a NumPy array of integers")
+    _require_integers("targets", targets)
     if targets.shape != logits.shape[:-1]:
         raise ValueError(f"targets has shape {targets.shape}, wanted {logits.shape[:-1]}")
     if targets.size and targets.max() >= V:
@@ -69,7 +68,7 @@ def adam_arguments(w, g, m, v):
     """w, m and v are written to, so they must be contiguous as they are -> g, contiguous."""
     if _are_apart_for_certain(w, g, m, v):
         return g  # the usual case, for every parameter in every step
-    _require_float("w", w)
+    require_float("w", w)
     arrays = {"w": w, "g": g, "m": m, "v": v}
     for name, array in arrays.items():
         _require(name, array, w.shape, w.dtype)
@@ -83,13 +82,11 @@ def adam_arguments(w, g, m, v):
 
 def add_to_rows_arguments(table, ids, x):
     """`table` is written to, so it must be contiguous as it is -> ids as int64 (N,), x: (N, d)"""
-    _require_float("table", table)
+    require_float("table", table)
     if table.ndim != 2:
         raise ValueError(f"table has shape {table.shape}, wanted 2 axes: (n, d)")
     _require_writable("table", table)
-    if not isinstance(ids, np.ndarray) or not np.issubdtype(ids.dtype, np.integer):
-        kind = getattr(ids, "dtype", type(ids).__name__)
-        raise TypeError(f"ids is {kind}, wanted a NumPy array of integers")
+    _require_integers("ids", ids)
     n, d = table.shape
     _require("x", x, (*ids.shape, d), table.dtype)
     if ids.size and not 0 <= ids.min() <= ids.max() < n:
@@ -102,7 +99,7 @@ def add_to_rows_arguments(table, ids, x):
 
 def sum_of_rows_arguments(x):
     """-> x: (N, d), contiguous"""
-    _require_float("x", x)
+    require_float("x", x)
     if x.ndim == 0:
         raise ValueError("x has shape (), wanted (..., d)")
     return contiguous(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
@@ -116,11 +113,10 @@ def _are_apart_for_certain(w, *others):
             w.dtype.char in "fd" and len({id(array) for array in arrays}) == len(arrays))
 
 
-def _require_float(name, array):
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name} is a {type(array).__name__}, wanted a NumPy array")
-    if array.dtype not in (np.float32, np.float64):
-        raise TypeError(f"{name} has dtype {array.dtype}, wanted float32 or float64")
+def _require_integers(name, array):
+    if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.integer):
+        kind = getattr(array, "dtype", type(array).__name__)
+        raise TypeError(f"{name} is {kind}, wanted a NumPy array of integers")
 
 
 def _require(name, array, shape, dtype):
@@ -135,7 +131,7 @@ def _require_writable(name, array):
 
 
 def _row_length(name, array):
-    _require_float(name, array)
+    require_float(name, array)
     if array.ndim == 0 or array.shape[-1] == 0:
         raise ValueError(f"{name} has shape {array.shape}, wanted rows of at least one number")
     return array.shape[-1]

@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from minillm.checks import require_float
 from minillm.kernels.arguments import contiguous, require_array
 
 TYPES = {np.dtype(np.float32): "float32", np.dtype(np.uint16): "bfloat16",
@@ -63,11 +64,9 @@ def stored_arguments(x, weights, scale, bias):
 
     Raises TypeError and ValueError: one line that names the argument.
     """
-    for name, array in (("x", x), ("weights", weights)):
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{name} is a {type(array).__name__}, wanted a NumPy array")
-    if x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"x has dtype {x.dtype}, wanted float32 or float64")
+    require_float("x", x)
+    if not isinstance(weights, np.ndarray):
+        raise TypeError(f"weights is a {type(weights).__name__}, wanted a NumPy array")
     if weights.dtype not in TYPES:
         raise TypeError(f"weights has dtype {weights.dtype}, wanted float32, uint16 (bfloat16) or "
                         "int8")

@@ -1,6 +1,5 @@
 """attention: naive == NumPy == C == PyTorch, forward and backward, and what must hold for any input."""
 
-import json
 import threading
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from minillm import kernels
 from tests.helpers.gradcheck import check_gradients
-from tests.kernels.test_dispatch import run_python
+from tests.kernels.test_dispatch import every_instruction_set, run_python, worst_error
 
 IMPLEMENTATIONS = ["naive", "numpy", "c"]
 every_implementation = pytest.mark.parametrize("name", IMPLEMENTATIONS)
@@ -415,15 +414,9 @@ print(json.dumps([kernels.info()["instruction set"], float(worst)]))
 """
 
 
-@pytest.mark.parametrize("isa", ["avx512", "avx2", "baseline"])
+@every_instruction_set
 def test_each_instruction_set(isa):
-    if isa not in kernels.info()["supported"]:
-        pytest.skip(f"this machine or this build has no {isa}")
-    process = run_python(FORCED, MINILLM_ISA=isa)
-    assert process.returncode == 0, process.stderr
-    used, worst = json.loads(process.stdout)
-    assert used == isa
-    assert 0 < worst < 1e-5
+    assert 0 < worst_error(FORCED, isa) < 1e-5
 
 
 MEMORY = """

@@ -1,6 +1,5 @@
 """GELU, layer norm, cross-entropy, Adam, sums: naive == NumPy == C, and properties."""
 
-import json
 import threading
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minillm import kernels
-from tests.kernels.test_dispatch import run_python
+from tests.kernels.test_dispatch import every_instruction_set, worst_error
 
 every_implementation = pytest.mark.parametrize("name", ["naive", "numpy", "c"])
 seeds = st.integers(0, 2**32 - 1)
@@ -417,15 +416,9 @@ print(json.dumps([kernels.info()["instruction set"], float(worst)]))
 """
 
 
-@pytest.mark.parametrize("isa", ["avx512", "avx2", "baseline"])
+@every_instruction_set
 def test_each_instruction_set(isa):
-    if isa not in kernels.info()["supported"]:
-        pytest.skip(f"this machine or this build has no {isa}")
-    process = run_python(FORCED, MINILLM_ISA=isa)
-    assert process.returncode == 0, process.stderr
-    used, worst = json.loads(process.stdout)
-    assert used == isa
-    assert 0 < worst < 1e-5
+    assert 0 < worst_error(FORCED, isa) < 1e-5
 
 
 # ------------------------------------------------------------------ bad input
