@@ -57,7 +57,7 @@ pack_panel(float *panel, const int W, ptrdiff_t width, ptrdiff_t K,
             for (int four = 0; four < W; four += 4) {
                 int i = four + 4 <= W ? four : W - 4;
                 for (ptrdiff_t l = k; l < k + 16; l += 4)
-                    transpose_4x4(from + i * across + l, across, panel + l * W + i, W);
+                    transpose_4x4(1, from + i * across + l, across, panel + l * W + i, W);
             }
         for (; k < K; k++)
             for (int i = 0; i < W; i++)

@@ -50,7 +50,10 @@ typedef struct { float *data; ptrdiff_t batch, head, row; } minillm_heads;
 
 /* out = softmax(scale Q K^T + mask) V, and the log of each query's softmax denominator in lse, a
  * contiguous (B, H, Tq) array. Q and out have Tq rows, K and V have Tk. Query i sees the keys up
- * to i + Tk - Tq if `causal`, and of those the ones whose key_mask isn't 0: (B, Tk), or NULL. */
+ * to i + Tk - Tq if `causal`, and of those the ones whose key_mask isn't 0: (B, Tk), or NULL.
+ * D must be a multiple of MINILLM_HEAD_UNIT; but may be any number in the forward if there are
+ * fewer than MINILLM_FEW_QUERIES queries. */
+enum { MINILLM_HEAD_UNIT = 32, MINILLM_FEW_QUERIES = 8 };
 int minillm_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
                       const minillm_heads *Q, const minillm_heads *K, const minillm_heads *V,
                       const unsigned char *key_mask, int causal, float scale,

@@ -37,7 +37,6 @@
 #endif
 
 typedef float vec __attribute__((vector_size(VEC_BYTES)));
-typedef int32_t ivec __attribute__((vector_size(VEC_BYTES))); /* also the result of a < b: 0, -1 */
 typedef float unaligned_vec __attribute__((vector_size(VEC_BYTES), aligned(4), may_alias));
 
 /* Four lanes out of the eight of x and y together. GCC before 12 has only the older name. */
@@ -56,41 +55,6 @@ static inline void store(float *p, vec x) { *(unaligned_vec *)p = x; }
 /* The same number in every lane. (x - 0 is x for every x, so this is a broadcast and no more.) */
 static inline vec broadcast(float x) { return x - (vec){0}; }
 
-/* 0, 1, 2, ...: the number of each lane. */
-static inline ivec lane_numbers(void)
-{
-    ivec x;
-    for (int i = 0; i < LANES; i++)
-        x[i] = i;
-    return x;
-}
-
-/* The first n <= LANES floats; the other lanes are `fill`. Never reads beyond p[n - 1]. Not
- * inlined: work on single lanes would spread, and make the compiler do a whole loop that way. */
-static __attribute__((noinline, unused)) vec load_first(const float *p, ptrdiff_t n, float fill)
-{
-    vec x = broadcast(fill);
-    for (ptrdiff_t i = 0; i < n; i++)
-        x[i] = p[i];
-    return x;
-}
-
-static __attribute__((noinline, unused)) void store_first(float *p, vec x, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++)
-        p[i] = x[i];
-}
-
-/* a where the mask is -1, b where it is 0. */
-static inline vec choose(ivec mask, vec a, vec b)
-{
-    return (vec)(((ivec)a & mask) | ((ivec)b & ~mask));
-}
-
-/* The larger and the smaller of the two; b where one of them is NaN. */
-static inline vec vmax(vec a, vec b) { return choose(a > b, a, b); }
-static inline vec vmin(vec a, vec b) { return choose(a < b, a, b); }
-
 /* The sum of all lanes: fold the vector in half until four floats are left. */
 typedef float vec4 __attribute__((vector_size(16)));
 typedef int32_t ivec4 __attribute__((vector_size(16)));
@@ -106,24 +70,15 @@ static inline float horizontal_sum(vec x)
     return (s[0] + s[2]) + (s[1] + s[3]);
 }
 
-/* The largest lane, one after another: it is wanted once a row. */
-static inline float horizontal_max(vec x)
-{
-    vec_parts parts = {x};
-    float largest = x[0];
-    for (int i = 0; i < VEC_BYTES / 16; i++)
-        for (int j = 0; j < 4; j++)
-            largest = parts.quarter[i][j] > largest ? parts.quarter[i][j] : largest;
-    return largest;
-}
-
-/* to[j][i] = from[i][j] for 4 x 4 floats: two rounds of interleaving, like two perfect shuffles. */
-static inline void transpose_4x4(const float *from, ptrdiff_t from_row, float *to, ptrdiff_t to_row)
+/* to[j][i] = factor * from[i][j] for 4 x 4 floats: two rounds of interleaving, like two perfect
+ * shuffles. */
+static inline void transpose_4x4(float factor, const float *from, ptrdiff_t from_row,
+                                 float *to, ptrdiff_t to_row)
 {
     typedef float unaligned_vec4 __attribute__((vector_size(16), aligned(4), may_alias));
     vec4 row[4], pair[4];
     for (int i = 0; i < 4; i++)
-        row[i] = *(const unaligned_vec4 *)(from + i * from_row);
+        row[i] = factor * *(const unaligned_vec4 *)(from + i * from_row);
     pair[0] = SHUFFLE(row[0], row[2], 0, 4, 1, 5); /* row 0 and row 2 by turns */
     pair[1] = SHUFFLE(row[1], row[3], 0, 4, 1, 5);
     pair[2] = SHUFFLE(row[0], row[2], 2, 6, 3, 7);
@@ -134,34 +89,37 @@ static inline void transpose_4x4(const float *from, ptrdiff_t from_row, float *t
     }
 }
 
-/* 2^x for x <= 128: 2^x = 2^n 2^r with n = round(x) and r = x - n, so that |r| <= 1/2.
+/* The exponential, for loops that the compiler makes vectors of: expf() of the C library would be
+ * called for each number alone.
+ *
+ * 2^x for x <= 128: 2^x = 2^n 2^r with n = round(x) and r = x - n, so that |r| <= 1/2.
  *
  * 2^r is a polynomial: 1 + r (...) with the smallest largest relative error on [-1/2, 1/2], 1e-7.
  * For 2^n, adding 1.5 * 2^23 to x pushes its fraction out of the mantissa: that rounds it, and
  * leaves n in the lowest bits. Adding 127 more leaves n + 127 there, which is how a float stores
  * the exponent n; shifted to the exponent's place, it is 2^n. n = 128 gives infinity.
  * Off by at most 2 units in the last place; 0 below -126.5, infinite above 127.5; NaN stays NaN. */
-static inline vec vexp2_below_128(vec x)
+static inline float exp2_below_128(float x)
 {
     const float ROUND = 12582912.0f + 127.0f;
-    vec shifted = x + ROUND;
-    vec r = x - (shifted - ROUND);
-    vec p = r * 1.326472707e-3f + 9.671512649e-3f;
+    union { float value; uint32_t bits; } shifted = {x + ROUND}, power;
+    float r = x - (shifted.value - ROUND), p = r * 1.326472707e-3f + 9.671512649e-3f;
     p = p * r + 5.550733744e-2f;
     p = p * r + 2.402224209e-1f;
     p = p * r + 6.931469776e-1f;
-    vec y = (p * r + 1.0f) * (vec)((ivec)shifted << 23);
-    return (vec)((ivec)y & ~(x < -126.5f));
+    power.bits = shifted.bits << 23;
+    return x < -126.5f ? 0 : (p * r + 1.0f) * power.value;
 }
 
-/* The same for any x. */
-static inline vec vexp2(vec x) { return vexp2_below_128(vmin(broadcast(128.0f), x)); }
-
-/* exp(x) = 2^(x log2(e)). The product is off by |x| 2^-24 at most, about what rounding x to a float
- * has cost already. */
+/* exp(x) = 2^(x log2(e)), for any x. The product is off by |x| 2^-24 at most, about what rounding x
+ * to a float has cost already. */
 #define LOG2_E 1.44269504f
 #define LN_2 0.693147181f
-static inline vec vexp(vec x) { return vexp2(x * LOG2_E); }
+static inline float exp_(float x)
+{
+    x *= LOG2_E;
+    return exp2_below_128(x > 128.0f ? 128.0f : x);
+}
 
 /* Do pieces 0, 1, ..., pieces - 1 of a job, the last ones first, on up to `threads` threads, whose
  * numbers are 0, 1, ..., threads - 1; return when all are done. (threads.c) */

@@ -201,11 +201,25 @@ def attention(Q, K, V, *, causal=False, key_mask=None, scale=None, out=None):
     lse = np.empty((B, H, Tq), FLOAT32)
     if key_mask is not None:
         key_mask = np.ascontiguousarray(key_mask)
+    wide_out = out
+    if D % lib.MINILLM_HEAD_UNIT and Tq >= lib.MINILLM_FEW_QUERIES:
+        Q, K, V, wide_out = (_widened(array) for array in (Q, K, V, out))
     check(lib.minillm_attention(
-        B, H, Tq, K.shape[2], D, heads(Q), heads(K), heads(V), mask_pointer(key_mask), causal,
-        scale, heads(out), pointer(lse),
+        B, H, Tq, K.shape[2], Q.shape[3], heads(Q), heads(K), heads(V), mask_pointer(key_mask),
+        causal, scale, heads(wide_out), pointer(lse),
     ))
+    if wide_out is not out:
+        out[...] = wide_out[..., :D]
     return out, lse
+
+
+def _widened(array):
+    """A copy whose heads are filled up with zeros to whole units: they change no product."""
+    B, H, T, D = array.shape
+    unit = lib.MINILLM_HEAD_UNIT
+    wide = np.zeros((B, H, T, (D + unit - 1) // unit * unit), FLOAT32)
+    wide[..., :D] = array
+    return wide
 
 
 def attention_backward(
@@ -222,9 +236,15 @@ def attention_backward(
     B, H, Tq, D = Q.shape
     if key_mask is not None:
         key_mask = np.ascontiguousarray(key_mask)
-    dQ, dK, dV = grads
+    wide_grads = grads
+    if D % lib.MINILLM_HEAD_UNIT:
+        dout, Q, K, V, out = (_widened(array) for array in (dout, Q, K, V, out))
+        wide_grads = [_widened(grad) for grad in grads]
     check(lib.minillm_attention_backward(
-        B, H, Tq, K.shape[2], D, heads(dout), heads(Q), heads(K), heads(V), heads(out),
-        pointer(lse), mask_pointer(key_mask), causal, scale, heads(dQ), heads(dK), heads(dV),
+        B, H, Tq, K.shape[2], Q.shape[3], heads(dout), heads(Q), heads(K), heads(V), heads(out),
+        pointer(lse), mask_pointer(key_mask), causal, scale, *map(heads, wide_grads),
     ))
+    if wide_grads is not grads:
+        for grad, wide in zip(grads, wide_grads):
+            grad[...] = wide[..., :D]
     return grads
