@@ -7,21 +7,18 @@
 #endif
 
 #if defined(__x86_64__) || defined(__i386__)
-int minillm_chip_has_avx2(void)
-{
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
+#define CHIP_HAS(feature) __builtin_cpu_supports(feature)
+#else
+#define CHIP_HAS(feature) 0
+#endif
+
+int minillm_chip_has_avx2(void) { return CHIP_HAS("avx2") && CHIP_HAS("fma"); }
 
 int minillm_chip_has_avx512(void)
 {
-    return minillm_chip_has_avx2() &&
-           __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    return minillm_chip_has_avx2() && CHIP_HAS("avx512f") && CHIP_HAS("avx512bw") &&
+           CHIP_HAS("avx512dq") && CHIP_HAS("avx512vl");
 }
-#else
-int minillm_chip_has_avx2(void) { return 0; }
-int minillm_chip_has_avx512(void) { return 0; }
-#endif
 
 const char *minillm_compiler(void)
 {

@@ -89,21 +89,11 @@ static void edge_tile(ptrdiff_t K, const float *a, const float *b, const float *
             C[i * ldc + j] = start[i * start_row + j] + full[i * NR + j];
 }
 
-/* How many floats the two packed blocks of `multiply` take. */
-static ptrdiff_t workspace_size(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K)
-{
-    ptrdiff_t block_A = round_up(min(M, MC), MR) * min(K, KC);
-    ptrdiff_t block_B = round_up(min(N, NC), NR) * min(K, KC);
-    return round_up(block_A, 16) + round_up(block_B, 16);
-}
-
 /* One thread's work: C (M x N) = start + A B, the five loops around the tile. */
 static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, matrix start,
                      float *C, ptrdiff_t ldc, float *workspace)
 {
-    float *block_A = workspace;
-    float *block_B = workspace + round_up(round_up(min(M, MC), MR) * min(K, KC), 16);
-
+    float *block_A = workspace, *block_B = workspace + MC * KC;
     for (ptrdiff_t jc = 0; jc < N; jc += NC) {
         ptrdiff_t nc = min(N - jc, NC);
         for (ptrdiff_t kc = 0; kc == 0 || kc < K; kc += KC) { /* once for K = 0: a sum of nothing */
@@ -165,8 +155,8 @@ typedef struct {
     float *C;
     grid cuts;
     ptrdiff_t rows, columns; /* of a piece */
-    float *workspace;        /* `workspace_size` floats for each thread */
-    ptrdiff_t workspace_size;
+    float *workspace;        /* of each thread: the two packed blocks, */
+    ptrdiff_t workspace_size; /* so many floats */
 } job;
 
 static void do_piece(const void *arguments, ptrdiff_t piece, int thread)
@@ -216,7 +206,7 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
     the.cuts = cut(batch, M, N, threads);
     the.rows = round_up((M + the.cuts.down - 1) / the.cuts.down, MR);
     the.columns = round_up((N + the.cuts.across - 1) / the.cuts.across, NR);
-    the.workspace_size = workspace_size(the.rows, the.columns, K);
+    the.workspace_size = MC * KC + round_up(min(the.columns, NC) * min(K, KC), 16);
     the.workspace = allocate(threads * the.workspace_size);
     if (the.workspace == NULL)
         return MINILLM_OUT_OF_MEMORY;

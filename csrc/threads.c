@@ -8,7 +8,6 @@
 #define _GNU_SOURCE /* for sched_getcpu and affinities */
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
 #include "simd.h"
@@ -17,14 +16,14 @@
  * microseconds, and between two kernels of a training step lie some 20 microseconds of Python. */
 #define SPIN_SECONDS 100e-6
 
-enum { MOST_THREADS = 1025 /* 0 to 1,024 */, STACK_BYTES = 512 << 10 };
+enum { MOST_THREADS = 1025 }; /* 0 to 1,024 */
 
 static atomic_int most_threads = 1; /* what set_num_threads said */
 
 static struct {
     atomic_flag is_in_use; /* one job at a time */
     int workers;           /* how many threads exist beside the caller, who is number 0 */
-    int placed;            /* how many of them `keep_off_this_core` has seen */
+    int placed, caller_core; /* so many of them are kept off this core */
     pthread_t ids[MOST_THREADS];
 
     piece_function do_piece; /* the job in hand: only for those who have taken one of its pieces */
@@ -53,42 +52,6 @@ static int is_for(int thread, uint64_t left)
 
 static int has_work(int thread) { return is_for(thread, atomic_load(&pool.left)); }
 
-static int is_finished(int thread)
-{
-    (void)thread;
-    return atomic_load(&pool.unfinished) == 0;
-}
-
-/* Look for a while, then sleep. Whoever makes `condition` true calls `wake` afterwards: either it
- * sees that this thread is asleep, or this thread sees that the condition is true. */
-static void wait_until(int (*condition)(int), int thread)
-{
-    for (double end = now() + SPIN_SECONDS; now() < end;)
-        if (condition(thread))
-            return;
-    pthread_mutex_lock(&pool.mutex);
-    atomic_store(&pool.threads[thread].is_asleep, 1);
-    while (!condition(thread))
-        pthread_cond_wait(&pool.threads[thread].wake, &pool.mutex);
-    atomic_store(&pool.threads[thread].is_asleep, 0);
-    pthread_mutex_unlock(&pool.mutex);
-}
-
-/* Wake threads number `first` to `end` - 1 where they sleep. */
-static void wake(int first, int end)
-{
-    int is_locked = 0;
-    for (int thread = first; thread < end; thread++)
-        if (atomic_load(&pool.threads[thread].is_asleep)) {
-            if (!is_locked)
-                pthread_mutex_lock(&pool.mutex);
-            is_locked = 1;
-            pthread_cond_signal(&pool.threads[thread].wake);
-        }
-    if (is_locked)
-        pthread_mutex_unlock(&pool.mutex);
-}
-
 /* Take and do pieces until none is left. Nobody can begin the next job before a piece that is taken
  * is done, so what `pool` says of the job stays true meanwhile. */
 static void work(int thread)
@@ -98,65 +61,64 @@ static void work(int thread)
         if (!atomic_compare_exchange_weak(&pool.left, &left, left - MOST_THREADS))
             continue; /* somebody else was quicker; `left` is now what there is */
         pool.do_piece(pool.job, (ptrdiff_t)(left / MOST_THREADS) - 1, thread);
-        if (atomic_fetch_sub(&pool.unfinished, 1) == 1)
-            wake(0, 1);
+        atomic_fetch_sub(&pool.unfinished, 1);
         left = atomic_load(&pool.left);
     }
 }
 
+/* Look for work for a while, then sleep. `share_out` first says what there is to do and then wakes
+ * whom it sees asleep; a thread first says that it is asleep and then looks once more. So one of the
+ * two sees the other. */
 static void *worker(void *number)
 {
-    for (;;) {
-        wait_until(has_work, (int)(intptr_t)number);
-        work((int)(intptr_t)number);
+    for (int thread = (int)(intptr_t)number;; work(thread)) {
+        for (double end = now() + SPIN_SECONDS; now() < end && !has_work(thread);)
+            continue;
+        if (has_work(thread))
+            continue;
+        pthread_mutex_lock(&pool.mutex);
+        atomic_store(&pool.threads[thread].is_asleep, 1);
+        while (!has_work(thread))
+            pthread_cond_wait(&pool.threads[thread].wake, &pool.mutex);
+        atomic_store(&pool.threads[thread].is_asleep, 0);
+        pthread_mutex_unlock(&pool.mutex);
     }
     return NULL;
 }
 
-/* Signals are for the threads of the program, so the new ones block them all, but for those that
- * say that a thread has itself done something wrong. If the system gives no more threads, there
- * are fewer. */
+static void wake(int thread)
+{
+    if (!atomic_load(&pool.threads[thread].is_asleep))
+        return;
+    pthread_mutex_lock(&pool.mutex);
+    pthread_cond_signal(&pool.threads[thread].wake);
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+/* If the system gives no more threads, there are fewer. */
 static void start_workers(int wanted)
 {
-    sigset_t signals, before;
-    sigfillset(&signals);
-    sigdelset(&signals, SIGSEGV);
-    sigdelset(&signals, SIGBUS);
-    sigdelset(&signals, SIGFPE);
-    sigdelset(&signals, SIGILL);
-    pthread_sigmask(SIG_SETMASK, &signals, &before);
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    while (pool.workers < wanted) {
-        int number = pool.workers + 1;
-        if (pthread_create(&pool.ids[number], &attributes, worker, (void *)(intptr_t)number) != 0)
-            break;
-        pool.workers = number;
+    for (int number = pool.workers + 1; number <= wanted; pool.workers = number++) {
+        if (pthread_create(&pool.ids[number], NULL, worker, (void *)(intptr_t)number) != 0)
+            return;
+        pthread_detach(pool.ids[number]);
     }
-    pthread_attr_destroy(&attributes);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /* When no core is idle, Linux likes to put a thread that is woken on the core of the one who woke
- * it: there it would wait until the caller is done. So the caller's core is forbidden to the
- * workers. */
+ * it: there it would wait until the caller is done. So the caller's core is forbidden to them. */
 static void keep_off_this_core(void)
 {
 #ifdef __linux__
-    static cpu_set_t allowed;
-    int core = sched_getcpu();
     cpu_set_t cores;
-    if (core < 0 || pool.workers == 0 || sched_getaffinity(0, sizeof cores, &cores) != 0)
+    int core = sched_getcpu();
+    if (core < 0 || (core == pool.caller_core && pool.placed == pool.workers) ||
+        sched_getaffinity(0, sizeof cores, &cores) != 0 || CPU_COUNT(&cores) < 2)
         return;
     CPU_CLR(core, &cores);
-    int is_done = pool.placed == pool.workers && CPU_EQUAL(&cores, &allowed);
-    if (is_done || CPU_COUNT(&cores) == 0)
-        return;
     for (int number = 1; number <= pool.workers; number++)
         pthread_setaffinity_np(pool.ids[number], sizeof cores, &cores);
-    allowed = cores;
+    pool.caller_core = core;
     pool.placed = pool.workers;
 #endif
 }
@@ -176,9 +138,11 @@ void share_out(ptrdiff_t pieces, int threads, piece_function do_piece, const voi
     pool.job = job;
     atomic_store(&pool.unfinished, pieces);
     atomic_store(&pool.left, (uint64_t)pieces * MOST_THREADS + (uint64_t)threads);
-    wake(1, (int)min(threads, pool.workers + 1));
+    for (int thread = 1; thread < min(threads, pool.workers + 1); thread++)
+        wake(thread);
     work(0);
-    wait_until(is_finished, 0);
+    while (atomic_load(&pool.unfinished) > 0)
+        sched_yield(); /* somebody has a piece in hand, and perhaps no core */
     atomic_flag_clear(&pool.is_in_use);
 }
 
