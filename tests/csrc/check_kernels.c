@@ -145,13 +145,16 @@ static void check_attention(ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D
 #define HEADS(x, T) &(minillm_heads){x, H * (T) * D, (T) * D, D}
     failures += minillm_attention(1, H, Tq, Tk, D, HEADS(Q, Tq), HEADS(K, Tk), HEADS(V, Tk),
                                   masked ? mask : NULL, causal, scale, HEADS(out, Tq), lse);
-    failures += minillm_attention_backward(
-        1, H, Tq, Tk, D, HEADS(dout, Tq), HEADS(Q, Tq), HEADS(K, Tk), HEADS(V, Tk), HEADS(out, Tq),
-        lse, masked ? mask : NULL, causal, scale, HEADS(dQ, Tq), HEADS(dK, Tk), HEADS(dV, Tk));
     compare("attention", nq, out, o, 1e-5);
-    compare("attention_backward: dQ", nq, dQ, gq, 1e-4);
-    compare("attention_backward: dK", nk, dK, gk, 1e-4);
-    compare("attention_backward: dV", nk, dV, gv, 1e-4);
+    if (D % MINILLM_HEAD_UNIT == 0) { /* the backward takes no others */
+        failures += minillm_attention_backward(
+            1, H, Tq, Tk, D, HEADS(dout, Tq), HEADS(Q, Tq), HEADS(K, Tk), HEADS(V, Tk),
+            HEADS(out, Tq), lse, masked ? mask : NULL, causal, scale, HEADS(dQ, Tq), HEADS(dK, Tk),
+            HEADS(dV, Tk));
+        compare("attention_backward: dQ", nq, dQ, gq, 1e-4);
+        compare("attention_backward: dK", nk, dK, gk, 1e-4);
+        compare("attention_backward: dV", nk, dV, gv, 1e-4);
+    }
     free(Q), free(K), free(V), free(dout), free(out), free(lse), free(dQ), free(dK), free(dV);
     free(mask), free(o), free(gq), free(gk), free(gv), free(P), free(dP);
 }
@@ -266,9 +269,10 @@ int main(void)
             check_stored(M, 11 + 100 * M, 60 * M + 7);
         for (int causal = 0; causal <= 1; causal++)
             for (int masked = 0; masked <= 1; masked++) {
-                check_attention(3, 150, 150, 40, causal, masked);
+                check_attention(3, 150, 150, 64, causal, masked);
+                check_attention(2, 5, 140, 40, causal, masked);
                 check_attention(2, 1, 33, 16, causal, masked);
-                check_attention(2, 70, 200, 5, causal, masked);
+                check_attention(2, 70, 200, 32, causal, masked);
             }
         check_rows(1, 3);
         check_rows(70, 33);
