@@ -63,23 +63,27 @@ def top_k(scores, k):
     """-inf for all but the k highest scores of each row (and what is equal to the k-th)
                                                         (Fan, Lewis, Dauphin 2018)
     """
-    V = scores.shape[-1]
-    if k >= V:
+    if k >= scores.shape[-1]:
         return scores.copy()
-    kth_highest = np.array([[_kth_highest(row, k)] for row in scores])
-    return np.where(scores < kth_highest, -np.inf, scores).astype(scores.dtype, copy=False)
+    kept = np.full_like(scores, -np.inf)
+    for row, kept_row in zip(scores, kept):
+        tokens = _some_highest(row, k)
+        candidates = row[tokens]
+        kth_highest = np.partition(candidates, len(tokens) - k)[len(tokens) - k]
+        tokens = tokens[~(candidates < kth_highest)]
+        kept_row[tokens] = row[tokens]
+    return kept
 
 
-def _kth_highest(row, k):
-    """scores: (V,), k < V -> the k-th highest of them
+def _some_highest(row, k):
+    """scores: (V,), k < V -> tokens with the k highest of them, and a few hundred others
 
     Cut the row into k parts. The highest of each part are k scores, so the k-th highest of all is
-    not below the lowest of these: only what isn't below it, a few hundred, has to be sorted.
+    not below the lowest of these: only what isn't below it has to be sorted.
     """
     parts = row[: len(row) // k * k].reshape(k, -1)
     bound = parts.max(axis=1).min()
-    candidates = row[~(row < bound)]  # if there is a NaN, everything: it is reported later
-    return np.partition(candidates, len(candidates) - k)[len(candidates) - k]
+    return np.flatnonzero(~(row < bound))  # if there is a NaN, everything: it is reported later
 
 
 def top_p(scores, p, at_least=1):
@@ -88,15 +92,16 @@ def top_p(scores, p, at_least=1):
     From the likeliest down, a token is in as long as those before it hold less than p (and what
     is equal to the last one is in, too). So the likeliest always is; `at_least` keeps more in.
     """
-    nucleus = np.empty_like(scores)
-    for row, candidates in enumerate(scores):
+    nucleus = scores.copy()
+    for row in nucleus:
         # Sorted are the scores, not the tokens: finding a threshold is all that it is for. After
         # top_k only a few of them are left.
-        descending = np.sort(candidates[candidates > -np.inf])[::-1]
+        tokens = np.flatnonzero(row > -np.inf)
+        descending = np.sort(row[tokens])[::-1]
         probabilities, _ = softmax(descending.astype(np.float64))
         mass_before = np.cumsum(probabilities) - probabilities
         size = max(np.count_nonzero(mass_before < p), min(at_least, len(descending)))
-        nucleus[row] = np.where(candidates < descending[size - 1], -np.inf, candidates)
+        row[tokens[row[tokens] < descending[size - 1]]] = -np.inf
     return nucleus
 
 
