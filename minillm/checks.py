@@ -17,11 +17,14 @@ def require_shape(name, array, shape):
         raise ValueError(f"{name} has shape {array.shape}, wanted {wanted}")
 
 
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
 def require_float(name, array):
     """Raise TypeError unless `array` is a NumPy array of float32 or float64."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} is a {type(array).__name__}, wanted a NumPy array")
-    if array.dtype not in (np.float32, np.float64):
+    if array.dtype not in _FLOATS:
         raise TypeError(f"{name} has dtype {array.dtype}, wanted float32 or float64")
 
 
