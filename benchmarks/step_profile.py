@@ -26,9 +26,6 @@ OPERATIONS = {
     "sum_of_squares": 2,
 }
 
-# What an op does itself, beside calling a kernel.
-OWN_WORK = {"linear_backward": "linear_backward: summing db"}
-
 
 @dataclass
 class Part:
@@ -76,6 +73,8 @@ class Profile:
     def count(self, op, kernel, seconds, arguments, options, result):
         arrays = [a for a in (*arguments, *options.values()) if isinstance(a, np.ndarray)]
         flops, traffic, shape = _work(kernel or op, arguments, options, arrays, result)
+        if kernel == "matmul" and shape[1] == 1:  # the gradient of a bias: the memory limits it
+            kernel = "vector @ matrix"
         part = self.parts.setdefault((op, kernel, shape), Part(op, kernel, shape))
         part.seconds += seconds
         part.calls += 1
@@ -112,7 +111,7 @@ def profile(step, n_steps):
 
 
 def _as_dict(part, n_steps):
-    name = OWN_WORK.get(part.op, part.op) or part.kernel
+    name = part.op or part.kernel
     if part.kernel and part.op:
         name = f"{part.op}: {part.kernel} kernel"
     return {"name": name, "shape": list(part.shape), "seconds": part.seconds / n_steps,
@@ -179,9 +178,7 @@ def _work(name, arguments, options, arrays, result):
     if name == "adam":  # reads w, g, m, v; writes w, m, v
         return OPERATIONS[name] * arrays[0].size, 7 * arrays[0].nbytes, arrays[0].shape
     first = arrays[0] if arrays else np.empty(0)
-    if name == "linear_backward":  # db, the sum over the rows of dy
-        return first.size, first.nbytes, first.shape
-    if name == "linear" or name.startswith("streaming_attention"):  # only call a kernel
+    if name.startswith(("linear", "streaming_attention")):  # only call kernels
         return 0.0, 0.0, first.shape
     moved = sum(array.nbytes for array in arrays) + _bytes_of(result)
     return OPERATIONS.get(name, 0) * first.size, moved, first.shape

@@ -1,5 +1,4 @@
-/* machine.c: what this machine has and what it can do at most. Every speed is to be seen beside
- * the two numbers that are measured here; the caller measures the time that each function takes. */
+/* machine.c: what this machine has, and how many multiply-adds it can do at most. */
 #include <limits.h>
 #include "simd.h"
 #ifdef __GLIBC__
@@ -40,7 +39,7 @@ void minillm_keep_memory(void)
 #endif
 }
 
-typedef struct { ptrdiff_t n, pieces; const float *data; float *results; } job;
+typedef struct { ptrdiff_t n; float *results; } job;
 
 /* n times 12 FMAs that don't depend on each other, from register to register. An FMA takes 4 cycles
  * and two can begin in each, so at least 8 have to be under way; 12 sums and the two factors fit
@@ -63,30 +62,6 @@ static void run_fmas(const void *arguments, ptrdiff_t piece, int thread)
 /* That on each of the threads, -> how many floating-point operations it was. */
 double minillm_run_fmas(ptrdiff_t n, int threads, float *results)
 {
-    share_out(threads, threads, run_fmas, &(job){n, threads, NULL, results});
+    share_out(threads, threads, run_fmas, &(job){n, results});
     return 2.0 * 12 * LANES * (double)n * threads;
-}
-
-/* 8 sums, so that the additions are never what is waited for. */
-static void read_memory(const void *arguments, ptrdiff_t piece, int thread)
-{
-    (void)thread;
-    const job *the = arguments;
-    ptrdiff_t i = the->n * piece / the->pieces, end = the->n * (piece + 1) / the->pieces;
-    vec sums[8] = {{0}}, total = broadcast(0);
-    for (; i + 8 * LANES <= end; i += 8 * LANES)
-        for (int j = 0; j < 8; j++)
-            sums[j] += load(the->data + i + j * LANES);
-    for (; i < end; i++)
-        sums[0][0] += the->data[i];
-    for (int j = 0; j < 8; j++)
-        total += sums[j];
-    the->results[piece] = horizontal_sum(total);
-}
-
-/* Read n floats once; each thread has its own part, from front to back. With an array much larger
- * than the caches the time is that of the memory. The sum of the results is that of the data. */
-void minillm_read_memory(ptrdiff_t n, const float *data, int threads, float *results)
-{
-    share_out(threads, threads, read_memory, &(job){n, threads, data, results});
 }

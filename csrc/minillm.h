@@ -39,10 +39,9 @@ int minillm_matmul_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x,
 int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                         const float *A, const float *B, float *C);
 
-/* The limits of the machine (machine.c): the caller measures how long these two take, on so many
- * threads. `results` has a number for each of them. */
-double minillm_run_fmas(ptrdiff_t n, int threads, float *results); /* -> how many operations */
-void minillm_read_memory(ptrdiff_t n, const float *data, int threads, float *results);
+/* So many multiply-adds on each of the threads (machine.c); the caller measures how long they take.
+ * `results` has a number for each thread. -> how many operations it was */
+double minillm_run_fmas(ptrdiff_t n, int threads, float *results);
 
 /* A (B, H, T, D) array: where it begins, and how many floats it is from one batch, head and row to
  * the next. The D floats of a row lie side by side. */
@@ -103,8 +102,7 @@ int minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, doub
 
 double minillm_sum_of_squares(ptrdiff_t n, const float *x);
 
-/* sum = the sum of all rows; and y[ids[n]] += x[n] for rows 0, 1, ... of x, in this order. */
-int minillm_sum_of_rows(ptrdiff_t rows, ptrdiff_t d, const float *x, float *sum);
+/* y[ids[n]] += x[n] for rows 0, 1, ... of x, in this order. */
 int minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y);
 
 /* How many threads a kernel may use; 1 until something else is said. */

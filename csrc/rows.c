@@ -1,5 +1,5 @@
 /* rows.c: what a transformer does between its products: GELU, layer norm, cross-entropy, Adam,
- * sums of rows.
+ * embedding gradients.
  *
  * NumPy does these formulas one operation at a time, and each operation reads and writes whole
  * arrays that fit no cache. Here the whole formula runs over a piece that is in the cache or in
@@ -9,7 +9,7 @@
  * written, which it may not, `#pragma omp simd reduction` allows it.
  *
  * Threads share out BLOCKS blocks of rows (or of numbers; `add_to_rows`: of columns). A sum over
- * the rows, such as the gradient of a bias, is made for each block alone, and then over the blocks
+ * the rows, such as the gradient of a gain, is made for each block alone, and then over the blocks
  * in order. The blocks are the same for any number of threads, and so are the sums, bit for bit. */
 #include <math.h>
 #include <string.h>
@@ -321,26 +321,6 @@ double minillm_sum_of_squares(ptrdiff_t n, const float *x)
     for (int block = 0; block < BLOCKS; block++)
         total += squares[block];
     return total;
-}
-
-/* The sum of all rows: the gradient of a bias. */
-static void sum_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end)
-{
-    for (ptrdiff_t row = begin; row < end; row++)
-        add(the->d, the->x + row * the->d, the->sums);
-}
-
-int minillm_sum_of_rows(ptrdiff_t rows, ptrdiff_t d, const float *x, float *sum)
-{
-    float *sums = calloc(BLOCKS * d + 1, sizeof(float));
-    if (sums == NULL)
-        return MINILLM_OUT_OF_MEMORY;
-    do_all_rows(&(rows_job){
-        .rows = rows, .d = d, .x = x, .sums = sums, .width = d, .do_rows = sum_rows,
-    });
-    add_up_blocks(d, sums, d, sum);
-    free(sums);
-    return MINILLM_OK;
 }
 
 /* y[ids[n]] += x[n] for each of the rows n: the gradient of an embedding. Two rows n may go to the

@@ -178,10 +178,6 @@ def add_to_rows(table, ids, x):
     _implementation.add_to_rows(table, ids, x)
 
 
-def sum_of_rows(x):
-    """x: (..., d) -> (d,), the sum over all leading axes: the gradient of a bias"""
-    return _implementation.sum_of_rows(x)
-
 
 class use:
     """Choose the implementation: "naive", "numpy" or "c".

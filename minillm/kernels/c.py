@@ -29,7 +29,6 @@ from minillm.kernels.c_rows import (
     gelu_tanh_backward,
     layer_norm,
     layer_norm_backward,
-    sum_of_rows,
     sum_of_squares,
 )
 from minillm.kernels.matmul_arguments import matmul_arguments
@@ -48,7 +47,6 @@ __all__ = [
     "layer_norm_backward",
     "matmul",
     "matmul_stored",
-    "sum_of_rows",
     "sum_of_squares",
 ]
 

@@ -12,7 +12,6 @@ from minillm.kernels.rows_arguments import (
     elementwise_arguments,
     layer_norm_arguments,
     layer_norm_backward_arguments,
-    sum_of_rows_arguments,
 )
 
 
@@ -121,15 +120,6 @@ def add_to_rows(table, ids, x):
         *x.shape, from_buffer("int64_t[]", ids), *_pointers(x, table)
     ))
 
-
-def sum_of_rows(x):
-    """-> (d,): see `minillm.kernels.sum_of_rows`."""
-    x = sum_of_rows_arguments(x)
-    if x.dtype != FLOAT32:
-        return numpy_rows.sum_of_rows(x)
-    total = np.empty(x.shape[1], FLOAT32)
-    check(lib.minillm_sum_of_rows(*x.shape, *_pointers(x, total)))
-    return total
 
 
 def _pointers(*arrays):

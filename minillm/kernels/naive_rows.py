@@ -15,7 +15,6 @@ from minillm.kernels.rows_arguments import (
     elementwise_arguments,
     layer_norm_arguments,
     layer_norm_backward_arguments,
-    sum_of_rows_arguments,
 )
 
 A, B = math.sqrt(2 / math.pi), 0.044715
@@ -136,9 +135,3 @@ def add_to_rows(table, ids, x):
     for n, token in enumerate(ids.tolist()):
         for i in range(x.shape[1]):
             table[token, i] = float(table[token, i]) + float(x[n, i])
-
-
-def sum_of_rows(x):
-    """Σ_n x[n]"""
-    x = sum_of_rows_arguments(x)
-    return np.array([sum(column) for column in x.T.tolist()], x.dtype).reshape(x.shape[1])

@@ -13,7 +13,6 @@ from minillm.kernels.numpy_rows import (
     gelu_tanh_backward,
     layer_norm,
     layer_norm_backward,
-    sum_of_rows,
     sum_of_squares,
 )
 from minillm.kernels.stored_weights import stored_arguments, to_float32
@@ -31,7 +30,6 @@ __all__ = [
     "layer_norm_backward",
     "matmul",
     "matmul_stored",
-    "sum_of_rows",
     "sum_of_squares",
 ]
 

@@ -16,7 +16,6 @@ from minillm.kernels.rows_arguments import (
     elementwise_arguments,
     layer_norm_arguments,
     layer_norm_backward_arguments,
-    sum_of_rows_arguments,
 )
 
 A, B = math.sqrt(2 / math.pi), 0.044715
@@ -164,8 +163,3 @@ def add_to_rows(table, ids, x):
     # because a row is a vector addition, and the result is the same in every run.
     for token, row in zip(ids.tolist(), x):
         table[token] += row
-
-
-def sum_of_rows(x):
-    """-> (d,): see `minillm.kernels.sum_of_rows`."""
-    return sum_of_rows_arguments(x).sum(axis=0)

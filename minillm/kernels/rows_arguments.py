@@ -4,8 +4,6 @@ The inputs come back contiguous (copied only if they weren't). Whatever is wrong
 or ValueError: one line that names the argument.
 """
 
-import math
-
 import numpy as np
 
 from minillm.checks import require_float
@@ -96,13 +94,6 @@ def add_to_rows_arguments(table, ids, x):
     require_apart("table", table, "ids", ids)
     return np.asarray(ids, np.int64, order="C").ravel(), contiguous(x).reshape(ids.size, d)
 
-
-def sum_of_rows_arguments(x):
-    """-> x: (N, d), contiguous"""
-    require_float("x", x)
-    if x.ndim == 0:
-        raise ValueError("x has shape (), wanted (..., d)")
-    return contiguous(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _are_apart_for_certain(w, *others):

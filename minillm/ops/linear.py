@@ -44,7 +44,7 @@ def linear(x, W, b=None, *, transpose_W=False):
 # Written out, y_nj = Σ_i x_ni W_ij + b_j, so for any loss L with dy_nj = ∂L/∂y_nj:
 #   ∂L/∂x_ni = Σ_j dy_nj W_ij    dx = dy Wᵀ
 #   ∂L/∂W_ij = Σ_n x_ni dy_nj    dW = xᵀ dy
-#   ∂L/∂b_j  = Σ_n dy_nj         db = the sum of the rows of dy
+#   ∂L/∂b_j  = Σ_n dy_nj         db = 1ᵀ dy, the sum of the rows: x is a column of ones here
 # For y = x Vᵀ put W = Vᵀ:  dx = dy V,  dV = (dW)ᵀ = dyᵀ x.
 def linear_backward(dy, cache, *, dW=None, accumulate=False):
     """-> dx: (..., d_in), dW: of W's shape, db: (d_out,), or None if there was no b
@@ -57,5 +57,6 @@ def linear_backward(dy, cache, *, dW=None, accumulate=False):
     dx = kernels.matmul(rows, W, transpose_B=not transpose_W)
     left, right = (rows, x) if transpose_W else (x, rows)
     dW = kernels.matmul(left, right, dW, transpose_A=True, accumulate=accumulate)
-    db = kernels.sum_of_rows(rows) if has_bias else None
+    ones = np.ones((1, len(rows)), rows.dtype)
+    db = kernels.matmul(ones, rows)[0] if has_bias else None
     return dx.reshape(*dy.shape[:-1], x.shape[-1]), dW, db

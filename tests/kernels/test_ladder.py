@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minillm import kernels
-from minillm.kernels import c_library, machine
+from minillm.kernels import machine
 from minillm.kernels.ladder import ATTENTION_RUNGS, MATMUL_RUNGS
 
 
@@ -66,10 +66,3 @@ def test_the_limits_of_the_machine_are_positive_and_leave_the_setting_alone():
     assert machine.fma_peak(threads=1, seconds=0.01) > 0
     assert machine.read_bandwidth(threads=2, seconds=0.01, megabytes=1) > 0
     assert kernels.get_num_threads() == before
-
-
-@given(n=st.integers(0, 1000), threads=st.integers(1, 4))
-def test_reading_memory_adds_up_every_number(n, threads):
-    data, sums = np.ones(n, np.float32), np.empty(threads, np.float32)
-    c_library.lib.minillm_read_memory(n, c_library.pointer(data), threads, c_library.pointer(sums))
-    assert sums.sum() == n

@@ -108,7 +108,7 @@ class AddToRows:
     def run(table, ids, x):
         changed = table.copy()
         kernels.add_to_rows(changed, ids, x)
-        return changed, kernels.sum_of_rows(x)
+        return (changed,)
 
 
 KERNELS = [Gelu, LayerNorm, CrossEntropy, Adam, SumOfSquares, AddToRows]
@@ -486,8 +486,6 @@ BAD = {
     "w is g": (ValueError, "w overlaps g",
                lambda: kernels.adam(SAME, SAME, f32(3), f32(3), **STEP)),
     "sum of a list": (TypeError, "x is a list", lambda: kernels.sum_of_squares([1.0])),
-    "rows of a number": (ValueError, "x has shape ()", lambda: kernels.sum_of_rows(f32())),
-    "rows of a list": (TypeError, "x is a list", lambda: kernels.sum_of_rows([1.0])),
     "the table's axes": (ValueError, "table has shape (3,)",
                          lambda: kernels.add_to_rows(f32(3), IDS, f32(2, 3))),
     "the table has gaps": (ValueError, "table is read-only or has gaps",
