@@ -42,27 +42,22 @@ static inline __attribute__((always_inline)) void
 pack_panel(float *panel, const int W, ptrdiff_t width, ptrdiff_t K,
            const float *from, ptrdiff_t across, ptrdiff_t along)
 {
-    if (width < W) {
-        for (ptrdiff_t k = 0; k < K; k++)
-            for (int i = 0; i < W; i++)
-                panel[k * W + i] = i < width ? from[i * across + k * along] : 0;
-    } else if (across == 1) {
-        for (ptrdiff_t k = 0; k < K; k++)
+    ptrdiff_t k = 0;
+    if (width == W && across == 1)
+        for (; k < K; k++)
             memcpy(panel + k * W, from + k * along, W * sizeof(float));
-    } else {
+    else if (width == W)
         /* 4 x 4 transposed at a time, and a whole cache line (16 floats) of each row while it is
          * there. If W isn't a multiple of 4, the last four rows are in part done twice. */
-        ptrdiff_t k = 0;
         for (; k + 16 <= K; k += 16)
             for (int four = 0; four < W; four += 4) {
-                int i = four + 4 <= W ? four : W - 4;
+                ptrdiff_t i = min(four, W - 4);
                 for (ptrdiff_t l = k; l < k + 16; l += 4)
                     transpose_4x4(1, from + i * across + l, across, panel + l * W + i, W);
             }
-        for (; k < K; k++)
-            for (int i = 0; i < W; i++)
-                panel[k * W + i] = from[i * across + k];
-    }
+    for (; k < K; k++)
+        for (int i = 0; i < W; i++)
+            panel[k * W + i] = i < width ? from[i * across + k * along] : 0;
 }
 
 /* One full tile: C (MR x NR) = start + a panel of A times a panel of B. */
