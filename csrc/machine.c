@@ -29,8 +29,8 @@ const char *minillm_compiler(void)
 }
 
 /* The arrays that a training step frees are wanted again in the next one, a second later. By itself
- * glibc gives large ones back to the system at once, which hands them out again page by page, filled
- * with zeros: on a virtual machine that took a fifth of a step. */
+ * glibc gives large ones back to the system at once, which hands them out again page by page,
+ * filled with zeros: on a virtual machine that took a fifth of a step. */
 void minillm_keep_memory(void)
 {
 #ifdef __GLIBC__

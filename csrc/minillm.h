@@ -28,9 +28,9 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
                    float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate, const float *bias);
 
-/* y = x Wᵀ + bias, where the weights may be stored in fewer bits (few_rows.c): x is M x K,
- * W is N x K of the given type, y is M x N, all contiguous. `scale`: N numbers for int8, else NULL; bias: N
- * numbers or NULL. Made for a few rows: the weights pass by again for every 8 (AVX2: 4). */
+/* y = x Wᵀ + bias, where the weights may be stored in fewer bits (few_rows.c): x is M x K, W is
+ * N x K of the given type, y is M x N, all contiguous. `scale`: N numbers for int8, else NULL;
+ * `bias`: N numbers or NULL. Made for a few rows: the weights pass by again for every 8. */
 enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2 };
 int minillm_matmul_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, int type,
                           const void *w, const float *scale, const float *bias, float *y);

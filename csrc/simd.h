@@ -20,24 +20,19 @@
 #include <stdlib.h>
 #include "minillm.h"
 
+/* How many floats a vector register holds, and how many of these registers there are. */
 #if defined(__AVX512F__)
-#define VEC_BYTES 64
+enum { LANES = 16, VEC_REGISTERS = 32 };
 #elif defined(__AVX__)
-#define VEC_BYTES 32
+enum { LANES = 8, VEC_REGISTERS = 16 };
+#elif defined(__aarch64__)
+enum { LANES = 4, VEC_REGISTERS = 32 };
 #else
-#define VEC_BYTES 16 /* SSE2, NEON, and whatever else there is */
-#endif
-#define LANES (VEC_BYTES / 4)
-
-/* How many vector registers there are: 32 with AVX-512 and on AArch64, otherwise 16. */
-#if defined(__AVX512F__) || defined(__aarch64__)
-#define VEC_REGISTERS 32
-#else
-#define VEC_REGISTERS 16
+enum { LANES = 4, VEC_REGISTERS = 16 }; /* SSE2, and whatever else there is */
 #endif
 
-typedef float vec __attribute__((vector_size(VEC_BYTES)));
-typedef float unaligned_vec __attribute__((vector_size(VEC_BYTES), aligned(4), may_alias));
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef float unaligned_vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 /* Four lanes out of the eight of x and y together. GCC before 12 has only the older name. */
 #if defined(__clang__) || __GNUC__ >= 12
@@ -58,12 +53,12 @@ static inline vec broadcast(float x) { return x - (vec){0}; }
 /* The sum of all lanes: fold the vector in half until four floats are left. */
 typedef float vec4 __attribute__((vector_size(16)));
 typedef int32_t ivec4 __attribute__((vector_size(16)));
-typedef union { vec whole; vec4 quarter[VEC_BYTES / 16]; } vec_parts;
+typedef union { vec whole; vec4 quarter[LANES / 4]; } vec_parts;
 
 static inline float horizontal_sum(vec x)
 {
     vec_parts parts = {x};
-    for (int n = VEC_BYTES / 32; n > 0; n /= 2)
+    for (int n = LANES / 8; n > 0; n /= 2)
         for (int i = 0; i < n; i++)
             parts.quarter[i] += parts.quarter[i + n];
     vec4 s = parts.quarter[0];

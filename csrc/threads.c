@@ -67,8 +67,8 @@ static void work(int thread)
 }
 
 /* Look for work for a while, then sleep. `share_out` first says what there is to do and then wakes
- * whom it sees asleep; a thread first says that it is asleep and then looks once more. So one of the
- * two sees the other. */
+ * whom it sees asleep; a thread first says that it is asleep and then looks once more. So one of
+ * the two sees the other. */
 static void *worker(void *number)
 {
     for (int thread = (int)(intptr_t)number;; work(thread)) {
