@@ -137,10 +137,7 @@ static void multiply_rows(rows_of x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D, cons
  * needs of the past: out = o / l. When a tile brings a larger score m', both are multiplied by
  * exp(m - m'), as if m' had been the maximum all along: l here, o by the caller, who gets the
  * factor. S becomes P = exp(S - m'). Where all scores so far are -inf, m' counts as 0:
- * exp(-inf - 0) = 0.
- *
- * exp(x) = 2^(x log2 e), so with log2 e already in the scores (in the scale that Q is multiplied
- * by), every exp here is a power of 2; and it is never more than 2^0. */
+ * exp(-inf - 0) = 0. */
 static void online_softmax(ptrdiff_t keys, float *S, float *m, float *l, float *factor)
 {
     float shift[STEP], sum[STEP] = {0};
@@ -153,12 +150,12 @@ static void online_softmax(ptrdiff_t keys, float *S, float *m, float *l, float *
         float old = m[q];
         m[q] = shift[q];
         shift[q] = m[q] == -INFINITY ? 0 : m[q];
-        factor[q] = exp2_below_128(old - shift[q]);
+        factor[q] = exp_(old - shift[q]);
     }
     for (ptrdiff_t k = 0; k < keys; k++)
         #pragma omp simd
         for (int q = 0; q < STEP; q++) {
-            float p = exp2_below_128(S[k * QUERIES + q] - shift[q]);
+            float p = exp_(S[k * QUERIES + q] - shift[q]);
             S[k * QUERIES + q] = p;
             sum[q] += p;
         }
@@ -174,7 +171,7 @@ static void attend(const head *x, ptrdiff_t i, float *workspace)
     float m[QUERIES], l[QUERIES] = {0}, factor[QUERIES];
     for (ptrdiff_t q = 0; q < QUERIES; q++)
         m[q] = -INFINITY;
-    transpose(x->Q, i, n, x->D, x->scale * LOG2_E, Q_transposed);
+    transpose(x->Q, i, n, x->D, x->scale, Q_transposed);
     clear((rows_of){x->out.data + i * x->out.row, x->out.row}, n, x->D);
     for (ptrdiff_t j = 0; j < last; j += KEYS) {
         ptrdiff_t keys = min(KEYS, last - j);
@@ -188,7 +185,7 @@ static void attend(const head *x, ptrdiff_t i, float *workspace)
     }
     for (ptrdiff_t q = 0; q < n; q++) { /* out = o / l, or 0 where no key was seen: l = 0 */
         factor[q] = l[q] > 0 ? 1 / l[q] : 0;
-        x->lse[i + q] = m[q] * LN_2 + logf(l[q]);
+        x->lse[i + q] = m[q] + logf(l[q]);
     }
     multiply_rows(x->out, i, n, x->D, factor);
 }
@@ -230,12 +227,12 @@ static void attend_alone(const head *x, ptrdiff_t i, float *P)
 
 /* S becomes P and dP becomes dS, for STEP queries and a tile of keys. */
 static void softmax_backward(ptrdiff_t keys, float *restrict S, float *restrict dP,
-                             const float *minus_lse, const float *delta, float scale)
+                             const float *lse, const float *delta, float scale)
 {
     for (ptrdiff_t k = 0; k < keys; k++, S += QUERIES, dP += QUERIES)
         #pragma omp simd
         for (int q = 0; q < STEP; q++) {
-            S[q] = exp2_below_128(S[q] + minus_lse[q]);
+            S[q] = exp_(S[q] - lse[q]);
             dP[q] = S[q] * (dP[q] - delta[q]) * scale;
         }
 }
@@ -252,17 +249,17 @@ static void head_backward(const head *x, float *workspace)
 {
     float *P = workspace, *dS = P + KEYS * QUERIES, *Q_transposed = dS + KEYS * QUERIES;
     float *dout_transposed = Q_transposed + QUERIES * x->D;
-    float minus_lse[QUERIES] = {0}, delta[QUERIES] = {0};
+    float lse[QUERIES] = {0}, delta[QUERIES] = {0};
     clear(x->dQ, x->Tq, x->D);
     clear(x->dK, x->Tk, x->D);
     clear(x->dV, x->Tk, x->D);
     for (ptrdiff_t i = 0; i < x->Tq; i += QUERIES) {
         ptrdiff_t n = min(QUERIES, x->Tq - i), last = visible_keys(x, i + n, 0, x->Tk);
-        transpose(x->Q, i, n, x->D, x->scale * LOG2_E, Q_transposed);
+        transpose(x->Q, i, n, x->D, x->scale, Q_transposed);
         transpose(x->dout, i, n, x->D, 1, dout_transposed);
         for (ptrdiff_t q = 0; q < n; q++) {
-            /* A query that saw no key has S = -inf everywhere: P = 2^(-inf - 0) = 0. */
-            minus_lse[q] = x->lse[i + q] == -INFINITY ? 0 : -x->lse[i + q] * LOG2_E;
+            /* A query that saw no key has S = -inf everywhere: P = exp(-inf - 0) = 0. */
+            lse[q] = x->lse[i + q] == -INFINITY ? 0 : x->lse[i + q];
             delta[q] = dot(x->D, x->dout.data + (i + q) * x->dout.row,
                            x->out.data + (i + q) * x->out.row);
         }
@@ -272,7 +269,7 @@ static void head_backward(const head *x, float *workspace)
             key_products(x, i, n, j, keys, x->V, dout_transposed, dS); /* dP */
             for (ptrdiff_t q = 0; q < n; q += STEP)
                 softmax_backward(computed_keys(x, i + q + STEP, j, keys), P + q, dS + q,
-                                 minus_lse + q, delta + q, x->scale);
+                                 lse + q, delta + q, x->scale);
             add_to_queries(x, i, n, j, keys, dS, x->K, x->dQ);
             add_to_keys(x, i, n, j, keys, dS, x->Q, x->dK);
             add_to_keys(x, i, n, j, keys, P, x->dout, x->dV);

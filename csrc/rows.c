@@ -110,7 +110,8 @@ int minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, flo
     });
 }
 
-/* y = gain (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. */
+/* y = gain (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. The sum
+ * of d numbers is rounded d times; the second pass also measures how far the mean is off by that. */
 static void layer_norm_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end)
 {
     ptrdiff_t d = the->d;
@@ -118,15 +119,20 @@ static void layer_norm_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end)
     for (ptrdiff_t row = begin; row < end; row++) {
         const float *restrict x = the->x + row * d;
         float *restrict y = the->y + row * d;
-        float sum = 0, squares = 0;
+        float sum = 0, rest = 0, squares = 0;
         #pragma omp simd reduction(+ : sum)
         for (ptrdiff_t i = 0; i < d; i++)
             sum += x[i];
         float mean = sum / d;
-        #pragma omp simd reduction(+ : squares)
-        for (ptrdiff_t i = 0; i < d; i++)
+        #pragma omp simd reduction(+ : rest, squares)
+        for (ptrdiff_t i = 0; i < d; i++) {
+            rest += x[i] - mean;
             squares += (x[i] - mean) * (x[i] - mean);
-        float inverse = 1 / sqrtf(squares / d + the->eps);
+        }
+        rest /= d;
+        mean += rest;
+        float variance = squares / d - rest * rest;
+        float inverse = 1 / sqrtf((variance > 0 ? variance : 0) + the->eps);
         for (ptrdiff_t i = 0; i < d; i++)
             y[i] = gain[i] * ((x[i] - mean) * inverse) + bias[i];
         the->mean[row] = mean;

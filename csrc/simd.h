@@ -84,36 +84,28 @@ static inline void transpose_4x4(float factor, const float *from, ptrdiff_t from
     }
 }
 
-/* The exponential, for loops that the compiler makes vectors of: expf() of the C library would be
- * called for each number alone.
+/* exp(x), for loops that the compiler makes vectors of: expf() of the C library would be called for
+ * each number alone.
  *
- * 2^x for x <= 128: 2^x = 2^n 2^r with n = round(x) and r = x - n, so that |r| <= 1/2.
- *
+ * exp(x) = 2^t with t = x log2(e), rounded to a float: as if x had been off by 2^-24 |x|. And 2^t =
+ * 2^n 2^r with n = round(t) and r = t - n, so that |r| <= 1/2.
  * 2^r is a polynomial: 1 + r (...) with the smallest largest relative error on [-1/2, 1/2], 1e-7.
- * For 2^n, adding 1.5 * 2^23 to x pushes its fraction out of the mantissa: that rounds it, and
+ * For 2^n, adding 1.5 * 2^23 to t pushes its fraction out of the mantissa: that rounds it, and
  * leaves n in the lowest bits. Adding 127 more leaves n + 127 there, which is how a float stores
  * the exponent n; shifted to the exponent's place, it is 2^n. n = 128 gives infinity.
- * Off by at most 2 units in the last place; 0 below -126.5, infinite above 127.5; NaN stays NaN. */
-static inline float exp2_below_128(float x)
+ * 2^t is off by at most 2 units in the last place; 0 for t < -126.5, infinite for t > 127.5; NaN
+ * stays NaN. */
+static inline float exp_(float x)
 {
-    const float ROUND = 12582912.0f + 127.0f;
-    union { float value; uint32_t bits; } shifted = {x + ROUND}, power;
-    float r = x - (shifted.value - ROUND), p = r * 1.326472707e-3f + 9.671512649e-3f;
+    const float LOG2_E = 1.44269504f, ROUND = 12582912.0f + 127.0f;
+    float t = x * LOG2_E > 128.0f ? 128.0f : x * LOG2_E;
+    union { float value; uint32_t bits; } shifted = {t + ROUND}, power;
+    float r = t - (shifted.value - ROUND), p = r * 1.326472707e-3f + 9.671512649e-3f;
     p = p * r + 5.550733744e-2f;
     p = p * r + 2.402224209e-1f;
     p = p * r + 6.931469776e-1f;
     power.bits = shifted.bits << 23;
-    return x < -126.5f ? 0 : (p * r + 1.0f) * power.value;
-}
-
-/* exp(x) = 2^(x log2(e)), for any x. The product is off by |x| 2^-24 at most, about what rounding x
- * to a float has cost already. */
-#define LOG2_E 1.44269504f
-#define LN_2 0.693147181f
-static inline float exp_(float x)
-{
-    x *= LOG2_E;
-    return exp2_below_128(x > 128.0f ? 128.0f : x);
+    return t < -126.5f ? 0 : (p * r + 1.0f) * power.value;
 }
 
 /* Do pieces 0, 1, ..., pieces - 1 of a job, the last ones first, on up to `threads` threads, whose

@@ -8,6 +8,7 @@
 #define _GNU_SOURCE /* for sched_getcpu and affinities */
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
 #include "simd.h"
@@ -95,14 +96,19 @@ static void wake(int thread)
     pthread_mutex_unlock(&pool.mutex);
 }
 
-/* If the system gives no more threads, there are fewer. */
+/* Signals are for the threads of the program, so the new ones block them. If the system gives no
+ * more threads, there are fewer. */
 static void start_workers(int wanted)
 {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     for (int number = pool.workers + 1; number <= wanted; pool.workers = number++) {
         if (pthread_create(&pool.ids[number], NULL, worker, (void *)(intptr_t)number) != 0)
-            return;
+            break;
         pthread_detach(pool.ids[number]);
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /* When no core is idle, Linux likes to put a thread that is woken on the core of the one who woke

@@ -97,6 +97,8 @@ def top_p(scores, p, at_least=1):
         # Sorted are the scores, not the tokens: finding a threshold is all that it is for. After
         # top_k only a few of them are left.
         tokens = np.flatnonzero(row > -np.inf)
+        if len(tokens) == 0:
+            continue  # nothing to choose from: `sampling` will say so
         descending = np.sort(row[tokens])[::-1]
         probabilities, _ = softmax(descending.astype(np.float64))
         mass_before = np.cumsum(probabilities) - probabilities

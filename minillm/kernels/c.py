@@ -204,7 +204,7 @@ def attention(Q, K, V, *, causal=False, key_mask=None, scale=None, out=None):
         Q, K, V, wide_out = (_widened(array) for array in (Q, K, V, out))
     check(lib.minillm_attention(
         B, H, Tq, K.shape[2], Q.shape[3], heads(Q), heads(K), heads(V), mask_pointer(key_mask),
-        causal, scale, heads(wide_out), pointer(lse),
+        bool(causal), scale, heads(wide_out), pointer(lse),
     ))
     if wide_out is not out:
         out[...] = wide_out[..., :D]
@@ -240,7 +240,7 @@ def attention_backward(
         wide_grads = [_widened(grad) for grad in grads]
     check(lib.minillm_attention_backward(
         B, H, Tq, K.shape[2], Q.shape[3], heads(dout), heads(Q), heads(K), heads(V), heads(out),
-        pointer(lse), mask_pointer(key_mask), causal, scale, *map(heads, wide_grads),
+        pointer(lse), mask_pointer(key_mask), bool(causal), scale, *map(heads, wide_grads),
     ))
     if wide_grads is not grads:
         for grad, wide in zip(grads, wide_grads):

@@ -70,6 +70,13 @@ def test_top_p_keeps_at_least(rng, p, at_least):
     np.testing.assert_array_equal(count, expected)
 
 
+@pytest.mark.parametrize("row", [-np.inf, np.nan])
+def test_where_nothing_can_be_chosen_top_p_changes_nothing(row):
+    """So that whoever chooses can say what is wrong."""
+    scores = np.full((2, 5), row, np.float32)
+    np.testing.assert_array_equal(top_p(scores, 0.5), scores)
+
+
 @given(generators, st.floats(1, 5))
 def test_repetition_penalty_lowers_what_was_there_and_nothing_else(rng, penalty):
     scores, ids = draw(rng, kinds=6)

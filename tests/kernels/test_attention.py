@@ -265,6 +265,16 @@ def test_large_scores_do_not_overflow(name, Tq):
     np.testing.assert_allclose(result[0][0, 0, -1], V[0, 0, winner], rtol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["numpy", "c"])  # `naive` computes in float64 between
+@pytest.mark.parametrize("scale", [1, 1e3, 1e6, 1e9])
+def test_the_backward_has_the_weights_of_the_forward_however_large_the_scores(name, scale):
+    """With dout = 1 each row of dV is the sum of its key's weights: together, one for each query."""
+    rng = np.random.default_rng(0)
+    Q, K, V, _ = inputs(rng, 1, 2, 40, 150, 32)
+    *_, dV = run(name, Q * np.float32(scale), K, V, np.ones_like(Q))
+    np.testing.assert_allclose(dV.sum(axis=2, dtype=float), 40, rtol=1e-5)
+
+
 @every_implementation
 @pytest.mark.parametrize("where", ["Q", "K", "V"])
 def test_nan_is_not_hidden(name, where):

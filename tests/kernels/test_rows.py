@@ -276,6 +276,17 @@ def test_layer_norm_normalizes(name, d, scale, seed):
 
 
 @every_implementation
+@pytest.mark.parametrize("c", [0.1, np.pi, -1e8])
+@pytest.mark.parametrize("d", [1, 15, 768])
+def test_layer_norm_of_a_constant_row_is_its_bias(name, d, c):
+    """Its variance is 0, but the mean of d equal numbers is rounded: that must not show."""
+    x, bias = np.full((2, d), c, np.float32), np.arange(d, dtype=np.float32)
+    with kernels.use(name):
+        y, _, _ = kernels.layer_norm(x, np.ones_like(bias), bias)
+    np.testing.assert_allclose(y, [bias, bias], atol=1e-4)
+
+
+@every_implementation
 def test_cross_entropy_of_extreme_logits(name):
     z = np.array([[1000, 0, -1000], [-np.inf, 2, 2], [1e30, 1e30, 0], [5, -np.inf, -np.inf]],
                  np.float32)

@@ -32,8 +32,8 @@ def test_bfloat16_is_the_nearest_number_of_8_bits(numbers):
     x, y = x[~np.isnan(x)].astype(float), y[~np.isnan(y)].astype(float)
     assert np.array_equal(np.signbit(x), np.signbit(y))
     finite = np.isfinite(x) & np.isfinite(y)
-    # Half a unit in the last place: 2^-9 of the number, or of the smallest normal one.
-    bound = 2.0**-9 * np.maximum(2.0 ** np.ceil(np.log2(np.abs(x[finite]) + 1e-300)), 2.0**-126)
+    # Half a unit in the last place; below 2^-126 it is that of the numbers just above.
+    bound = 2.0**-9 * np.maximum(2.0 ** np.ceil(np.log2(np.abs(x[finite]) + 1e-300)), 2.0**-125)
     assert np.all(np.abs(x[finite] - y[finite]) <= bound)
     assert np.all(np.abs(x[~finite]) > 3.38e38)  # only what is beyond the largest becomes infinite
 
