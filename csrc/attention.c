@@ -19,24 +19,30 @@
  * queries or ROWS keys or queries at once; the loops over a tile take STEP queries, a vector or
  * two. */
 enum { QUERIES = 64, KEYS = 128, PANEL = COLUMNS, STEP = PANEL < 16 ? PANEL : 16 };
+_Static_assert(MINILLM_HEAD_UNIT % COLUMNS == 0, "a head is some whole tiles wide");
 
-typedef struct { float *data; ptrdiff_t row; } rows_of; /* (T, D), with `row` floats per row */
-
-/* One head of one sequence. Query i, counted from the first of all queries, sees the keys up to
- * i + Tk - Tq when causal, and of those the ones whose key_mask isn't 0. */
-typedef struct {
-    ptrdiff_t Tq, Tk, D;
-    rows_of Q, K, V, out, dout, dQ, dK, dV;
+/* One call, as all of its threads see it; or one head of it, after `head_of`: then the arrays begin
+ * there. Query i, counted from the first of all queries, sees the keys before i + 1 + ahead (when
+ * not causal, that is all of them), and of those the ones whose key_mask isn't 0. */
+typedef struct head {
+    ptrdiff_t H, Tq, Tk, D, ahead;
+    minillm_heads Q, K, V, out, dout, dQ, dK, dV;
     float *lse;
     const unsigned char *key_mask; /* or NULL */
-    int causal;
     float scale;
+    ptrdiff_t group, groups; /* a piece of the work: one of `groups` groups of queries of a head */
+    void (*do_group)(const struct head *x, ptrdiff_t i, float *workspace);
 } head;
 
-/* How many of the `keys` keys from number j on somebody among the queries before `end` may see. */
+/* A causal mask cuts a tile along a diagonal, and the loops take several queries at once. So each
+ * tile has three parts: keys that every query of a group sees; keys near the diagonal, which are
+ * computed for the whole group and then set to -inf for those who may not look, so that P is 0
+ * there and may be added; and keys that nobody in the group sees, neither computed nor read.
+ *
+ * How many of the `keys` keys from number j on somebody among the queries before `end` may see: */
 static ptrdiff_t visible_keys(const head *x, ptrdiff_t end, ptrdiff_t j, ptrdiff_t keys)
 {
-    return x->causal ? max(0, min(keys, end + x->Tk - x->Tq - j)) : keys;
+    return max(0, min(keys, end + x->ahead - j));
 }
 
 /* The same as far as a product that takes ROWS keys at once computes it. */
@@ -48,17 +54,18 @@ static ptrdiff_t computed_keys(const head *x, ptrdiff_t end, ptrdiff_t j, ptrdif
 /* The first of n queries, counted from number i on, that may see the key; n if none of them may. */
 static ptrdiff_t first_viewer(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t key)
 {
-    return x->causal ? max(0, min(n, key - (x->Tk - x->Tq) - i)) : 0;
+    return max(0, min(n, key - x->ahead - i));
 }
 
-static void clear(rows_of x, ptrdiff_t rows, ptrdiff_t D)
+static void clear(minillm_heads x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D)
 {
-    for (ptrdiff_t i = 0; i < rows; i++)
+    for (ptrdiff_t end = i + n; i < end; i++)
         memset(x.data + i * x.row, 0, D * sizeof(float));
 }
 
 /* to[d][query] = factor * from[query][d], for n queries from number i on; the others are 0. */
-static void transpose(rows_of from, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D, float factor, float *to)
+static void transpose(minillm_heads from, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D, float factor,
+                      float *to)
 {
     const float *data = from.data + i * from.row;
     if (n < QUERIES)
@@ -74,7 +81,7 @@ static void transpose(rows_of from, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D, float
 /* S[key][query] = the product of `keys` rows of K (or V), from number j on, and a transposed tile
  * of n queries from number i on. Panel by panel only as far as somebody may see. */
 static void key_products(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
-                         rows_of K, const float *transposed, float *S)
+                         minillm_heads K, const float *transposed, float *S)
 {
     for (ptrdiff_t q = 0; q < n; q += PANEL)
         product(computed_keys(x, i + q + PANEL, j, keys), PANEL, x->D, K.data + j * K.row, K.row,
@@ -101,7 +108,7 @@ static void scores(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff
 
 /* to[query] += sum over the keys of weight[key][query] * K[key]: for out (from V) and dQ. */
 static void add_to_queries(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
-                           const float *weight, rows_of K, rows_of to)
+                           const float *weight, minillm_heads K, minillm_heads to)
 {
     for (ptrdiff_t q = 0; q < n; q += ROWS) {
         float *C = to.data + (i + q) * to.row;
@@ -113,7 +120,7 @@ static void add_to_queries(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j,
 /* to[key] += sum over the queries of weight[key][query] * Q[query]: for dK, and for dV (from the
  * gradient of out). */
 static void add_to_keys(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
-                        const float *weight, rows_of Q, rows_of to)
+                        const float *weight, minillm_heads Q, minillm_heads to)
 {
     for (ptrdiff_t k = 0; k < keys; k += ROWS) {
         ptrdiff_t q = first_viewer(x, i, n, j + k);
@@ -124,7 +131,8 @@ static void add_to_keys(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, pt
 }
 
 /* x[query] *= factor[query], for n rows from number i on. */
-static void multiply_rows(rows_of x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D, const float *factor)
+static void multiply_rows(minillm_heads x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D,
+                          const float *factor)
 {
     for (ptrdiff_t q = 0; q < n; q++)
         for (ptrdiff_t d = 0; d < D; d++)
@@ -172,7 +180,7 @@ static void attend(const head *x, ptrdiff_t i, float *workspace)
     for (ptrdiff_t q = 0; q < QUERIES; q++)
         m[q] = -INFINITY;
     transpose(x->Q, i, n, x->D, x->scale, Q_transposed);
-    clear((rows_of){x->out.data + i * x->out.row, x->out.row}, n, x->D);
+    clear(x->out, i, n, x->D);
     for (ptrdiff_t j = 0; j < last; j += KEYS) {
         ptrdiff_t keys = min(KEYS, last - j);
         scores(x, i, n, j, keys, Q_transposed, S);
@@ -245,15 +253,15 @@ static void softmax_backward(ptrdiff_t keys, float *restrict S, float *restrict 
  *     dQ += dSᵀ K       dK += dS Q                     dV += P dout
  *
  * Several tiles add to the same rows of dK and dV: so one thread does a whole head. */
-static void head_backward(const head *x, float *workspace)
+static void head_backward(const head *x, ptrdiff_t i, float *workspace)
 {
     float *P = workspace, *dS = P + KEYS * QUERIES, *Q_transposed = dS + KEYS * QUERIES;
     float *dout_transposed = Q_transposed + QUERIES * x->D;
     float lse[QUERIES] = {0}, delta[QUERIES] = {0};
-    clear(x->dQ, x->Tq, x->D);
-    clear(x->dK, x->Tk, x->D);
-    clear(x->dV, x->Tk, x->D);
-    for (ptrdiff_t i = 0; i < x->Tq; i += QUERIES) {
+    clear(x->dQ, 0, x->Tq, x->D);
+    clear(x->dK, 0, x->Tk, x->D);
+    clear(x->dV, 0, x->Tk, x->D);
+    for (; i < x->Tq; i += QUERIES) {
         ptrdiff_t n = min(QUERIES, x->Tq - i), last = visible_keys(x, i + n, 0, x->Tk);
         transpose(x->Q, i, n, x->D, x->scale, Q_transposed);
         transpose(x->dout, i, n, x->D, 1, dout_transposed);
@@ -277,64 +285,26 @@ static void head_backward(const head *x, float *workspace)
     }
 }
 
-/* One call's work, as all of its threads see it. */
-typedef struct {
-    ptrdiff_t H, group, groups; /* the queries of a head: `groups` times `group` of them */
-    const minillm_heads *Q, *K, *V, *out, *dout, *dQ, *dK, *dV;
-    head shape; /* what all heads have in common; lse and key_mask of the first */
-    float *workspace;
-    ptrdiff_t workspace_size; /* floats for each thread */
-} job;
-
-static rows_of rows(const minillm_heads *x, ptrdiff_t b, ptrdiff_t h)
+static head head_of(const head *all, ptrdiff_t index)
 {
-    return x ? (rows_of){x->data + b * x->batch + h * x->head, x->row} : (rows_of){0};
-}
-
-static head head_of(const job *the, ptrdiff_t index)
-{
-    ptrdiff_t b = index / the->H, h = index % the->H;
-    head x = the->shape;
-    x.Q = rows(the->Q, b, h);
-    x.K = rows(the->K, b, h);
-    x.V = rows(the->V, b, h);
-    x.out = rows(the->out, b, h);
-    x.dout = rows(the->dout, b, h);
-    x.dQ = rows(the->dQ, b, h);
-    x.dK = rows(the->dK, b, h);
-    x.dV = rows(the->dV, b, h);
+    ptrdiff_t b = index / all->H, h = index % all->H;
+    head x = *all;
+    minillm_heads *arrays[] = {&x.Q, &x.K, &x.V, &x.out, &x.dout, &x.dQ, &x.dK, &x.dV};
+    for (int a = 0; a < 8; a++)
+        if (arrays[a]->data) /* the forward has only four */
+            arrays[a]->data += b * arrays[a]->batch + h * arrays[a]->head;
     x.lse += index * x.Tq;
     x.key_mask = x.key_mask ? x.key_mask + b * x.Tk : NULL;
     return x;
 }
 
-/* A piece is some queries of one head. With a causal mask the last queries have the most keys, and
- * the last pieces are taken first: so it isn't a long one that is waited for at the end. */
-static void attend_piece(const void *arguments, ptrdiff_t piece, int thread)
+/* With a causal mask the last queries have the most keys, and the last pieces are taken first: so
+ * it isn't a long one that is waited for at the end. */
+static void do_piece(const void *all, ptrdiff_t piece, float *workspace)
 {
-    const job *the = arguments;
+    const head *the = all;
     head x = head_of(the, piece / the->groups);
-    (the->group == 1 ? attend_alone : attend)(&x, piece % the->groups * the->group,
-                                              the->workspace + thread * the->workspace_size);
-}
-
-static void backward_piece(const void *arguments, ptrdiff_t piece, int thread)
-{
-    const job *the = arguments;
-    head x = head_of(the, piece);
-    head_backward(&x, the->workspace + thread * the->workspace_size);
-}
-
-static int run(job *the, ptrdiff_t pieces, double work, ptrdiff_t workspace, piece_function f)
-{
-    int threads = (int)max(1, min(threads_for(work), pieces));
-    the->workspace_size = round_up(workspace, 16); /* no cache line belongs to two threads */
-    the->workspace = allocate(threads * the->workspace_size);
-    if (the->workspace == NULL)
-        return MINILLM_OUT_OF_MEMORY;
-    share_out(pieces, threads, f, the);
-    free(the->workspace);
-    return MINILLM_OK;
+    x.do_group(&x, piece % x.groups * x.group, workspace);
 }
 
 int minillm_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
@@ -343,14 +313,15 @@ int minillm_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrd
                       const minillm_heads *out, float *lse)
 {
     int alone = Tq < MINILLM_FEW_QUERIES;
-    job the = {
-        .H = H, .group = alone ? 1 : QUERIES, .Q = Q, .K = K, .V = V, .out = out,
-        .shape = {.Tq = Tq, .Tk = Tk, .D = D, .lse = lse, .key_mask = key_mask, .causal = causal,
-                  .scale = scale},
+    head all = {
+        .H = H, .Tq = Tq, .Tk = Tk, .D = D, .ahead = causal ? Tk - Tq : Tk, .Q = *Q, .K = *K,
+        .V = *V, .out = *out, .lse = lse, .key_mask = key_mask, .scale = scale,
+        .group = alone ? 1 : QUERIES, .do_group = alone ? attend_alone : attend,
     };
-    the.groups = (Tq + the.group - 1) / the.group;
-    return run(&the, B * H * the.groups, (double)B * H * Tq * Tk * 2 * D * (alone ? 4 : 1),
-               alone ? Tk : QUERIES * (KEYS + D), attend_piece);
+    all.groups = (Tq + all.group - 1) / all.group;
+    return share_out(B * H * all.groups,
+                     threads_for((double)B * H * Tq * Tk * 2 * D * (alone ? 4 : 1)),
+                     alone ? Tk : QUERIES * (KEYS + D), do_piece, &all);
 }
 
 int minillm_attention_backward(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
@@ -361,11 +332,11 @@ int minillm_attention_backward(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t
                                const minillm_heads *dQ, const minillm_heads *dK,
                                const minillm_heads *dV)
 {
-    job the = {
-        .H = H, .Q = Q, .K = K, .V = V, .out = out, .dout = dout, .dQ = dQ, .dK = dK, .dV = dV,
-        .shape = {.Tq = Tq, .Tk = Tk, .D = D, .lse = (float *)lse, .key_mask = key_mask,
-                  .causal = causal, .scale = scale},
+    head all = {
+        .H = H, .Tq = Tq, .Tk = Tk, .D = D, .ahead = causal ? Tk - Tq : Tk, .Q = *Q, .K = *K,
+        .V = *V, .out = *out, .dout = *dout, .dQ = *dQ, .dK = *dK, .dV = *dV, .lse = (float *)lse,
+        .key_mask = key_mask, .scale = scale, .groups = 1, .do_group = head_backward,
     };
-    return run(&the, B * H, (double)B * H * Tq * Tk * 5 * D, 2 * QUERIES * (KEYS + D),
-               backward_piece);
+    return share_out(B * H, threads_for((double)B * H * Tq * Tk * 5 * D),
+                     2 * QUERIES * (KEYS + D), do_piece, &all);
 }

@@ -89,7 +89,8 @@ static void online(ptrdiff_t T, ptrdiff_t D, const float *Q, const float *K, con
             blend(D, keep, out + i * D, p, V + j * D);
             m = larger;
         }
-        blend(D, 1 / l, out + i * D, 0, V);
+        for (ptrdiff_t d = 0; d < D; d++)
+            out[i * D + d] /= l;
     }
 }
 

@@ -12,15 +12,6 @@
 #include "few_rows.h"
 #include "simd.h"
 
-/* One call's work, as all of its threads see it: y (M x N) += x (M x K) times the weights. */
-typedef struct {
-    ptrdiff_t M, N, K, ldx, ldw, ldy, pieces;
-    enum minillm_type type;
-    const float *x, *scale;
-    const void *w;
-    float *y, *workspace;
-} job;
-
 static inline float weight(enum minillm_type type, const void *w, ptrdiff_t i)
 {
     union { uint32_t bits; float value; } x;
@@ -39,16 +30,17 @@ static inline float weight(enum minillm_type type, const void *w, ptrdiff_t i)
 enum { PARTS = 4, BLOCK = PARTS * LANES };
 
 static inline __attribute__((always_inline)) void
-outputs(const int R, enum minillm_type type, const job *the, ptrdiff_t begin, ptrdiff_t end)
+outputs(const int R, enum minillm_type type, const few_rows_call *the, ptrdiff_t begin,
+        ptrdiff_t end)
 {
     const int alternate = R <= VEC_REGISTERS / 4; /* are there registers for two sums each? */
     ptrdiff_t whole = the->K / BLOCK * BLOCK;
     for (ptrdiff_t j = begin; j < end; j++) {
         const char *row = (const char *)the->w + j * the->ldw * (4 >> type);
         const float scale = the->scale ? the->scale[j] : 1;
-        vec even[FEW], odd[FEW];
+        vec sums[FEW][2];
         for (int i = 0; i < R; i++)
-            even[i] = odd[i] = broadcast(0);
+            sums[i][0] = sums[i][1] = broadcast(0);
         for (ptrdiff_t k = 0; k < whole; k += BLOCK) {
             float unpacked[BLOCK];
             const float *w = type == MINILLM_FLOAT32 ? (const float *)row + k : unpacked;
@@ -58,14 +50,11 @@ outputs(const int R, enum minillm_type type, const job *the, ptrdiff_t begin, pt
             for (int part = 0; part < PARTS; part++)
                 for (int i = 0; i < R; i++) {
                     vec x = load(the->x + i * the->ldx + k + part * LANES);
-                    if (alternate && part % 2)
-                        odd[i] += x * load(w + part * LANES);
-                    else
-                        even[i] += x * load(w + part * LANES);
+                    sums[i][alternate && part % 2] += x * load(w + part * LANES);
                 }
         }
         for (int i = 0; i < R; i++) {
-            float sum = horizontal_sum(even[i] + odd[i]);
+            float sum = horizontal_sum(sums[i][0] + sums[i][1]);
             for (ptrdiff_t k = whole; k < the->K; k++)
                 sum += the->x[i * the->ldx + k] * weight(type, row, k);
             the->y[i * the->ldy + j] += scale * sum;
@@ -74,7 +63,7 @@ outputs(const int R, enum minillm_type type, const job *the, ptrdiff_t begin, pt
 }
 
 static inline __attribute__((always_inline)) void
-all_outputs(enum minillm_type type, const job *the, ptrdiff_t begin, ptrdiff_t end)
+all_outputs(enum minillm_type type, const few_rows_call *the, ptrdiff_t begin, ptrdiff_t end)
 {
     switch (the->M) {
     case 1: outputs(1, type, the, begin, end); break;
@@ -90,10 +79,10 @@ all_outputs(enum minillm_type type, const job *the, ptrdiff_t begin, ptrdiff_t e
 
 /* Weights stored row by row of W transposed: a row of memory for each output. A piece of the work
  * is some outputs. */
-static void outputs_piece(const void *arguments, ptrdiff_t piece, int thread)
+static void outputs_piece(const void *arguments, ptrdiff_t piece, float *workspace)
 {
-    (void)thread;
-    const job *the = arguments;
+    (void)workspace;
+    const few_rows_call *the = arguments;
     ptrdiff_t begin = the->N * piece / the->pieces, end = the->N * (piece + 1) / the->pieces;
     if (the->type == MINILLM_FLOAT32)
         all_outputs(MINILLM_FLOAT32, the, begin, end);
@@ -104,17 +93,17 @@ static void outputs_piece(const void *arguments, ptrdiff_t piece, int thread)
 }
 
 /* Weights stored row by row of W, a row of memory for each input: y += x[0] W[0] + x[1] W[1] + ...
- * ROWS of them together, so that y is loaded and stored only once for all of them. A piece of the
- * work is some columns. */
-enum { ROWS = 8 };
+ * INPUTS rows of W together, so that y is loaded and stored only once for all of them. A piece of
+ * the work is some columns. */
+enum { INPUTS = 8 };
 
 static inline __attribute__((always_inline)) void
-add_rows(const int R, const job *the, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)
+add_rows(const int R, const few_rows_call *the, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)
 {
     const float *x = the->x + k, *W = (const float *)the->w + k * the->ldw;
     ptrdiff_t j = begin;
     for (; j + LANES <= end; j += LANES) {
-        vec w[ROWS];
+        vec w[INPUTS];
         for (int l = 0; l < R; l++)
             w[l] = load(W + l * the->ldw + j);
         for (ptrdiff_t i = 0; i < the->M; i++) {
@@ -130,60 +119,52 @@ add_rows(const int R, const job *the, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t en
                 the->y[i * the->ldy + j] += x[i * the->ldx + l] * W[l * the->ldw + j];
 }
 
-static void columns_piece(const void *arguments, ptrdiff_t piece, int thread)
+static void columns_piece(const void *arguments, ptrdiff_t piece, float *workspace)
 {
-    (void)thread;
-    const job *the = arguments;
+    (void)workspace;
+    const few_rows_call *the = arguments;
     ptrdiff_t size = round_up((the->N + the->pieces - 1) / the->pieces, 16);
     ptrdiff_t k = 0, begin = min(the->N, size * piece), end = min(the->N, begin + size);
-    for (; k + ROWS <= the->K; k += ROWS)
-        add_rows(ROWS, the, k, begin, end);
+    for (; k + INPUTS <= the->K; k += INPUTS)
+        add_rows(INPUTS, the, k, begin, end);
     for (; k < the->K; k++)
         add_rows(1, the, k, begin, end);
 }
 
-int few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrdiff_t ldx,
-             enum minillm_type type, const void *w, ptrdiff_t ldw, int transposed,
-             const float *scale, int accumulate, const float *bias, float *y, ptrdiff_t ldy)
+int few_rows(few_rows_call the)
 {
-    job the = {
-        .M = M, .N = N, .K = K, .ldx = ldx, .ldw = ldw, .ldy = ldy, .type = type,
-        .x = x, .scale = scale, .w = w, .y = y,
-    };
     /* A number from memory takes as long as some 16 multiply-adds. */
-    int threads = threads_for(16.0 * N * K);
-    ptrdiff_t row = round_up(K, 16) + 16;
-    the.workspace = allocate(transposed ? M * row : 0);
-    if (the.workspace == NULL)
-        return MINILLM_OUT_OF_MEMORY;
-    for (ptrdiff_t i = 0; i < M && !accumulate; i++)
-        for (ptrdiff_t j = 0; j < N; j++)
-            y[i * ldy + j] = bias ? bias[j] : 0;
-    if (transposed) {
+    int threads = threads_for(16.0 * the.N * the.K);
+    float *x = NULL;
+    if (the.transposed) {
         /* Each row begins with a cache line, so that no vector lies in two of them; and one more
          * line lies between two rows, so that they don't all fall into the same cache set. */
-        for (ptrdiff_t i = 0; i < M; i++)
-            memcpy(the.workspace + i * row, x + i * ldx, K * sizeof(float));
-        the.x = the.workspace;
+        ptrdiff_t row = round_up(the.K, 16) + 16;
+        x = allocate(the.M * row);
+        if (x == NULL)
+            return MINILLM_OUT_OF_MEMORY;
+        for (ptrdiff_t i = 0; i < the.M; i++)
+            memcpy(x + i * row, the.x + i * the.ldx, the.K * sizeof(float));
+        the.x = x;
         the.ldx = row;
-        the.pieces = threads == 1 ? 1 : 4 * threads;
-        share_out(the.pieces, threads, outputs_piece, &the);
-    } else {
-        the.pieces = threads;
-        share_out(the.pieces, threads, columns_piece, &the);
     }
-    free(the.workspace);
+    for (ptrdiff_t i = 0; i < the.M && !the.accumulate; i++)
+        for (ptrdiff_t j = 0; j < the.N; j++)
+            the.y[i * the.ldy + j] = the.bias ? the.bias[j] : 0;
+    the.pieces = the.transposed && threads > 1 ? 4 * threads : threads;
+    share_out(the.pieces, threads, 0, the.transposed ? outputs_piece : columns_piece, &the);
+    free(x);
     return MINILLM_OK;
 }
 
 int minillm_matmul_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, int type,
                           const void *w, const float *scale, const float *bias, float *y)
 {
-    for (ptrdiff_t i = 0; i < M; i += FEW) {
-        int error = few_rows(min(FEW, M - i), N, K, x + i * K, K, type, w, K, 1, scale, 0, bias,
-                             y + i * N, N);
-        if (error)
-            return error;
-    }
-    return MINILLM_OK;
+    int error = MINILLM_OK;
+    for (ptrdiff_t i = 0; i < M && !error; i += FEW)
+        error = few_rows((few_rows_call){
+            .M = min(FEW, M - i), .N = N, .K = K, .x = x + i * K, .ldx = K, .type = type, .w = w,
+            .ldw = K, .transposed = 1, .scale = scale, .bias = bias, .y = y + i * N, .ldy = N,
+        });
+    return error;
 }

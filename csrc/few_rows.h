@@ -10,9 +10,17 @@ enum { FEW = 8 };
 
 /* y (M x N) = x (M x K) W + bias (N numbers, or NULL), or y += x W when `accumulate`; with Wᵀ in
  * the place of W if `transposed`: then W is stored as N rows of K. The types other than float32 are
- * always `transposed`; `scale` (N numbers) is for int8 only, else NULL. */
-int few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrdiff_t ldx,
-             enum minillm_type type, const void *w, ptrdiff_t ldw, int transposed,
-             const float *scale, int accumulate, const float *bias, float *y, ptrdiff_t ldy);
+ * always `transposed`; `scale` (N numbers) is for int8 only, else NULL. M is FEW at most. */
+typedef struct {
+    ptrdiff_t M, N, K, ldx, ldw, ldy;
+    const float *x, *scale, *bias;
+    enum minillm_type type;
+    const void *w;
+    float *y;
+    int transposed, accumulate;
+    ptrdiff_t pieces; /* few_rows.c's own */
+} few_rows_call;
+
+int few_rows(few_rows_call the);
 
 #endif

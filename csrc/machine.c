@@ -34,7 +34,8 @@ const char *minillm_compiler(void)
 void minillm_keep_memory(void)
 {
 #ifdef __GLIBC__
-    mallopt(M_MMAP_THRESHOLD, 1 << 30); /* only what is larger than 1 GB is handed back at once, */
+    if (!mallopt(M_MMAP_THRESHOLD, 1 << 30)) /* only what is larger is handed back at once */
+        mallopt(M_MMAP_THRESHOLD, 32 << 20); /* (an older glibc takes no more than this), */
     mallopt(M_TRIM_THRESHOLD, INT_MAX); /* and the end of the heap when 2 GB of it are free */
 #endif
 }
@@ -44,9 +45,9 @@ typedef struct { ptrdiff_t n; float *results; } job;
 /* n times 12 FMAs that don't depend on each other, from register to register. An FMA takes 4 cycles
  * and two can begin in each, so at least 8 have to be under way; 12 sums and the two factors fit
  * the 16 registers of the older instruction sets. */
-static void run_fmas(const void *arguments, ptrdiff_t piece, int thread)
+static void run_fmas(const void *arguments, ptrdiff_t piece, float *workspace)
 {
-    (void)thread;
+    (void)workspace;
     const job *the = arguments;
     vec sums[12], a = broadcast(0.999f), b = broadcast(0.001f), total = broadcast(0);
     for (int i = 0; i < 12; i++)
@@ -59,9 +60,8 @@ static void run_fmas(const void *arguments, ptrdiff_t piece, int thread)
     the->results[piece] = horizontal_sum(total); /* used, so the loop can't be left out */
 }
 
-/* That on each of the threads, -> how many floating-point operations it was. */
 double minillm_run_fmas(ptrdiff_t n, int threads, float *results)
 {
-    share_out(threads, threads, run_fmas, &(job){n, results});
+    share_out(threads, threads, 0, run_fmas, &(job){n, results});
     return 2.0 * 12 * LANES * (double)n * threads;
 }

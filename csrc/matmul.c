@@ -13,7 +13,8 @@
 #include "few_rows.h"
 #include "tile.h"
 
-typedef struct { const float *data; ptrdiff_t row, column; } matrix;
+/* Element (i, j) of matrix b of the batch is data[i * row + j * column + b * step]. */
+typedef struct { const float *data; ptrdiff_t row, column, step; } matrix;
 
 static inline const float *at(matrix X, ptrdiff_t i, ptrdiff_t j)
 {
@@ -25,8 +26,6 @@ enum { MR = MOST_ROWS, NR = COLUMNS }; /* of the register tile: tile.h */
 /* What the product is added to is a matrix as well: C itself when it is to be accumulated into, and
  * for all blocks of K but the first; or the bias, the same row for all rows; or nothing, the same
  * NR zeros everywhere. So adding a bias costs no pass over C of its own. */
-static const matrix nothing = {zeros, 0, 0};
-
 /* The cache blocks. A panel of B (KC x NR: 24 KB, with AVX-512 48 KB) is read again for every tile
  * of its columns, from L1 or, where it is too large, from L2. The block of A (MC x KC floats, up to
  * 300 KB) stays in L2 while all panels of the block of B (KC x NC, 3 MB, in L3) pass by. Adding the
@@ -93,7 +92,7 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, 
         ptrdiff_t nc = min(N - jc, NC);
         for (ptrdiff_t kc = 0; kc == 0 || kc < K; kc += KC) { /* once for K = 0: a sum of nothing */
             ptrdiff_t depth = min(K - kc, KC);
-            matrix to_add = kc > 0 ? (matrix){C, ldc, 1} : start;
+            matrix to_add = kc > 0 ? (matrix){C, ldc, 1, 0} : start;
             for (ptrdiff_t j = 0; j < nc; j += NR)
                 pack_panel(block_B + j * depth, NR, min(nc - j, NR), depth,
                            at(B, kc, jc + j), B.column, B.row);
@@ -125,54 +124,42 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, 
  * grid both pack the same rows of A (and in a column, of B): so the cuts are those that make a
  * piece's width + height least, and a piece has some 200 x 200 numbers at least where that leaves
  * one for each thread. More pieces than threads are good when a core is busy elsewhere. */
-typedef struct { ptrdiff_t down, across; } grid;
-
-static grid cut(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, int threads)
+static ptrdiff_t cuts_down(ptrdiff_t pieces, ptrdiff_t M, ptrdiff_t N)
 {
-    ptrdiff_t of_each_thread = max(1, min(4, batch * M * N / threads / 40000));
-    ptrdiff_t pieces = threads == 1 ? 1 : (threads * of_each_thread + batch - 1) / batch;
-    grid best = {1, pieces};
-    double least = 0;
-    for (ptrdiff_t down = 1; down <= pieces; down++) {
-        double size = (double)M / down + (double)N * down / pieces;
-        if (pieces % down == 0 && (least == 0 || size < least)) {
-            least = size;
-            best = (grid){down, pieces / down};
-        }
-    }
+    ptrdiff_t best = 1;
+    for (ptrdiff_t down = 2; down <= pieces; down++)
+        if (pieces % down == 0 && (double)M / down + (double)N * down / pieces <
+                                  (double)M / best + (double)N * best / pieces)
+            best = down;
     return best;
 }
 
 /* One call's work, as all of its threads see it. */
 typedef struct {
-    ptrdiff_t M, N, K, step_A, step_B, step_C, ldc;
+    ptrdiff_t M, N, K, ldc, step_C;
     matrix A, B, start;
     float *C;
-    grid cuts;
-    ptrdiff_t rows, columns; /* of a piece */
-    float *workspace;        /* of each thread: the two packed blocks, */
-    ptrdiff_t workspace_size; /* so many floats */
+    ptrdiff_t pieces, across; /* of each C, and of its width */
+    ptrdiff_t rows, columns;  /* of a piece */
 } job;
 
-static void do_piece(const void *arguments, ptrdiff_t piece, int thread)
+static void do_piece(const void *arguments, ptrdiff_t piece, float *workspace)
 {
     const job *the = arguments;
-    ptrdiff_t across = the->cuts.across, cuts = the->cuts.down * across;
-    ptrdiff_t b = piece / cuts, i = piece % cuts / across * the->rows;
-    ptrdiff_t j = piece % across * the->columns;
+    ptrdiff_t b = piece / the->pieces, i = piece % the->pieces / the->across * the->rows;
+    ptrdiff_t j = piece % the->across * the->columns;
     ptrdiff_t m = min(the->rows, the->M - i), n = min(the->columns, the->N - j);
     if (m <= 0 || n <= 0)
-        return;
+        return; /* the pieces before it were rounded up to whole tiles */
     matrix A = the->A, B = the->B, start = the->start;
-    A.data = at(A, i, 0) + b * the->step_A;
-    B.data = at(B, 0, j) + b * the->step_B;
-    float *C = the->C + b * the->step_C + i * the->ldc + j;
-    start.data = start.data == the->C ? C : at(start, i, j);
-    multiply(m, n, the->K, A, B, start, C, the->ldc,
-             the->workspace + thread * the->workspace_size);
+    A.data = at(A, i, 0) + b * A.step;
+    B.data = at(B, 0, j) + b * B.step;
+    start.data = at(start, i, j) + b * start.step;
+    multiply(m, n, the->K, A, B, start, the->C + b * the->step_C + i * the->ldc + j, the->ldc,
+             workspace);
 }
 
-/* Up to so many multiply-adds, packing costs more than it saves: 80 x 80 x 80. */
+/* Up to so many multiply-adds, packing costs more than it saves: about 80 x 80 x 80. */
 enum { SMALL = 500000 };
 
 int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
@@ -182,30 +169,31 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
 {
     job the = {
         .M = M, .N = N, .K = K,
-        .A = {A, transpose_A ? 1 : lda, transpose_A ? lda : 1}, .step_A = step_A,
-        .B = {B, transpose_B ? 1 : ldb, transpose_B ? ldb : 1}, .step_B = step_B,
+        .A = {A, transpose_A ? 1 : lda, transpose_A ? lda : 1, step_A},
+        .B = {B, transpose_B ? 1 : ldb, transpose_B ? ldb : 1, step_B},
         .C = C, .ldc = ldc, .step_C = step_C,
-        .start = accumulate ? (matrix){C, ldc, 1} : bias ? (matrix){bias, 0, 1} : nothing,
+        .start = accumulate ? (matrix){C, ldc, 1, step_C} :
+                 bias ? (matrix){bias, 0, 1, 0} : (matrix){zeros, 0, 0, 0},
     };
     if (batch * M * N == 0)
         return MINILLM_OK;
     if (batch == 1 && M <= FEW && !transpose_A)
-        return few_rows(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, accumulate,
-                        bias, C, ldc);
+        return few_rows((few_rows_call){
+            .M = M, .N = N, .K = K, .x = A, .ldx = lda, .w = B, .ldw = ldb,
+            .transposed = transpose_B, .accumulate = accumulate, .bias = bias, .y = C, .ldy = ldc,
+        });
     if (batch == 1 && !transpose_B && N % NR == 0 && M * N * K <= SMALL) {
         const float *start = accumulate ? C : bias;
         product(M, N, K, A, the.A.row, the.A.column, B, ldb, start, accumulate ? ldc : 0, C, ldc);
         return MINILLM_OK;
     }
     int threads = threads_for((double)batch * M * N * K);
-    the.cuts = cut(batch, M, N, threads);
-    the.rows = round_up((M + the.cuts.down - 1) / the.cuts.down, MR);
-    the.columns = round_up((N + the.cuts.across - 1) / the.cuts.across, NR);
-    the.workspace_size = MC * KC + round_up(min(the.columns, NC) * min(K, KC), 16);
-    the.workspace = allocate(threads * the.workspace_size);
-    if (the.workspace == NULL)
-        return MINILLM_OUT_OF_MEMORY;
-    share_out(batch * the.cuts.down * the.cuts.across, threads, do_piece, &the);
-    free(the.workspace);
-    return MINILLM_OK;
+    ptrdiff_t of_each_thread = max(1, min(4, batch * M * N / threads / 40000));
+    the.pieces = threads == 1 ? 1 : (threads * of_each_thread + batch - 1) / batch;
+    ptrdiff_t down = cuts_down(the.pieces, M, N);
+    the.across = the.pieces / down;
+    the.rows = round_up((M + down - 1) / down, MR);
+    the.columns = round_up((N + the.across - 1) / the.across, NR);
+    return share_out(batch * the.pieces, threads, MC * KC + min(the.columns, NC) * min(K, KC),
+                     do_piece, &the);
 }

@@ -37,9 +37,9 @@ static inline void add_to_row(ptrdiff_t j, ptrdiff_t j_end, ptrdiff_t k, ptrdiff
 
 /* Rung 2: the same loops in another order. Now the innermost one goes along the rows of B and C:
  * whole cache lines are used, in an order that the prefetcher foresees, and the FMAs in it don't
- * wait for each other. What remains: two loads and a store for each FMA, and the core can store
- * only one number a cycle: 7 GFLOP/s at best. And all of B passes through the cache again for
- * every row of A. */
+ * wait for each other. What remains: two loads and a store for each FMA, and L1 answers only two
+ * loads a cycle: one FMA instead of two, 7 GFLOP/s at best. And all of B passes through the cache
+ * again for every row of A. */
 static void reordered(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                       const float *A, const float *B, float *C)
 {

@@ -16,7 +16,7 @@
 
 enum minillm_error {
     MINILLM_OK = 0,
-    MINILLM_OUT_OF_MEMORY = 1, /* no workspace; the output is as it was */
+    MINILLM_OUT_OF_MEMORY = 1, /* no workspace; the output isn't complete */
 };
 
 /* C = op(A) op(B), or C += op(A) op(B) when `accumulate`; `batch` times, `step_` floats apart.
@@ -39,8 +39,8 @@ int minillm_matmul_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x,
 int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                         const float *A, const float *B, float *C);
 
-/* So many multiply-adds on each of the threads (machine.c); the caller measures how long they take.
- * `results` has a number for each thread. -> how many operations it was */
+/* n times 12 multiply-adds of vectors, as many times as there are threads (machine.c); the caller
+ * measures how long it takes. `results` has `threads` numbers. -> how many operations it was */
 double minillm_run_fmas(ptrdiff_t n, int threads, float *results);
 
 /* A (B, H, T, D) array: where it begins, and how many floats it is from one batch, head and row to

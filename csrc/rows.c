@@ -8,7 +8,7 @@
  * compiler makes vectors of them. Where it would have to add numbers in another order than the one
  * written, which it may not, `#pragma omp simd reduction` allows it.
  *
- * Threads share out BLOCKS blocks of rows (or of numbers; `add_to_rows`: of columns). A sum over
+ * Threads share out BLOCKS blocks of rows (or of numbers; `add_to_rows`: some columns). A sum over
  * the rows, such as the gradient of a gain, is made for each block alone, and then over the blocks
  * in order. The blocks are the same for any number of threads, and so are the sums, bit for bit. */
 #include <math.h>
@@ -26,24 +26,21 @@ typedef struct rows_job {
     float eps, smoothing, weight, l2, keep, step, v_scale;
     double beta1, beta2; /* 1 - 0.999 has only four right digits in float32 */
     void (*do_rows)(const struct rows_job *the, ptrdiff_t begin, ptrdiff_t end);
-    ptrdiff_t width; /* of the sums that a block makes: */
-    float *sums;     /* `width` numbers for each block; do_rows finds its own here */
-    double *squares; /* one number for each block, likewise */
+    ptrdiff_t block; /* which one do_rows is to do, for those that make sums for each block: */
+    float *sums;
+    double *squares;
 } rows_job;
 
-static void do_blocks(const void *arguments, ptrdiff_t piece, int thread)
+static void do_blocks(const void *arguments, ptrdiff_t piece, float *workspace)
 {
-    (void)thread;
+    (void)workspace;
     const rows_job *the = arguments;
-    /* Whole cache lines where a row is a single number, so that no two threads write to one. */
+    /* Multiples of 16 where a row is one number: no block but the last ends within a vector. */
     ptrdiff_t size = round_up((the->rows + BLOCKS - 1) / BLOCKS, the->d == 1 ? 16 : 1);
     ptrdiff_t block = BLOCKS * piece / the->pieces, end = BLOCKS * (piece + 1) / the->pieces;
     for (; block < end; block++) {
         rows_job own = *the;
-        if (the->sums)
-            own.sums += block * the->width;
-        if (the->squares)
-            own.squares += block;
+        own.block = block;
         own.do_rows(&own, min(the->rows, block * size), min(the->rows, (block + 1) * size));
     }
 }
@@ -54,8 +51,7 @@ static int do_all_rows(rows_job *job)
 {
     int threads = threads_for(16.0 * job->rows * job->d);
     job->pieces = min(4 * threads, BLOCKS);
-    share_out(job->pieces, threads, do_blocks, job);
-    return MINILLM_OK;
+    return share_out(job->pieces, threads, 0, do_blocks, job);
 }
 
 /* y += x */
@@ -63,14 +59,6 @@ static void add(ptrdiff_t n, const float *restrict x, float *restrict y)
 {
     for (ptrdiff_t i = 0; i < n; i++)
         y[i] += x[i];
-}
-
-/* total = the sum over the blocks of the d numbers at sums + block * width */
-static void add_up_blocks(ptrdiff_t d, const float *sums, ptrdiff_t width, float *total)
-{
-    memset(total, 0, d * sizeof(float));
-    for (int block = 0; block < BLOCKS; block++)
-        add(d, sums + block * width, total);
 }
 
 /* GELU in its tanh form. (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)) = s: one exponential, no tanh.
@@ -111,7 +99,7 @@ int minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, flo
 }
 
 /* y = gain (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. The sum
- * of d numbers is rounded d times; the second pass also measures how far the mean is off by that. */
+ * of d numbers is rounded d times; the second pass measures how far that has put the mean off. */
 static void layer_norm_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end)
 {
     ptrdiff_t d = the->d;
@@ -155,7 +143,7 @@ static void layer_norm_backward_rows(const rows_job *the, ptrdiff_t begin, ptrdi
 {
     ptrdiff_t d = the->d;
     const float *restrict gain = the->gain;
-    float *restrict dgain = the->sums, *restrict dbias = the->sums + d;
+    float *restrict dgain = the->sums + 2 * the->block * d, *restrict dbias = dgain + d;
     for (ptrdiff_t row = begin; row < end; row++) {
         const float *restrict x = the->x + row * d, *restrict dy = the->dy + row * d;
         float *restrict dx = the->dx + row * d;
@@ -185,10 +173,14 @@ int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dy, co
     do_all_rows(&(rows_job){
         .rows = rows, .d = d, .dy = dy, .x = x, .mean = (float *)mean,
         .inverse_std = (float *)inverse_std, .gain = gain, .dx = dx, .sums = sums,
-        .width = 2 * d, .do_rows = layer_norm_backward_rows,
+        .do_rows = layer_norm_backward_rows,
     });
-    add_up_blocks(d, sums, 2 * d, dgain);
-    add_up_blocks(d, sums + d, 2 * d, dbias);
+    memset(dgain, 0, d * sizeof(float));
+    memset(dbias, 0, d * sizeof(float));
+    for (int block = 0; block < BLOCKS; block++) {
+        add(d, sums + 2 * block * d, dgain);
+        add(d, sums + (2 * block + 1) * d, dbias);
+    }
     free(sums);
     return MINILLM_OK;
 }
@@ -315,7 +307,7 @@ static void squares_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end)
     #pragma omp simd reduction(+ : sum)
     for (ptrdiff_t i = begin; i < end; i++)
         sum += (double)x[i] * x[i];
-    *the->squares = sum;
+    the->squares[the->block] = sum;
 }
 
 double minillm_sum_of_squares(ptrdiff_t n, const float *x)
@@ -333,9 +325,9 @@ double minillm_sum_of_squares(ptrdiff_t n, const float *x)
  * same place, so a piece of the work is not some rows but some columns of all of them. */
 enum { COLUMNS_OF_A_PIECE = 64 };
 
-static void add_piece_to_rows(const void *arguments, ptrdiff_t piece, int thread)
+static void add_piece_to_rows(const void *arguments, ptrdiff_t piece, float *workspace)
 {
-    (void)thread;
+    (void)workspace;
     const rows_job *the = arguments;
     ptrdiff_t i = piece * COLUMNS_OF_A_PIECE, columns = min(COLUMNS_OF_A_PIECE, the->d - i);
     for (ptrdiff_t n = 0; n < the->rows; n++)
@@ -344,7 +336,7 @@ static void add_piece_to_rows(const void *arguments, ptrdiff_t piece, int thread
 
 int minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y)
 {
-    share_out((d + COLUMNS_OF_A_PIECE - 1) / COLUMNS_OF_A_PIECE, threads_for(8.0 * rows * d),
-              add_piece_to_rows, &(rows_job){.rows = rows, .d = d, .x = x, .ids = ids, .y = y});
-    return MINILLM_OK;
+    return share_out((d + COLUMNS_OF_A_PIECE - 1) / COLUMNS_OF_A_PIECE,
+                     threads_for(8.0 * rows * d), 0, add_piece_to_rows,
+                     &(rows_job){.rows = rows, .d = d, .x = x, .ids = ids, .y = y});
 }

@@ -2,8 +2,8 @@
  *
  * `vec` is a GCC/Clang *vector extension*: an ordinary C type of LANES floats for which + - * / and
  * the comparisons work lane by lane. The same source becomes AVX-512 (16 lanes), AVX2 (8), SSE2
- * or NEON (4) code. a * b + c becomes one fused multiply-add (FMA) where the chip has it, because
- * the build says -ffp-contract=fast.
+ * or NEON (4) code. a * b + c becomes one fused multiply-add (FMA) where the instruction set has
+ * it, because the build says -ffp-contract=fast.
  *
  * HOW TO ADD A KERNEL
  *   1. Declare   int minillm_thing(...);   in minillm.h: the one and only declaration.
@@ -16,7 +16,6 @@
 #ifndef MINILLM_SIMD_H
 #define MINILLM_SIMD_H
 
-#include <stdint.h>
 #include <stdlib.h>
 #include "minillm.h"
 
@@ -87,14 +86,14 @@ static inline void transpose_4x4(float factor, const float *from, ptrdiff_t from
 /* exp(x), for loops that the compiler makes vectors of: expf() of the C library would be called for
  * each number alone.
  *
- * exp(x) = 2^t with t = x log2(e), rounded to a float: as if x had been off by 2^-24 |x|. And 2^t =
+ * exp(x) = 2^t with t = x log2(e), rounded: as if x had been off by 1.25 * 2^-24 |x|. And 2^t =
  * 2^n 2^r with n = round(t) and r = t - n, so that |r| <= 1/2.
  * 2^r is a polynomial: 1 + r (...) with the smallest largest relative error on [-1/2, 1/2], 1e-7.
  * For 2^n, adding 1.5 * 2^23 to t pushes its fraction out of the mantissa: that rounds it, and
  * leaves n in the lowest bits. Adding 127 more leaves n + 127 there, which is how a float stores
  * the exponent n; shifted to the exponent's place, it is 2^n. n = 128 gives infinity.
- * 2^t is off by at most 2 units in the last place; 0 for t < -126.5, infinite for t > 127.5; NaN
- * stays NaN. */
+ * 2^t is off by less than 2.5 units in the last place; 0 for t < -126.5, infinite for t > 127.5;
+ * NaN stays NaN. */
 static inline float exp_(float x)
 {
     const float LOG2_E = 1.44269504f, ROUND = 12582912.0f + 127.0f;
@@ -108,10 +107,12 @@ static inline float exp_(float x)
     return t < -126.5f ? 0 : (p * r + 1.0f) * power.value;
 }
 
-/* Do pieces 0, 1, ..., pieces - 1 of a job, the last ones first, on up to `threads` threads, whose
- * numbers are 0, 1, ..., threads - 1; return when all are done. (threads.c) */
-typedef void (*piece_function)(const void *job, ptrdiff_t piece, int thread);
-void share_out(ptrdiff_t pieces, int threads, piece_function do_piece, const void *job);
+/* Do pieces 0, 1, ..., pieces - 1 of a job, the last ones first, on up to `threads` threads, each
+ * with a workspace of so many floats of its own; return when all are done. -> an error code, which
+ * is MINILLM_OK if the workspace is 0. (threads.c) */
+typedef void (*piece_function)(const void *job, ptrdiff_t piece, float *workspace);
+int share_out(ptrdiff_t pieces, int threads, ptrdiff_t workspace, piece_function do_piece,
+              const void *job);
 
 /* How many threads a kernel of `work` multiply-adds deserves (count other things as the multiply-
  * adds that would take as long): it takes some 10 microseconds, or half a million multiply-adds,

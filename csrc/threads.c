@@ -24,11 +24,13 @@ static atomic_int most_threads = 1; /* what set_num_threads said */
 static struct {
     atomic_flag is_in_use; /* one job at a time */
     int workers;           /* how many threads exist beside the caller, who is number 0 */
-    int placed, caller_core; /* so many of them are kept off this core */
+    int caller_core;       /* which they are kept off, or -1 */
     pthread_t ids[MOST_THREADS];
 
     piece_function do_piece; /* the job in hand: only for those who have taken one of its pieces */
     const void *job;
+    float *workspaces;       /* one after another, */
+    ptrdiff_t workspace;     /* so many floats for each thread */
     /* How many pieces nobody has taken yet, times MOST_THREADS, plus how many threads may take one.
      * In one number, so that to look and to take is one step (compare and exchange). */
     _Atomic uint64_t left;
@@ -61,28 +63,35 @@ static void work(int thread)
     while (is_for(thread, left)) {
         if (!atomic_compare_exchange_weak(&pool.left, &left, left - MOST_THREADS))
             continue; /* somebody else was quicker; `left` is now what there is */
-        pool.do_piece(pool.job, (ptrdiff_t)(left / MOST_THREADS) - 1, thread);
+        pool.do_piece(pool.job, (ptrdiff_t)(left / MOST_THREADS) - 1,
+                      pool.workspaces + thread * pool.workspace);
         atomic_fetch_sub(&pool.unfinished, 1);
         left = atomic_load(&pool.left);
     }
 }
 
-/* Look for work for a while, then sleep. `share_out` first says what there is to do and then wakes
- * whom it sees asleep; a thread first says that it is asleep and then looks once more. So one of
- * the two sees the other. */
+/* No wake-up can be lost: `share_out` writes `left` and then reads `is_asleep`; a worker writes
+ * `is_asleep` and then reads `left`. Whichever write came first, the other side reads after it: so
+ * either the worker finds the work, or `share_out` the sleeper. */
+static void sleep_until_work(int thread)
+{
+    pthread_mutex_lock(&pool.mutex);
+    atomic_store(&pool.threads[thread].is_asleep, 1);
+    while (!has_work(thread))
+        pthread_cond_wait(&pool.threads[thread].wake, &pool.mutex);
+    atomic_store(&pool.threads[thread].is_asleep, 0);
+    pthread_mutex_unlock(&pool.mutex);
+}
+
 static void *worker(void *number)
 {
-    for (int thread = (int)(intptr_t)number;; work(thread)) {
-        for (double end = now() + SPIN_SECONDS; now() < end && !has_work(thread);)
+    for (int thread = (int)(intptr_t)number;;) {
+        double end = now() + SPIN_SECONDS;
+        while (!has_work(thread) && now() < end)
             continue;
-        if (has_work(thread))
-            continue;
-        pthread_mutex_lock(&pool.mutex);
-        atomic_store(&pool.threads[thread].is_asleep, 1);
-        while (!has_work(thread))
-            pthread_cond_wait(&pool.threads[thread].wake, &pool.mutex);
-        atomic_store(&pool.threads[thread].is_asleep, 0);
-        pthread_mutex_unlock(&pool.mutex);
+        if (!has_work(thread))
+            sleep_until_work(thread);
+        work(thread);
     }
     return NULL;
 }
@@ -100,6 +109,7 @@ static void wake(int thread)
  * more threads, there are fewer. */
 static void start_workers(int wanted)
 {
+    pool.caller_core = -1; /* for them all, old and new, to be placed */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -118,38 +128,46 @@ static void keep_off_this_core(void)
 #ifdef __linux__
     cpu_set_t cores;
     int core = sched_getcpu();
-    if (core < 0 || (core == pool.caller_core && pool.placed == pool.workers) ||
+    if (core < 0 || core == pool.caller_core ||
         sched_getaffinity(0, sizeof cores, &cores) != 0 || CPU_COUNT(&cores) < 2)
         return;
     CPU_CLR(core, &cores);
     for (int number = 1; number <= pool.workers; number++)
         pthread_setaffinity_np(pool.ids[number], sizeof cores, &cores);
     pool.caller_core = core;
-    pool.placed = pool.workers;
 #endif
 }
 
-void share_out(ptrdiff_t pieces, int threads, piece_function do_piece, const void *job)
+int share_out(ptrdiff_t pieces, int threads, ptrdiff_t workspace, piece_function do_piece,
+              const void *job)
 {
-    threads = (int)min(threads, MOST_THREADS - 1);
-    if (threads < 2 || pieces < 2 || atomic_flag_test_and_set(&pool.is_in_use)) {
+    threads = (int)max(1, min(min(threads, pieces), MOST_THREADS - 1));
+    workspace = round_up(workspace, 16); /* no cache line belongs to two threads */
+    float *workspaces = workspace == 0 ? NULL : allocate(threads * workspace);
+    if (workspaces == NULL && workspace > 0)
+        return MINILLM_OUT_OF_MEMORY;
+    if (threads == 1 || atomic_flag_test_and_set(&pool.is_in_use)) {
         while (pieces-- > 0) /* alone; also when another thread of the program has the workers */
-            do_piece(job, pieces, 0);
-        return;
+            do_piece(job, pieces, workspaces);
+    } else {
+        if (pool.workers < threads - 1)
+            start_workers(threads - 1);
+        keep_off_this_core();
+        pool.do_piece = do_piece;
+        pool.job = job;
+        pool.workspaces = workspaces;
+        pool.workspace = workspace;
+        atomic_store(&pool.unfinished, pieces);
+        atomic_store(&pool.left, (uint64_t)pieces * MOST_THREADS + (uint64_t)threads);
+        for (int thread = 1; thread < min(threads, pool.workers + 1); thread++)
+            wake(thread);
+        work(0);
+        while (atomic_load(&pool.unfinished) > 0)
+            sched_yield(); /* somebody has a piece in hand, and perhaps no core */
+        atomic_flag_clear(&pool.is_in_use);
     }
-    if (pool.workers < threads - 1)
-        start_workers(threads - 1);
-    keep_off_this_core();
-    pool.do_piece = do_piece;
-    pool.job = job;
-    atomic_store(&pool.unfinished, pieces);
-    atomic_store(&pool.left, (uint64_t)pieces * MOST_THREADS + (uint64_t)threads);
-    for (int thread = 1; thread < min(threads, pool.workers + 1); thread++)
-        wake(thread);
-    work(0);
-    while (atomic_load(&pool.unfinished) > 0)
-        sched_yield(); /* somebody has a piece in hand, and perhaps no core */
-    atomic_flag_clear(&pool.is_in_use);
+    free(workspaces);
+    return MINILLM_OK;
 }
 
 /* No workers, no job. Also for the child of a fork(), which copies only the calling thread. */
@@ -162,7 +180,8 @@ static void begin_empty(void)
     }
     atomic_store(&pool.left, 0);
     atomic_flag_clear(&pool.is_in_use);
-    pool.workers = pool.placed = 0;
+    pool.workers = 0;
+    pool.caller_core = -1;
 }
 
 __attribute__((constructor)) static void when_loaded(void)

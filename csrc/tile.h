@@ -12,7 +12,8 @@
  * sums (+ 2 of B + 1 of A). */
 enum { MOST_ROWS = VEC_REGISTERS == 32 ? 8 : 6, COLUMNS = 2 * LANES };
 
-/* The tile of `product`: attention's blocks of 64 queries are multiples of it, which 6 is not. */
+/* matmul.c packs its matrices and takes tiles of MOST_ROWS. The tile of `product` has the largest
+ * power of two among them: attention's blocks of 64 queries must be whole tiles. */
 enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4 };
 
 static const float zeros[COLUMNS];
