@@ -66,7 +66,11 @@ static void add(ptrdiff_t n, const float *restrict x, float *restrict y)
  *   y = x s,   u = a (x + b x^3)          dy/dx = s + x s',   s' = s (1 - s) 2u'                */
 static const float TWO_A = 1.5957691216f, B = 0.044715f; /* a = sqrt(2 / pi) */
 
-static inline float gelu_s(float x) { return 1 / (1 + exp_(-TWO_A * x * (1 + B * x * x))); }
+static inline float gelu_s(float x)
+{
+    float minus_2u = -TWO_A * x * (1 + B * x * x);
+    return minus_2u > 87.0f ? 0 : 1 / (1 + exp_(minus_2u)); /* e^-87 = 1e-38 is as good as 0 */
+}
 
 static void gelu_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end)
 {

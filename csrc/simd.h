@@ -83,21 +83,20 @@ static inline void transpose_4x4(float factor, const float *from, ptrdiff_t from
     }
 }
 
-/* exp(x), for loops that the compiler makes vectors of: expf() of the C library would be called for
- * each number alone.
+/* exp(x) for x <= 88, in loops that the compiler makes vectors of: expf() of the C library would be
+ * called for each number alone.
  *
  * exp(x) = 2^t with t = x log2(e), rounded: as if x had been off by 1.25 * 2^-24 |x|. And 2^t =
  * 2^n 2^r with n = round(t) and r = t - n, so that |r| <= 1/2.
  * 2^r is a polynomial: 1 + r (...) with the smallest largest relative error on [-1/2, 1/2], 1e-7.
  * For 2^n, adding 1.5 * 2^23 to t pushes its fraction out of the mantissa: that rounds it, and
  * leaves n in the lowest bits. Adding 127 more leaves n + 127 there, which is how a float stores
- * the exponent n; shifted to the exponent's place, it is 2^n. n = 128 gives infinity.
- * 2^t is off by less than 2.5 units in the last place; 0 for t < -126.5, infinite for t > 127.5;
- * NaN stays NaN. */
+ * the exponent n; shifted to the exponent's place, it is 2^n.
+ * 2^t is off by less than 2.5 units in the last place; 0 for t < -126.5; NaN stays NaN. */
 static inline float exp_(float x)
 {
     const float LOG2_E = 1.44269504f, ROUND = 12582912.0f + 127.0f;
-    float t = x * LOG2_E > 128.0f ? 128.0f : x * LOG2_E;
+    float t = x * LOG2_E;
     union { float value; uint32_t bits; } shifted = {t + ROUND}, power;
     float r = t - (shifted.value - ROUND), p = r * 1.326472707e-3f + 9.671512649e-3f;
     p = p * r + 5.550733744e-2f;
