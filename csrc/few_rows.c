@@ -135,24 +135,26 @@ int few_rows(few_rows_call the)
 {
     /* A number from memory takes as long as some 16 multiply-adds. */
     int threads = threads_for(16.0 * the.N * the.K);
-    float *x = NULL;
-    if (the.transposed) {
-        /* Each row begins with a cache line, so that no vector lies in two of them; and one more
-         * line lies between two rows, so that they don't all fall into the same cache set. */
-        ptrdiff_t row = round_up(the.K, 16) + 16;
-        x = allocate(the.M * row);
-        if (x == NULL)
-            return MINILLM_OUT_OF_MEMORY;
-        for (ptrdiff_t i = 0; i < the.M; i++)
-            memcpy(x + i * row, the.x + i * the.ldx, the.K * sizeof(float));
-        the.x = x;
-        the.ldx = row;
-    }
-    for (ptrdiff_t i = 0; i < the.M && !the.accumulate; i++)
-        for (ptrdiff_t j = 0; j < the.N; j++)
-            the.y[i * the.ldy + j] = the.bias ? the.bias[j] : 0;
+    /* Copies of x and y. Each row begins with a cache line, so that no vector lies in two of them;
+     * and one more line lies between two rows, so that they don't all fall into the same cache set,
+     * as they do when K or N is a multiple of 1,024. */
+    ptrdiff_t row_x = round_up(the.K, 16) + 16, row_y = round_up(the.N, 16) + 16, ldy = the.ldy;
+    float *x = allocate(the.M * (row_x + row_y)), *y = the.y;
+    if (x == NULL)
+        return MINILLM_OUT_OF_MEMORY;
+    for (ptrdiff_t i = 0; i < the.M; i++)
+        memcpy(x + i * row_x, the.x + i * the.ldx, the.K * sizeof(float));
+    the.x = x;
+    the.y = memset(x + the.M * row_x, 0, the.M * row_y * sizeof(float));
+    the.ldx = row_x;
+    the.ldy = row_y;
     the.pieces = the.transposed && threads > 1 ? 4 * threads : threads;
     share_out(the.pieces, threads, 0, the.transposed ? outputs_piece : columns_piece, &the);
+    for (ptrdiff_t i = 0; i < the.M; i++)
+        for (ptrdiff_t j = 0; j < the.N; j++) {
+            float start = the.accumulate ? y[i * ldy + j] : the.bias ? the.bias[j] : 0;
+            y[i * ldy + j] = start + the.y[i * row_y + j];
+        }
     free(x);
     return MINILLM_OK;
 }
