@@ -22,6 +22,13 @@ def step_operations(n_layer, n_embd, B, T, V, **_):
     return 2 * (3 * B * T * weights + 7 * n_layer * pairs * n_embd)
 
 
+def bytes_per_token(bytes_per_weight=4):
+    """The weights that one token's forward reads: all but the position table, the rest once."""
+    d, L, V = GPT2_124M["n_embd"], GPT2_124M["n_layer"], GPT2_124M["V"]
+    block = 12 * d * d + 13 * d  # four matrices (d, 3d), (d, d), (d, 4d), (4d, d), biases, norms
+    return bytes_per_weight * (L * block + 2 * d + V * d)
+
+
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cases import normal, stored_shape, token_batch
+from benchmarks.cases import GPT2_124M, bytes_per_token, normal, stored_shape, token_batch
 from minillm import AdamW, GPT2Config, GPT2LMHeadModel, kernels, nn, ops
 from minillm.training.clipping import clip_grad_norm
 
@@ -20,8 +20,10 @@ def matmul(M, N, K, transpose_A=False, transpose_B=False):
     return lambda: kernels.matmul(A, B, transpose_A=transpose_A, transpose_B=transpose_B)
 
 
-def matrix_vector(N, K):
+def matrix_vector(N, K, only_read=False):
     W, x = normal(N, K), normal(1, K)
+    if only_read:
+        return lambda: kernels.sum_of_squares(W)
     return lambda: kernels.matmul(x, W, transpose_B=True)
 
 
@@ -172,13 +174,15 @@ def train_step(B, T, V, implementation=None, **shape):
     return step
 
 
-def generate(n_tokens, prompt, implementation=None, dtype="float32", **options):
+def generate(n_tokens, prompt, implementation=None, dtype="float32", only_read=False, **options):
     """`n_tokens` new tokens after a prompt of `prompt` tokens, GPT-2 124M with random weights.
 
     dtype: how the weights are stored for it, as in `minillm generate --dtype`
+    only_read: read as many bytes as the weights for `n_tokens` tokens have, and nothing else
     """
-    from benchmarks.cases import GPT2_124M
-
+    if only_read:
+        weights = np.ones(bytes_per_token() // 4, np.float32)
+        return lambda: [kernels.sum_of_squares(weights) for _ in range(n_tokens)]
     if implementation:
         kernels.use(implementation)
     model = make_model(**GPT2_124M).store_weights(dtype)
@@ -188,7 +192,6 @@ def generate(n_tokens, prompt, implementation=None, dtype="float32", **options):
 
 
 def prefill(T):
-    from benchmarks.cases import GPT2_124M
     from minillm.nn.module import no_grad
 
     model = make_model(**GPT2_124M).eval()

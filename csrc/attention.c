@@ -63,6 +63,12 @@ static void clear(minillm_heads x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D)
         memset(x.data + i * x.row, 0, D * sizeof(float));
 }
 
+static void copy_rows(ptrdiff_t n, ptrdiff_t D, const float *from, minillm_heads to)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        memcpy(to.data + i * to.row, from + i * D, D * sizeof(float));
+}
+
 /* to[d][query] = factor * from[query][d], for n queries from number i on; the others are 0. */
 static void transpose(minillm_heads from, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D, float factor,
                       float *to)
@@ -252,15 +258,17 @@ static void softmax_backward(ptrdiff_t keys, float *restrict S, float *restrict 
  *     dP = V doutᵀ      dS = scale P (dP - delta)      delta[query] = dout . out
  *     dQ += dSᵀ K       dK += dS Q                     dV += P dout
  *
- * Several tiles add to the same rows of dK and dV: so one thread does a whole head. */
+ * Every tile adds to rows of dK and dV that others add to as well: so one thread does a whole head,
+ * and they grow in the workspace, where they lie side by side and not each on a page of its own. */
 static void head_backward(const head *x, ptrdiff_t i, float *workspace)
 {
     float *P = workspace, *dS = P + KEYS * QUERIES, *Q_transposed = dS + KEYS * QUERIES;
     float *dout_transposed = Q_transposed + QUERIES * x->D;
+    minillm_heads dK = {.data = dout_transposed + QUERIES * x->D, .row = x->D}, dV = dK;
+    dV.data += x->Tk * x->D;
     float lse[QUERIES] = {0}, delta[QUERIES] = {0};
     clear(x->dQ, 0, x->Tq, x->D);
-    clear(x->dK, 0, x->Tk, x->D);
-    clear(x->dV, 0, x->Tk, x->D);
+    clear(dK, 0, 2 * x->Tk, x->D);
     for (; i < x->Tq; i += QUERIES) {
         ptrdiff_t n = min(QUERIES, x->Tq - i), last = visible_keys(x, i + n, 0, x->Tk);
         transpose(x->Q, i, n, x->D, x->scale, Q_transposed);
@@ -279,10 +287,12 @@ static void head_backward(const head *x, ptrdiff_t i, float *workspace)
                 softmax_backward(computed_keys(x, i + q + STEP, j, keys), P + q, dS + q,
                                  lse + q, delta + q, x->scale);
             add_to_queries(x, i, n, j, keys, dS, x->K, x->dQ);
-            add_to_keys(x, i, n, j, keys, dS, x->Q, x->dK);
-            add_to_keys(x, i, n, j, keys, P, x->dout, x->dV);
+            add_to_keys(x, i, n, j, keys, dS, x->Q, dK);
+            add_to_keys(x, i, n, j, keys, P, x->dout, dV);
         }
     }
+    copy_rows(x->Tk, x->D, dK.data, x->dK);
+    copy_rows(x->Tk, x->D, dV.data, x->dV);
 }
 
 static head head_of(const head *all, ptrdiff_t index)
@@ -338,5 +348,5 @@ int minillm_attention_backward(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t
         .key_mask = key_mask, .scale = scale, .groups = 1, .do_group = head_backward,
     };
     return share_out(B * H, threads_for((double)B * H * Tq * Tk * 5 * D),
-                     2 * QUERIES * (KEYS + D), do_piece, &all);
+                     2 * (QUERIES * (KEYS + D) + Tk * D), do_piece, &all);
 }

@@ -1,6 +1,6 @@
 """Generating text with GPT-2 124M (random weights): against the memory's speed and Hugging Face."""
 
-from benchmarks.cases import GPT2_124M
+from benchmarks.cases import bytes_per_token
 from benchmarks.harness import Effort
 from benchmarks.results import Row, Section, from_timings
 
@@ -18,10 +18,9 @@ def decoding(context):
     n = 4 if context.quick else 48
     # Weights in fewer bytes are the same work for the user, but not for the memory.
     smaller = [context.minillm(threads, dtype, dtype=dtype) for dtype in ("bfloat16", "int8")]
-    timings = measure("generate", {"n_tokens": n, "prompt": 8}, sides + smaller, effort)
+    bound = context.minillm(threads, "memory bound", only_read=True)
+    timings = measure("generate", {"n_tokens": n, "prompt": 8}, [*sides, *smaller, bound], effort)
     row = from_timings("greedy, batch 1, tokens/s", timings, amount=n, threads=threads)
-    if threads in context.bandwidth:
-        row.values["memory bound"] = context.bandwidth[threads] * 1e9 / bytes_per_token()
     section.add(row, ("greedy decode, 124M", "minillm", "memory bound", 0.85),
                 ("greedy decode with int8 weights", "int8", "minillm", 2.5))
     context.arena.release()
@@ -40,8 +39,9 @@ def decoding(context):
                                  threads=threads),
                     ("prefill of 1,024 tokens", "minillm", "Hugging Face", 2.5))
     context.arena.release()
-    section.notes.append(f"a token reads {bytes_per_token() / 1e6:.0f} MB of weights: bandwidth / "
-                         "that is the memory bound; the rates include the prompt of 8 tokens")
+    section.notes.append(f"a token reads {bytes_per_token() / 1e6:.0f} MB of weights; memory bound: "
+                         "only reading as much, by turns with the others; the rates include the "
+                         "prompt of 8 tokens")
     return section
 
 
@@ -58,10 +58,3 @@ def precision(context):
     section.notes.append("the text is of the running Python's version, so it differs a little from "
                          "what the model card says")
     return section
-
-
-def bytes_per_token(bytes_per_weight=4):
-    """The weights that one token's forward reads: all but the position table, the rest once."""
-    d, L, V = GPT2_124M["n_embd"], GPT2_124M["n_layer"], GPT2_124M["V"]
-    block = 12 * d * d + 13 * d  # four matrices (d, 3d), (d, d), (d, 4d), (4d, d), biases, norms
-    return bytes_per_weight * (L * block + 2 * d + V * d)
