@@ -148,7 +148,7 @@ int few_rows(few_rows_call the)
     the.y = memset(x + the.M * row_x, 0, the.M * row_y * sizeof(float));
     the.ldx = row_x;
     the.ldy = row_y;
-    the.pieces = the.transposed && threads > 1 ? 4 * threads : threads;
+    the.pieces = the.transposed && threads > 1 ? 8 * threads : threads;
     share_out(the.pieces, threads, 0, the.transposed ? outputs_piece : columns_piece, &the);
     for (ptrdiff_t i = 0; i < the.M; i++)
         for (ptrdiff_t j = 0; j < the.N; j++) {
