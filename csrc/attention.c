@@ -100,8 +100,8 @@ static void scores(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff
 {
     key_products(x, i, n, j, keys, x->K, Q_transposed, S);
     for (ptrdiff_t q = 0; q < n; q += STEP) {
-        ptrdiff_t k = x->key_mask ? 0 : visible_keys(x, i + q + 1, j, keys);
-        for (; k < computed_keys(x, i + q + STEP, j, keys); k++) {
+        ptrdiff_t end = computed_keys(x, i + q + STEP, j, keys);
+        for (ptrdiff_t k = x->key_mask ? 0 : visible_keys(x, i + q + 1, j, keys); k < end; k++) {
             float *s = S + k * QUERIES + q;
             int masked = x->key_mask && !x->key_mask[j + k];
             ptrdiff_t hidden = masked ? STEP : first_viewer(x, i + q, STEP, j + k);

@@ -201,7 +201,7 @@ def attention(Q, K, V, *, causal=False, key_mask=None, scale=None, out=None):
         key_mask = np.ascontiguousarray(key_mask)
     wide_out = out
     if D % lib.MINILLM_HEAD_UNIT and Tq >= lib.MINILLM_FEW_QUERIES:
-        Q, K, V, wide_out = (_widened(array) for array in (Q, K, V, out))
+        Q, K, V, wide_out = _widened(Q), _widened(K), _widened(V), _wide_zeros(out)
     check(lib.minillm_attention(
         B, H, Tq, K.shape[2], Q.shape[3], heads(Q), heads(K), heads(V), mask_pointer(key_mask),
         bool(causal), scale, heads(wide_out), pointer(lse),
@@ -213,11 +213,16 @@ def attention(Q, K, V, *, causal=False, key_mask=None, scale=None, out=None):
 
 def _widened(array):
     """A copy whose heads are filled up with zeros to whole units: they change no product."""
+    wide = _wide_zeros(array)
+    wide[..., : array.shape[3]] = array
+    return wide
+
+
+def _wide_zeros(array):
+    """Zeros in the place of `array`, with heads of whole units."""
     B, H, T, D = array.shape
     unit = lib.MINILLM_HEAD_UNIT
-    wide = np.zeros((B, H, T, (D + unit - 1) // unit * unit), FLOAT32)
-    wide[..., :D] = array
-    return wide
+    return np.zeros((B, H, T, (D + unit - 1) // unit * unit), FLOAT32)
 
 
 def attention_backward(
@@ -237,7 +242,7 @@ def attention_backward(
     wide_grads = grads
     if D % lib.MINILLM_HEAD_UNIT:
         dout, Q, K, V, out = (_widened(array) for array in (dout, Q, K, V, out))
-        wide_grads = [_widened(grad) for grad in grads]
+        wide_grads = [_wide_zeros(grad) for grad in grads]
     check(lib.minillm_attention_backward(
         B, H, Tq, K.shape[2], Q.shape[3], heads(dout), heads(Q), heads(K), heads(V), heads(out),
         pointer(lse), mask_pointer(key_mask), bool(causal), scale, *map(heads, wide_grads),

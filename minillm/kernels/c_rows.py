@@ -121,7 +121,6 @@ def add_to_rows(table, ids, x):
     ))
 
 
-
 def _pointers(*arrays):
     """The addresses of contiguous float32 arrays."""
     return [from_buffer(FLOATS, array) for array in arrays]

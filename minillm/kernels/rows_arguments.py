@@ -95,7 +95,6 @@ def add_to_rows_arguments(table, ids, x):
     return np.asarray(ids, np.int64, order="C").ravel(), contiguous(x).reshape(ids.size, d)
 
 
-
 def _are_apart_for_certain(w, *others):
     """Float arrays of one shape, writable and contiguous, that own their memory and so share none?"""
     arrays = (w, *others)

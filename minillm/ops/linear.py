@@ -57,6 +57,5 @@ def linear_backward(dy, cache, *, dW=None, accumulate=False):
     dx = kernels.matmul(rows, W, transpose_B=not transpose_W)
     left, right = (rows, x) if transpose_W else (x, rows)
     dW = kernels.matmul(left, right, dW, transpose_A=True, accumulate=accumulate)
-    ones = np.ones((1, len(rows)), rows.dtype)
-    db = kernels.matmul(ones, rows)[0] if has_bias else None
+    db = kernels.matmul(np.ones((1, len(rows)), rows.dtype), rows)[0] if has_bias else None
     return dx.reshape(*dy.shape[:-1], x.shape[-1]), dW, db
