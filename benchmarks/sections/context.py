@@ -11,8 +11,6 @@ class Context:
     arena: Arena
     threads: tuple = ()  # the numbers of threads to measure with; see `default_threads`
     fma_peak: dict = field(default_factory=dict)  # threads -> GFLOP/s
-    bandwidth: dict = field(default_factory=dict)  # threads -> GB/s
-    cache_bandwidth: dict = field(default_factory=dict)  # the same of data in L2
     blas_kernel: str | None = None  # OpenBLAS's name of the kernels that it chose by itself
     wide_vectors_pay: bool = False  # does AVX-512 have a higher peak here than AVX2?
 

@@ -10,7 +10,7 @@ def limits(context):
     context.blas_kernel = openblas_kernel()
     seconds = 0.1 if context.quick else 0.5
     call = context.arena.call
-    peaks = {}
+    peaks, memory, cache = {}, {}, {}  # the last two: threads -> GB/s
     side = context.minillm(1)
     facts = call(side, "info")
     if facts is None or "instruction set" not in facts:
@@ -19,9 +19,8 @@ def limits(context):
     for threads in context.threads:
         side = context.minillm(threads)
         context.fma_peak[threads] = call(side, "fma_peak", seconds=seconds)
-        context.bandwidth[threads] = call(side, "read_bandwidth", seconds=seconds)
-        context.cache_bandwidth[threads] = call(side, "read_bandwidth", megabytes=1 * threads,
-                                                seconds=seconds / 2)
+        memory[threads] = call(side, "read_bandwidth", seconds=seconds)
+        cache[threads] = call(side, "read_bandwidth", megabytes=1 * threads, seconds=seconds / 2)
     for instruction_set in facts["supported"]:
         peaks[instruction_set] = call(context.minillm(1), "fma_peak", seconds=seconds / 2,
                                       instruction_set=instruction_set)
@@ -32,8 +31,8 @@ def limits(context):
 
     section.add(Row("multiply-adds, GFLOP/s", by_threads(context.fma_peak),
                     details={"by instruction set, 1 thread": peaks}))
-    section.add(Row("reading memory, GB/s", by_threads(context.bandwidth)))
-    section.add(Row("reading L2, GB/s", by_threads(context.cache_bandwidth)))
+    section.add(Row("reading memory, GB/s", by_threads(memory)))
+    section.add(Row("reading L2, GB/s", by_threads(cache)))
     most = context.most_threads
     if context.fma_peak[most] < 0.8 * most * max(peaks.values()):
         section.notes.append(f"{most} threads reach less than {most} times the peak of one: other "
