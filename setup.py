@@ -39,6 +39,11 @@ INSTRUCTION_SETS = {
 C_FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno",
            "-fno-trapping-math", "-fopenmp-simd", "-fvisibility=hidden", "-pthread"]
 
+# Threads, where the compiler has OpenMP as a whole. Apple's has not: there, kernels use one.
+OPENMP = ["-fopenmp"]
+OPENMP_PROGRAM = """#include <omp.h>
+int main(void) { return omp_pause_resource_all(omp_pause_hard); }"""
+
 
 class BuildKernels(build_ext):
     """Builds one extension for each instruction set that the compiler knows."""
@@ -66,12 +71,13 @@ class BuildKernels(build_ext):
 
     def build_extensions(self):
         self.extensions = [ext for ext in self.extensions if self.can_target(isa_of(ext))]
+        self.openmp = OPENMP if self.compiles(OPENMP_PROGRAM, OPENMP) else []
         super().build_extensions()
 
     def build_extension(self, extension):
         isa = isa_of(extension)
         more_flags = shlex.split(os.environ.get("MINILLM_CFLAGS", ""))
-        flags = C_FLAGS + more_flags + INSTRUCTION_SETS[isa]
+        flags = C_FLAGS + self.openmp + more_flags + INSTRUCTION_SETS[isa]
         for sources, scalar_flags in ((KERNEL_SOURCES, []), (SCALAR_SOURCES, SCALAR_FLAGS)):
             extension.extra_objects += self.compiler.compile(
                 sources,
@@ -81,7 +87,7 @@ class BuildKernels(build_ext):
                 extra_postargs=flags + scalar_flags,
             )
         extension.extra_compile_args += flags
-        extension.extra_link_args += ["-pthread", *more_flags]
+        extension.extra_link_args += ["-pthread", *self.openmp, *more_flags]
         super().build_extension(extension)
 
     def can_target(self, isa):

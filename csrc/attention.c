@@ -24,14 +24,12 @@ _Static_assert(MINILLM_HEAD_UNIT % COLUMNS == 0, "a head is some whole tiles wid
 /* One call, as all of its threads see it; or one head of it, after `head_of`: then the arrays begin
  * there. Query i, counted from the first of all queries, sees the keys before i + 1 + ahead (when
  * not causal, that is all of them), and of those the ones whose key_mask isn't 0. */
-typedef struct head {
+typedef struct {
     ptrdiff_t H, Tq, Tk, D, ahead;
     minillm_heads Q, K, V, out, dout, dQ, dK, dV;
     float *lse;
     const unsigned char *key_mask; /* or NULL */
     float scale;
-    ptrdiff_t group, groups; /* a piece of the work: one of `groups` groups of queries of a head */
-    void (*do_group)(const struct head *x, ptrdiff_t i, float *workspace);
 } head;
 
 /* A causal mask cuts a tile along a diagonal, and the loops take several queries at once. So each
@@ -260,7 +258,7 @@ static void softmax_backward(ptrdiff_t keys, float *restrict S, float *restrict 
  *
  * Every tile adds to rows of dK and dV that others add to as well: so one thread does a whole head,
  * and they grow in the workspace, where they lie side by side and not each on a page of its own. */
-static void head_backward(const head *x, ptrdiff_t i, float *workspace)
+static void head_backward(const head *x, float *workspace)
 {
     float *P = workspace, *dS = P + KEYS * QUERIES, *Q_transposed = dS + KEYS * QUERIES;
     float *dout_transposed = Q_transposed + QUERIES * x->D;
@@ -269,7 +267,7 @@ static void head_backward(const head *x, ptrdiff_t i, float *workspace)
     float lse[QUERIES] = {0}, delta[QUERIES] = {0};
     clear(x->dQ, 0, x->Tq, x->D);
     clear(dK, 0, 2 * x->Tk, x->D);
-    for (; i < x->Tq; i += QUERIES) {
+    for (ptrdiff_t i = 0; i < x->Tq; i += QUERIES) {
         ptrdiff_t n = min(QUERIES, x->Tq - i), last = visible_keys(x, i + n, 0, x->Tk);
         transpose(x->Q, i, n, x->D, x->scale, Q_transposed);
         transpose(x->dout, i, n, x->D, 1, dout_transposed);
@@ -308,30 +306,32 @@ static head head_of(const head *all, ptrdiff_t index)
     return x;
 }
 
-/* With a causal mask the last queries have the most keys, and the last pieces are taken first: so
- * it isn't a long one that is waited for at the end. */
-static void do_piece(const void *all, ptrdiff_t piece, float *workspace)
-{
-    const head *the = all;
-    head x = head_of(the, piece / the->groups);
-    x.do_group(&x, piece % x.groups * x.group, workspace);
-}
-
 int minillm_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
                       const minillm_heads *Q, const minillm_heads *K, const minillm_heads *V,
                       const unsigned char *key_mask, int causal, float scale,
                       const minillm_heads *out, float *lse)
 {
-    int alone = Tq < MINILLM_FEW_QUERIES;
-    head all = {
+    const head all = {
         .H = H, .Tq = Tq, .Tk = Tk, .D = D, .ahead = causal ? Tk - Tq : Tk, .Q = *Q, .K = *K,
         .V = *V, .out = *out, .lse = lse, .key_mask = key_mask, .scale = scale,
-        .group = alone ? 1 : QUERIES, .do_group = alone ? attend_alone : attend,
     };
-    all.groups = (Tq + all.group - 1) / all.group;
-    return share_out(B * H * all.groups,
-                     threads_for((double)B * H * Tq * Tk * 2 * D * (alone ? 4 : 1)),
-                     alone ? Tk : QUERIES * (KEYS + D), do_piece, &all);
+    int alone = Tq < MINILLM_FEW_QUERIES;
+    int threads = threads_for((double)B * H * Tq * Tk * 2 * D * (alone ? 4 : 1));
+    ptrdiff_t group = alone ? 1 : QUERIES, groups = (Tq + group - 1) / group;
+    ptrdiff_t size = round_up(alone ? Tk : QUERIES * (KEYS + D), 16);
+    float *workspaces = allocate(threads * size);
+    if (workspaces == NULL)
+        return MINILLM_OUT_OF_MEMORY;
+    /* With a causal mask the last queries have the most keys. They come first: so it isn't a long
+     * piece that is waited for at the end. */
+    #pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (ptrdiff_t piece = B * H * groups - 1; piece >= 0; piece--) {
+        const head x = head_of(&all, piece / groups);
+        (alone ? attend_alone : attend)(&x, piece % groups * group,
+                                        workspaces + omp_get_thread_num() * size);
+    }
+    free(workspaces);
+    return MINILLM_OK;
 }
 
 int minillm_attention_backward(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
@@ -342,11 +342,21 @@ int minillm_attention_backward(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t
                                const minillm_heads *dQ, const minillm_heads *dK,
                                const minillm_heads *dV)
 {
-    head all = {
+    const head all = {
         .H = H, .Tq = Tq, .Tk = Tk, .D = D, .ahead = causal ? Tk - Tq : Tk, .Q = *Q, .K = *K,
         .V = *V, .out = *out, .dout = *dout, .dQ = *dQ, .dK = *dK, .dV = *dV, .lse = (float *)lse,
-        .key_mask = key_mask, .scale = scale, .groups = 1, .do_group = head_backward,
+        .key_mask = key_mask, .scale = scale,
     };
-    return share_out(B * H, threads_for((double)B * H * Tq * Tk * 5 * D),
-                     2 * (QUERIES * (KEYS + D) + Tk * D), do_piece, &all);
+    int threads = threads_for((double)B * H * Tq * Tk * 5 * D);
+    ptrdiff_t size = 2 * round_up(QUERIES * (KEYS + D) + Tk * D, 16);
+    float *workspaces = allocate(threads * size);
+    if (workspaces == NULL)
+        return MINILLM_OUT_OF_MEMORY;
+    #pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (ptrdiff_t index = 0; index < B * H; index++) {
+        const head x = head_of(&all, index);
+        head_backward(&x, workspaces + omp_get_thread_num() * size);
+    }
+    free(workspaces);
+    return MINILLM_OK;
 }

@@ -77,24 +77,18 @@ all_outputs(enum minillm_type type, const few_rows_call *the, ptrdiff_t begin, p
     }
 }
 
-/* Weights stored row by row of W transposed: a row of memory for each output. A piece of the work
- * is some outputs. */
-static void outputs_piece(const void *arguments, ptrdiff_t piece, float *workspace)
+/* Weights stored row by row of W transposed, a row of memory for each output. */
+static void outputs_of_type(const few_rows_call *the, ptrdiff_t begin, ptrdiff_t end)
 {
-    (void)workspace;
-    const few_rows_call *the = arguments;
-    ptrdiff_t begin = the->N * piece / the->pieces, end = the->N * (piece + 1) / the->pieces;
-    if (the->type == MINILLM_FLOAT32)
-        all_outputs(MINILLM_FLOAT32, the, begin, end);
-    else if (the->type == MINILLM_BFLOAT16)
-        all_outputs(MINILLM_BFLOAT16, the, begin, end);
-    else
-        all_outputs(MINILLM_INT8, the, begin, end);
+    switch (the->type) {
+    case MINILLM_BFLOAT16: all_outputs(MINILLM_BFLOAT16, the, begin, end); break;
+    case MINILLM_INT8: all_outputs(MINILLM_INT8, the, begin, end); break;
+    default: all_outputs(MINILLM_FLOAT32, the, begin, end);
+    }
 }
 
 /* Weights stored row by row of W, a row of memory for each input: y += x[0] W[0] + x[1] W[1] + ...
- * INPUTS rows of W together, so that y is loaded and stored only once for all of them. A piece of
- * the work is some columns. */
+ * INPUTS rows of W together, so that y is loaded and stored only once for all of them. */
 enum { INPUTS = 8 };
 
 static inline __attribute__((always_inline)) void
@@ -119,12 +113,9 @@ add_rows(const int R, const few_rows_call *the, ptrdiff_t k, ptrdiff_t begin, pt
                 the->y[i * the->ldy + j] += x[i * the->ldx + l] * W[l * the->ldw + j];
 }
 
-static void columns_piece(const void *arguments, ptrdiff_t piece, float *workspace)
+static void columns(const few_rows_call *the, ptrdiff_t begin, ptrdiff_t end)
 {
-    (void)workspace;
-    const few_rows_call *the = arguments;
-    ptrdiff_t size = round_up((the->N + the->pieces - 1) / the->pieces, 16);
-    ptrdiff_t k = 0, begin = min(the->N, size * piece), end = min(the->N, begin + size);
+    ptrdiff_t k = 0;
     for (; k + INPUTS <= the->K; k += INPUTS)
         add_rows(INPUTS, the, k, begin, end);
     for (; k < the->K; k++)
@@ -148,8 +139,11 @@ int few_rows(few_rows_call the)
     the.y = memset(x + the.M * row_x, 0, the.M * row_y * sizeof(float));
     the.ldx = row_x;
     the.ldy = row_y;
-    the.pieces = the.transposed && threads > 1 ? 8 * threads : threads;
-    share_out(the.pieces, threads, 0, the.transposed ? outputs_piece : columns_piece, &the);
+    ptrdiff_t pieces = the.transposed && threads > 1 ? 8 * threads : threads;
+    ptrdiff_t size = round_up((the.N + pieces - 1) / pieces, 16); /* outputs: whole cache lines */
+    #pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (ptrdiff_t begin = 0; begin < the.N; begin += size)
+        (the.transposed ? outputs_of_type : columns)(&the, begin, min(begin + size, the.N));
     for (ptrdiff_t i = 0; i < the.M; i++)
         for (ptrdiff_t j = 0; j < the.N; j++) {
             float start = the.accumulate ? y[i * ldy + j] : the.bias ? the.bias[j] : 0;

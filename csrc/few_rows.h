@@ -18,7 +18,6 @@ typedef struct {
     const void *w;
     float *y;
     int transposed, accumulate;
-    ptrdiff_t pieces; /* few_rows.c's own */
 } few_rows_call;
 
 int few_rows(few_rows_call the);

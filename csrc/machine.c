@@ -19,12 +19,18 @@ int minillm_chip_has_avx512(void)
            CHIP_HAS("avx512dq") && CHIP_HAS("avx512vl");
 }
 
+#ifdef _OPENMP
+#define OPENMP ""
+#else
+#define OPENMP " without OpenMP: one thread"
+#endif
+
 const char *minillm_compiler(void)
 {
 #ifdef __clang__
-    return "clang " __clang_version__;
+    return "clang " __clang_version__ OPENMP;
 #else
-    return "gcc " __VERSION__;
+    return "gcc " __VERSION__ OPENMP;
 #endif
 }
 
@@ -40,28 +46,22 @@ void minillm_keep_memory(void)
 #endif
 }
 
-typedef struct { ptrdiff_t n; float *results; } job;
-
 /* n times 12 FMAs that don't depend on each other, from register to register. An FMA takes 4 cycles
  * and two can begin in each, so at least 8 have to be under way; 12 sums and the two factors fit
  * the 16 registers of the older instruction sets. */
-static void run_fmas(const void *arguments, ptrdiff_t piece, float *workspace)
-{
-    (void)workspace;
-    const job *the = arguments;
-    vec sums[12], a = broadcast(0.999f), b = broadcast(0.001f), total = broadcast(0);
-    for (int i = 0; i < 12; i++)
-        sums[i] = broadcast((float)(piece + i));
-    for (ptrdiff_t k = 0; k < the->n; k++)
-        for (int i = 0; i < 12; i++)
-            sums[i] = sums[i] * a + b;
-    for (int i = 0; i < 12; i++)
-        total += sums[i];
-    the->results[piece] = horizontal_sum(total); /* used, so the loop can't be left out */
-}
-
 double minillm_run_fmas(ptrdiff_t n, int threads, float *results)
 {
-    share_out(threads, threads, 0, run_fmas, &(job){n, results});
+    #pragma omp parallel for num_threads(threads)
+    for (int thread = 0; thread < threads; thread++) {
+        vec sums[12], a = broadcast(0.999f), b = broadcast(0.001f), total = broadcast(0);
+        for (int i = 0; i < 12; i++)
+            sums[i] = broadcast((float)(thread + i));
+        for (ptrdiff_t k = 0; k < n; k++)
+            for (int i = 0; i < 12; i++)
+                sums[i] = sums[i] * a + b;
+        for (int i = 0; i < 12; i++)
+            total += sums[i];
+        results[thread] = horizontal_sum(total); /* used, so the loop can't be left out */
+    }
     return 2.0 * 12 * LANES * (double)n * threads;
 }

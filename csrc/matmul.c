@@ -21,6 +21,13 @@ static inline const float *at(matrix X, ptrdiff_t i, ptrdiff_t j)
     return X.data + i * X.row + j * X.column;
 }
 
+/* What of matrix b of the batch begins with element (i, j). */
+static inline matrix part(matrix X, ptrdiff_t b, ptrdiff_t i, ptrdiff_t j)
+{
+    X.data = at(X, i, j) + b * X.step;
+    return X;
+}
+
 enum { MR = MOST_ROWS, NR = COLUMNS }; /* of the register tile: tile.h */
 
 /* What the product is added to is a matrix as well: C itself when it is to be accumulated into, and
@@ -134,31 +141,6 @@ static ptrdiff_t cuts_down(ptrdiff_t pieces, ptrdiff_t M, ptrdiff_t N)
     return best;
 }
 
-/* One call's work, as all of its threads see it. */
-typedef struct {
-    ptrdiff_t M, N, K, ldc, step_C;
-    matrix A, B, start;
-    float *C;
-    ptrdiff_t pieces, across; /* of each C, and of its width */
-    ptrdiff_t rows, columns;  /* of a piece */
-} job;
-
-static void do_piece(const void *arguments, ptrdiff_t piece, float *workspace)
-{
-    const job *the = arguments;
-    ptrdiff_t b = piece / the->pieces, i = piece % the->pieces / the->across * the->rows;
-    ptrdiff_t j = piece % the->across * the->columns;
-    ptrdiff_t m = min(the->rows, the->M - i), n = min(the->columns, the->N - j);
-    if (m <= 0 || n <= 0)
-        return; /* the pieces before it were rounded up to whole tiles */
-    matrix A = the->A, B = the->B, start = the->start;
-    A.data = at(A, i, 0) + b * A.step;
-    B.data = at(B, 0, j) + b * B.step;
-    start.data = at(start, i, j) + b * start.step;
-    multiply(m, n, the->K, A, B, start, the->C + b * the->step_C + i * the->ldc + j, the->ldc,
-             workspace);
-}
-
 /* Up to so many multiply-adds, packing costs more than it saves: about 80 x 80 x 80. */
 enum { SMALL = 500000 };
 
@@ -167,14 +149,10 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
                    float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate, const float *bias)
 {
-    job the = {
-        .M = M, .N = N, .K = K,
-        .A = {A, transpose_A ? 1 : lda, transpose_A ? lda : 1, step_A},
-        .B = {B, transpose_B ? 1 : ldb, transpose_B ? ldb : 1, step_B},
-        .C = C, .ldc = ldc, .step_C = step_C,
-        .start = accumulate ? (matrix){C, ldc, 1, step_C} :
-                 bias ? (matrix){bias, 0, 1, 0} : (matrix){zeros, 0, 0, 0},
-    };
+    matrix a = {A, transpose_A ? 1 : lda, transpose_A ? lda : 1, step_A};
+    matrix b = {B, transpose_B ? 1 : ldb, transpose_B ? ldb : 1, step_B};
+    matrix start = accumulate ? (matrix){C, ldc, 1, step_C} :
+                   bias ? (matrix){bias, 0, 1, 0} : (matrix){zeros, 0, 0, 0};
     if (batch * M * N == 0)
         return MINILLM_OK;
     if (batch == 1 && M <= FEW && !transpose_A)
@@ -183,17 +161,30 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
             .transposed = transpose_B, .accumulate = accumulate, .bias = bias, .y = C, .ldy = ldc,
         });
     if (batch == 1 && !transpose_B && N % NR == 0 && M * N * K <= SMALL) {
-        const float *start = accumulate ? C : bias;
-        product(M, N, K, A, the.A.row, the.A.column, B, ldb, start, accumulate ? ldc : 0, C, ldc);
+        product(M, N, K, A, a.row, a.column, B, ldb, accumulate ? C : bias, accumulate ? ldc : 0,
+                C, ldc);
         return MINILLM_OK;
     }
     int threads = threads_for((double)batch * M * N * K);
     ptrdiff_t of_each_thread = max(1, min(4, batch * M * N / threads / 40000));
-    the.pieces = threads == 1 ? 1 : (threads * of_each_thread + batch - 1) / batch;
-    ptrdiff_t down = cuts_down(the.pieces, M, N);
-    the.across = the.pieces / down;
-    the.rows = round_up((M + down - 1) / down, MR);
-    the.columns = round_up((N + the.across - 1) / the.across, NR);
-    return share_out(batch * the.pieces, threads, MC * KC + min(the.columns, NC) * min(K, KC),
-                     do_piece, &the);
+    ptrdiff_t pieces = threads == 1 ? 1 : (threads * of_each_thread + batch - 1) / batch;
+    ptrdiff_t down = cuts_down(pieces, M, N), across = pieces / down;
+    ptrdiff_t rows = round_up((M + down - 1) / down, MR); /* of a piece: some whole tiles */
+    ptrdiff_t columns = round_up((N + across - 1) / across, NR);
+    across = (N + columns - 1) / columns; /* they may be fewer now */
+    pieces = (M + rows - 1) / rows * across;
+    ptrdiff_t size = MC * KC + min(columns, NC) * min(K, KC);
+    float *workspaces = allocate(threads * size);
+    if (workspaces == NULL)
+        return MINILLM_OUT_OF_MEMORY;
+    #pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (ptrdiff_t piece = 0; piece < batch * pieces; piece++) {
+        ptrdiff_t index = piece / pieces; /* of the matrix in the batch */
+        ptrdiff_t i = piece % pieces / across * rows, j = piece % across * columns;
+        multiply(min(rows, M - i), min(columns, N - j), K, part(a, index, i, 0),
+                 part(b, index, 0, j), part(start, index, i, j), C + index * step_C + i * ldc + j,
+                 ldc, workspaces + omp_get_thread_num() * size);
+    }
+    free(workspaces);
+    return MINILLM_OK;
 }

@@ -5,54 +5,30 @@
  * arrays that fit no cache. Here the whole formula runs over a piece that is in the cache or in
  * registers: each array comes from memory once and goes there once (a row that is passed over
  * again is in the cache), and that is what limits the speed. So the loops are plain ones, and the
- * compiler makes vectors of them. Where it would have to add numbers in another order than the one
- * written, which it may not, `#pragma omp simd reduction` allows it.
+ * compiler makes vectors of them. Where it may not by itself, because numbers would be added in
+ * another order than the one written, or because two arrays could be the same memory, `#pragma omp
+ * simd` allows it.
  *
- * Threads share out BLOCKS blocks of rows (or of numbers; `add_to_rows`: some columns). A sum over
- * the rows, such as the gradient of a gain, is made for each block alone, and then over the blocks
- * in order. The blocks are the same for any number of threads, and so are the sums, bit for bit. */
+ * Threads take rows, more at first and fewer in the end (`guided`). A sum over the rows, such as
+ * the gradient of a gain, is made for each of BLOCKS blocks alone, and then over the blocks in
+ * order. The blocks are the same for any number of threads, and so are the sums, bit for bit. */
 #include <math.h>
 #include <string.h>
 #include "simd.h"
 
 enum { BLOCKS = 64 };
 
-/* The arguments of a kernel, as all of its threads see them: each kernel has some of these. */
-typedef struct rows_job {
-    ptrdiff_t rows, d, pieces; /* elementwise kernels have 1 number in a row */
-    const float *x, *dy, *gain, *bias, *g;
-    float *y, *dx, *mean, *inverse_std, *losses, *log_total, *w, *m, *v;
-    const int64_t *ids;
-    float eps, smoothing, weight, l2, keep, step, v_scale;
-    double beta1, beta2; /* 1 - 0.999 has only four right digits in float32 */
-    void (*do_rows)(const struct rows_job *the, ptrdiff_t begin, ptrdiff_t end);
-    ptrdiff_t block; /* which one do_rows is to do, for those that make sums for each block: */
-    float *sums;
-    double *squares;
-} rows_job;
-
-static void do_blocks(const void *arguments, ptrdiff_t piece, float *workspace)
+/* Where block b of n things begins, in whole units. */
+static ptrdiff_t block_begin(int b, ptrdiff_t n, ptrdiff_t unit)
 {
-    (void)workspace;
-    const rows_job *the = arguments;
-    /* Multiples of 16 where a row is one number: no block but the last ends within a vector. */
-    ptrdiff_t size = round_up((the->rows + BLOCKS - 1) / BLOCKS, the->d == 1 ? 16 : 1);
-    ptrdiff_t block = BLOCKS * piece / the->pieces, end = BLOCKS * (piece + 1) / the->pieces;
-    for (; block < end; block++) {
-        rows_job own = *the;
-        own.block = block;
-        own.do_rows(&own, min(the->rows, block * size), min(the->rows, (block + 1) * size));
-    }
+    return min(n, b * round_up((n + BLOCKS - 1) / BLOCKS, unit));
 }
 
-/* A number that is streamed through takes as long as some 16 multiply-adds. A thread works on
- * blocks that lie side by side: so the prefetcher doesn't fetch what another one writes to. */
-static int do_all_rows(rows_job *job)
-{
-    int threads = threads_for(16.0 * job->rows * job->d);
-    job->pieces = min(4 * threads, BLOCKS);
-    return share_out(job->pieces, threads, 0, do_blocks, job);
-}
+/* A number that is streamed through takes as long as some 16 multiply-adds. */
+static int threads_for_stream(ptrdiff_t rows, ptrdiff_t d) { return threads_for(16.0 * rows * d); }
+
+/* Loops over single numbers go by chunks. */
+enum { CHUNK = 4096 };
 
 /* y += x */
 static void add(ptrdiff_t n, const float *restrict x, float *restrict y)
@@ -72,46 +48,35 @@ static inline float gelu_s(float x)
     return minus_2u > 87.0f ? 0 : 1 / (1 + exp_(minus_2u)); /* e^-87 = 1e-38 is as good as 0 */
 }
 
-static void gelu_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end)
+void minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y)
 {
-    const float *restrict x = the->x;
-    float *restrict y = the->y;
-    for (ptrdiff_t i = begin; i < end; i++)
-        y[i] = x[i] * gelu_s(x[i]);
+    #pragma omp parallel for schedule(guided) num_threads(threads_for_stream(n, 1))
+    for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
+        #pragma omp simd
+        for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++)
+            y[i] = x[i] * gelu_s(x[i]);
 }
 
-int minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y)
+void minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, float *dx)
 {
-    return do_all_rows(&(rows_job){.rows = n, .d = 1, .x = x, .y = y, .do_rows = gelu_rows});
-}
-
-static void gelu_backward_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end)
-{
-    const float *restrict x = the->x, *restrict dy = the->dy;
-    float *restrict dx = the->dx;
-    for (ptrdiff_t i = begin; i < end; i++) {
-        float s = gelu_s(x[i]);
-        dx[i] = dy[i] * s * (1 + x[i] * (1 - s) * TWO_A * (1 + 3 * B * x[i] * x[i]));
-    }
-}
-
-int minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, float *dx)
-{
-    return do_all_rows(&(rows_job){
-        .rows = n, .d = 1, .dy = dy, .x = x, .dx = dx, .do_rows = gelu_backward_rows,
-    });
+    #pragma omp parallel for schedule(guided) num_threads(threads_for_stream(n, 1))
+    for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
+        #pragma omp simd
+        for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++) {
+            float s = gelu_s(x[i]);
+            dx[i] = dy[i] * s * (1 + x[i] * (1 - s) * TWO_A * (1 + 3 * B * x[i] * x[i]));
+        }
 }
 
 /* y = gain (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. The sum
  * of d numbers is rounded d times; the second pass measures how far that has put the mean off. */
-static void layer_norm_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end)
+void minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *X, const float *gain,
+                        const float *bias, float eps, float *Y, float *means, float *inverse_stds)
 {
-    ptrdiff_t d = the->d;
-    const float *restrict gain = the->gain, *restrict bias = the->bias;
-    for (ptrdiff_t row = begin; row < end; row++) {
-        const float *restrict x = the->x + row * d;
-        float *restrict y = the->y + row * d;
-        float sum = 0, rest = 0, squares = 0;
+    #pragma omp parallel for schedule(guided) num_threads(threads_for_stream(rows, d))
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        const float *x = X + row * d;
+        float *y = Y + row * d, sum = 0, rest = 0, squares = 0;
         #pragma omp simd reduction(+ : sum)
         for (ptrdiff_t i = 0; i < d; i++)
             sum += x[i];
@@ -124,47 +89,35 @@ static void layer_norm_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end)
         rest /= d;
         mean += rest;
         float variance = squares / d - rest * rest;
-        float inverse = 1 / sqrtf((variance > 0 ? variance : 0) + the->eps);
+        float inverse = 1 / sqrtf((variance > 0 ? variance : 0) + eps);
+        #pragma omp simd
         for (ptrdiff_t i = 0; i < d; i++)
             y[i] = gain[i] * ((x[i] - mean) * inverse) + bias[i];
-        the->mean[row] = mean;
-        the->inverse_std[row] = inverse;
+        means[row] = mean;
+        inverse_stds[row] = inverse;
     }
 }
 
-int minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *x, const float *gain,
-                       const float *bias, float eps, float *y, float *mean, float *inverse_std)
+/* dx = (dx_hat - mean(dx_hat) - x_hat mean(dx_hat x_hat)) / std with dx_hat = dy gain, and for the
+ * sums over the rows dgain += dy x_hat, dbias += dy. The derivation: minillm/ops/layer_norm.py. */
+static void layer_norm_row_backward(ptrdiff_t d, const float *dy, const float *x, float mean,
+                                    float inverse, const float *gain, float *dx, float *dgain,
+                                    float *dbias)
 {
-    return do_all_rows(&(rows_job){
-        .rows = rows, .d = d, .x = x, .gain = gain, .bias = bias, .eps = eps, .y = y,
-        .mean = mean, .inverse_std = inverse_std, .do_rows = layer_norm_rows,
-    });
-}
-
-/* dx = (dx_hat - mean(dx_hat) - x_hat mean(dx_hat x_hat)) / std with dx_hat = dy gain, and the sums
- * over the rows dgain = sum dy x_hat, dbias = sum dy. The derivation: minillm/ops/layer_norm.py. */
-static void layer_norm_backward_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end)
-{
-    ptrdiff_t d = the->d;
-    const float *restrict gain = the->gain;
-    float *restrict dgain = the->sums + 2 * the->block * d, *restrict dbias = dgain + d;
-    for (ptrdiff_t row = begin; row < end; row++) {
-        const float *restrict x = the->x + row * d, *restrict dy = the->dy + row * d;
-        float *restrict dx = the->dx + row * d;
-        float mean = the->mean[row], inverse = the->inverse_std[row], sum = 0, along = 0;
-        #pragma omp simd reduction(+ : sum, along)
-        for (ptrdiff_t i = 0; i < d; i++) {
-            float x_hat = (x[i] - mean) * inverse;
-            sum += dy[i] * gain[i];
-            along += dy[i] * gain[i] * x_hat;
-            dgain[i] += dy[i] * x_hat;
-            dbias[i] += dy[i];
-        }
-        sum /= d;
-        along /= d;
-        for (ptrdiff_t i = 0; i < d; i++)
-            dx[i] = (dy[i] * gain[i] - sum - (x[i] - mean) * inverse * along) * inverse;
+    float sum = 0, along = 0;
+    #pragma omp simd reduction(+ : sum, along)
+    for (ptrdiff_t i = 0; i < d; i++) {
+        float x_hat = (x[i] - mean) * inverse;
+        sum += dy[i] * gain[i];
+        along += dy[i] * gain[i] * x_hat;
+        dgain[i] += dy[i] * x_hat;
+        dbias[i] += dy[i];
     }
+    sum /= d;
+    along /= d;
+    #pragma omp simd
+    for (ptrdiff_t i = 0; i < d; i++)
+        dx[i] = (dy[i] * gain[i] - sum - (x[i] - mean) * inverse * along) * inverse;
 }
 
 int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dy, const float *x,
@@ -174,16 +127,16 @@ int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dy, co
     float *sums = calloc(2 * BLOCKS * d + 1, sizeof(float)); /* for each block dgain, dbias */
     if (sums == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    do_all_rows(&(rows_job){
-        .rows = rows, .d = d, .dy = dy, .x = x, .mean = (float *)mean,
-        .inverse_std = (float *)inverse_std, .gain = gain, .dx = dx, .sums = sums,
-        .do_rows = layer_norm_backward_rows,
-    });
+    #pragma omp parallel for schedule(dynamic) num_threads(threads_for_stream(rows, d))
+    for (int b = 0; b < BLOCKS; b++)
+        for (ptrdiff_t row = block_begin(b, rows, 1); row < block_begin(b + 1, rows, 1); row++)
+            layer_norm_row_backward(d, dy + row * d, x + row * d, mean[row], inverse_std[row], gain,
+                                    dx + row * d, sums + 2 * b * d, sums + (2 * b + 1) * d);
     memset(dgain, 0, d * sizeof(float));
     memset(dbias, 0, d * sizeof(float));
-    for (int block = 0; block < BLOCKS; block++) {
-        add(d, sums + 2 * block * d, dgain);
-        add(d, sums + (2 * block + 1) * d, dbias);
+    for (int b = 0; b < BLOCKS; b++) {
+        add(d, sums + 2 * b * d, dgain);
+        add(d, sums + (2 * b + 1) * d, dbias);
     }
     free(sums);
     return MINILLM_OK;
@@ -207,11 +160,12 @@ static float largest_of(ptrdiff_t n, const float *z)
 
 /* loss = log(sum exp(z)) - (1 - smoothing) z[target] - smoothing mean(z) for each row z of logits;
  * 0 where the target is negative. The largest z is taken out of the sum before it can overflow. */
-static void cross_entropy_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end)
+void minillm_cross_entropy(ptrdiff_t rows, ptrdiff_t V, const float *logits, const int64_t *targets,
+                           float smoothing, float *losses, float *log_totals)
 {
-    ptrdiff_t V = the->d;
-    for (ptrdiff_t row = begin; row < end; row++) {
-        const float *z = the->x + row * V;
+    #pragma omp parallel for schedule(guided) num_threads(threads_for_stream(rows, V))
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        const float *z = logits + row * V;
         float largest = largest_of(V, z), total = 0, sum = 0;
         float shift = largest == -INFINITY ? 0 : largest; /* -inf - -inf is not a number */
         /* 1,024 at a time: to a large sum of 50,000 terms the small ones would count as 0. */
@@ -222,125 +176,80 @@ static void cross_entropy_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t e
                 part += exp_(z[j] - shift);
             total += part;
         }
-        if (the->smoothing > 0) {
-            #pragma omp simd reduction(+ : sum)
-            for (ptrdiff_t j = 0; j < V; j++)
-                sum += z[j];
-        }
-        float log_total = shift + logf(total);
-        ptrdiff_t target = the->ids[row];
-        the->log_total[row] = log_total;
-        the->losses[row] = 0;
-        if (target >= 0)
-            the->losses[row] = log_total - (1 - the->smoothing) * z[target];
-        if (target >= 0 && the->smoothing > 0)
-            the->losses[row] -= the->smoothing * sum / V;
+        #pragma omp simd reduction(+ : sum)
+        for (ptrdiff_t j = 0; j < (smoothing > 0 ? V : 0); j++)
+            sum += z[j];
+        log_totals[row] = shift + logf(total);
+        losses[row] = 0;
+        if (targets[row] >= 0)
+            losses[row] = log_totals[row] - (1 - smoothing) * z[targets[row]];
+        if (targets[row] >= 0 && smoothing > 0)
+            losses[row] -= smoothing * sum / V;
     }
 }
 
-int minillm_cross_entropy(ptrdiff_t rows, ptrdiff_t V, const float *logits, const int64_t *targets,
-                          float smoothing, float *losses, float *log_total)
-{
-    return do_all_rows(&(rows_job){
-        .rows = rows, .d = V, .x = logits, .ids = targets, .smoothing = smoothing,
-        .losses = losses, .log_total = log_total, .do_rows = cross_entropy_rows,
-    });
-}
-
 /* dz = weight (p - q): what the model said, p = exp(z - log_total), minus what it should have. */
-static void cross_entropy_backward_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end)
+void minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *logits,
+                                    const int64_t *targets, const float *log_totals,
+                                    float smoothing, float weight, float *dlogits)
 {
-    ptrdiff_t V = the->d;
-    for (ptrdiff_t row = begin; row < end; row++) {
-        const float *z = the->x + row * V; /* not `restrict`: dz may be the same memory */
-        float *dz = the->dx + row * V;
-        float log_total = the->log_total[row], each = the->smoothing / V, weight = the->weight;
-        if (the->ids[row] < 0) {
+    #pragma omp parallel for schedule(guided) num_threads(threads_for_stream(rows, V))
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        const float *z = logits + row * V, log_total = log_totals[row], each = smoothing / V;
+        float *dz = dlogits + row * V;
+        if (targets[row] < 0) {
             memset(dz, 0, V * sizeof(float));
             continue;
         }
         #pragma omp simd
         for (ptrdiff_t j = 0; j < V; j++)
             dz[j] = (exp_(z[j] - log_total) - each) * weight;
-        dz[the->ids[row]] -= (1 - the->smoothing) * weight;
+        dz[targets[row]] -= (1 - smoothing) * weight;
     }
 }
 
-int minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *logits,
-                                   const int64_t *targets, const float *log_total,
-                                   float smoothing, float weight, float *dlogits)
+/* One step of Adam: see minillm/training/optimizers.py. (1 - 0.999 has only four right digits in
+ * float32: so the betas come in double precision.) */
+void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, double beta1,
+                  double beta2, float l2, float keep, float step, float v_scale, float eps)
 {
-    return do_all_rows(&(rows_job){
-        .rows = rows, .d = V, .x = logits, .ids = targets, .log_total = (float *)log_total,
-        .smoothing = smoothing, .weight = weight, .dx = dlogits,
-        .do_rows = cross_entropy_backward_rows,
-    });
-}
-
-/* One step of Adam: see minillm/training/optimizers.py. */
-static void adam_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end)
-{
-    const rows_job a = *the; /* a copy that nothing else points to: its numbers stay in registers */
-    const float *restrict g = a.g;
-    float *restrict w = a.w, *restrict m = a.m, *restrict v = a.v;
-    const float beta1 = (float)a.beta1, rest1 = (float)(1 - a.beta1);
-    const float beta2 = (float)a.beta2, rest2 = (float)(1 - a.beta2);
-    for (ptrdiff_t i = begin; i < end; i++) {
-        float g_i = g[i] + a.l2 * w[i];
-        m[i] = beta1 * m[i] + rest1 * g_i;
-        v[i] = beta2 * v[i] + rest2 * g_i * g_i;
-        w[i] = a.keep * w[i] - a.step * m[i] / (sqrtf(v[i]) * a.v_scale + a.eps);
-    }
-}
-
-int minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, double beta1,
-                 double beta2, float l2, float keep, float step, float v_scale, float eps)
-{
-    return do_all_rows(&(rows_job){
-        .rows = n, .d = 1, .w = w, .g = g, .m = m, .v = v, .beta1 = beta1, .beta2 = beta2,
-        .l2 = l2, .keep = keep, .step = step, .v_scale = v_scale, .eps = eps,
-        .do_rows = adam_rows,
-    });
+    const float b1 = (float)beta1, rest1 = (float)(1 - beta1);
+    const float b2 = (float)beta2, rest2 = (float)(1 - beta2);
+    #pragma omp parallel for schedule(guided) num_threads(threads_for_stream(n, 1))
+    for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
+        #pragma omp simd
+        for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++) {
+            float g_i = g[i] + l2 * w[i];
+            m[i] = b1 * m[i] + rest1 * g_i;
+            v[i] = b2 * v[i] + rest2 * g_i * g_i;
+            w[i] = keep * w[i] - step * m[i] / (sqrtf(v[i]) * v_scale + eps);
+        }
 }
 
 /* The sum of x^2 over n numbers, in double precision: float32 would overflow from 1.8e19 on. */
-static void squares_rows(const rows_job *the, ptrdiff_t begin, ptrdiff_t end)
-{
-    const float *x = the->x;
-    double sum = 0;
-    #pragma omp simd reduction(+ : sum)
-    for (ptrdiff_t i = begin; i < end; i++)
-        sum += (double)x[i] * x[i];
-    the->squares[the->block] = sum;
-}
-
 double minillm_sum_of_squares(ptrdiff_t n, const float *x)
 {
-    double squares[BLOCKS] = {0}, total = 0;
-    do_all_rows(&(rows_job){
-        .rows = n, .d = 1, .x = x, .squares = squares, .do_rows = squares_rows,
-    });
-    for (int block = 0; block < BLOCKS; block++)
-        total += squares[block];
+    double sums[BLOCKS], total = 0;
+    #pragma omp parallel for schedule(dynamic) num_threads(threads_for_stream(n, 1))
+    for (int b = 0; b < BLOCKS; b++) {
+        double sum = 0;
+        #pragma omp simd reduction(+ : sum)
+        for (ptrdiff_t i = block_begin(b, n, 16); i < block_begin(b + 1, n, 16); i++)
+            sum += (double)x[i] * x[i];
+        sums[b] = sum;
+    }
+    for (int b = 0; b < BLOCKS; b++)
+        total += sums[b];
     return total;
 }
 
 /* y[ids[n]] += x[n] for each of the rows n: the gradient of an embedding. Two rows n may go to the
- * same place, so a piece of the work is not some rows but some columns of all of them. */
-enum { COLUMNS_OF_A_PIECE = 64 };
-
-static void add_piece_to_rows(const void *arguments, ptrdiff_t piece, float *workspace)
+ * same place, so a thread takes not some rows but some columns of all of them. */
+void minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y)
 {
-    (void)workspace;
-    const rows_job *the = arguments;
-    ptrdiff_t i = piece * COLUMNS_OF_A_PIECE, columns = min(COLUMNS_OF_A_PIECE, the->d - i);
-    for (ptrdiff_t n = 0; n < the->rows; n++)
-        add(columns, the->x + n * the->d + i, the->y + the->ids[n] * the->d + i);
-}
-
-int minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y)
-{
-    return share_out((d + COLUMNS_OF_A_PIECE - 1) / COLUMNS_OF_A_PIECE,
-                     threads_for(8.0 * rows * d), 0, add_piece_to_rows,
-                     &(rows_job){.rows = rows, .d = d, .x = x, .ids = ids, .y = y});
+    enum { COLUMNS = 64 };
+    #pragma omp parallel for schedule(dynamic) num_threads(threads_for(2.0 * rows * d))
+    for (ptrdiff_t i = 0; i < d; i += COLUMNS)
+        for (ptrdiff_t n = 0; n < rows; n++)
+            add(min(COLUMNS, d - i), x + n * d + i, y + ids[n] * d + i);
 }

@@ -10,14 +10,19 @@
  *   2. Write csrc/thing.c: include "simd.h" and define the function. Helpers are `static`.
  *   3. Add "csrc/thing.c" to KERNEL_SOURCES in setup.py, which compiles it once for each set.
  *   4. Call it in minillm/kernels/c.py, beside the same function in naive.py and numpy_kernels.py.
- * Threads: cut the work into pieces and `share_out` them (threads.c). Cut over outputs; or a sum
- * into parts that are always the same, and added in order: then every result is bit for bit the
- * same for any number of threads. */
+ * Threads: `#pragma omp parallel for` over pieces of the work (threads.c). Cut over outputs; or a
+ * sum into parts that are always the same, and added in order: then every result is bit for bit
+ * the same for any number of threads. */
 #ifndef MINILLM_SIMD_H
 #define MINILLM_SIMD_H
 
 #include <stdlib.h>
 #include "minillm.h"
+#ifdef _OPENMP
+#include <omp.h>
+#else
+static inline int omp_get_thread_num(void) { return 0; }
+#endif
 
 /* How many floats a vector register holds, and how many of these registers there are. */
 #if defined(__AVX512F__)
@@ -49,20 +54,18 @@ static inline void store(float *p, vec x) { *(unaligned_vec *)p = x; }
 /* The same number in every lane. (x - 0 is x for every x, so this is a broadcast and no more.) */
 static inline vec broadcast(float x) { return x - (vec){0}; }
 
-/* The sum of all lanes: fold the vector in half until four floats are left. */
-typedef float vec4 __attribute__((vector_size(16)));
-typedef int32_t ivec4 __attribute__((vector_size(16)));
-typedef union { vec whole; vec4 quarter[LANES / 4]; } vec_parts;
-
 static inline float horizontal_sum(vec x)
 {
-    vec_parts parts = {x};
-    for (int n = LANES / 8; n > 0; n /= 2)
-        for (int i = 0; i < n; i++)
-            parts.quarter[i] += parts.quarter[i + n];
-    vec4 s = parts.quarter[0];
-    return (s[0] + s[2]) + (s[1] + s[3]);
+    float lanes[LANES], sum = 0;
+    store(lanes, x);
+    #pragma omp simd reduction(+ : sum)
+    for (int l = 0; l < LANES; l++)
+        sum += lanes[l];
+    return sum;
 }
+
+typedef float vec4 __attribute__((vector_size(16)));
+typedef int32_t ivec4 __attribute__((vector_size(16)));
 
 /* to[j][i] = factor * from[i][j] for 4 x 4 floats: two rounds of interleaving, like two perfect
  * shuffles. */
@@ -106,16 +109,9 @@ static inline float exp_(float x)
     return t < -126.5f ? 0 : (p * r + 1.0f) * power.value;
 }
 
-/* Do pieces 0, 1, ..., pieces - 1 of a job, the last ones first, on up to `threads` threads, each
- * with a workspace of so many floats of its own; return when all are done. -> an error code, which
- * is MINILLM_OK if the workspace is 0. (threads.c) */
-typedef void (*piece_function)(const void *job, ptrdiff_t piece, float *workspace);
-int share_out(ptrdiff_t pieces, int threads, ptrdiff_t workspace, piece_function do_piece,
-              const void *job);
-
 /* How many threads a kernel of `work` multiply-adds deserves (count other things as the multiply-
  * adds that would take as long): it takes some 10 microseconds, or half a million multiply-adds,
- * before a second one has anything done. */
+ * before a second one has anything done. (threads.c) */
 int threads_for(double work);
 
 static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit)

@@ -1,205 +1,78 @@
-/* threads.c: a kernel's work is cut into pieces, and a few threads take them, one after another.
+/* threads.c: how many threads a kernel gets, and where they run.
  *
- * A library for this, such as OpenMP, ends each loop by waiting for all of its threads, also for
- * one that has not even begun because some other program (or the threads of NumPy's BLAS, which
- * keep a core busy for a tenth of a second after each product) has its core. Here the caller works
- * too, and waits only for pieces that somebody has begun. A thread that comes late finds nothing
- * left, and has held up nobody. Which thread does a piece never shows in the result. */
+ * The threads are OpenMP's. Above the loop over the pieces of its work a kernel says
+ *
+ *     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(work))
+ *
+ * and every thread takes a new piece when it has done one: so if its core is busy elsewhere, the
+ * others do more. Which thread did a piece never shows in the result. A compiler without OpenMP
+ * leaves such lines out: then the loops are the ordinary ones that they look like. */
 #define _GNU_SOURCE /* for sched_getcpu and affinities */
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <time.h>
 #include "simd.h"
 
-/* How long a thread looks for its next piece before it goes to sleep. To wake one takes 10 to 50
- * microseconds, and between two kernels of a training step lie some 20 microseconds of Python. */
-#define SPIN_SECONDS 100e-6
+static atomic_int most_threads = 1;
 
-enum { MOST_THREADS = 1025 }; /* 0 to 1,024 */
+void minillm_set_num_threads(int n) { most_threads = (int)max(1, min(n, 1024)); }
 
-static atomic_int most_threads = 1; /* what set_num_threads said */
+int minillm_get_num_threads(void) { return most_threads; }
 
-static struct {
-    atomic_flag is_in_use; /* one job at a time */
-    int workers;           /* how many threads exist beside the caller, who is number 0 */
-    int caller_core;       /* which they are kept off, or -1 */
-    pthread_t ids[MOST_THREADS];
-
-    piece_function do_piece; /* the job in hand: only for those who have taken one of its pieces */
-    const void *job;
-    float *workspaces;       /* one after another, */
-    ptrdiff_t workspace;     /* so many floats for each thread */
-    /* How many pieces nobody has taken yet, times MOST_THREADS, plus how many threads may take one.
-     * In one number, so that to look and to take is one step (compare and exchange). */
-    _Atomic uint64_t left;
-    _Atomic ptrdiff_t unfinished;
-
-    pthread_mutex_t mutex; /* only for going to sleep and for waking up */
-    struct { atomic_int is_asleep; pthread_cond_t wake; } threads[MOST_THREADS];
-} pool;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* Is there a piece left that this thread may take? */
-static int is_for(int thread, uint64_t left)
-{
-    return left >= MOST_THREADS && thread < (int)(left % MOST_THREADS);
-}
-
-static int has_work(int thread) { return is_for(thread, atomic_load(&pool.left)); }
-
-/* Take and do pieces until none is left. Nobody can begin the next job before a piece that is taken
- * is done, so what `pool` says of the job stays true meanwhile. */
-static void work(int thread)
-{
-    uint64_t left = atomic_load(&pool.left);
-    while (is_for(thread, left)) {
-        if (!atomic_compare_exchange_weak(&pool.left, &left, left - MOST_THREADS))
-            continue; /* somebody else was quicker; `left` is now what there is */
-        pool.do_piece(pool.job, (ptrdiff_t)(left / MOST_THREADS) - 1,
-                      pool.workspaces + thread * pool.workspace);
-        atomic_fetch_sub(&pool.unfinished, 1);
-        left = atomic_load(&pool.left);
-    }
-}
-
-/* No wake-up can be lost: `share_out` writes `left` and then reads `is_asleep`; a worker writes
- * `is_asleep` and then reads `left`. Whichever write came first, the other side reads after it: so
- * either the worker finds the work, or `share_out` the sleeper. */
-static void sleep_until_work(int thread)
-{
-    pthread_mutex_lock(&pool.mutex);
-    atomic_store(&pool.threads[thread].is_asleep, 1);
-    while (!has_work(thread))
-        pthread_cond_wait(&pool.threads[thread].wake, &pool.mutex);
-    atomic_store(&pool.threads[thread].is_asleep, 0);
-    pthread_mutex_unlock(&pool.mutex);
-}
-
-static void *worker(void *number)
-{
-    for (int thread = (int)(intptr_t)number;;) {
-        double end = now() + SPIN_SECONDS;
-        while (!has_work(thread) && now() < end)
-            continue;
-        if (!has_work(thread))
-            sleep_until_work(thread);
-        work(thread);
-    }
-    return NULL;
-}
-
-static void wake(int thread)
-{
-    if (!atomic_load(&pool.threads[thread].is_asleep))
-        return;
-    pthread_mutex_lock(&pool.mutex);
-    pthread_cond_signal(&pool.threads[thread].wake);
-    pthread_mutex_unlock(&pool.mutex);
-}
-
-/* Signals are for the threads of the program, so the new ones block them. If the system gives no
- * more threads, there are fewer. */
-static void start_workers(int wanted)
-{
-    pool.caller_core = -1; /* for them all, old and new, to be placed */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    for (int number = pool.workers + 1; number <= wanted; pool.workers = number++) {
-        if (pthread_create(&pool.ids[number], NULL, worker, (void *)(intptr_t)number) != 0)
-            break;
-        pthread_detach(pool.ids[number]);
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
+#ifdef _OPENMP
+static _Thread_local int team = 0; /* how many threads have settled to work for this one */
 
 /* When no core is idle, Linux likes to put a thread that is woken on the core of the one who woke
- * it: there it would wait until the caller is done. So the caller's core is forbidden to them. */
-static void keep_off_this_core(void)
+ * it: there it would wait until the caller is done. So the caller's core is forbidden to the
+ * others, unless the user has said where threads belong (OMP_PROC_BIND). And signals are for the
+ * threads of the program: these block them. */
+static void settle(int threads)
 {
 #ifdef __linux__
-    cpu_set_t cores;
+    static _Thread_local int avoided_core;
     int core = sched_getcpu();
-    if (core < 0 || core == pool.caller_core ||
-        sched_getaffinity(0, sizeof cores, &cores) != 0 || CPU_COUNT(&cores) < 2)
+    if (threads == team && core == avoided_core)
         return;
-    CPU_CLR(core, &cores);
-    for (int number = 1; number <= pool.workers; number++)
-        pthread_setaffinity_np(pool.ids[number], sizeof cores, &cores);
-    pool.caller_core = core;
+    cpu_set_t cores;
+    int move = core >= 0 && omp_get_proc_bind() == omp_proc_bind_false &&
+               sched_getaffinity(0, sizeof cores, &cores) == 0 && CPU_COUNT(&cores) > 1;
+    if (move)
+        CPU_CLR(core, &cores);
+    #pragma omp parallel num_threads(threads)
+    if (omp_get_thread_num() > 0) {
+        sigset_t all;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, NULL);
+        if (move)
+            sched_setaffinity(0, sizeof cores, &cores);
+    }
+    avoided_core = core;
 #endif
+    team = threads;
 }
 
-int share_out(ptrdiff_t pieces, int threads, ptrdiff_t workspace, piece_function do_piece,
-              const void *job)
+/* fork() copies only the calling thread, and GCC's OpenMP would wait for the others in the child
+ * forever. So they are ended first, and made anew in both processes when they are needed. */
+static void before_fork(void)
 {
-    threads = (int)max(1, min(min(threads, pieces), MOST_THREADS - 1));
-    workspace = round_up(workspace, 16); /* no cache line belongs to two threads */
-    float *workspaces = workspace == 0 ? NULL : allocate(threads * workspace);
-    if (workspaces == NULL && workspace > 0)
-        return MINILLM_OUT_OF_MEMORY;
-    if (threads == 1 || atomic_flag_test_and_set(&pool.is_in_use)) {
-        while (pieces-- > 0) /* alone; also when another thread of the program has the workers */
-            do_piece(job, pieces, workspaces);
-    } else {
-        if (pool.workers < threads - 1)
-            start_workers(threads - 1);
-        keep_off_this_core();
-        pool.do_piece = do_piece;
-        pool.job = job;
-        pool.workspaces = workspaces;
-        pool.workspace = workspace;
-        atomic_store(&pool.unfinished, pieces);
-        atomic_store(&pool.left, (uint64_t)pieces * MOST_THREADS + (uint64_t)threads);
-        for (int thread = 1; thread < min(threads, pool.workers + 1); thread++)
-            wake(thread);
-        work(0);
-        while (atomic_load(&pool.unfinished) > 0)
-            sched_yield(); /* somebody has a piece in hand, and perhaps no core */
-        atomic_flag_clear(&pool.is_in_use);
-    }
-    free(workspaces);
-    return MINILLM_OK;
-}
-
-/* No workers, no job. Also for the child of a fork(), which copies only the calling thread. */
-static void begin_empty(void)
-{
-    pthread_mutex_init(&pool.mutex, NULL);
-    for (int thread = 0; thread < MOST_THREADS; thread++) {
-        pthread_cond_init(&pool.threads[thread].wake, NULL);
-        atomic_store(&pool.threads[thread].is_asleep, 0);
-    }
-    atomic_store(&pool.left, 0);
-    atomic_flag_clear(&pool.is_in_use);
-    pool.workers = 0;
-    pool.caller_core = -1;
+    omp_pause_resource_all(omp_pause_hard);
+    team = 0;
 }
 
 __attribute__((constructor)) static void when_loaded(void)
 {
-    begin_empty();
-    pthread_atfork(NULL, NULL, begin_empty);
+    pthread_atfork(before_fork, NULL, NULL);
 }
+#else
+static void settle(int threads) { (void)threads; }
+#endif
 
-void minillm_set_num_threads(int n)
-{
-    atomic_store(&most_threads, (int)max(1, min(n, MOST_THREADS - 1)));
-}
-
-int minillm_get_num_threads(void) { return atomic_load(&most_threads); }
-
+/* All or one: OpenMP ends threads that a smaller team doesn't need, and starting some takes long. */
 int threads_for(double work)
 {
-    int most = minillm_get_num_threads();
-    double worthwhile = work / 500e3;
-    return worthwhile < 2 ? 1 : worthwhile < most ? (int)worthwhile : most;
+    int threads = work < 1e6 ? 1 : minillm_get_num_threads();
+    if (threads > 1)
+        settle(threads);
+    return threads;
 }

@@ -13,9 +13,23 @@ import numpy as np
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")  # the widest first
 
 
+# For how long a thread that OpenMP keeps looks for work before it goes to sleep: about 30
+# microseconds with GCC's library, and 1 ms, the least, with Clang's. By themselves they look for
+# much longer, and by then Linux has no time left for them when another program has their core.
+_SHORT_SPINS = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+
+
 def load(isa):
     """-> the extension compiled for one of INSTRUCTION_SETS. ImportError if it isn't built."""
-    return importlib.import_module(f"minillm.kernels._c_{isa}")
+    # OpenMP's library reads the environment when it is loaded, and it is there for us only then.
+    ours = {name: value for name, value in _SHORT_SPINS.items()
+            if name not in os.environ and "OMP_WAIT_POLICY" not in os.environ}
+    os.environ.update(ours)
+    try:
+        return importlib.import_module(f"minillm.kernels._c_{isa}")
+    finally:
+        for name in ours:
+            del os.environ[name]
 
 
 def _is_compiled_in(isa):

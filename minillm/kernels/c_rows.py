@@ -21,7 +21,7 @@ def gelu_tanh(x):
     if x.dtype != FLOAT32:
         return numpy_rows.gelu_tanh(x)
     y = np.empty_like(x)
-    check(lib.minillm_gelu_tanh(x.size, *_pointers(x, y)))
+    lib.minillm_gelu_tanh(x.size, *_pointers(x, y))
     return y
 
 
@@ -31,7 +31,7 @@ def gelu_tanh_backward(dy, x):
     if x.dtype != FLOAT32:
         return numpy_rows.gelu_tanh_backward(dy, x)
     dx = np.empty_like(x)
-    check(lib.minillm_gelu_tanh_backward(x.size, *_pointers(dy, x, dx)))
+    lib.minillm_gelu_tanh_backward(x.size, *_pointers(dy, x, dx))
     return dx
 
 
@@ -42,9 +42,9 @@ def layer_norm(x, gain, bias, eps=1e-5):
         return numpy_rows.layer_norm(x, gain, bias, eps)
     y = np.empty_like(x)
     mean, inverse_std = np.empty(x.shape[:-1], FLOAT32), np.empty(x.shape[:-1], FLOAT32)
-    check(lib.minillm_layer_norm(
+    lib.minillm_layer_norm(
         mean.size, x.shape[-1], *_pointers(x, gain, bias), eps, *_pointers(y, mean, inverse_std)
-    ))
+    )
     return y, mean, inverse_std
 
 
@@ -66,10 +66,10 @@ def cross_entropy(logits, targets, label_smoothing=0.0):
     if logits.dtype != FLOAT32:
         return numpy_rows.cross_entropy(logits, targets, label_smoothing)
     losses, log_total = np.empty(targets.shape, FLOAT32), np.empty(targets.shape, FLOAT32)
-    check(lib.minillm_cross_entropy(
+    lib.minillm_cross_entropy(
         targets.size, logits.shape[-1], *_pointers(logits), from_buffer("int64_t[]", targets),
         label_smoothing, *_pointers(losses, log_total),
-    ))
+    )
     return losses, log_total
 
 
@@ -82,10 +82,10 @@ def cross_entropy_backward(weight, logits, targets, log_total, label_smoothing=0
         return numpy_rows.cross_entropy_backward(
             weight, logits, targets, log_total, label_smoothing, out
         )
-    check(lib.minillm_cross_entropy_backward(
+    lib.minillm_cross_entropy_backward(
         targets.size, logits.shape[-1], *_pointers(logits), from_buffer("int64_t[]", targets),
         *_pointers(log_total), label_smoothing, weight, *_pointers(out),
-    ))
+    )
     return out
 
 
@@ -96,10 +96,10 @@ def adam(w, g, m, v, *, t, lr, beta1, beta2, eps, l2=0.0, decay=0.0):
         numpy_rows.adam(w, g, m, v, t=t, lr=lr, beta1=beta1, beta2=beta2, eps=eps, l2=l2,
                         decay=decay)
         return
-    check(lib.minillm_adam(
+    lib.minillm_adam(
         w.size, *_pointers(w, g, m, v), beta1, beta2, l2, 1 - lr * decay, lr / (1 - beta1**t),
         (1 - beta2**t) ** -0.5, eps,
-    ))
+    )
 
 
 def sum_of_squares(x):
@@ -116,9 +116,9 @@ def add_to_rows(table, ids, x):
     if x.dtype != FLOAT32:
         numpy_rows.add_to_rows(table, ids, x)
         return
-    check(lib.minillm_add_to_rows(
+    lib.minillm_add_to_rows(
         *x.shape, from_buffer("int64_t[]", ids), *_pointers(x, table)
-    ))
+    )
 
 
 def _pointers(*arrays):

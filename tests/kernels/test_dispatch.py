@@ -224,7 +224,7 @@ print("alive")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no such signals here")
-def test_signals_are_not_for_the_workers():
+def test_signals_are_not_for_the_threads_of_the_kernels():
     run = run_python(BLOCKED_SIGNAL, OPENBLAS_NUM_THREADS="1")  # NumPy's threads take any signal
     assert run.stdout.strip() == "alive", (run.returncode, run.stderr)
 
@@ -236,7 +236,7 @@ def test_a_forked_child_gets_threads_of_its_own():
 
 
 def test_kernels_called_from_several_threads_at_once():
-    """The workers have one job at a time; whoever comes meanwhile computes alone."""
+    """Each thread of the program that calls a kernel gets a team of its own."""
     rng = np.random.default_rng(0)
     A = rng.standard_normal((150, 130)).astype(np.float32)
     B = rng.standard_normal((130, 170)).astype(np.float32)
