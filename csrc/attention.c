@@ -21,16 +21,11 @@
 enum { QUERIES = 64, KEYS = 128, PANEL = COLUMNS, STEP = PANEL < 16 ? PANEL : 16 };
 _Static_assert(MINILLM_HEAD_UNIT % COLUMNS == 0, "a head is some whole tiles wide");
 
-/* One call, as all of its threads see it; or one head of it, after `head_of`: then the arrays begin
- * there. Query i, counted from the first of all queries, sees the keys before i + 1 + ahead (when
- * not causal, that is all of them), and of those the ones whose key_mask isn't 0. */
-typedef struct {
-    ptrdiff_t H, Tq, Tk, D, ahead;
-    minillm_heads Q, K, V, out, dout, dQ, dK, dV;
-    float *lse;
-    const unsigned char *key_mask; /* or NULL */
-    float scale;
-} head;
+/* One head of a call: its arrays begin where those of this head do (`head_of`). */
+typedef minillm_attention_call head;
+
+/* How many keys more than the queries before it a query may see, if not cut off by Tk. */
+static ptrdiff_t ahead(const head *x) { return x->causal ? x->Tk - x->Tq : x->Tk; }
 
 /* A causal mask cuts a tile along a diagonal, and the loops take several queries at once. So each
  * tile has three parts: keys that every query of a group sees; keys near the diagonal, which are
@@ -40,7 +35,7 @@ typedef struct {
  * How many of the `keys` keys from number j on somebody among the queries before `end` may see: */
 static ptrdiff_t visible_keys(const head *x, ptrdiff_t end, ptrdiff_t j, ptrdiff_t keys)
 {
-    return max(0, min(keys, end + x->ahead - j));
+    return max(0, min(keys, end + ahead(x) - j));
 }
 
 /* The same as far as a product that takes ROWS keys at once computes it. */
@@ -52,7 +47,7 @@ static ptrdiff_t computed_keys(const head *x, ptrdiff_t end, ptrdiff_t j, ptrdif
 /* The first of n queries, counted from number i on, that may see the key; n if none of them may. */
 static ptrdiff_t first_viewer(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t key)
 {
-    return max(0, min(n, key - x->ahead - i));
+    return max(0, min(n, key - ahead(x) - i));
 }
 
 static void clear(minillm_heads x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D)
@@ -293,10 +288,10 @@ static void head_backward(const head *x, float *workspace)
     copy_rows(x->Tk, x->D, dV.data, x->dV);
 }
 
-static head head_of(const head *all, ptrdiff_t index)
+static head head_of(const minillm_attention_call *call, ptrdiff_t index)
 {
-    ptrdiff_t b = index / all->H, h = index % all->H;
-    head x = *all;
+    ptrdiff_t b = index / call->H, h = index % call->H;
+    head x = *call;
     minillm_heads *arrays[] = {&x.Q, &x.K, &x.V, &x.out, &x.dout, &x.dQ, &x.dK, &x.dV};
     for (int a = 0; a < 8; a++)
         if (arrays[a]->data) /* the forward has only four */
@@ -306,17 +301,11 @@ static head head_of(const head *all, ptrdiff_t index)
     return x;
 }
 
-int minillm_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
-                      const minillm_heads *Q, const minillm_heads *K, const minillm_heads *V,
-                      const unsigned char *key_mask, int causal, float scale,
-                      const minillm_heads *out, float *lse)
+int minillm_attention(const minillm_attention_call *call)
 {
-    const head all = {
-        .H = H, .Tq = Tq, .Tk = Tk, .D = D, .ahead = causal ? Tk - Tq : Tk, .Q = *Q, .K = *K,
-        .V = *V, .out = *out, .lse = lse, .key_mask = key_mask, .scale = scale,
-    };
+    ptrdiff_t heads = call->B * call->H, Tq = call->Tq, Tk = call->Tk, D = call->D;
     int alone = Tq < MINILLM_FEW_QUERIES;
-    int threads = threads_for((double)B * H * Tq * Tk * 2 * D * (alone ? 4 : 1));
+    int threads = threads_for((double)heads * Tq * Tk * 2 * D * (alone ? 4 : 1));
     ptrdiff_t group = alone ? 1 : QUERIES, groups = (Tq + group - 1) / group;
     ptrdiff_t size = round_up(alone ? Tk : QUERIES * (KEYS + D), 16);
     float *workspaces = allocate(threads * size);
@@ -325,8 +314,8 @@ int minillm_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrd
     /* With a causal mask the last queries have the most keys. They come first: so it isn't a long
      * piece that is waited for at the end. */
     #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (ptrdiff_t piece = B * H * groups - 1; piece >= 0; piece--) {
-        const head x = head_of(&all, piece / groups);
+    for (ptrdiff_t piece = heads * groups - 1; piece >= 0; piece--) {
+        const head x = head_of(call, piece / groups);
         (alone ? attend_alone : attend)(&x, piece % groups * group,
                                         workspaces + omp_get_thread_num() * size);
     }
@@ -334,27 +323,17 @@ int minillm_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrd
     return MINILLM_OK;
 }
 
-int minillm_attention_backward(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
-                               const minillm_heads *dout, const minillm_heads *Q,
-                               const minillm_heads *K, const minillm_heads *V,
-                               const minillm_heads *out, const float *lse,
-                               const unsigned char *key_mask, int causal, float scale,
-                               const minillm_heads *dQ, const minillm_heads *dK,
-                               const minillm_heads *dV)
+int minillm_attention_backward(const minillm_attention_call *call)
 {
-    const head all = {
-        .H = H, .Tq = Tq, .Tk = Tk, .D = D, .ahead = causal ? Tk - Tq : Tk, .Q = *Q, .K = *K,
-        .V = *V, .out = *out, .dout = *dout, .dQ = *dQ, .dK = *dK, .dV = *dV, .lse = (float *)lse,
-        .key_mask = key_mask, .scale = scale,
-    };
-    int threads = threads_for((double)B * H * Tq * Tk * 5 * D);
+    ptrdiff_t heads = call->B * call->H, Tk = call->Tk, D = call->D;
+    int threads = threads_for((double)heads * call->Tq * Tk * 5 * D);
     ptrdiff_t size = 2 * round_up(QUERIES * (KEYS + D) + Tk * D, 16);
     float *workspaces = allocate(threads * size);
     if (workspaces == NULL)
         return MINILLM_OUT_OF_MEMORY;
     #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (ptrdiff_t index = 0; index < B * H; index++) {
-        const head x = head_of(&all, index);
+    for (ptrdiff_t index = 0; index < heads; index++) {
+        const head x = head_of(call, index);
         head_backward(&x, workspaces + omp_get_thread_num() * size);
     }
     free(workspaces);

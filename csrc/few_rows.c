@@ -27,7 +27,7 @@ static inline float weight(enum minillm_type type, const void *w, ptrdiff_t i)
  * FMA takes 4 cycles. `type` and R are constants wherever this is called from: so the sums stay in
  * registers. (Two rows of weights at a time, which would share the loads of x, were slower: the
  * prefetcher wants one.) */
-enum { PARTS = 4, BLOCK = PARTS * LANES };
+enum { BLOCK = 4 * LANES };
 
 static inline __attribute__((always_inline)) void
 outputs(const int R, enum minillm_type type, const few_rows_call *the, ptrdiff_t begin,
@@ -38,23 +38,27 @@ outputs(const int R, enum minillm_type type, const few_rows_call *the, ptrdiff_t
     for (ptrdiff_t j = begin; j < end; j++) {
         const char *row = (const char *)the->w + j * the->ldw * (4 >> type);
         const float scale = the->scale ? the->scale[j] : 1;
-        vec sums[FEW][2];
+        vec even[FEW], odd[FEW];
         for (int i = 0; i < R; i++)
-            sums[i][0] = sums[i][1] = broadcast(0);
+            even[i] = odd[i] = broadcast(0);
         for (ptrdiff_t k = 0; k < whole; k += BLOCK) {
             float unpacked[BLOCK];
             const float *w = type == MINILLM_FLOAT32 ? (const float *)row + k : unpacked;
             if (type != MINILLM_FLOAT32)
                 for (int l = 0; l < BLOCK; l++)
                     unpacked[l] = weight(type, row, k + l);
-            for (int part = 0; part < PARTS; part++)
+            for (int l = 0; l < BLOCK; l += 2 * LANES)
                 for (int i = 0; i < R; i++) {
-                    vec x = load(the->x + i * the->ldx + k + part * LANES);
-                    sums[i][alternate && part % 2] += x * load(w + part * LANES);
+                    const float *x = the->x + i * the->ldx + k + l;
+                    even[i] += load(x) * load(w + l);
+                    if (alternate)
+                        odd[i] += load(x + LANES) * load(w + l + LANES);
+                    else
+                        even[i] += load(x + LANES) * load(w + l + LANES);
                 }
         }
         for (int i = 0; i < R; i++) {
-            float sum = horizontal_sum(sums[i][0] + sums[i][1]);
+            float sum = horizontal_sum(even[i] + odd[i]);
             for (ptrdiff_t k = whole; k < the->K; k++)
                 sum += the->x[i * the->ldx + k] * weight(type, row, k);
             the->y[i * the->ldy + j] += scale * sum;

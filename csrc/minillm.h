@@ -47,30 +47,27 @@ double minillm_run_fmas(ptrdiff_t n, int threads, float *results);
  * the next. The D floats of a row lie side by side. */
 typedef struct { float *data; ptrdiff_t batch, head, row; } minillm_heads;
 
-/* out = softmax(scale Q K^T + mask) V, and the log of each query's softmax denominator in lse, a
- * contiguous (B, H, Tq) array. Q and out have Tq rows, K and V have Tk. Query i sees the keys up
- * to i + Tk - Tq if `causal`, and of those the ones whose key_mask isn't 0: (B, Tk), or NULL.
- * D must be a multiple of MINILLM_HEAD_UNIT; but may be any number in the forward if there are
- * fewer than MINILLM_FEW_QUERIES queries. */
+/* One call of attention: out = softmax(scale Q K^T + mask) V, and the log of each query's softmax
+ * denominator in lse, a contiguous (B, H, Tq) array. Q, out and their gradients have Tq rows, K, V
+ * and theirs Tk. Query i sees the keys up to i + Tk - Tq if `causal`, and of those the ones whose
+ * key_mask isn't 0: (B, Tk), or NULL. D must be a multiple of MINILLM_HEAD_UNIT; but may be any
+ * number in the forward if there are fewer than MINILLM_FEW_QUERIES queries. */
 enum { MINILLM_HEAD_UNIT = 32, MINILLM_FEW_QUERIES = 8 };
-int minillm_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
-                      const minillm_heads *Q, const minillm_heads *K, const minillm_heads *V,
-                      const unsigned char *key_mask, int causal, float scale,
-                      const minillm_heads *out, float *lse);
+typedef struct {
+    ptrdiff_t B, H, Tq, Tk, D;
+    minillm_heads Q, K, V, out, dout, dQ, dK, dV;
+    float *lse;
+    const unsigned char *key_mask;
+    float scale;
+    int causal;
+} minillm_attention_call;
+int minillm_attention(const minillm_attention_call *call); /* Q, K, V -> out, lse */
+int minillm_attention_backward(const minillm_attention_call *call); /* + dout -> dQ, dK, dV */
 
 /* The ladder that leads to minillm_attention: rungs 1 to 3 of attention_ladder.c. Causal; all
  * arrays are contiguous, (heads, T, D). */
 int minillm_attention_rung(int rung, ptrdiff_t heads, ptrdiff_t T, ptrdiff_t D,
                            const float *Q, const float *K, const float *V, float *out);
-
-/* The gradients of minillm_attention, given that of out. */
-int minillm_attention_backward(ptrdiff_t B, ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D,
-                               const minillm_heads *dout, const minillm_heads *Q,
-                               const minillm_heads *K, const minillm_heads *V,
-                               const minillm_heads *out, const float *lse,
-                               const unsigned char *key_mask, int causal, float scale,
-                               const minillm_heads *dQ, const minillm_heads *dK,
-                               const minillm_heads *dV);
 
 /* The row-wise loops (rows.c). All arrays are contiguous; `rows` rows of `d` or `V` numbers. */
 

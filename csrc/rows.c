@@ -25,7 +25,10 @@ static ptrdiff_t block_begin(int b, ptrdiff_t n, ptrdiff_t unit)
 }
 
 /* A number that is streamed through takes as long as some 16 multiply-adds. */
-static int threads_for_stream(ptrdiff_t rows, ptrdiff_t d) { return threads_for(16.0 * rows * d); }
+static inline int threads_for_stream(ptrdiff_t rows, ptrdiff_t d)
+{
+    return threads_for(16.0 * rows * d);
+}
 
 /* Loops over single numbers go by chunks. */
 enum { CHUNK = 4096 };

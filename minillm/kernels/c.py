@@ -12,12 +12,11 @@ from minillm.kernels.arguments import attention_arguments, attention_backward_ar
 from minillm.kernels.c_library import (
     FLOAT32,
     FLOATS,
+    attention_call,
     check,
     ffi,
     from_buffer,
-    heads,
     lib,
-    mask_pointer,
     pointer,
 )
 from minillm.kernels.c_rows import (
@@ -202,10 +201,9 @@ def attention(Q, K, V, *, causal=False, key_mask=None, scale=None, out=None):
     wide_out = out
     if D % lib.MINILLM_HEAD_UNIT and Tq >= lib.MINILLM_FEW_QUERIES:
         Q, K, V, wide_out = _widened(Q), _widened(K), _widened(V), _wide_zeros(out)
-    check(lib.minillm_attention(
-        B, H, Tq, K.shape[2], Q.shape[3], heads(Q), heads(K), heads(V), mask_pointer(key_mask),
-        bool(causal), scale, heads(wide_out), pointer(lse),
-    ))
+    check(lib.minillm_attention(attention_call(
+        Q=Q, K=K, V=V, out=wide_out, lse=lse, key_mask=key_mask, causal=bool(causal), scale=scale,
+    )))
     if wide_out is not out:
         out[...] = wide_out[..., :D]
     return out, lse
@@ -236,17 +234,18 @@ def attention_backward(
         return numpy_kernels.attention_backward(
             dout, Q, K, V, out, lse, causal=causal, key_mask=key_mask, scale=scale, grads=grads
         )
-    B, H, Tq, D = Q.shape
+    D = Q.shape[3]
     if key_mask is not None:
         key_mask = np.ascontiguousarray(key_mask)
     wide_grads = grads
     if D % lib.MINILLM_HEAD_UNIT:
         dout, Q, K, V, out = (_widened(array) for array in (dout, Q, K, V, out))
         wide_grads = [_wide_zeros(grad) for grad in grads]
-    check(lib.minillm_attention_backward(
-        B, H, Tq, K.shape[2], Q.shape[3], heads(dout), heads(Q), heads(K), heads(V), heads(out),
-        pointer(lse), mask_pointer(key_mask), bool(causal), scale, *map(heads, wide_grads),
-    ))
+    dQ, dK, dV = wide_grads
+    check(lib.minillm_attention_backward(attention_call(
+        Q=Q, K=K, V=V, out=out, lse=lse, dout=dout, dQ=dQ, dK=dK, dV=dV, key_mask=key_mask,
+        causal=bool(causal), scale=scale,
+    )))
     if wide_grads is not grads:
         for grad, wide in zip(grads, wide_grads):
             grad[...] = wide[..., :D]

@@ -60,7 +60,7 @@ ffi, lib = _extension.ffi, _extension.lib
 FLOAT32 = np.dtype(np.float32)
 FLOATS = ffi.typeof("float[]")  # looked up once: parsing the string takes time at each call
 from_buffer = ffi.from_buffer
-_HEADS = ffi.typeof("minillm_heads *")
+_ATTENTION_CALL = ffi.typeof("minillm_attention_call *")
 _FLOAT_POINTER = ffi.typeof("float *")
 
 
@@ -72,15 +72,27 @@ def pointer(array):
     return ffi.cast(_FLOAT_POINTER, array.__array_interface__["data"][0])
 
 
-def heads(array):
-    """A (B, H, T, D) float32 array as minillm.h's struct: its address and strides, in floats."""
+def attention_call(*, Q, K, key_mask, causal, scale, lse, **arrays):
+    """minillm.h's struct of everything that attention is given; arrays: (B, H, T, D) float32.
+
+    It refers to the arrays, and doesn't keep them alive.
+    """
+    B, H, Tq, D = Q.shape
+    call = ffi.new(_ATTENTION_CALL)
+    call.B, call.H, call.Tq, call.Tk, call.D = B, H, Tq, K.shape[2], D
+    call.Q, call.K = _heads(Q), _heads(K)
+    for name, array in arrays.items():
+        setattr(call, name, _heads(array))
+    call.lse, call.causal, call.scale = pointer(lse), causal, scale
+    if key_mask is not None:
+        call.key_mask = from_buffer("unsigned char[]", key_mask)
+    return call
+
+
+def _heads(array):
+    """A (B, H, T, D) float32 array as minillm.h's minillm_heads: its address, strides in floats."""
     batch, head, row, _ = array.strides
-    return ffi.new(_HEADS, (pointer(array), batch // 4, head // 4, row // 4))
-
-
-def mask_pointer(mask):
-    """The address of a contiguous bool array's first element; NULL for None."""
-    return ffi.NULL if mask is None else from_buffer("unsigned char[]", mask)
+    return pointer(array), batch // 4, head // 4, row // 4
 
 
 def check(error_code):

@@ -142,15 +142,17 @@ static void check_attention(ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D
                     gk[(h * Tk + j) * D + d] += dS * q[d];
                 }
         }
-#define HEADS(x, T) &(minillm_heads){x, H * (T) * D, (T) * D, D}
-    failures += minillm_attention(1, H, Tq, Tk, D, HEADS(Q, Tq), HEADS(K, Tk), HEADS(V, Tk),
-                                  masked ? mask : NULL, causal, scale, HEADS(out, Tq), lse);
+#define HEADS(x, T) {x, H * (T) * D, (T) * D, D}
+    minillm_attention_call call = {
+        .B = 1, .H = H, .Tq = Tq, .Tk = Tk, .D = D, .Q = HEADS(Q, Tq), .K = HEADS(K, Tk),
+        .V = HEADS(V, Tk), .out = HEADS(out, Tq), .dout = HEADS(dout, Tq), .dQ = HEADS(dQ, Tq),
+        .dK = HEADS(dK, Tk), .dV = HEADS(dV, Tk), .lse = lse, .key_mask = masked ? mask : NULL,
+        .scale = scale, .causal = causal,
+    };
+    failures += minillm_attention(&call);
     compare("attention", nq, out, o, 1e-5);
     if (D % MINILLM_HEAD_UNIT == 0) { /* the backward takes no others */
-        failures += minillm_attention_backward(
-            1, H, Tq, Tk, D, HEADS(dout, Tq), HEADS(Q, Tq), HEADS(K, Tk), HEADS(V, Tk),
-            HEADS(out, Tq), lse, masked ? mask : NULL, causal, scale, HEADS(dQ, Tq), HEADS(dK, Tk),
-            HEADS(dV, Tk));
+        failures += minillm_attention_backward(&call);
         compare("attention_backward: dQ", nq, dQ, gq, 1e-4);
         compare("attention_backward: dK", nk, dK, gk, 1e-4);
         compare("attention_backward: dV", nk, dV, gv, 1e-4);
