@@ -52,11 +52,14 @@ static void settle(int threads)
     team = threads;
 }
 
-/* fork() copies only the calling thread, and GCC's OpenMP would wait for the others in the child
- * forever. So they are ended first, and made anew in both processes when they are needed. */
+/* fork() copies only the calling thread, and in the child GCC's OpenMP would wait for the others
+ * forever. So they are ended first, and made anew in both processes when they are needed. (Clang's
+ * looks after itself.) */
 static void before_fork(void)
 {
+#ifndef __clang__
     omp_pause_resource_all(omp_pause_hard);
+#endif
     team = 0;
 }
 
