@@ -69,37 +69,25 @@ int minillm_attention_backward(const minillm_attention_call *call); /* + dout ->
 int minillm_attention_rung(int rung, ptrdiff_t heads, ptrdiff_t T, ptrdiff_t D,
                            const float *Q, const float *K, const float *V, float *out);
 
-/* The row-wise loops (rows.c). All arrays are contiguous; `rows` rows of `d` or `V` numbers. */
-
-/* y = x (1 + tanh(u)) / 2, u = sqrt(2 / pi) (x + 0.044715 x^3), for n numbers; and its gradient. */
+/* The row-wise loops; the formulas stand in rows.c. All arrays are contiguous: n numbers, or `rows`
+ * rows of d or V. The backward of layer norm wants the mean and the inverse standard deviation of
+ * each row, that of cross-entropy the log of its softmax denominator. A target below 0 means "don't
+ * count". dlogits is `weight` times the gradient of the sum of the losses; it may be logits. */
 void minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y);
 void minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, float *dx);
-
-/* y = gain (x - mean) / sqrt(var + eps) + bias, with the mean and the variance of each row. mean
- * and inverse_std have one number for each row; the backward wants them. */
 void minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *x, const float *gain,
                         const float *bias, float eps, float *y, float *mean, float *inverse_std);
 int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dy, const float *x,
                                 const float *mean, const float *inverse_std, const float *gain,
                                 float *dx, float *dgain, float *dbias);
-
-/* For each row the loss log_total - (1 - smoothing) z[target] - smoothing mean(z), where z are the
- * logits and log_total = log(sum(exp(z))); 0 where the target is negative, which means "don't
- * count". The backward: dlogits = weight times the gradient of the sum of the losses. */
 void minillm_cross_entropy(ptrdiff_t rows, ptrdiff_t V, const float *logits, const int64_t *targets,
-                           float smoothing, float *losses, float *log_total);
+                           float smoothing, float *losses, float *log_totals);
 void minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *logits,
-                                    const int64_t *targets, const float *log_total,
+                                    const int64_t *targets, const float *log_totals,
                                     float smoothing, float weight, float *dlogits);
-
-/* In place: g = g + l2 w, m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2,
- * w = keep w - step m / (sqrt(v) v_scale + eps). g itself is left as it is. */
 void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, double beta1,
                   double beta2, float l2, float keep, float step, float v_scale, float eps);
-
 double minillm_sum_of_squares(ptrdiff_t n, const float *x);
-
-/* y[ids[n]] += x[n] for rows 0, 1, ... of x, in this order. */
 void minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y);
 
 /* How many threads a kernel may use; 1 until something else is said. */
