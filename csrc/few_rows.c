@@ -22,47 +22,55 @@ static inline float weight(enum minillm_type type, const void *w, ptrdiff_t i)
     return x.value;
 }
 
-/* y[i] += scale x[i] . w for R rows and the outputs `begin` to `end`: each weight is read and
- * unpacked once for all R. The parts of a block go to several sums by turns, for the result of an
- * FMA takes 4 cycles. `type` and R are constants wherever this is called from: so the sums stay in
- * registers. (Two rows of weights at a time, which would share the loads of x, were slower: the
- * prefetcher wants one.) */
-enum { BLOCK = 4 * LANES };
+/* Weights stored row by row of W transposed, a row of memory for each output. For R rows of x and
+ * the outputs `begin` to `end`: y = scale x . w. A weight is read and unpacked once for all R, and a
+ * number of x is loaded once for two outputs, where there are registers for the sums of both. The
+ * memory is asked for each weight some 6 KB before it is needed, and always for rows that come after
+ * those in hand. (Beyond the end of W a prefetch does nothing.) `type` and R are constants wherever
+ * this is called from: so the sums stay in registers. */
+enum { BLOCK = 4 * LANES, LEAST_AHEAD = 6 << 10 };
 
 static inline __attribute__((always_inline)) void
 outputs(const int R, enum minillm_type type, const few_rows_call *the, ptrdiff_t begin,
         ptrdiff_t end)
 {
-    const int alternate = R <= VEC_REGISTERS / 4; /* are there registers for two sums each? */
+    const int together = 2 * R + 3 <= VEC_REGISTERS ? 2 : 1, bytes = 4 >> type;
+    ptrdiff_t ahead = round_up(LEAST_AHEAD, max(1, together * the->ldw * bytes));
     ptrdiff_t whole = the->K / BLOCK * BLOCK;
-    for (ptrdiff_t j = begin; j < end; j++) {
-        const char *row = (const char *)the->w + j * the->ldw * (4 >> type);
-        const float scale = the->scale ? the->scale[j] : 1;
-        vec even[FEW], odd[FEW];
-        for (int i = 0; i < R; i++)
-            even[i] = odd[i] = broadcast(0);
+    for (ptrdiff_t j = begin; j < end; j += together) {
+        ptrdiff_t output[2] = {j, min(j + 1, end - 1)}; /* the last one may be computed twice */
+        const char *row[2];
+        vec sums[2][FEW];
+        for (int o = 0; o < together; o++) {
+            row[o] = (const char *)the->w + output[o] * the->ldw * bytes;
+            for (int i = 0; i < R; i++)
+                sums[o][i] = broadcast(0);
+        }
         for (ptrdiff_t k = 0; k < whole; k += BLOCK) {
-            float unpacked[BLOCK];
-            const float *w = type == MINILLM_FLOAT32 ? (const float *)row + k : unpacked;
-            if (type != MINILLM_FLOAT32)
-                for (int l = 0; l < BLOCK; l++)
-                    unpacked[l] = weight(type, row, k + l);
-            for (int l = 0; l < BLOCK; l += 2 * LANES)
+            float unpacked[2][BLOCK];
+            const float *w[2];
+            for (int o = 0; o < together; o++) {
+                const char *here = row[o] + k * bytes;
+                for (int line = 0; line < BLOCK * bytes; line += 64)
+                    __builtin_prefetch(here + ahead + line, 0, 2);
+                for (int l = 0; l < BLOCK && type != MINILLM_FLOAT32; l++)
+                    unpacked[o][l] = weight(type, here, l);
+                w[o] = type == MINILLM_FLOAT32 ? (const float *)here : unpacked[o];
+            }
+            for (int l = 0; l < BLOCK; l += LANES)
                 for (int i = 0; i < R; i++) {
-                    const float *x = the->x + i * the->ldx + k + l;
-                    even[i] += load(x) * load(w + l);
-                    if (alternate)
-                        odd[i] += load(x + LANES) * load(w + l + LANES);
-                    else
-                        even[i] += load(x + LANES) * load(w + l + LANES);
+                    vec x = load(the->x + i * the->ldx + k + l);
+                    for (int o = 0; o < together; o++)
+                        sums[o][i] += x * load(w[o] + l);
                 }
         }
-        for (int i = 0; i < R; i++) {
-            float sum = horizontal_sum(even[i] + odd[i]);
-            for (ptrdiff_t k = whole; k < the->K; k++)
-                sum += the->x[i * the->ldx + k] * weight(type, row, k);
-            the->y[i * the->ldy + j] += scale * sum;
-        }
+        for (int o = 0; o < together; o++)
+            for (int i = 0; i < R; i++) {
+                float sum = horizontal_sum(sums[o][i]);
+                for (ptrdiff_t k = whole; k < the->K; k++)
+                    sum += the->x[i * the->ldx + k] * weight(type, row[o], k);
+                the->y[i * the->ldy + output[o]] = the->scale ? the->scale[output[o]] * sum : sum;
+            }
     }
 }
 
@@ -81,7 +89,6 @@ all_outputs(enum minillm_type type, const few_rows_call *the, ptrdiff_t begin, p
     }
 }
 
-/* Weights stored row by row of W transposed, a row of memory for each output. */
 static void outputs_of_type(const few_rows_call *the, ptrdiff_t begin, ptrdiff_t end)
 {
     switch (the->type) {
