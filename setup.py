@@ -37,7 +37,7 @@ INSTRUCTION_SETS = {
 # say which sums may be made in another order. Nothing else is relaxed: infinities and NaN behave
 # as in NumPy.
 C_FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno",
-           "-fno-trapping-math", "-fopenmp-simd", "-fvisibility=hidden", "-pthread"]
+           "-fno-trapping-math", "-fopenmp-simd", "-fvisibility=hidden"]
 
 # Threads, where the compiler has OpenMP as a whole. Apple's has not: there, kernels use one.
 OPENMP = ["-fopenmp"]
@@ -87,7 +87,7 @@ class BuildKernels(build_ext):
                 extra_postargs=flags + scalar_flags,
             )
         extension.extra_compile_args += flags
-        extension.extra_link_args += ["-pthread", *self.openmp, *more_flags]
+        extension.extra_link_args += [*self.openmp, *more_flags]
         super().build_extension(extension)
 
     def can_target(self, isa):
@@ -102,8 +102,11 @@ class BuildKernels(build_ext):
             source = Path(folder, "try.c")
             source.write_text(program, encoding="utf-8")
             try:
-                self.compiler.compile(
+                objects = self.compiler.compile(
                     [str(source)], output_dir=folder, extra_postargs=[*flags, "-Werror"]
+                )
+                self.compiler.link_executable(
+                    objects, "try", output_dir=folder, extra_postargs=flags
                 )
             except Exception:
                 return False

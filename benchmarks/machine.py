@@ -31,7 +31,7 @@ def describe():
         "c_flags": c_flags(),
         "blas": blas(),
         "environment": {name: value for name, value in os.environ.items()
-                        if name.startswith(("MINILLM_", "OMP_", "OPENBLAS_", "MKL_", "GOMP_"))},
+                        if name.startswith(("MINILLM_", "OMP_", "OPENBLAS_", "MKL_", "GOMP_", "KMP_"))},
         "packages": {name: version(name) for name in
                      ("minillm", "numpy", "cffi", "torch", "transformers", "tokenizers")},
         "commit": commit(),
@@ -86,12 +86,12 @@ def load():
 
 
 def c_flags():
-    """-> {"C_FLAGS": […], "INSTRUCTION_SETS": {…}} as in setup.py, and MINILLM_CFLAGS"""
+    """-> {"C_FLAGS": […], "OPENMP": […], "INSTRUCTION_SETS": {…}} as in setup.py, and MINILLM_CFLAGS"""
     flags = {}
     for statement in ast.parse((CHECKOUT / "setup.py").read_text(encoding="utf-8")).body:
         if isinstance(statement, ast.Assign):
             name = statement.targets[0].id
-            if name in ("C_FLAGS", "INSTRUCTION_SETS"):
+            if name in ("C_FLAGS", "OPENMP", "INSTRUCTION_SETS"):
                 flags[name] = ast.literal_eval(statement.value)
     if os.environ.get("MINILLM_CFLAGS"):
         flags["MINILLM_CFLAGS"] = os.environ["MINILLM_CFLAGS"]

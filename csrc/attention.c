@@ -24,7 +24,7 @@ _Static_assert(MINILLM_HEAD_UNIT % COLUMNS == 0, "a head is some whole tiles wid
 /* One head of a call: its arrays begin where those of this head do (`head_of`). */
 typedef minillm_attention_call head;
 
-/* How many keys more than the queries before it a query may see, if not cut off by Tk. */
+/* Query i sees the first i + 1 + ahead keys, as far as there are so many. */
 static ptrdiff_t ahead(const head *x) { return x->causal ? x->Tk - x->Tq : x->Tk; }
 
 /* A causal mask cuts a tile along a diagonal, and the loops take several queries at once. So each
@@ -211,7 +211,8 @@ static float dot(ptrdiff_t n, const float *x, const float *y)
  * is to read K and V once, row after row (four rows at a time took half as long again). */
 static void attend_alone(const head *x, ptrdiff_t i, float *P)
 {
-    float *restrict o = x->out.data + i * x->out.row, largest = -INFINITY, total = 0;
+    float *restrict o = x->out.data + i * x->out.row;
+    float largest = -INFINITY, total = 0;
     ptrdiff_t keys = visible_keys(x, i + 1, 0, x->Tk);
     for (ptrdiff_t k = 0; k < keys; k++) {
         float score = dot(x->D, x->Q.data + i * x->Q.row, x->K.data + k * x->K.row) * x->scale;
@@ -225,9 +226,9 @@ static void attend_alone(const head *x, ptrdiff_t i, float *P)
     float factor = total > 0 ? 1 / total : 0; /* 0 where no key was seen */
     memset(o, 0, x->D * sizeof(float));
     for (ptrdiff_t k = 0; k < keys; k++) {
-        const float *restrict v = x->V.data + k * x->V.row, p = P[k] * factor;
+        const float *restrict v = x->V.data + k * x->V.row;
         for (ptrdiff_t d = 0; d < x->D; d++)
-            o[d] += p * v[d];
+            o[d] += P[k] * factor * v[d];
     }
     x->lse[i] = largest + logf(total);
 }

@@ -25,17 +25,18 @@ static inline float weight(enum minillm_type type, const void *w, ptrdiff_t i)
 /* Weights stored row by row of W transposed, a row of memory for each output. For R rows of x and
  * the outputs `begin` to `end`: y = scale x . w. A weight is read and unpacked once for all R, and a
  * number of x is loaded once for two outputs, where there are registers for the sums of both. (For a
- * single row there is time enough to load it twice.) The memory is asked for each weight some 6 KB
- * before it is needed, and always for rows that come after those in hand; beyond the end of W a
- * prefetch does nothing. `type` and R are constants wherever this is called from: so the sums stay
- * in registers. */
+ * single row and float32 the memory is too slow for that to matter, and likes one stream better.)
+ * The memory is asked for a weight 6 KB before it is needed or earlier, and always for rows that
+ * come after those in hand; beyond the end of W a prefetch does no harm. `type` and R are constants
+ * wherever this is called from: so the sums stay in registers. */
 enum { BLOCK = 4 * LANES, LEAST_AHEAD = 6 << 10 };
 
 static inline __attribute__((always_inline)) void
 outputs(const int R, enum minillm_type type, const few_rows_call *the, ptrdiff_t begin,
         ptrdiff_t end)
 {
-    const int together = R > 1 && 2 * R + 3 <= VEC_REGISTERS ? 2 : 1, bytes = 4 >> type;
+    const int bytes = 4 >> type, wait_for_memory = R == 1 && type == MINILLM_FLOAT32;
+    const int together = wait_for_memory || 2 * R + 3 > VEC_REGISTERS ? 1 : 2;
     ptrdiff_t ahead = round_up(LEAST_AHEAD, max(1, together * the->ldw * bytes));
     ptrdiff_t whole = the->K / BLOCK * BLOCK;
     for (ptrdiff_t j = begin; j < end; j += together) {
@@ -152,7 +153,7 @@ int few_rows(few_rows_call the)
     the.ldx = row_x;
     the.ldy = row_y;
     ptrdiff_t pieces = the.transposed && threads > 1 ? 8 * threads : threads;
-    ptrdiff_t size = round_up((the.N + pieces - 1) / pieces, 16); /* outputs: whole cache lines */
+    ptrdiff_t size = round_up(the.N / pieces + 1, 16); /* outputs: whole cache lines, never 0 */
     #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (ptrdiff_t begin = 0; begin < the.N; begin += size)
         (the.transposed ? outputs_of_type : columns)(&the, begin, min(begin + size, the.N));

@@ -49,8 +49,9 @@ void minillm_keep_memory(void)
 /* n times 12 FMAs that don't depend on each other, from register to register. An FMA takes 4 cycles
  * and two can begin in each, so at least 8 have to be under way; 12 sums and the two factors fit
  * the 16 registers of the older instruction sets. */
-double minillm_run_fmas(ptrdiff_t n, int threads, float *results)
+double minillm_run_fmas(ptrdiff_t n, float *results)
 {
+    int threads = threads_for(1e9);
     #pragma omp parallel for num_threads(threads)
     for (int thread = 0; thread < threads; thread++) {
         vec sums[12], a = broadcast(0.999f), b = broadcast(0.001f), total = broadcast(0);

@@ -30,9 +30,6 @@ static inline matrix part(matrix X, ptrdiff_t b, ptrdiff_t i, ptrdiff_t j)
 
 enum { MR = MOST_ROWS, NR = COLUMNS }; /* of the register tile: tile.h */
 
-/* What the product is added to is a matrix as well: C itself when it is to be accumulated into, and
- * for all blocks of K but the first; or the bias, the same row for all rows; or nothing, the same
- * NR zeros everywhere. So adding a bias costs no pass over C of its own. */
 /* The cache blocks. A panel of B (KC x NR: 24 KB, with AVX-512 48 KB) is read again for every tile
  * of its columns, from L1 or, where it is too large, from L2. The block of A (MC x KC floats, up to
  * 300 KB) stays in L2 while all panels of the block of B (KC x NC, 3 MB, in L3) pass by. Adding the
@@ -151,6 +148,9 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
 {
     matrix a = {A, transpose_A ? 1 : lda, transpose_A ? lda : 1, step_A};
     matrix b = {B, transpose_B ? 1 : ldb, transpose_B ? ldb : 1, step_B};
+    /* What the product is added to is a matrix as well: C itself when it is to be accumulated into
+     * (and for all blocks of K but the first); or the bias, the same row for all rows; or nothing,
+     * the same NR zeros everywhere. So adding a bias costs no pass over C of its own. */
     matrix start = accumulate ? (matrix){C, ldc, 1, step_C} :
                    bias ? (matrix){bias, 0, 1, 0} : (matrix){zeros, 0, 0, 0};
     if (batch * M * N == 0)
@@ -173,7 +173,7 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
     ptrdiff_t columns = round_up((N + across - 1) / across, NR);
     across = (N + columns - 1) / columns; /* they may be fewer now */
     pieces = (M + rows - 1) / rows * across;
-    ptrdiff_t size = MC * KC + min(columns, NC) * min(K, KC);
+    ptrdiff_t size = MC * KC + round_up(min(columns, NC) * min(K, KC), 16);
     float *workspaces = allocate(threads * size);
     if (workspaces == NULL)
         return MINILLM_OUT_OF_MEMORY;

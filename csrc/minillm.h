@@ -39,9 +39,9 @@ int minillm_matmul_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x,
 int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                         const float *A, const float *B, float *C);
 
-/* n times 12 multiply-adds of vectors, as many times as there are threads (machine.c); the caller
- * measures how long it takes. `results` has `threads` numbers. -> how many operations it was */
-double minillm_run_fmas(ptrdiff_t n, int threads, float *results);
+/* n times 12 multiply-adds of vectors on each thread (machine.c); the caller measures how long it
+ * takes. `results` has a number for each thread. -> how many operations it was */
+double minillm_run_fmas(ptrdiff_t n, float *results);
 
 /* A (B, H, T, D) array: where it begins, and how many floats it is from one batch, head and row to
  * the next. The D floats of a row lie side by side. */
@@ -90,7 +90,8 @@ void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, dou
 double minillm_sum_of_squares(ptrdiff_t n, const float *x);
 void minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y);
 
-/* How many threads a kernel may use; 1 until something else is said. */
+/* How many threads a kernel may use, 1 until something else is said: so many for each thread of the
+ * program that calls kernels. The system must be able to give them: OpenMP ends the process if not. */
 void minillm_set_num_threads(int n);
 int minillm_get_num_threads(void);
 

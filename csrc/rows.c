@@ -79,7 +79,8 @@ void minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *X, const float
     #pragma omp parallel for schedule(guided) num_threads(threads_for_stream(rows, d))
     for (ptrdiff_t row = 0; row < rows; row++) {
         const float *x = X + row * d;
-        float *y = Y + row * d, sum = 0, rest = 0, squares = 0;
+        float *y = Y + row * d;
+        float sum = 0, rest = 0, squares = 0;
         #pragma omp simd reduction(+ : sum)
         for (ptrdiff_t i = 0; i < d; i++)
             sum += x[i];
@@ -196,8 +197,9 @@ void minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *lo
 {
     #pragma omp parallel for schedule(guided) num_threads(threads_for_stream(rows, V))
     for (ptrdiff_t row = 0; row < rows; row++) {
-        const float *z = logits + row * V, log_total = log_totals[row], each = smoothing / V;
+        const float *z = logits + row * V;
         float *dz = dlogits + row * V;
+        float log_total = log_totals[row], each = smoothing / V;
         if (targets[row] < 0) {
             memset(dz, 0, V * sizeof(float));
             continue;

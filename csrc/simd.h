@@ -6,7 +6,7 @@
  * it, because the build says -ffp-contract=fast.
  *
  * HOW TO ADD A KERNEL
- *   1. Declare   int minillm_thing(...);   in minillm.h: the one and only declaration.
+ *   1. Declare   void minillm_thing(...);   in minillm.h: the one and only declaration.
  *   2. Write csrc/thing.c: include "simd.h" and define the function. Helpers are `static`.
  *   3. Add "csrc/thing.c" to KERNEL_SOURCES in setup.py, which compiles it once for each set.
  *   4. Call it in minillm/kernels/c.py, beside the same function in naive.py and numpy_kernels.py.

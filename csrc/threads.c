@@ -21,14 +21,15 @@ void minillm_set_num_threads(int n) { most_threads = (int)max(1, min(n, 1024)); 
 int minillm_get_num_threads(void) { return most_threads; }
 
 #ifdef _OPENMP
-static _Thread_local int team = 0; /* how many threads have settled to work for this one */
+static _Thread_local int team; /* how many threads have settled to work for this one */
 
 /* When no core is idle, Linux likes to put a thread that is woken on the core of the one who woke
  * it: there it would wait until the caller is done. So the caller's core is forbidden to the
  * others, unless the user has said where threads belong (OMP_PROC_BIND). And signals are for the
- * threads of the program: these block them. */
+ * threads of the program: the new ones are born with all of them blocked. */
 static void settle(int threads)
 {
+    sigset_t all, before;
 #ifdef __linux__
     static _Thread_local int avoided_core;
     int core = sched_getcpu();
@@ -39,17 +40,28 @@ static void settle(int threads)
                sched_getaffinity(0, sizeof cores, &cores) == 0 && CPU_COUNT(&cores) > 1;
     if (move)
         CPU_CLR(core, &cores);
-    #pragma omp parallel num_threads(threads)
-    if (omp_get_thread_num() > 0) {
-        sigset_t all;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, NULL);
-        if (move)
-            sched_setaffinity(0, sizeof cores, &cores);
-    }
     avoided_core = core;
 #endif
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    #pragma omp parallel num_threads(threads)
+    {
+#ifdef __linux__
+        if (move && omp_get_thread_num() > 0)
+            sched_setaffinity(0, sizeof cores, &cores);
+#endif
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     team = threads;
+}
+
+/* All or one: OpenMP ends threads that a smaller team doesn't need, and starting some takes long. */
+int threads_for(double work)
+{
+    int threads = work < 1e6 ? 1 : minillm_get_num_threads();
+    if (threads > 1)
+        settle(threads);
+    return threads;
 }
 
 /* fork() copies only the calling thread, and in the child GCC's OpenMP would wait for the others
@@ -65,17 +77,13 @@ static void before_fork(void)
 
 __attribute__((constructor)) static void when_loaded(void)
 {
+    omp_get_max_threads(); /* Clang's OpenMP reads the environment when it is first asked something */
     pthread_atfork(before_fork, NULL, NULL);
 }
 #else
-static void settle(int threads) { (void)threads; }
-#endif
-
-/* All or one: OpenMP ends threads that a smaller team doesn't need, and starting some takes long. */
 int threads_for(double work)
 {
-    int threads = work < 1e6 ? 1 : minillm_get_num_threads();
-    if (threads > 1)
-        settle(threads);
-    return threads;
+    (void)work;
+    return 1;
 }
+#endif

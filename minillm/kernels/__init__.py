@@ -208,8 +208,10 @@ def current():
 def set_num_threads(n):
     """Let each C kernel use up to `n` threads. The results are the same bit for bit for any `n`.
 
-    The start value is OMP_NUM_THREADS or the number of cores. The threads begin with the first
-    kernel that has work for them; a child made by os.fork() begins with none, and gets its own.
+    The start value is OMP_NUM_THREADS or the number of cores. The threads are OpenMP's. They begin
+    with the first kernel that has work for them, and each thread of the program that calls kernels
+    has its own; so has a child made by os.fork(). The system must allow so many: if it gives fewer,
+    OpenMP ends the process.
     """
     if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
         raise TypeError(f"n is a {type(n).__name__}, wanted an integer")

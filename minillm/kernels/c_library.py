@@ -13,10 +13,10 @@ import numpy as np
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")  # the widest first
 
 
-# For how long a thread that OpenMP keeps looks for work before it goes to sleep: about 30
-# microseconds with GCC's library, and 1 ms, the least, with Clang's. By themselves they look for
-# much longer, and by then Linux has no time left for them when another program has their core.
-_SHORT_SPINS = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+# For how long a thread that OpenMP keeps looks for work before it goes to sleep: some 15 microseconds
+# with GCC's library, and with Clang's 1 ms, the least after none at all. By themselves they look for
+# much longer, and by then Linux has no time left for them when somebody else wants their core.
+_SHORT_SPINS = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "1"}
 
 
 def load(isa):

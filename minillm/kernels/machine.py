@@ -5,6 +5,7 @@ repetitions counts: other programs can only make a measurement slower, never fas
 """
 
 import time
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -19,20 +20,14 @@ def fma_peak(threads=None, seconds=0.2, instruction_set=None):
     (baseline on x86-64) a multiplication and an addition count the same.
     """
     extension = c_library.load(instruction_set or c_library.instruction_set)
-    threads = threads or c_library.get_num_threads()
-    results = extension.ffi.new("float[]", threads)
-
-    def run(n):
-        return extension.lib.minillm_run_fmas(n, threads, results)
-
-    return _best(run, seconds) / 1e9
+    with _threads(extension.lib, threads):
+        results = extension.ffi.new("float[]", extension.lib.minillm_get_num_threads())
+        return _best(lambda n: extension.lib.minillm_run_fmas(n, results), seconds) / 1e9
 
 
 def read_bandwidth(threads=None, seconds=0.5, megabytes=256):
     """-> GB/s when `threads` (default: those in use) read an array much larger than the caches."""
     lib = c_library.load(c_library.SUPPORTED[0]).lib  # here the arithmetic never takes longer
-    previous = lib.minillm_get_num_threads()
-    lib.minillm_set_num_threads(threads or c_library.get_num_threads())
     data = np.ones(megabytes * 10**6 // 4, np.float32)
 
     def run(n):
@@ -40,8 +35,17 @@ def read_bandwidth(threads=None, seconds=0.5, megabytes=256):
             lib.minillm_sum_of_squares(data.size, pointer(data))
         return n * data.nbytes
 
-    try:
+    with _threads(lib, threads):
         return _best(run, seconds, n=1) / 1e9
+
+
+@contextmanager
+def _threads(lib, threads):
+    """Let the kernels of this extension use `threads`, or as many as those in use, for a while."""
+    previous = lib.minillm_get_num_threads()
+    lib.minillm_set_num_threads(threads or c_library.get_num_threads())
+    try:
+        yield
     finally:
         lib.minillm_set_num_threads(previous)
 

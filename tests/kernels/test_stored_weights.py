@@ -119,6 +119,14 @@ def test_nothing_to_multiply(name, dtype, shape):
 
 
 @every_implementation
+@every_type
+def test_no_outputs(name, dtype):
+    weights, scale = stored(np.ones((0, 100), np.float32), dtype)
+    with kernels.use(name):
+        assert kernels.matmul_stored(np.ones((3, 100), np.float32), weights, scale).shape == (3, 0)
+
+
+@every_implementation
 def test_arrays_at_odd_addresses(name):
     """As they come from the middle of a file: each is copied to where its type belongs."""
     def odd(array):
