@@ -19,17 +19,39 @@ INSTRUCTION_SETS = ("avx512", "avx2", "baseline")  # the widest first
 _SHORT_SPINS = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "1"}
 
 
+def _default_num_threads():
+    """OMP_NUM_THREADS, as other numerical libraries understand it, or else the number of cores."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if first.isdecimal() and 1 <= int(first) <= 1024:
+        return int(first)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(1024, cores or 1)
+
+
+def _openmp_environment():
+    """What OpenMP's library should read while it is loaded -> dict of variables."""
+    wanted = {}
+    if "OMP_WAIT_POLICY" not in os.environ:
+        wanted = {name: value for name, value in _SHORT_SPINS.items() if name not in os.environ}
+    if "OMP_NUM_THREADS" in os.environ:  # what is no number ends the process in Clang's library
+        wanted["OMP_NUM_THREADS"] = str(_default_num_threads())
+    return wanted
+
+
 def load(isa):
     """-> the extension compiled for one of INSTRUCTION_SETS. ImportError if it isn't built."""
-    # OpenMP's library reads the environment when it is loaded, and it is there for us only then.
-    ours = {name: value for name, value in _SHORT_SPINS.items()
-            if name not in os.environ and "OMP_WAIT_POLICY" not in os.environ}
-    os.environ.update(ours)
+    # OpenMP's library reads the environment when it is loaded, and ours is there only then.
+    wanted = _openmp_environment()
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         return importlib.import_module(f"minillm.kernels._c_{isa}")
     finally:
-        for name in ours:
-            del os.environ[name]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _is_compiled_in(isa):
@@ -111,16 +133,6 @@ def get_num_threads():
     return lib.minillm_get_num_threads()
 
 
-def _default_num_threads():
-    """OMP_NUM_THREADS, as other numerical libraries understand it, or else the number of cores."""
-    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    if first.isdecimal() and 1 <= int(first) <= 1024:
-        return int(first)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def info():
     """What `minillm info` says about the C library -> dict."""
     return {
@@ -132,6 +144,6 @@ def info():
     }
 
 
-set_num_threads(min(1024, _default_num_threads()))
+set_num_threads(_default_num_threads())
 if "GLIBC_TUNABLES" not in os.environ and not any(name.startswith("MALLOC_") for name in os.environ):
     lib.minillm_keep_memory()  # unless somebody has an opinion on this already

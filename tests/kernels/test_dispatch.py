@@ -184,11 +184,24 @@ def test_omp_num_threads_is_respected(value):
     assert run.stdout.strip() == "3"
 
 
+COUNT_AND_WORK = """
+import os
+import numpy as np
+from minillm import kernels
+print(kernels.get_num_threads())
+print(repr(os.environ["OMP_NUM_THREADS"]))
+kernels.set_num_threads(2)
+A = np.ones((300, 300), np.float32)
+print(np.all(kernels.matmul(A, A) == 300))
+"""
+
+
 @pytest.mark.parametrize("value", ["", "0", "-1", "many", "99999999999"])
 def test_omp_num_threads_that_says_nothing_is_ignored(value):
-    run = run_python("from minillm import kernels; print(kernels.get_num_threads())",
-                     OMP_NUM_THREADS=value)
-    assert int(run.stdout) >= 1, run.stderr
+    run = run_python(COUNT_AND_WORK, OMP_NUM_THREADS=value)
+    assert run.returncode == 0, run.stderr
+    threads, environment, right = run.stdout.splitlines()
+    assert int(threads) >= 1 and environment == repr(value) and right == "True"
 
 
 FORK = """
