@@ -9,8 +9,16 @@
  *   bfloat16  the upper half of a float32: the same exponent, 8 bits of precision instead of 24
  *   int8      W[j][k] = scale[j] q[j][k] with q from -127 to 127, and a scale for each output j */
 #include <string.h>
-#include "few_rows.h"
 #include "simd.h"
+
+/* One pass over the weights: y = x Wᵀ + bias, or x W + bias, for M rows, FEW at most. */
+enum { FEW = MINILLM_FEW_ROWS };
+typedef struct {
+    ptrdiff_t M, N, K, ldx, ldw, ldy;
+    const float *x, *scale, *bias;
+    const void *w;
+    float *y;
+} pass;
 
 static inline float weight(enum minillm_type type, const void *w, ptrdiff_t i)
 {
@@ -32,8 +40,7 @@ static inline float weight(enum minillm_type type, const void *w, ptrdiff_t i)
 enum { BLOCK = 4 * LANES, LEAST_AHEAD = 6 << 10 };
 
 static inline __attribute__((always_inline)) void
-outputs(const int R, enum minillm_type type, const few_rows_call *the, ptrdiff_t begin,
-        ptrdiff_t end)
+outputs(const int R, enum minillm_type type, const pass *the, ptrdiff_t begin, ptrdiff_t end)
 {
     const int bytes = 4 >> type, wait_for_memory = R == 1 && type == MINILLM_FLOAT32;
     const int together = wait_for_memory || 2 * R + 3 > VEC_REGISTERS ? 1 : 2;
@@ -71,13 +78,15 @@ outputs(const int R, enum minillm_type type, const few_rows_call *the, ptrdiff_t
                 float sum = horizontal_sum(sums[o][i]);
                 for (ptrdiff_t k = whole; k < the->K; k++)
                     sum += the->x[i * the->ldx + k] * weight(type, row[o], k);
-                the->y[i * the->ldy + output[o]] = the->scale ? the->scale[output[o]] * sum : sum;
+                the->y[i * the->ldy + output[o]] =
+                    (the->bias ? the->bias[output[o]] : 0) +
+                    (the->scale ? the->scale[output[o]] : 1) * sum;
             }
     }
 }
 
 static inline __attribute__((always_inline)) void
-all_outputs(enum minillm_type type, const few_rows_call *the, ptrdiff_t begin, ptrdiff_t end)
+all_outputs(enum minillm_type type, const pass *the, ptrdiff_t begin, ptrdiff_t end)
 {
     switch (the->M) {
     case 1: outputs(1, type, the, begin, end); break;
@@ -91,21 +100,12 @@ all_outputs(enum minillm_type type, const few_rows_call *the, ptrdiff_t begin, p
     }
 }
 
-static void outputs_of_type(const few_rows_call *the, ptrdiff_t begin, ptrdiff_t end)
-{
-    switch (the->type) {
-    case MINILLM_BFLOAT16: all_outputs(MINILLM_BFLOAT16, the, begin, end); break;
-    case MINILLM_INT8: all_outputs(MINILLM_INT8, the, begin, end); break;
-    default: all_outputs(MINILLM_FLOAT32, the, begin, end);
-    }
-}
-
-/* Weights stored row by row of W, a row of memory for each input: y += x[0] W[0] + x[1] W[1] + ...
- * INPUTS rows of W together, so that y is loaded and stored only once for all of them. */
+/* Weights stored row by row of W, a row of memory for each input: y += x[k] W[k] for R of the k
+ * together, so that y is loaded and stored only once for all of them. */
 enum { INPUTS = 8 };
 
 static inline __attribute__((always_inline)) void
-add_rows(const int R, const few_rows_call *the, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)
+add_inputs(const int R, const pass *the, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)
 {
     const float *x = the->x + k, *W = (const float *)the->w + k * the->ldw;
     ptrdiff_t j = begin;
@@ -126,54 +126,51 @@ add_rows(const int R, const few_rows_call *the, ptrdiff_t k, ptrdiff_t begin, pt
                 the->y[i * the->ldy + j] += x[i * the->ldx + l] * W[l * the->ldw + j];
 }
 
-static void columns(const few_rows_call *the, ptrdiff_t begin, ptrdiff_t end)
+static void columns(const pass *the, ptrdiff_t begin, ptrdiff_t end)
 {
     ptrdiff_t k = 0;
+    for (ptrdiff_t i = 0; i < the->M; i++)
+        for (ptrdiff_t j = begin; j < end; j++)
+            the->y[i * the->ldy + j] = the->bias ? the->bias[j] : 0;
     for (; k + INPUTS <= the->K; k += INPUTS)
-        add_rows(INPUTS, the, k, begin, end);
+        add_inputs(INPUTS, the, k, begin, end);
     for (; k < the->K; k++)
-        add_rows(1, the, k, begin, end);
+        add_inputs(1, the, k, begin, end);
 }
 
-int few_rows(few_rows_call the)
+int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrdiff_t ldx, int type,
+                     const void *w, ptrdiff_t ldw, int transposed, const float *scale,
+                     const float *bias, float *y, ptrdiff_t ldy)
 {
     /* A number from memory takes as long as some 16 multiply-adds. */
-    int threads = threads_for(16.0 * the.N * the.K);
-    /* Copies of x and y. Each row begins with a cache line, so that no vector lies in two of them;
-     * and one more line lies between two rows, so that they don't all fall into the same cache set,
-     * as they do when K or N is a multiple of 1,024. */
-    ptrdiff_t row_x = round_up(the.K, 16) + 16, row_y = round_up(the.N, 16) + 16, ldy = the.ldy;
-    float *x = allocate(the.M * (row_x + row_y)), *y = the.y;
-    if (x == NULL)
+    int threads = threads_for(16.0 * N * K);
+    ptrdiff_t pieces = transposed && threads > 1 ? 8 * threads : threads;
+    ptrdiff_t size = round_up(N / pieces + 1, 16); /* outputs: whole cache lines, never 0 */
+    /* A copy of x. Each row begins with a cache line, so that no vector lies in two of them; and one
+     * more line lies between two rows, so that they don't all fall into the same cache set, as they
+     * do when K is a multiple of 1,024. */
+    ptrdiff_t row = round_up(K, 16) + 16;
+    float *copy = allocate(FEW * row);
+    if (copy == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    for (ptrdiff_t i = 0; i < the.M; i++)
-        memcpy(x + i * row_x, the.x + i * the.ldx, the.K * sizeof(float));
-    the.x = x;
-    the.y = memset(x + the.M * row_x, 0, the.M * row_y * sizeof(float));
-    the.ldx = row_x;
-    the.ldy = row_y;
-    ptrdiff_t pieces = the.transposed && threads > 1 ? 8 * threads : threads;
-    ptrdiff_t size = round_up(the.N / pieces + 1, 16); /* outputs: whole cache lines, never 0 */
-    #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (ptrdiff_t begin = 0; begin < the.N; begin += size)
-        (the.transposed ? outputs_of_type : columns)(&the, begin, min(begin + size, the.N));
-    for (ptrdiff_t i = 0; i < the.M; i++)
-        for (ptrdiff_t j = 0; j < the.N; j++) {
-            float start = the.accumulate ? y[i * ldy + j] : the.bias ? the.bias[j] : 0;
-            y[i * ldy + j] = start + the.y[i * row_y + j];
+    for (ptrdiff_t first = 0; first < M; first += FEW) {
+        const pass the = {min(FEW, M - first), N, K, row, ldw, ldy, copy, scale, bias, w,
+                          y + first * ldy};
+        for (ptrdiff_t i = 0; i < the.M; i++)
+            memcpy(copy + i * row, x + (first + i) * ldx, K * sizeof(float));
+        #pragma omp parallel for schedule(dynamic) num_threads(threads)
+        for (ptrdiff_t begin = 0; begin < N; begin += size) {
+            ptrdiff_t end = min(begin + size, N);
+            if (!transposed)
+                columns(&the, begin, end);
+            else if (type == MINILLM_BFLOAT16)
+                all_outputs(MINILLM_BFLOAT16, &the, begin, end);
+            else if (type == MINILLM_INT8)
+                all_outputs(MINILLM_INT8, &the, begin, end);
+            else
+                all_outputs(MINILLM_FLOAT32, &the, begin, end);
         }
-    free(x);
+    }
+    free(copy);
     return MINILLM_OK;
-}
-
-int minillm_matmul_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, int type,
-                          const void *w, const float *scale, const float *bias, float *y)
-{
-    int error = MINILLM_OK;
-    for (ptrdiff_t i = 0; i < M && !error; i += FEW)
-        error = few_rows((few_rows_call){
-            .M = min(FEW, M - i), .N = N, .K = K, .x = x + i * K, .ldx = K, .type = type, .w = w,
-            .ldw = K, .transposed = 1, .scale = scale, .bias = bias, .y = y + i * N, .ldy = N,
-        });
-    return error;
 }

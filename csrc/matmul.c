@@ -10,7 +10,6 @@
  * A.data[i * A.row + k * A.column], and one of the two strides is 1. After packing, all four
  * combinations look alike, so there is one loop nest for them all. */
 #include <string.h>
-#include "few_rows.h"
 #include "tile.h"
 
 /* Element (i, j) of matrix b of the batch is data[i * row + j * column + b * step]. */
@@ -155,11 +154,9 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    bias ? (matrix){bias, 0, 1, 0} : (matrix){zeros, 0, 0, 0};
     if (batch * M * N == 0)
         return MINILLM_OK;
-    if (batch == 1 && M <= FEW && !transpose_A)
-        return few_rows((few_rows_call){
-            .M = M, .N = N, .K = K, .x = A, .ldx = lda, .w = B, .ldw = ldb,
-            .transposed = transpose_B, .accumulate = accumulate, .bias = bias, .y = C, .ldy = ldc,
-        });
+    if (batch == 1 && M <= MINILLM_FEW_ROWS && !transpose_A && !accumulate)
+        return minillm_few_rows(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, bias, C,
+                                ldc);
     if (batch == 1 && !transpose_B && N % NR == 0 && M * N * K <= SMALL) {
         product(M, N, K, A, a.row, a.column, B, ldb, accumulate ? C : bias, accumulate ? ldc : 0,
                 C, ldc);

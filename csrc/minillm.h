@@ -28,12 +28,15 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
                    float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate, const float *bias);
 
-/* y = x Wᵀ + bias, where the weights may be stored in fewer bits (few_rows.c): x is M x K, W is
- * N x K of the given type, y is M x N, all contiguous. `scale`: N numbers for int8, else NULL;
- * `bias`: N numbers or NULL. Made for a few rows: the weights pass by again for every 8. */
+/* y = x Wᵀ + bias, made for a few rows: the weights pass by once for every MINILLM_FEW_ROWS of them,
+ * and may be stored in fewer bits (few_rows.c). x is M x K, y is M x N, W is N x K of the given type;
+ * or K x N, float32, if not `transposed`. `scale`: N numbers for int8, else NULL; `bias`: N numbers
+ * or NULL. */
+enum { MINILLM_FEW_ROWS = 8 };
 enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2 };
-int minillm_matmul_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, int type,
-                          const void *w, const float *scale, const float *bias, float *y);
+int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrdiff_t ldx, int type,
+                     const void *w, ptrdiff_t ldw, int transposed, const float *scale,
+                     const float *bias, float *y, ptrdiff_t ldy);
 
 /* The ladder that leads to minillm_matmul: rungs 1 to 5 of matmul_ladder.c. Contiguous C = A B. */
 int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,

@@ -169,10 +169,10 @@ def matmul_stored(x, weights, scale=None, bias=None):
         y = matmul(rows, to_float32(weights, scale), transpose_B=True, bias=bias)
         return y.reshape(*x.shape[:-1], N)
     y = np.empty((*x.shape[:-1], N), FLOAT32)
-    error = lib.minillm_matmul_stored(
-        M, N, K, from_buffer(FLOATS, rows), _STORED_TYPES[weights.dtype], from_buffer(weights),
-        ffi.NULL if scale is None else from_buffer(FLOATS, scale),
-        ffi.NULL if bias is None else from_buffer(FLOATS, bias), from_buffer(FLOATS, y),
+    error = lib.minillm_few_rows(
+        M, N, K, from_buffer(FLOATS, rows), K, _STORED_TYPES[weights.dtype], from_buffer(weights), K,
+        True, ffi.NULL if scale is None else from_buffer(FLOATS, scale),
+        ffi.NULL if bias is None else from_buffer(FLOATS, bias), from_buffer(FLOATS, y), N,
     )
     if error:
         check(error)
