@@ -1,9 +1,5 @@
 /* machine.c: what this machine has, and how many multiply-adds it can do at most. */
-#include <limits.h>
 #include "simd.h"
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 #if defined(__x86_64__) || defined(__i386__)
 #define CHIP_HAS(feature) __builtin_cpu_supports(feature)
@@ -19,30 +15,12 @@ int minillm_chip_has_avx512(void)
            CHIP_HAS("avx512dq") && CHIP_HAS("avx512vl");
 }
 
-#ifdef _OPENMP
-#define OPENMP ""
-#else
-#define OPENMP " without OpenMP: one thread"
-#endif
-
 const char *minillm_compiler(void)
 {
-#ifdef __clang__
-    return "clang " __clang_version__ OPENMP;
+#ifdef _OPENMP
+    return __VERSION__;
 #else
-    return "gcc " __VERSION__ OPENMP;
-#endif
-}
-
-/* The arrays that a training step frees are wanted again in the next one, a second later. By itself
- * glibc gives large ones back to the system at once, which hands them out again page by page,
- * filled with zeros: on a virtual machine that took a fifth of a step. */
-void minillm_keep_memory(void)
-{
-#ifdef __GLIBC__
-    if (!mallopt(M_MMAP_THRESHOLD, 1 << 30)) /* only what is larger is handed back at once */
-        mallopt(M_MMAP_THRESHOLD, 32 << 20); /* (an older glibc takes no more than this), */
-    mallopt(M_TRIM_THRESHOLD, INT_MAX); /* and the end of the heap when 2 GB of it are free */
+    return __VERSION__ " without OpenMP: one thread";
 #endif
 }
 

@@ -103,9 +103,6 @@ int minillm_get_num_threads(void);
 int minillm_chip_has_avx512(void);
 int minillm_chip_has_avx2(void);
 
-/* Let this process keep the memory that it frees, up to 2 GB of it, for its next arrays. */
-void minillm_keep_memory(void);
-
-const char *minillm_compiler(void);
+const char *minillm_compiler(void); /* GCC's version is a number, Clang's begins with its name */
 
 #endif

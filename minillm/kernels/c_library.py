@@ -135,15 +135,14 @@ def get_num_threads():
 
 def info():
     """What `minillm info` says about the C library -> dict."""
+    version = ffi.string(lib.minillm_compiler()).decode()
     return {
         "instruction set": instruction_set,
         "compiled in": [isa for isa in INSTRUCTION_SETS if _is_compiled_in(isa)],
         "supported": list(SUPPORTED),
         "threads": get_num_threads(),
-        "compiler": ffi.string(lib.minillm_compiler()).decode(),
+        "compiler": f"gcc {version}" if version[0].isdigit() else version,
     }
 
 
 set_num_threads(_default_num_threads())
-if "GLIBC_TUNABLES" not in os.environ and not any(name.startswith("MALLOC_") for name in os.environ):
-    lib.minillm_keep_memory()  # unless somebody has an opinion on this already
