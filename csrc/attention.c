@@ -3,23 +3,20 @@
  * and 4).
  *
  * The work goes tile by tile: QUERIES queries and KEYS keys. A tile of scores is S[key][query]: the
- * queries lie side by side across the lanes of the vectors. Then
+ * queries lie side by side across the lanes of two vectors. Then
  *   - the softmax of a query runs down its lane: maximum, exponential and sum are plain vector
  *     arithmetic, nothing is ever added up across lanes;
  *   - all seven products of the forward and the backward have the one shape of `product` in tile.h.
  *     Q and the gradient of out are transposed, once for all keys; K and V never.
  * Arithmetic: an element of the tile costs 2 D multiply-adds in the forward, and about 15
  * operations for the softmax: for D = 64 nine tenths of the time is FMA. With a causal mask, what
- * no query of a block may see is not computed. */
+ * no query of a tile may see is not computed. */
 #include <math.h>
 #include <string.h>
 #include "tile.h"
 
-/* A tile of scores is 32 KB: it stays in L1 and L2 between the steps. The products take PANEL
- * queries or ROWS keys or queries at once; the loops over a tile take STEP queries, a vector or
- * two. */
-enum { QUERIES = 64, KEYS = 128, PANEL = COLUMNS, STEP = PANEL < 16 ? PANEL : 16 };
-_Static_assert(MINILLM_HEAD_UNIT % COLUMNS == 0, "a head is some whole tiles wide");
+enum { QUERIES = COLUMNS, KEYS = 128 }; /* a tile of scores: 16 KB at most, so two stay in L1 */
+_Static_assert(MINILLM_HEAD_UNIT % COLUMNS == 0, "a head is some whole register tiles wide");
 
 /* One head of a call: its arrays begin where those of this head do (`head_of`). */
 typedef minillm_attention_call head;
@@ -27,21 +24,14 @@ typedef minillm_attention_call head;
 /* Query i sees the first i + 1 + ahead keys, as far as there are so many. */
 static ptrdiff_t ahead(const head *x) { return x->causal ? x->Tk - x->Tq : x->Tk; }
 
-/* A causal mask cuts a tile along a diagonal, and the loops take several queries at once. So each
- * tile has three parts: keys that every query of a group sees; keys near the diagonal, which are
- * computed for the whole group and then set to -inf for those who may not look, so that P is 0
- * there and may be added; and keys that nobody in the group sees, neither computed nor read.
+/* A causal mask cuts a tile along a diagonal. Keys near it are computed for the whole tile and then
+ * set to -inf for those who may not look, so that P is 0 there and may be added; keys that nobody
+ * sees are neither computed nor read.
  *
  * How many of the `keys` keys from number j on somebody among the queries before `end` may see: */
 static ptrdiff_t visible_keys(const head *x, ptrdiff_t end, ptrdiff_t j, ptrdiff_t keys)
 {
     return max(0, min(keys, end + ahead(x) - j));
-}
-
-/* The same as far as a product that takes ROWS keys at once computes it. */
-static ptrdiff_t computed_keys(const head *x, ptrdiff_t end, ptrdiff_t j, ptrdiff_t keys)
-{
-    return min(keys, round_up(visible_keys(x, end, j, keys), ROWS));
 }
 
 /* The first of n queries, counted from number i on, that may see the key; n if none of them may. */
@@ -77,31 +67,25 @@ static void transpose(minillm_heads from, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D,
             to[d * QUERIES + q] = factor * data[q * from.row + d];
 }
 
-/* S[key][query] = the product of `keys` rows of K (or V), from number j on, and a transposed tile
- * of n queries from number i on. Panel by panel only as far as somebody may see. */
-static void key_products(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
-                         minillm_heads K, const float *transposed, float *S)
+/* S[key][query] = the product of `keys` rows of K (or V), from number j on, and transposed queries. */
+static void key_products(ptrdiff_t D, ptrdiff_t j, ptrdiff_t keys, minillm_heads K,
+                         const float *transposed, float *S)
 {
-    for (ptrdiff_t q = 0; q < n; q += PANEL)
-        product(computed_keys(x, i + q + PANEL, j, keys), PANEL, x->D, K.data + j * K.row, K.row,
-                1, transposed + q, QUERIES, NULL, 0, S + q, QUERIES);
+    product(keys, QUERIES, D, K.data + j * K.row, K.row, 1, transposed, QUERIES, NULL, 0, S,
+            QUERIES);
 }
 
 /* The scores, with -inf where a query may not look. */
-static void scores(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
+static void scores(const head *x, ptrdiff_t i, ptrdiff_t j, ptrdiff_t keys,
                    const float *Q_transposed, float *S)
 {
-    key_products(x, i, n, j, keys, x->K, Q_transposed, S);
-    for (ptrdiff_t q = 0; q < n; q += STEP) {
-        ptrdiff_t end = computed_keys(x, i + q + STEP, j, keys);
-        for (ptrdiff_t k = x->key_mask ? 0 : visible_keys(x, i + q + 1, j, keys); k < end; k++) {
-            float *s = S + k * QUERIES + q;
-            int masked = x->key_mask && !x->key_mask[j + k];
-            ptrdiff_t hidden = masked ? STEP : first_viewer(x, i + q, STEP, j + k);
-            #pragma omp simd
-            for (int l = 0; l < STEP; l++)
-                s[l] = l < hidden ? -INFINITY : s[l];
-        }
+    key_products(x->D, j, keys, x->K, Q_transposed, S);
+    for (ptrdiff_t k = x->key_mask ? 0 : visible_keys(x, i + 1, j, keys); k < keys; k++) {
+        int masked = x->key_mask && !x->key_mask[j + k];
+        ptrdiff_t hidden = masked ? QUERIES : first_viewer(x, i, QUERIES, j + k);
+        #pragma omp simd
+        for (int q = 0; q < QUERIES; q++)
+            S[k * QUERIES + q] = q < hidden ? -INFINITY : S[k * QUERIES + q];
     }
 }
 
@@ -138,7 +122,7 @@ static void multiply_rows(minillm_heads x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D
             x.data[(i + q) * x.row + d] *= factor[q];
 }
 
-/* The online softmax, for STEP queries and one more tile of keys.
+/* The online softmax: one more tile of keys.
  *
  * With m the largest score so far, l = sum exp(S - m) and o = sum exp(S - m) V are what the softmax
  * needs of the past: out = o / l. When a tile brings a larger score m', both are multiplied by
@@ -147,13 +131,13 @@ static void multiply_rows(minillm_heads x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D
  * exp(-inf - 0) = 0. */
 static void online_softmax(ptrdiff_t keys, float *S, float *m, float *l, float *factor)
 {
-    float shift[STEP], sum[STEP] = {0};
+    float shift[QUERIES], sum[QUERIES] = {0};
     memcpy(shift, m, sizeof shift);
     for (ptrdiff_t k = 0; k < keys; k++)
         #pragma omp simd
-        for (int q = 0; q < STEP; q++)
+        for (int q = 0; q < QUERIES; q++)
             shift[q] = S[k * QUERIES + q] > shift[q] ? S[k * QUERIES + q] : shift[q];
-    for (int q = 0; q < STEP; q++) {
+    for (int q = 0; q < QUERIES; q++) {
         float old = m[q];
         m[q] = shift[q];
         shift[q] = m[q] == -INFINITY ? 0 : m[q];
@@ -161,12 +145,12 @@ static void online_softmax(ptrdiff_t keys, float *S, float *m, float *l, float *
     }
     for (ptrdiff_t k = 0; k < keys; k++)
         #pragma omp simd
-        for (int q = 0; q < STEP; q++) {
+        for (int q = 0; q < QUERIES; q++) {
             float p = exp_(S[k * QUERIES + q] - shift[q]);
             S[k * QUERIES + q] = p;
             sum[q] += p;
         }
-    for (int q = 0; q < STEP; q++)
+    for (int q = 0; q < QUERIES; q++)
         l[q] = l[q] * factor[q] + sum[q];
 }
 
@@ -182,10 +166,8 @@ static void attend(const head *x, ptrdiff_t i, float *workspace)
     clear(x->out, i, n, x->D);
     for (ptrdiff_t j = 0; j < last; j += KEYS) {
         ptrdiff_t keys = min(KEYS, last - j);
-        scores(x, i, n, j, keys, Q_transposed, S);
-        for (ptrdiff_t q = 0; q < n; q += STEP)
-            online_softmax(computed_keys(x, i + q + STEP, j, keys), S + q, m + q, l + q,
-                           factor + q);
+        scores(x, i, j, keys, Q_transposed, S);
+        online_softmax(keys, S, m, l, factor);
         if (j > 0)
             multiply_rows(x->out, i, n, x->D, factor);
         add_to_queries(x, i, n, j, keys, S, x->V, x->out);
@@ -233,13 +215,13 @@ static void attend_alone(const head *x, ptrdiff_t i, float *P)
     x->lse[i] = largest + logf(total);
 }
 
-/* S becomes P and dP becomes dS, for STEP queries and a tile of keys. */
+/* S becomes P and dP becomes dS. */
 static void softmax_backward(ptrdiff_t keys, float *restrict S, float *restrict dP,
                              const float *lse, const float *delta, float scale)
 {
     for (ptrdiff_t k = 0; k < keys; k++, S += QUERIES, dP += QUERIES)
         #pragma omp simd
-        for (int q = 0; q < STEP; q++) {
+        for (int q = 0; q < QUERIES; q++) {
             S[q] = exp_(S[q] - lse[q]);
             dP[q] = S[q] * (dP[q] - delta[q]) * scale;
         }
@@ -275,11 +257,9 @@ static void head_backward(const head *x, float *workspace)
         }
         for (ptrdiff_t j = 0; j < last; j += KEYS) {
             ptrdiff_t keys = min(KEYS, last - j);
-            scores(x, i, n, j, keys, Q_transposed, P);
-            key_products(x, i, n, j, keys, x->V, dout_transposed, dS); /* dP */
-            for (ptrdiff_t q = 0; q < n; q += STEP)
-                softmax_backward(computed_keys(x, i + q + STEP, j, keys), P + q, dS + q,
-                                 lse + q, delta + q, x->scale);
+            scores(x, i, j, keys, Q_transposed, P);
+            key_products(x->D, j, keys, x->V, dout_transposed, dS); /* dP */
+            softmax_backward(keys, P, dS, lse, delta, x->scale);
             add_to_queries(x, i, n, j, keys, dS, x->K, x->dQ);
             add_to_keys(x, i, n, j, keys, dS, x->Q, dK);
             add_to_keys(x, i, n, j, keys, P, x->dout, dV);
