@@ -146,6 +146,22 @@ int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dy, co
     return MINILLM_OK;
 }
 
+static float largest_of(ptrdiff_t n, const float *z)
+{
+    float largest[16]; /* of 16 columns: so that there is no chain of n comparisons */
+    for (int i = 0; i < 16; i++)
+        largest[i] = -INFINITY;
+    for (ptrdiff_t j = 0; j + 16 <= n; j += 16)
+        #pragma omp simd
+        for (int i = 0; i < 16; i++)
+            largest[i] = z[j + i] > largest[i] ? z[j + i] : largest[i];
+    for (ptrdiff_t j = n / 16 * 16; j < n; j++)
+        largest[j % 16] = z[j] > largest[j % 16] ? z[j] : largest[j % 16];
+    for (int i = 1; i < 16; i++)
+        largest[0] = largest[i] > largest[0] ? largest[i] : largest[0];
+    return largest[0];
+}
+
 /* loss = log(sum exp(z)) - (1 - smoothing) z[target] - smoothing mean(z) for each row z of logits;
  * 0 where the target is negative. The largest z is taken out of the sum before it can overflow. */
 void minillm_cross_entropy(ptrdiff_t rows, ptrdiff_t V, const float *logits, const int64_t *targets,
@@ -154,10 +170,7 @@ void minillm_cross_entropy(ptrdiff_t rows, ptrdiff_t V, const float *logits, con
     #pragma omp parallel for schedule(guided) num_threads(threads_for_stream(rows, V))
     for (ptrdiff_t row = 0; row < rows; row++) {
         const float *z = logits + row * V;
-        float largest = -INFINITY, total = 0, sum = 0;
-        #pragma omp simd reduction(max : largest)
-        for (ptrdiff_t j = 0; j < V; j++)
-            largest = z[j] > largest ? z[j] : largest;
+        float largest = largest_of(V, z), total = 0, sum = 0;
         float shift = largest == -INFINITY ? 0 : largest; /* -inf - -inf is not a number */
         /* 1,024 at a time: to a large sum of 50,000 terms the small ones would count as 0. */
         for (ptrdiff_t first = 0; first < V; first += 1024) {
