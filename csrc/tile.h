@@ -13,7 +13,7 @@
 enum { MOST_ROWS = VEC_REGISTERS == 32 ? 8 : 6, COLUMNS = 2 * LANES };
 
 /* matmul.c packs its matrices and takes tiles of MOST_ROWS. The tile of `product` has the largest
- * power of two among them: attention's blocks of 64 queries must be whole tiles. */
+ * power of two among them: attention's tiles of COLUMNS queries must be whole ones. */
 enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4 };
 
 static const float zeros[COLUMNS];

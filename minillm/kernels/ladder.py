@@ -145,7 +145,7 @@ def _attention_rung(number):
 
 def c_attention_tiles(Q, K, V):
     """csrc/attention.c on one thread: the online softmax for tiles of queries and keys. A tile of K
-    and V serves 64 queries while it is in L1, and the products are register tiles of vectors."""
+    and V serves as many queries as two vectors hold, and the products are register tiles."""
     return _on_one_thread(c_attention_threads, Q, K, V)
 
 
