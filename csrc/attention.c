@@ -40,12 +40,6 @@ static ptrdiff_t first_viewer(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t
     return max(0, min(n, key - ahead(x) - i));
 }
 
-static void clear(minillm_heads x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D)
-{
-    for (ptrdiff_t end = i + n; i < end; i++)
-        memset(x.data + i * x.row, 0, D * sizeof(float));
-}
-
 static void copy_rows(ptrdiff_t n, ptrdiff_t D, const float *from, minillm_heads to)
 {
     for (ptrdiff_t i = 0; i < n; i++)
@@ -67,19 +61,12 @@ static void transpose(minillm_heads from, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D,
             to[d * QUERIES + q] = factor * data[q * from.row + d];
 }
 
-/* S[key][query] = the product of `keys` rows of K (or V), from number j on, and transposed queries. */
-static void key_products(ptrdiff_t D, ptrdiff_t j, ptrdiff_t keys, minillm_heads K,
-                         const float *transposed, float *S)
-{
-    product(keys, QUERIES, D, K.data + j * K.row, K.row, 1, transposed, QUERIES, NULL, 0, S,
-            QUERIES);
-}
-
-/* The scores, with -inf where a query may not look. */
+/* The scores S[key][query], with -inf where a query may not look. */
 static void scores(const head *x, ptrdiff_t i, ptrdiff_t j, ptrdiff_t keys,
                    const float *Q_transposed, float *S)
 {
-    key_products(x->D, j, keys, x->K, Q_transposed, S);
+    product(keys, QUERIES, x->D, x->K.data + j * x->K.row, x->K.row, 1, Q_transposed, QUERIES,
+            NULL, 0, S, QUERIES);
     for (ptrdiff_t k = x->key_mask ? 0 : visible_keys(x, i + 1, j, keys); k < keys; k++) {
         int masked = x->key_mask && !x->key_mask[j + k];
         ptrdiff_t hidden = masked ? QUERIES : first_viewer(x, i, QUERIES, j + k);
@@ -89,14 +76,15 @@ static void scores(const head *x, ptrdiff_t i, ptrdiff_t j, ptrdiff_t keys,
     }
 }
 
-/* to[query] += sum over the keys of weight[key][query] * K[key]: for out (from V) and dQ. */
+/* to[query] += sum over the keys of weight[key][query] * K[key]: for out (from V) and dQ. The first
+ * keys find nothing there yet. */
 static void add_to_queries(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
                            const float *weight, minillm_heads K, minillm_heads to)
 {
     for (ptrdiff_t q = 0; q < n; q += ROWS) {
         float *C = to.data + (i + q) * to.row;
         product(min(ROWS, n - q), x->D, visible_keys(x, i + q + ROWS, j, keys), weight + q, 1,
-                QUERIES, K.data + j * K.row, K.row, C, to.row, C, to.row);
+                QUERIES, K.data + j * K.row, K.row, j > 0 ? C : NULL, to.row, C, to.row);
     }
 }
 
@@ -163,8 +151,7 @@ static void attend(const head *x, ptrdiff_t i, float *workspace)
     for (ptrdiff_t q = 0; q < QUERIES; q++)
         m[q] = -INFINITY;
     transpose(x->Q, i, n, x->D, x->scale, Q_transposed);
-    clear(x->out, i, n, x->D);
-    for (ptrdiff_t j = 0; j < last; j += KEYS) {
+    for (ptrdiff_t j = 0; j == 0 || j < last; j += KEYS) { /* once for no keys: out becomes 0 */
         ptrdiff_t keys = min(KEYS, last - j);
         scores(x, i, j, keys, Q_transposed, S);
         online_softmax(keys, S, m, l, factor);
@@ -243,8 +230,7 @@ static void head_backward(const head *x, float *workspace)
     minillm_heads dK = {.data = dout_transposed + QUERIES * x->D, .row = x->D}, dV = dK;
     dV.data += x->Tk * x->D;
     float lse[QUERIES] = {0}, delta[QUERIES] = {0};
-    clear(x->dQ, 0, x->Tq, x->D);
-    clear(dK, 0, 2 * x->Tk, x->D);
+    memset(dK.data, 0, 2 * x->Tk * x->D * sizeof(float));
     for (ptrdiff_t i = 0; i < x->Tq; i += QUERIES) {
         ptrdiff_t n = min(QUERIES, x->Tq - i), last = visible_keys(x, i + n, 0, x->Tk);
         transpose(x->Q, i, n, x->D, x->scale, Q_transposed);
@@ -255,10 +241,11 @@ static void head_backward(const head *x, float *workspace)
             delta[q] = dot(x->D, x->dout.data + (i + q) * x->dout.row,
                            x->out.data + (i + q) * x->out.row);
         }
-        for (ptrdiff_t j = 0; j < last; j += KEYS) {
+        for (ptrdiff_t j = 0; j == 0 || j < last; j += KEYS) {
             ptrdiff_t keys = min(KEYS, last - j);
             scores(x, i, j, keys, Q_transposed, P);
-            key_products(x->D, j, keys, x->V, dout_transposed, dS); /* dP */
+            product(keys, QUERIES, x->D, x->V.data + j * x->V.row, x->V.row, 1, dout_transposed,
+                    QUERIES, NULL, 0, dS, QUERIES); /* dP */
             softmax_backward(keys, P, dS, lse, delta, x->scale);
             add_to_queries(x, i, n, j, keys, dS, x->K, x->dQ);
             add_to_keys(x, i, n, j, keys, dS, x->Q, dK);
