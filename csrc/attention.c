@@ -15,8 +15,8 @@
 #include <string.h>
 #include "tile.h"
 
-enum { QUERIES = COLUMNS, KEYS = 128 }; /* a tile of scores: 16 KB at most, so two stay in L1 */
-_Static_assert(MINILLM_HEAD_UNIT % COLUMNS == 0, "a head is some whole register tiles wide");
+enum { QUERIES = NR, KEYS = 128 }; /* a tile of scores: 16 KB at most; the backward has two */
+_Static_assert(MINILLM_HEAD_UNIT % NR == 0, "a head is some whole register tiles wide");
 
 /* One head of a call: its arrays begin where those of this head do (`head_of`). */
 typedef minillm_attention_call head;
@@ -25,8 +25,8 @@ typedef minillm_attention_call head;
 static ptrdiff_t ahead(const head *x) { return x->causal ? x->Tk - x->Tq : x->Tk; }
 
 /* A causal mask cuts a tile along a diagonal. Keys near it are computed for the whole tile and then
- * set to -inf for those who may not look, so that P is 0 there and may be added; keys that nobody
- * sees are neither computed nor read.
+ * set to -inf for those who may not look, so that P is 0 there and may be added; keys that come
+ * after the last one of all its queries are neither computed nor read.
  *
  * How many of the `keys` keys from number j on somebody among the queries before `end` may see: */
 static ptrdiff_t visible_keys(const head *x, ptrdiff_t end, ptrdiff_t j, ptrdiff_t keys)
@@ -40,33 +40,20 @@ static ptrdiff_t first_viewer(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t
     return max(0, min(n, key - ahead(x) - i));
 }
 
-static void copy_rows(ptrdiff_t n, ptrdiff_t D, const float *from, minillm_heads to)
+/* scale Qᵀ: [d][query], for n queries from number i on; 0 for those that are missing. */
+static void transposed_queries(const head *x, ptrdiff_t i, ptrdiff_t n, float *to)
 {
-    for (ptrdiff_t i = 0; i < n; i++)
-        memcpy(to.data + i * to.row, from + i * D, D * sizeof(float));
+    pack_panel(to, QUERIES, n, x->D, x->Q.data + i * x->Q.row, x->Q.row, 1);
+    for (ptrdiff_t e = 0; e < x->D * QUERIES; e++)
+        to[e] *= x->scale;
 }
 
-/* to[d][query] = factor * from[query][d], for n queries from number i on; the others are 0. */
-static void transpose(minillm_heads from, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D, float factor,
-                      float *to)
-{
-    const float *data = from.data + i * from.row;
-    if (n < QUERIES)
-        memset(to, 0, D * QUERIES * sizeof(float));
-    for (ptrdiff_t d = 0; d < D; d += 4)
-        for (ptrdiff_t q = 0; q < n / 4 * 4; q += 4)
-            transpose_4x4(factor, data + q * from.row + d, from.row, to + d * QUERIES + q, QUERIES);
-    for (ptrdiff_t q = n / 4 * 4; q < n; q++)
-        for (ptrdiff_t d = 0; d < D; d++)
-            to[d * QUERIES + q] = factor * data[q * from.row + d];
-}
-
-/* The scores S[key][query], with -inf where a query may not look. */
+/* S[key][query] for `keys` keys from number j on, with -inf where a query may not look. */
 static void scores(const head *x, ptrdiff_t i, ptrdiff_t j, ptrdiff_t keys,
                    const float *Q_transposed, float *S)
 {
-    product(keys, QUERIES, x->D, x->K.data + j * x->K.row, x->K.row, 1, Q_transposed, QUERIES,
-            NULL, 0, S, QUERIES);
+    product(keys, QUERIES, x->D, x->K.data + j * x->K.row, x->K.row, 1, Q_transposed, QUERIES, NULL,
+            0, S, QUERIES);
     for (ptrdiff_t k = x->key_mask ? 0 : visible_keys(x, i + 1, j, keys); k < keys; k++) {
         int masked = x->key_mask && !x->key_mask[j + k];
         ptrdiff_t hidden = masked ? QUERIES : first_viewer(x, i, QUERIES, j + k);
@@ -143,15 +130,16 @@ static void online_softmax(ptrdiff_t keys, float *S, float *m, float *l, float *
 }
 
 /* The forward for up to QUERIES queries from number i on. */
-static void attend(const head *x, ptrdiff_t i, float *workspace)
+static void attend(const head *x, ptrdiff_t tile, float *workspace)
 {
-    ptrdiff_t n = min(QUERIES, x->Tq - i), last = visible_keys(x, i + n, 0, x->Tk);
+    ptrdiff_t i = tile * QUERIES, n = min(QUERIES, x->Tq - i);
+    ptrdiff_t last = visible_keys(x, i + n, 0, x->Tk);
     float *S = workspace, *Q_transposed = S + KEYS * QUERIES;
     float m[QUERIES], l[QUERIES] = {0}, factor[QUERIES];
     for (ptrdiff_t q = 0; q < QUERIES; q++)
         m[q] = -INFINITY;
-    transpose(x->Q, i, n, x->D, x->scale, Q_transposed);
-    for (ptrdiff_t j = 0; j == 0 || j < last; j += KEYS) { /* once for no keys: out becomes 0 */
+    transposed_queries(x, i, n, Q_transposed);
+    for (ptrdiff_t j = 0; j == 0 || j < last; j += KEYS) { /* once for no key at all */
         ptrdiff_t keys = min(KEYS, last - j);
         scores(x, i, j, keys, Q_transposed, S);
         online_softmax(keys, S, m, l, factor);
@@ -202,18 +190,6 @@ static void attend_alone(const head *x, ptrdiff_t i, float *P)
     x->lse[i] = largest + logf(total);
 }
 
-/* S becomes P and dP becomes dS. */
-static void softmax_backward(ptrdiff_t keys, float *restrict S, float *restrict dP,
-                             const float *lse, const float *delta, float scale)
-{
-    for (ptrdiff_t k = 0; k < keys; k++, S += QUERIES, dP += QUERIES)
-        #pragma omp simd
-        for (int q = 0; q < QUERIES; q++) {
-            S[q] = exp_(S[q] - lse[q]);
-            dP[q] = S[q] * (dP[q] - delta[q]) * scale;
-        }
-}
-
 /* Backward (the derivation stands in minillm/kernels/numpy_attention.py). For each tile P is
  * computed again from the scores and the lse of the forward, and then, with everything as
  * [key][query],
@@ -221,9 +197,10 @@ static void softmax_backward(ptrdiff_t keys, float *restrict S, float *restrict 
  *     dP = V doutᵀ      dS = scale P (dP - delta)      delta[query] = dout . out
  *     dQ += dSᵀ K       dK += dS Q                     dV += P dout
  *
- * Every tile adds to rows of dK and dV that others add to as well: so one thread does a whole head,
- * and they grow in the workspace, where they lie side by side and not each on a page of its own. */
-static void head_backward(const head *x, float *workspace)
+ * Every tile adds to rows of dK and dV that others add to as well: so one thread does a whole head
+ * (from query `first` = 0 on), and they grow in the workspace, where they lie side by side and not
+ * each on a page of its own. */
+static void head_backward(const head *x, ptrdiff_t first, float *workspace)
 {
     float *P = workspace, *dS = P + KEYS * QUERIES, *Q_transposed = dS + KEYS * QUERIES;
     float *dout_transposed = Q_transposed + QUERIES * x->D;
@@ -231,10 +208,11 @@ static void head_backward(const head *x, float *workspace)
     dV.data += x->Tk * x->D;
     float lse[QUERIES] = {0}, delta[QUERIES] = {0};
     memset(dK.data, 0, 2 * x->Tk * x->D * sizeof(float));
-    for (ptrdiff_t i = 0; i < x->Tq; i += QUERIES) {
+    for (ptrdiff_t i = first; i < x->Tq; i += QUERIES) {
         ptrdiff_t n = min(QUERIES, x->Tq - i), last = visible_keys(x, i + n, 0, x->Tk);
-        transpose(x->Q, i, n, x->D, x->scale, Q_transposed);
-        transpose(x->dout, i, n, x->D, 1, dout_transposed);
+        transposed_queries(x, i, n, Q_transposed);
+        pack_panel(dout_transposed, QUERIES, n, x->D, x->dout.data + i * x->dout.row,
+                   x->dout.row, 1);
         for (ptrdiff_t q = 0; q < n; q++) {
             /* A query that saw no key has S = -inf everywhere: P = exp(-inf - 0) = 0. */
             lse[q] = x->lse[i + q] == -INFINITY ? 0 : x->lse[i + q];
@@ -243,17 +221,24 @@ static void head_backward(const head *x, float *workspace)
         }
         for (ptrdiff_t j = 0; j == 0 || j < last; j += KEYS) {
             ptrdiff_t keys = min(KEYS, last - j);
-            scores(x, i, j, keys, Q_transposed, P);
+            scores(x, i, j, keys, Q_transposed, P); /* S, at first */
             product(keys, QUERIES, x->D, x->V.data + j * x->V.row, x->V.row, 1, dout_transposed,
-                    QUERIES, NULL, 0, dS, QUERIES); /* dP */
-            softmax_backward(keys, P, dS, lse, delta, x->scale);
+                    QUERIES, NULL, 0, dS, QUERIES); /* dP, at first */
+            for (ptrdiff_t k = 0; k < keys * QUERIES; k += QUERIES)
+                #pragma omp simd
+                for (int q = 0; q < QUERIES; q++) {
+                    P[k + q] = exp_(P[k + q] - lse[q]);
+                    dS[k + q] = P[k + q] * (dS[k + q] - delta[q]) * x->scale;
+                }
             add_to_queries(x, i, n, j, keys, dS, x->K, x->dQ);
             add_to_keys(x, i, n, j, keys, dS, x->Q, dK);
             add_to_keys(x, i, n, j, keys, P, x->dout, dV);
         }
     }
-    copy_rows(x->Tk, x->D, dK.data, x->dK);
-    copy_rows(x->Tk, x->D, dV.data, x->dV);
+    for (ptrdiff_t j = 0; j < x->Tk; j++) {
+        memcpy(x->dK.data + j * x->dK.row, dK.data + j * dK.row, x->D * sizeof(float));
+        memcpy(x->dV.data + j * x->dV.row, dV.data + j * dV.row, x->D * sizeof(float));
+    }
 }
 
 static head head_of(const minillm_attention_call *call, ptrdiff_t index)
@@ -269,41 +254,35 @@ static head head_of(const minillm_attention_call *call, ptrdiff_t index)
     return x;
 }
 
-int minillm_attention(const minillm_attention_call *call)
+/* Have `piece` called for each head and each of its `groups`, with `size` floats of workspace;
+ * `work`: multiply-adds for each query, key and element of D. With a causal mask the last queries
+ * have the most keys. They come first: so no long piece is waited for at the end. */
+static int run(void (*piece)(const head *, ptrdiff_t, float *), ptrdiff_t groups, ptrdiff_t size,
+               double work, const minillm_attention_call *call)
 {
-    ptrdiff_t heads = call->B * call->H, Tq = call->Tq, Tk = call->Tk, D = call->D;
-    int alone = Tq < MINILLM_FEW_QUERIES;
-    int threads = threads_for((double)heads * Tq * Tk * 2 * D * (alone ? 4 : 1));
-    ptrdiff_t group = alone ? 1 : QUERIES, groups = (Tq + group - 1) / group;
-    ptrdiff_t size = round_up(alone ? Tk : QUERIES * (KEYS + D), 16);
+    ptrdiff_t heads = call->B * call->H;
+    int threads = threads_for(work * heads * call->Tq * call->Tk * call->D);
+    size = round_up(size, 16);
     float *workspaces = allocate(threads * size);
     if (workspaces == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    /* With a causal mask the last queries have the most keys. They come first: so it isn't a long
-     * piece that is waited for at the end. */
     #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (ptrdiff_t piece = heads * groups - 1; piece >= 0; piece--) {
-        const head x = head_of(call, piece / groups);
-        (alone ? attend_alone : attend)(&x, piece % groups * group,
-                                        workspaces + omp_get_thread_num() * size);
+    for (ptrdiff_t p = heads * groups - 1; p >= 0; p--) {
+        const head x = head_of(call, p / groups);
+        piece(&x, p % groups, workspaces + omp_get_thread_num() * size);
     }
     free(workspaces);
     return MINILLM_OK;
 }
 
+int minillm_attention(const minillm_attention_call *call)
+{
+    if (call->Tq < MINILLM_FEW_QUERIES) /* K and V come from the memory: 8 instead of 2 */
+        return run(attend_alone, call->Tq, call->Tk, 8, call);
+    return run(attend, (call->Tq + QUERIES - 1) / QUERIES, QUERIES * (KEYS + call->D), 2, call);
+}
+
 int minillm_attention_backward(const minillm_attention_call *call)
 {
-    ptrdiff_t heads = call->B * call->H, Tk = call->Tk, D = call->D;
-    int threads = threads_for((double)heads * call->Tq * Tk * 5 * D);
-    ptrdiff_t size = 2 * round_up(QUERIES * (KEYS + D) + Tk * D, 16);
-    float *workspaces = allocate(threads * size);
-    if (workspaces == NULL)
-        return MINILLM_OUT_OF_MEMORY;
-    #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (ptrdiff_t index = 0; index < heads; index++) {
-        const head x = head_of(call, index);
-        head_backward(&x, workspaces + omp_get_thread_num() * size);
-    }
-    free(workspaces);
-    return MINILLM_OK;
+    return run(head_backward, 1, 2 * (QUERIES * (KEYS + call->D) + call->Tk * call->D), 5, call);
 }

@@ -11,10 +11,9 @@
 #include <string.h>
 #include "simd.h"
 
-/* One pass over the weights: y = x Wᵀ + bias, or x W + bias, for M rows, FEW at most. */
-enum { FEW = MINILLM_FEW_ROWS };
+/* One pass over the weights: y = x Wᵀ + bias, or x W + bias, for M <= MINILLM_FEW_ROWS rows. */
 typedef struct {
-    ptrdiff_t M, N, K, ldx, ldw, ldy;
+    ptrdiff_t M, K, ldx, ldw, ldy;
     const float *x, *scale, *bias;
     const void *w;
     float *y;
@@ -31,9 +30,9 @@ static inline float weight(enum minillm_type type, const void *w, ptrdiff_t i)
 }
 
 /* Weights stored row by row of W transposed, a row of memory for each output. For R rows of x and
- * the outputs `begin` to `end`: y = scale x . w. A weight is read and unpacked once for all R, and a
- * number of x is loaded once for two outputs, where there are registers for the sums of both. (For a
- * single row and float32 the memory is too slow for that to matter, and likes one stream better.)
+ * the outputs `begin` to `end`: y = scale x . w. A weight is read and unpacked once for all R, and
+ * a number of x is loaded once for two outputs, if there are registers for the sums of both. (For a
+ * single row of float32 the memory is too slow for that to matter, and likes one stream better.)
  * The memory is asked for a weight 6 KB before it is needed or earlier, and always for rows that
  * come after those in hand; beyond the end of W a prefetch does no harm. `type` and R are constants
  * wherever this is called from: so the sums stay in registers. */
@@ -49,7 +48,7 @@ outputs(const int R, enum minillm_type type, const pass *the, ptrdiff_t begin, p
     for (ptrdiff_t j = begin; j < end; j += together) {
         ptrdiff_t output[2] = {j, min(j + 1, end - 1)}; /* the last one may be computed twice */
         const char *row[2];
-        vec sums[2][FEW];
+        vec sums[2][MINILLM_FEW_ROWS];
         for (int o = 0; o < together; o++) {
             row[o] = (const char *)the->w + output[o] * the->ldw * bytes;
             for (int i = 0; i < R; i++)
@@ -96,7 +95,7 @@ all_outputs(enum minillm_type type, const pass *the, ptrdiff_t begin, ptrdiff_t 
     case 5: outputs(5, type, the, begin, end); break;
     case 6: outputs(6, type, the, begin, end); break;
     case 7: outputs(7, type, the, begin, end); break;
-    default: outputs(FEW, type, the, begin, end);
+    default: outputs(MINILLM_FEW_ROWS, type, the, begin, end);
     }
 }
 
@@ -142,19 +141,18 @@ int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrd
                      const void *w, ptrdiff_t ldw, int transposed, const float *scale,
                      const float *bias, float *y, ptrdiff_t ldy)
 {
-    /* A number from memory takes as long as some 16 multiply-adds. */
     int threads = threads_for(16.0 * N * K);
     ptrdiff_t pieces = transposed && threads > 1 ? 8 * threads : threads;
     ptrdiff_t size = round_up(N / pieces + 1, 16); /* outputs: whole cache lines, never 0 */
-    /* A copy of x. Each row begins with a cache line, so that no vector lies in two of them; and one
-     * more line lies between two rows, so that they don't all fall into the same cache set, as they
-     * do when K is a multiple of 1,024. */
+    /* A copy of x. Each row begins with a cache line, so that no vector lies in two of them; and
+     * one more line lies between two rows, so that they don't all fall into the same cache set, as
+     * they do when K is a multiple of 1,024. */
     ptrdiff_t row = round_up(K, 16) + 16;
-    float *copy = allocate(FEW * row);
+    float *copy = allocate(MINILLM_FEW_ROWS * row);
     if (copy == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    for (ptrdiff_t first = 0; first < M; first += FEW) {
-        const pass the = {min(FEW, M - first), N, K, row, ldw, ldy, copy, scale, bias, w,
+    for (ptrdiff_t first = 0; first < M; first += MINILLM_FEW_ROWS) {
+        const pass the = {min(MINILLM_FEW_ROWS, M - first), K, row, ldw, ldy, copy, scale, bias, w,
                           y + first * ldy};
         for (ptrdiff_t i = 0; i < the.M; i++)
             memcpy(copy + i * row, x + (first + i) * ldx, K * sizeof(float));

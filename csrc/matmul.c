@@ -6,28 +6,19 @@
  * Geijn 2015): a register tile at the centre, and around it loops that keep one packed piece of A
  * or B in each level of cache.
  *
- * A transposed matrix is one whose two strides are swapped: element (i, k) of op(A) is
- * A.data[i * A.row + k * A.column], and one of the two strides is 1. After packing, all four
- * combinations look alike, so there is one loop nest for them all. */
-#include <string.h>
+ * A transposed matrix is one whose two strides are swapped. After packing, all four combinations
+ * look alike, so there is one loop nest for them all. */
 #include "tile.h"
 
 /* Element (i, j) of matrix b of the batch is data[i * row + j * column + b * step]. */
 typedef struct { const float *data; ptrdiff_t row, column, step; } matrix;
 
-static inline const float *at(matrix X, ptrdiff_t i, ptrdiff_t j)
-{
-    return X.data + i * X.row + j * X.column;
-}
-
-/* What of matrix b of the batch begins with element (i, j). */
+/* Matrix b of the batch from element (i, j) on. */
 static inline matrix part(matrix X, ptrdiff_t b, ptrdiff_t i, ptrdiff_t j)
 {
-    X.data = at(X, i, j) + b * X.step;
+    X.data += i * X.row + j * X.column + b * X.step;
     return X;
 }
-
-enum { MR = MOST_ROWS, NR = COLUMNS }; /* of the register tile: tile.h */
 
 /* The cache blocks. A panel of B (KC x NR: 24 KB, with AVX-512 48 KB) is read again for every tile
  * of its columns, from L1 or, where it is too large, from L2. The block of A (MC x KC floats, up to
@@ -35,55 +26,22 @@ enum { MR = MOST_ROWS, NR = COLUMNS }; /* of the register tile: tile.h */
  * tile to C costs as much as a step of k or two for each KC steps. */
 enum { KC = 384, MC = 24 * MR, NC = 2048 };
 
-/* Copy `width` <= W rows (or columns) of a matrix into a panel in the order in which the tile reads
- * them: for each k the W numbers side by side. `across` is the stride from one of the W to the
- * next, `along` that of k. The panel is then read as one stream: no cache line or page of the
- * memory (TLB) is touched for a few bytes only, whatever the leading dimension. What is missing
- * to W is filled with 0. */
-static inline __attribute__((always_inline)) void
-pack_panel(float *panel, const int W, ptrdiff_t width, ptrdiff_t K,
-           const float *from, ptrdiff_t across, ptrdiff_t along)
+/* C = start + a panel of A times a panel of B. At the edge of C only some rows and columns of the
+ * tile exist: then it is computed in full beside C. */
+static void panel_tile(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t K, const float *a,
+                       const float *b, matrix start, float *C, ptrdiff_t ldc)
 {
-    ptrdiff_t k = 0;
-    if (width == W && across == 1)
-        for (; k < K; k++)
-            memcpy(panel + k * W, from + k * along, W * sizeof(float));
-    else if (width == W)
-        /* 4 x 4 transposed at a time, and a whole cache line (16 floats) of each row while it is
-         * there. If W isn't a multiple of 4, the last four rows are in part done twice. */
-        for (; k + 16 <= K; k += 16)
-            for (int four = 0; four < W; four += 4) {
-                ptrdiff_t i = min(four, W - 4);
-                for (ptrdiff_t l = k; l < k + 16; l += 4)
-                    transpose_4x4(1, from + i * across + l, across, panel + l * W + i, W);
-            }
-    for (; k < K; k++)
-        for (int i = 0; i < W; i++)
-            panel[k * W + i] = i < width ? from[i * across + k * along] : 0;
-}
-
-/* One full tile: C (MR x NR) = start + a panel of A times a panel of B. */
-static void panel_tile(ptrdiff_t K, const float *a, const float *b, const float *start,
-                       ptrdiff_t start_row, float *C, ptrdiff_t ldc)
-{
-    /* C is far away in memory, but needed only after the sums: have it fetched meanwhile. */
-    for (int i = 0; i < MR; i++) {
+    float beside[MR * NR];
+    int whole = rows == MR && columns == NR;
+    for (int i = 0; i < rows; i++) { /* C is far away, but needed only after the sums: fetch it */
         __builtin_prefetch(C + i * ldc, 1);
-        __builtin_prefetch(C + i * ldc + NR - 1, 1);
+        __builtin_prefetch(C + i * ldc + columns - 1, 1);
     }
-    tile(MR, K, a, 1, MR, b, NR, start, start_row, C, ldc);
-}
-
-/* A tile at the edge of C, of which only some rows and columns exist: computed in full beside C. */
-static void edge_tile(ptrdiff_t K, const float *a, const float *b, const float *start,
-                      ptrdiff_t start_row, float *C, ptrdiff_t ldc, ptrdiff_t rows,
-                      ptrdiff_t columns)
-{
-    float full[MR * NR];
-    panel_tile(K, a, b, zeros, 0, full, NR);
-    for (ptrdiff_t i = 0; i < rows; i++)
+    tile(MR, K, a, 1, MR, b, NR, whole ? start.data : zeros, whole ? start.row : 0,
+         whole ? C : beside, whole ? ldc : NR);
+    for (ptrdiff_t i = 0; i < rows && !whole; i++)
         for (ptrdiff_t j = 0; j < columns; j++)
-            C[i * ldc + j] = start[i * start_row + j] + full[i * NR + j];
+            C[i * ldc + j] = start.data[i * start.row + j] + beside[i * NR + j];
 }
 
 /* One thread's work: C (M x N) = start + A B, the five loops around the tile. */
@@ -98,23 +56,17 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, 
             matrix to_add = kc > 0 ? (matrix){C, ldc, 1, 0} : start;
             for (ptrdiff_t j = 0; j < nc; j += NR)
                 pack_panel(block_B + j * depth, NR, min(nc - j, NR), depth,
-                           at(B, kc, jc + j), B.column, B.row);
+                           part(B, 0, kc, jc + j).data, B.column, B.row);
             for (ptrdiff_t ic = 0; ic < M; ic += MC) {
                 ptrdiff_t mc = min(M - ic, MC);
                 for (ptrdiff_t i = 0; i < mc; i += MR)
                     pack_panel(block_A + i * depth, MR, min(mc - i, MR), depth,
-                               at(A, ic + i, kc), A.row, A.column);
+                               part(A, 0, ic + i, kc).data, A.row, A.column);
                 for (ptrdiff_t j = 0; j < nc; j += NR)
-                    for (ptrdiff_t i = 0; i < mc; i += MR) {
-                        const float *a = block_A + i * depth, *b = block_B + j * depth;
-                        const float *s = at(to_add, ic + i, jc + j);
-                        float *c = C + (ic + i) * ldc + jc + j;
-                        if (i + MR <= mc && j + NR <= nc)
-                            panel_tile(depth, a, b, s, to_add.row, c, ldc);
-                        else
-                            edge_tile(depth, a, b, s, to_add.row, c, ldc, min(mc - i, MR),
-                                      min(nc - j, NR));
-                    }
+                    for (ptrdiff_t i = 0; i < mc; i += MR)
+                        panel_tile(min(MR, mc - i), min(NR, nc - j), depth, block_A + i * depth,
+                                   block_B + j * depth, part(to_add, 0, ic + i, jc + j),
+                                   C + (ic + i) * ldc + jc + j, ldc);
             }
         }
     }
@@ -155,8 +107,8 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
     if (batch * M * N == 0)
         return MINILLM_OK;
     if (batch == 1 && M <= MINILLM_FEW_ROWS && !transpose_A && !accumulate)
-        return minillm_few_rows(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, bias, C,
-                                ldc);
+        return minillm_few_rows(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, bias,
+                                C, ldc);
     if (batch == 1 && !transpose_B && N % NR == 0 && M * N * K <= SMALL) {
         product(M, N, K, A, a.row, a.column, B, ldb, accumulate ? C : bias, accumulate ? ldc : 0,
                 C, ldc);

@@ -14,10 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum minillm_error {
-    MINILLM_OK = 0,
-    MINILLM_OUT_OF_MEMORY = 1, /* no workspace; the output isn't complete */
-};
+enum { MINILLM_OK = 0, MINILLM_OUT_OF_MEMORY = 1 }; /* no workspace: the output isn't complete */
 
 /* C = op(A) op(B), or C += op(A) op(B) when `accumulate`; `batch` times, `step_` floats apart.
  * `bias`, if not NULL, is added to every row: N numbers, for C = op(A) op(B) + bias only.
@@ -28,10 +25,9 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
                    float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate, const float *bias);
 
-/* y = x Wᵀ + bias, made for a few rows: the weights pass by once for every MINILLM_FEW_ROWS of them,
- * and may be stored in fewer bits (few_rows.c). x is M x K, y is M x N, W is N x K of the given type;
- * or K x N, float32, if not `transposed`. `scale`: N numbers for int8, else NULL; `bias`: N numbers
- * or NULL. */
+/* y = x Wᵀ + bias, made for a few rows: the weights pass by once for every MINILLM_FEW_ROWS, and
+ * may be stored in fewer bits (few_rows.c). x is M x K, y is M x N, W is N x K of the given type;
+ * or K x N, float32, if not `transposed`. `scale` (N) is for int8, else NULL; `bias` is N or NULL. */
 enum { MINILLM_FEW_ROWS = 8 };
 enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2 };
 int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrdiff_t ldx, int type,
@@ -94,7 +90,7 @@ double minillm_sum_of_squares(ptrdiff_t n, const float *x);
 void minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y);
 
 /* How many threads a kernel may use, 1 until something else is said: so many for each thread of the
- * program that calls kernels. The system must be able to give them: OpenMP ends the process if not. */
+ * program that calls kernels. If the system can't give them, OpenMP ends the process. */
 void minillm_set_num_threads(int n);
 int minillm_get_num_threads(void);
 

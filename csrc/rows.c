@@ -9,9 +9,8 @@
  * another order than the one written, or because two arrays could be the same memory, `#pragma omp
  * simd` allows it.
  *
- * Threads take rows, more at first and fewer in the end (`guided`). A sum over the rows, such as
- * the gradient of a gain, is made for each of BLOCKS blocks alone, and then over the blocks in
- * order. The blocks are the same for any number of threads, and so are the sums, bit for bit. */
+ * Threads take rows, more at first and fewer in the end (`guided`). A sum over the rows is made for
+ * each of BLOCKS blocks alone, and then over the blocks in order (simd.h says why). */
 #include <math.h>
 #include <string.h>
 #include "simd.h"
@@ -22,12 +21,6 @@ enum { BLOCKS = 64 };
 static ptrdiff_t block_begin(int b, ptrdiff_t n, ptrdiff_t unit)
 {
     return min(n, b * round_up((n + BLOCKS - 1) / BLOCKS, unit));
-}
-
-/* A number that is streamed through takes as long as some 16 multiply-adds. */
-static inline int threads_for_stream(ptrdiff_t rows, ptrdiff_t d)
-{
-    return threads_for(16.0 * rows * d);
 }
 
 /* Loops over single numbers go by chunks. */
@@ -53,7 +46,7 @@ static inline float gelu_s(float x)
 
 void minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y)
 {
-    #pragma omp parallel for schedule(guided) num_threads(threads_for_stream(n, 1))
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
     for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
         #pragma omp simd
         for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++)
@@ -62,12 +55,12 @@ void minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y)
 
 void minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, float *dx)
 {
-    #pragma omp parallel for schedule(guided) num_threads(threads_for_stream(n, 1))
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
     for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
         #pragma omp simd
         for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++) {
             float s = gelu_s(x[i]);
-            dx[i] = dy[i] * s * (1 + x[i] * (1 - s) * TWO_A * (1 + 3 * B * x[i] * x[i]));
+            dx[i] = dy[i] * (s + s * (1 - s) * x[i] * TWO_A * (1 + 3 * B * x[i] * x[i]));
         }
 }
 
@@ -76,7 +69,7 @@ void minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, fl
 void minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *X, const float *gain,
                         const float *bias, float eps, float *Y, float *means, float *inverse_stds)
 {
-    #pragma omp parallel for schedule(guided) num_threads(threads_for_stream(rows, d))
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * d))
     for (ptrdiff_t row = 0; row < rows; row++) {
         const float *x = X + row * d;
         float *y = Y + row * d;
@@ -104,38 +97,33 @@ void minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *X, const float
 
 /* dx = (dx_hat - mean(dx_hat) - x_hat mean(dx_hat x_hat)) / std with dx_hat = dy gain, and for the
  * sums over the rows dgain += dy x_hat, dbias += dy. The derivation: minillm/ops/layer_norm.py. */
-static void layer_norm_row_backward(ptrdiff_t d, const float *dy, const float *x, float mean,
-                                    float inverse, const float *gain, float *dx, float *dgain,
-                                    float *dbias)
-{
-    float sum = 0, along = 0;
-    #pragma omp simd reduction(+ : sum, along)
-    for (ptrdiff_t i = 0; i < d; i++) {
-        float x_hat = (x[i] - mean) * inverse;
-        sum += dy[i] * gain[i];
-        along += dy[i] * gain[i] * x_hat;
-        dgain[i] += dy[i] * x_hat;
-        dbias[i] += dy[i];
-    }
-    sum /= d;
-    along /= d;
-    #pragma omp simd
-    for (ptrdiff_t i = 0; i < d; i++)
-        dx[i] = (dy[i] * gain[i] - sum - (x[i] - mean) * inverse * along) * inverse;
-}
-
-int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dy, const float *x,
-                                const float *mean, const float *inverse_std, const float *gain,
-                                float *dx, float *dgain, float *dbias)
+int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dY, const float *X,
+                                const float *means, const float *inverse_stds, const float *gain,
+                                float *dX, float *dgain, float *dbias)
 {
     float *sums = calloc(2 * BLOCKS * d + 1, sizeof(float)); /* for each block dgain, dbias */
     if (sums == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    #pragma omp parallel for schedule(dynamic) num_threads(threads_for_stream(rows, d))
+    #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * rows * d))
     for (int b = 0; b < BLOCKS; b++)
-        for (ptrdiff_t row = block_begin(b, rows, 1); row < block_begin(b + 1, rows, 1); row++)
-            layer_norm_row_backward(d, dy + row * d, x + row * d, mean[row], inverse_std[row], gain,
-                                    dx + row * d, sums + 2 * b * d, sums + (2 * b + 1) * d);
+        for (ptrdiff_t row = block_begin(b, rows, 1); row < block_begin(b + 1, rows, 1); row++) {
+            const float *dy = dY + row * d, *x = X + row * d;
+            float *dx = dX + row * d, *part_dgain = sums + 2 * b * d, *part_dbias = part_dgain + d;
+            float mean = means[row], inverse = inverse_stds[row], sum = 0, along = 0;
+            #pragma omp simd reduction(+ : sum, along)
+            for (ptrdiff_t i = 0; i < d; i++) {
+                float x_hat = (x[i] - mean) * inverse;
+                sum += dy[i] * gain[i];
+                along += dy[i] * gain[i] * x_hat;
+                part_dgain[i] += dy[i] * x_hat;
+                part_dbias[i] += dy[i];
+            }
+            sum /= d;
+            along /= d;
+            #pragma omp simd
+            for (ptrdiff_t i = 0; i < d; i++)
+                dx[i] = (dy[i] * gain[i] - sum - (x[i] - mean) * inverse * along) * inverse;
+        }
     memset(dgain, 0, d * sizeof(float));
     memset(dbias, 0, d * sizeof(float));
     for (int b = 0; b < BLOCKS; b++) {
@@ -167,7 +155,7 @@ static float largest_of(ptrdiff_t n, const float *z)
 void minillm_cross_entropy(ptrdiff_t rows, ptrdiff_t V, const float *logits, const int64_t *targets,
                            float smoothing, float *losses, float *log_totals)
 {
-    #pragma omp parallel for schedule(guided) num_threads(threads_for_stream(rows, V))
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * V))
     for (ptrdiff_t row = 0; row < rows; row++) {
         const float *z = logits + row * V;
         float largest = largest_of(V, z), total = 0, sum = 0;
@@ -184,11 +172,8 @@ void minillm_cross_entropy(ptrdiff_t rows, ptrdiff_t V, const float *logits, con
         for (ptrdiff_t j = 0; j < (smoothing > 0 ? V : 0); j++)
             sum += z[j];
         log_totals[row] = shift + logf(total);
-        losses[row] = 0;
-        if (targets[row] >= 0)
-            losses[row] = log_totals[row] - (1 - smoothing) * z[targets[row]];
-        if (targets[row] >= 0 && smoothing > 0)
-            losses[row] -= smoothing * sum / V;
+        losses[row] = targets[row] < 0 ? 0 : log_totals[row] - (1 - smoothing) * z[targets[row]] -
+                                             smoothing * sum / V;
     }
 }
 
@@ -197,7 +182,7 @@ void minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *lo
                                     const int64_t *targets, const float *log_totals,
                                     float smoothing, float weight, float *dlogits)
 {
-    #pragma omp parallel for schedule(guided) num_threads(threads_for_stream(rows, V))
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * V))
     for (ptrdiff_t row = 0; row < rows; row++) {
         const float *z = logits + row * V;
         float *dz = dlogits + row * V;
@@ -225,7 +210,7 @@ void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, dou
 {
     const float b1 = (float)beta1, rest1 = (float)(1 - beta1);
     const float b2 = (float)beta2, rest2 = (float)(1 - beta2);
-    #pragma omp parallel for schedule(guided) num_threads(threads_for_stream(n, 1))
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
     for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
         #pragma omp simd
         for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++) {
@@ -240,7 +225,7 @@ void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, dou
 double minillm_sum_of_squares(ptrdiff_t n, const float *x)
 {
     double sums[BLOCKS], total = 0;
-    #pragma omp parallel for schedule(dynamic) num_threads(threads_for_stream(n, 1))
+    #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * n))
     for (int b = 0; b < BLOCKS; b++) {
         double sum = 0;
         #pragma omp simd reduction(+ : sum)

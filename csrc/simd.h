@@ -9,7 +9,7 @@
  *   1. Declare   void minillm_thing(...);   in minillm.h: the one and only declaration.
  *   2. Write csrc/thing.c: include "simd.h" and define the function. Helpers are `static`.
  *   3. Add "csrc/thing.c" to KERNEL_SOURCES in setup.py, which compiles it once for each set.
- *   4. Call it in minillm/kernels/c.py, beside the same function in naive.py and numpy_kernels.py.
+ *   4. Call it in minillm/kernels/c.py or c_rows.py, and give naive... and numpy_... the same one.
  * Threads: `#pragma omp parallel for` over pieces of the work (threads.c). Cut over outputs; or a
  * sum into parts that are always the same, and added in order: then every result is bit for bit
  * the same for any number of threads. */
@@ -47,6 +47,7 @@ typedef float unaligned_vec __attribute__((vector_size(4 * LANES), aligned(4), m
 
 static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 static inline ptrdiff_t max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t to) { return (n + to - 1) / to * to; }
 
 static inline vec load(const float *p) { return *(const unaligned_vec *)p; }
 static inline void store(float *p, vec x) { *(unaligned_vec *)p = x; }
@@ -56,26 +57,22 @@ static inline vec broadcast(float x) { return x - (vec){0}; }
 
 static inline float horizontal_sum(vec x)
 {
-    float lanes[LANES], sum = 0;
-    store(lanes, x);
-    #pragma omp simd reduction(+ : sum)
+    float sum = 0;
     for (int l = 0; l < LANES; l++)
-        sum += lanes[l];
+        sum += x[l];
     return sum;
 }
 
 typedef float vec4 __attribute__((vector_size(16)));
 typedef int32_t ivec4 __attribute__((vector_size(16)));
 
-/* to[j][i] = factor * from[i][j] for 4 x 4 floats: two rounds of interleaving, like two perfect
- * shuffles. */
-static inline void transpose_4x4(float factor, const float *from, ptrdiff_t from_row,
-                                 float *to, ptrdiff_t to_row)
+/* to[j][i] = from[i][j] for 4 x 4 floats: two rounds of interleaving, like two perfect shuffles. */
+static inline void transpose_4x4(const float *from, ptrdiff_t from_row, float *to, ptrdiff_t to_row)
 {
     typedef float unaligned_vec4 __attribute__((vector_size(16), aligned(4), may_alias));
     vec4 row[4], pair[4];
     for (int i = 0; i < 4; i++)
-        row[i] = factor * *(const unaligned_vec4 *)(from + i * from_row);
+        row[i] = *(const unaligned_vec4 *)(from + i * from_row);
     pair[0] = SHUFFLE(row[0], row[2], 0, 4, 1, 5); /* row 0 and row 2 by turns */
     pair[1] = SHUFFLE(row[1], row[3], 0, 4, 1, 5);
     pair[2] = SHUFFLE(row[0], row[2], 2, 6, 3, 7);
@@ -109,21 +106,12 @@ static inline float exp_(float x)
     return t < -126.5f ? 0 : (p * r + 1.0f) * power.value;
 }
 
-/* How many threads a kernel of `work` multiply-adds deserves (count other things as the multiply-
- * adds that would take as long): it takes some 10 microseconds, or half a million multiply-adds,
- * before a second one has anything done. (threads.c) */
+/* How many threads a kernel of `work` multiply-adds deserves: it takes some 10 microseconds, or
+ * half a million multiply-adds, before a second one has anything done. Count other things as what
+ * takes as long: a number that comes from memory as 16 multiply-adds. (threads.c) */
 int threads_for(double work);
 
-static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t unit)
-{
-    return (n + unit - 1) / unit * unit;
-}
-
 /* Memory for n floats (never 0 bytes) that begins with a cache line; NULL if there is none. */
-static inline float *allocate(ptrdiff_t n)
-{
-    void *memory = NULL;
-    return posix_memalign(&memory, 64, (n + 16) * sizeof(float)) == 0 ? memory : NULL;
-}
+static inline float *allocate(ptrdiff_t n) { return aligned_alloc(64, round_up(4 * n + 1, 64)); }
 
 #endif

@@ -1,12 +1,8 @@
 /* threads.c: how many threads a kernel gets, and where they run.
  *
- * The threads are OpenMP's. Above the loop over the pieces of its work a kernel says
- *
- *     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(work))
- *
- * and every thread takes a new piece when it has done one: so if its core is busy elsewhere, the
- * others do more. Which thread did a piece never shows in the result. A compiler without OpenMP
- * leaves such lines out: then the loops are the ordinary ones that they look like. */
+ * They are OpenMP's. With schedule(dynamic) each takes a new piece of the work when it has done
+ * one: so if its core is busy elsewhere, the others do more. A compiler without OpenMP leaves the
+ * pragmas out: then the loops are the ordinary ones that they look like. */
 #define _GNU_SOURCE /* for sched_getcpu and affinities */
 #include <pthread.h>
 #include <sched.h>
@@ -21,7 +17,7 @@ void minillm_set_num_threads(int n) { most_threads = (int)max(1, min(n, 1024)); 
 int minillm_get_num_threads(void) { return most_threads; }
 
 #ifdef _OPENMP
-static _Thread_local int team; /* how many threads have settled to work for this one */
+static _Thread_local int team; /* how many threads, this one among them, have settled */
 
 /* When no core is idle, Linux likes to put a thread that is woken on the core of the one who woke
  * it: there it would wait until the caller is done. So the caller's core is forbidden to the
@@ -29,7 +25,6 @@ static _Thread_local int team; /* how many threads have settled to work for this
  * threads of the program: the new ones are born with all of them blocked. */
 static void settle(int threads)
 {
-    sigset_t all, before;
 #ifdef __linux__
     static _Thread_local int avoided_core;
     int core = sched_getcpu();
@@ -40,22 +35,19 @@ static void settle(int threads)
                sched_getaffinity(0, sizeof cores, &cores) == 0 && CPU_COUNT(&cores) > 1;
     if (move)
         CPU_CLR(core, &cores);
-    avoided_core = core;
-#endif
+    sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     #pragma omp parallel num_threads(threads)
-    {
-#ifdef __linux__
-        if (move && omp_get_thread_num() > 0)
-            sched_setaffinity(0, sizeof cores, &cores);
-#endif
-    }
+    if (move && omp_get_thread_num() > 0)
+        sched_setaffinity(0, sizeof cores, &cores);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    avoided_core = core;
+#endif
     team = threads;
 }
 
-/* All or one: OpenMP ends threads that a smaller team doesn't need, and starting some takes long. */
+/* All or one: OpenMP ends the threads that a smaller team doesn't need, and starts them slowly. */
 int threads_for(double work)
 {
     int threads = work < 1e6 ? 1 : minillm_get_num_threads();
@@ -77,13 +69,9 @@ static void before_fork(void)
 
 __attribute__((constructor)) static void when_loaded(void)
 {
-    omp_get_max_threads(); /* Clang's OpenMP reads the environment when it is first asked something */
+    omp_get_max_threads(); /* Clang's OpenMP reads the environment when first asked */
     pthread_atfork(before_fork, NULL, NULL);
 }
 #else
-int threads_for(double work)
-{
-    (void)work;
-    return 1;
-}
+int threads_for(double work) { return (void)work, 1; }
 #endif

@@ -2,6 +2,7 @@
 #ifndef MINILLM_TILE_H
 #define MINILLM_TILE_H
 
+#include <string.h>
 #include "simd.h"
 
 /* A tile is some rows and two vectors of C, whose sums stay in registers while k runs.
@@ -10,21 +11,21 @@
  * way. For each k the tile loads 2 vectors of B and R numbers of A for 2 R FMAs: the more rows, the
  * fewer loads. With 32 registers 8 rows are 16 sums (+ 2 of B); with 16 registers 6 rows are 12
  * sums (+ 2 of B + 1 of A). */
-enum { MOST_ROWS = VEC_REGISTERS == 32 ? 8 : 6, COLUMNS = 2 * LANES };
+enum { MR = VEC_REGISTERS == 32 ? 8 : 6, NR = 2 * LANES };
 
-/* matmul.c packs its matrices and takes tiles of MOST_ROWS. The tile of `product` has the largest
- * power of two among them: attention's tiles of COLUMNS queries must be whole ones. */
+/* matmul.c packs its matrices and takes tiles of MR. The tile of `product` has the largest power
+ * of two among them: so attention's NR queries leave no rows over for the slow tile of one. */
 enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4 };
 
-static const float zeros[COLUMNS];
+static const float zeros[NR];
 
-/* C = start + A B for R rows and COLUMNS columns: number (i, k) of A lies at a[i * a_row +
+/* C = start + A B for R rows and NR columns: number (i, k) of A lies at a[i * a_row +
  * k * a_next], row k of B at b + k * b_row, row i of `start` at start + i * start_row. */
 static inline __attribute__((always_inline)) void
 tile(const int R, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_next, const float *b,
      ptrdiff_t b_row, const float *start, ptrdiff_t start_row, float *C, ptrdiff_t ldc)
 {
-    vec sums[MOST_ROWS][2];
+    vec sums[MR][2];
     for (int i = 0; i < R; i++)
         sums[i][0] = sums[i][1] = broadcast(0);
     for (ptrdiff_t k = 0; k < K; k++, a += a_next, b += b_row) {
@@ -41,13 +42,13 @@ tile(const int R, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_next
     }
 }
 
-/* The same for M rows and N columns, a multiple of COLUMNS, straight from where the matrices lie:
+/* The same for M rows and N columns, a multiple of NR, straight from where the matrices lie:
  * for small ones that are in the cache. `start` may be NULL: then it is 0. */
 static inline void product(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *a, ptrdiff_t a_row,
                            ptrdiff_t a_next, const float *b, ptrdiff_t b_row, const float *start,
                            ptrdiff_t start_row, float *C, ptrdiff_t ldc)
 {
-    for (ptrdiff_t j = 0; j < N; j += COLUMNS) {
+    for (ptrdiff_t j = 0; j < N; j += NR) {
         const float *s = start ? start + j : zeros;
         ptrdiff_t i = 0, s_row = start ? start_row : 0;
         for (; i + ROWS <= M; i += ROWS)
@@ -57,6 +58,34 @@ static inline void product(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *a
             tile(1, K, a + i * a_row, a_row, a_next, b + j, b_row, s + i * s_row, s_row,
                  C + i * ldc + j, ldc);
     }
+}
+
+/* Copy `width` <= W rows (or columns) of a matrix into a panel in the order in which the tile reads
+ * them: for each k the W numbers side by side, 0 for those that are missing. `across` is the stride
+ * from one of the W to the next, `along` that of k; one of them is 1. The panel is then read as one
+ * stream: no cache line or page of the memory (TLB) is touched for a few bytes only. */
+static inline __attribute__((always_inline)) void
+pack_panel(float *panel, const int W, ptrdiff_t width, ptrdiff_t K,
+           const float *from, ptrdiff_t across, ptrdiff_t along)
+{
+    ptrdiff_t k = 0;
+    if (width < W)
+        memset(panel, 0, K * W * sizeof(float));
+    if (width == W && across == 1)
+        for (; k < K; k++)
+            memcpy(panel + k * W, from + k * along, W * sizeof(float));
+    else if (width >= 4 && along == 1)
+        /* 4 x 4 transposed at a time, and a whole cache line (16 floats) of each row while it is
+         * there. If there aren't some whole fours, the last four are in part done twice. */
+        for (; k + 16 <= K; k += 16)
+            for (ptrdiff_t four = 0; four < width; four += 4) {
+                ptrdiff_t i = min(four, width - 4);
+                for (ptrdiff_t l = k; l < k + 16; l += 4)
+                    transpose_4x4(from + i * across + l, across, panel + l * W + i, W);
+            }
+    for (; k < K; k++)
+        for (ptrdiff_t i = 0; i < width; i++)
+            panel[k * W + i] = from[i * across + k * along];
 }
 
 #endif

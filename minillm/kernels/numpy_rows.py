@@ -35,13 +35,13 @@ def gelu_tanh_backward(dy, x):
     """-> dx: see `minillm.kernels.gelu_tanh_backward`."""
     x, dy = elementwise_arguments(x=x, dy=dy)
     tanh = _tanh_u(x)
-    slope = x * x  # (1 + T) (1 + x (1 - T) u') / 2, from the inside out
+    slope = x * x  # (1 + T + (1 - T) (1 + T) u' x) / 2, from the inside out: T = -1 comes before x
     slope *= 3 * A * B
     slope += A  # u'
-    slope *= x
     slope *= 1 - tanh
-    slope += 1
     slope *= 1 + tanh
+    slope *= x
+    slope += 1 + tanh
     slope *= 0.5
     slope *= dy
     return slope
