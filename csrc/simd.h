@@ -9,7 +9,7 @@
  *   1. Declare   void minillm_thing(...);   in minillm.h: the one and only declaration.
  *   2. Write csrc/thing.c: include "simd.h" and define the function. Helpers are `static`.
  *   3. Add "csrc/thing.c" to KERNEL_SOURCES in setup.py, which compiles it once for each set.
- *   4. Call it in minillm/kernels/c.py or c_rows.py, and give naive... and numpy_... the same one.
+ *   4. Call it in minillm/kernels/c.py or c_rows.py; its twins stand in naive*.py and numpy_*.py.
  * Threads: `#pragma omp parallel for` over pieces of the work (threads.c). Cut over outputs; or a
  * sum into parts that are always the same, and added in order: then every result is bit for bit
  * the same for any number of threads. */

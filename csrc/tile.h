@@ -1,4 +1,4 @@
-/* tile.h: the register tile, the heart of matmul.c and attention.c, and the plainest use of it. */
+/* tile.h: the register tile, the heart of matmul.c and attention.c; its plainest use; packing. */
 #ifndef MINILLM_TILE_H
 #define MINILLM_TILE_H
 
