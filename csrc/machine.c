@@ -15,12 +15,18 @@ int minillm_chip_has_avx512(void)
            CHIP_HAS("avx512dq") && CHIP_HAS("avx512vl");
 }
 
+#ifdef _OPENMP
+#define OPENMP ""
+#else
+#define OPENMP " without OpenMP: one thread"
+#endif
+
 const char *minillm_compiler(void)
 {
-#ifdef _OPENMP
-    return __VERSION__;
+#ifdef __clang__
+    return "clang " __clang_version__ OPENMP;
 #else
-    return __VERSION__ " without OpenMP: one thread";
+    return "gcc " __VERSION__ OPENMP;
 #endif
 }
 

@@ -27,7 +27,8 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
 
 /* y = x Wᵀ + bias, made for a few rows: the weights pass by once for every MINILLM_FEW_ROWS, and
  * may be stored in fewer bits (few_rows.c). x is M x K, y is M x N, W is N x K of the given type;
- * or K x N, float32, if not `transposed`. `scale` (N numbers) is for int8 only; `bias`: or NULL. */
+ * or K x N, float32, if not `transposed`. `scale`: N numbers for int8, else NULL; `bias`: N numbers
+ * or NULL. */
 enum { MINILLM_FEW_ROWS = 8 };
 enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2 };
 int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrdiff_t ldx, int type,
@@ -99,6 +100,6 @@ int minillm_get_num_threads(void);
 int minillm_chip_has_avx512(void);
 int minillm_chip_has_avx2(void);
 
-const char *minillm_compiler(void); /* GCC's version is a number, Clang's begins with its name */
+const char *minillm_compiler(void);
 
 #endif

@@ -25,25 +25,32 @@ static _Thread_local int team; /* how many threads, this one among them, have se
  * threads of the program: the new ones are born with all of them blocked. */
 static void settle(int threads)
 {
-#ifdef __linux__
     static _Thread_local int avoided_core;
-    int core = sched_getcpu();
+    int core = -1; /* only Linux says */
+#ifdef __linux__
+    core = sched_getcpu();
+#endif
     if (threads == team && core == avoided_core)
         return;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+#ifdef __linux__
     cpu_set_t cores;
     int move = core >= 0 && omp_get_proc_bind() == omp_proc_bind_false &&
                sched_getaffinity(0, sizeof cores, &cores) == 0 && CPU_COUNT(&cores) > 1;
     if (move)
         CPU_CLR(core, &cores);
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+#endif
     #pragma omp parallel num_threads(threads)
-    if (move && omp_get_thread_num() > 0)
-        sched_setaffinity(0, sizeof cores, &cores);
+    {
+#ifdef __linux__
+        if (move && omp_get_thread_num() > 0)
+            sched_setaffinity(0, sizeof cores, &cores);
+#endif
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     avoided_core = core;
-#endif
     team = threads;
 }
 

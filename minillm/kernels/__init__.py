@@ -18,7 +18,6 @@ import warnings
 import numpy as np
 
 from minillm.kernels import naive, numpy_kernels
-from minillm.kernels.freed_memory import keep_freed_memory
 
 try:
     from minillm.kernels import c, c_library
@@ -269,4 +268,3 @@ def _choose_at_import():
 
 
 _choose_at_import()
-keep_freed_memory()

@@ -10,6 +10,8 @@ import os
 
 import numpy as np
 
+from minillm.kernels.freed_memory import keep_freed_memory
+
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")  # the widest first
 
 
@@ -40,7 +42,7 @@ def _openmp_environment():
 
 def load(isa):
     """-> the extension compiled for one of INSTRUCTION_SETS. ImportError if it isn't built."""
-    # OpenMP's library reads the environment when it is loaded, and ours is there only then.
+    # OpenMP's library reads the environment while it is loaded: only for that are these set.
     wanted = _openmp_environment()
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
@@ -135,14 +137,14 @@ def get_num_threads():
 
 def info():
     """What `minillm info` says about the C library -> dict."""
-    version = ffi.string(lib.minillm_compiler()).decode()
     return {
         "instruction set": instruction_set,
         "compiled in": [isa for isa in INSTRUCTION_SETS if _is_compiled_in(isa)],
         "supported": list(SUPPORTED),
         "threads": get_num_threads(),
-        "compiler": f"gcc {version}" if version[0].isdigit() else version,
+        "compiler": ffi.string(lib.minillm_compiler()).decode(),
     }
 
 
 set_num_threads(_default_num_threads())
+keep_freed_memory()
