@@ -129,7 +129,7 @@ static void online_softmax(ptrdiff_t keys, float *S, float *m, float *l, float *
         l[q] = l[q] * factor[q] + sum[q];
 }
 
-/* The forward for up to QUERIES queries from number i on. */
+/* The forward for the queries of one tile: QUERIES of them from number i on, or what is left. */
 static void attend(const head *x, ptrdiff_t tile, float *workspace)
 {
     ptrdiff_t i = tile * QUERIES, n = min(QUERIES, x->Tq - i);

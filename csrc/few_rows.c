@@ -11,7 +11,9 @@
 #include <string.h>
 #include "simd.h"
 
-/* One pass over the weights: y = x Wᵀ + bias, or x W + bias, for M <= MINILLM_FEW_ROWS rows. */
+/* One pass over the weights: y = x Wᵀ + bias, or x W + bias, for M <= MINILLM_FEW_ROWS rows. Up to
+ * so many the arithmetic keeps pace with the memory: a cache line is 16 float32 weights, for 8 rows
+ * 128 multiply-adds, and that is 8 FMAs with AVX-512: no longer than the line takes. */
 typedef struct {
     ptrdiff_t M, K, ldx, ldw, ldy;
     const float *x, *scale, *bias;
@@ -152,8 +154,10 @@ int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrd
     if (copy == NULL)
         return MINILLM_OUT_OF_MEMORY;
     for (ptrdiff_t first = 0; first < M; first += MINILLM_FEW_ROWS) {
-        const pass the = {min(MINILLM_FEW_ROWS, M - first), K, row, ldw, ldy, copy, scale, bias, w,
-                          y + first * ldy};
+        const pass the = {
+            .M = min(MINILLM_FEW_ROWS, M - first), .K = K, .x = copy, .ldx = row, .w = w,
+            .ldw = ldw, .scale = scale, .bias = bias, .y = y + first * ldy, .ldy = ldy,
+        };
         for (ptrdiff_t i = 0; i < the.M; i++)
             memcpy(copy + i * row, x + (first + i) * ldx, K * sizeof(float));
         #pragma omp parallel for schedule(dynamic) num_threads(threads)
