@@ -76,9 +76,9 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, 
  * `down` x `across`, along the borders of tiles. A thread computes a rectangle all alone with the
  * loops above. Every number of C is the same sum in the same order wherever the cuts are, so the
  * result doesn't depend on how many threads there are. The price is that two pieces in a row of the
- * grid both pack the same rows of A (and in a column, of B): so the cuts are those that make a
- * piece's width + height least, and a piece has some 200 x 200 numbers at least where that leaves
- * one for each thread. More pieces than threads are good when a core is busy elsewhere. */
+ * grid both pack the same rows of A (and in a column, of B). So there is one for each thread, or,
+ * for the case that a core is busy elsewhere, two where each has some 400 x 400 numbers; and the
+ * cuts are those that make a piece's width + height least. */
 static ptrdiff_t cuts_down(ptrdiff_t pieces, ptrdiff_t M, ptrdiff_t N)
 {
     ptrdiff_t best = 1;
@@ -115,8 +115,8 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
         return MINILLM_OK;
     }
     int threads = threads_for((double)batch * M * N * K);
-    ptrdiff_t of_each_thread = max(1, min(4, batch * M * N / threads / 40000));
-    ptrdiff_t pieces = threads == 1 ? 1 : (threads * of_each_thread + batch - 1) / batch;
+    ptrdiff_t of_each_thread = threads > 1 && batch * M * N / threads > 320000 ? 2 : 1;
+    ptrdiff_t pieces = (threads * of_each_thread + batch - 1) / batch;
     ptrdiff_t down = cuts_down(pieces, M, N), across = pieces / down;
     ptrdiff_t rows = round_up((M + down - 1) / down, MR); /* of a piece: some whole tiles */
     ptrdiff_t columns = round_up((N + across - 1) / across, NR);
