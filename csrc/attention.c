@@ -278,7 +278,7 @@ static int run(void (*piece)(const head *, ptrdiff_t, float *), ptrdiff_t groups
 int minillm_attention(const minillm_attention_call *call)
 {
     if (call->Tq < MINILLM_FEW_QUERIES) /* K and V come from the memory: 8 instead of 2 */
-        return run(attend_alone, call->Tq, call->Tk, 8, call);
+        return run(attend_alone, call->Tq, call->Tk, 32, call);
     return run(attend, (call->Tq + QUERIES - 1) / QUERIES, QUERIES * (KEYS + call->D), 2, call);
 }
 
