@@ -8,8 +8,7 @@
  *
  *   bfloat16  the upper half of a float32: the same exponent, 8 bits of precision instead of 24
  *   int8      W[j][k] = scale[j] q[j][k] with q from -127 to 127, and a scale for each output j */
-#include <string.h>
-#include "simd.h"
+#include "tile.h"
 
 /* One pass over the weights: y = x Wᵀ + bias, or x W + bias, for M <= MINILLM_FEW_ROWS rows. Up to
  * so many the arithmetic keeps pace with the memory: a cache line is 16 float32 weights, for 8 rows
@@ -101,42 +100,26 @@ all_outputs(enum minillm_type type, const pass *the, ptrdiff_t begin, ptrdiff_t 
     }
 }
 
-/* Weights stored row by row of W, a row of memory for each input: y += x[k] W[k] for R of the k
- * together, so that y is loaded and stored only once for all of them. */
-enum { INPUTS = 8 };
-
-static inline __attribute__((always_inline)) void
-add_inputs(const int R, const pass *the, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)
+/* Weights stored row by row of W, a row of memory for each input: 8 of the inputs together, so that
+ * the sums are loaded and stored only once for all of them. Meanwhile they don't stay in y, where
+ * two threads may write to the same cache line, which is then sent to and fro each time. */
+static void columns(const pass *the, ptrdiff_t begin, ptrdiff_t end, float *sums, ptrdiff_t row)
 {
-    const float *x = the->x + k, *W = (const float *)the->w + k * the->ldw;
-    ptrdiff_t j = begin;
-    for (; j + LANES <= end; j += LANES) {
-        vec w[INPUTS];
-        for (int l = 0; l < R; l++)
-            w[l] = load(W + l * the->ldw + j);
-        for (ptrdiff_t i = 0; i < the->M; i++) {
-            vec sum = load(the->y + i * the->ldy + j);
-            for (int l = 0; l < R; l++)
-                sum += x[i * the->ldx + l] * w[l];
-            store(the->y + i * the->ldy + j, sum);
+    enum { INPUTS = 8 };
+    ptrdiff_t width = (end - begin) / NR * NR; /* the rest of the columns: one by one */
+    const float *W = (const float *)the->w + begin, *start = the->bias ? the->bias + begin : NULL;
+    for (ptrdiff_t k = 0; k == 0 || k < the->K; k += INPUTS, start = sums)
+        product(the->M, width, min(INPUTS, the->K - k), the->x + k, the->ldx, 1, W + k * the->ldw,
+                the->ldw, start, k > 0 ? row : 0, sums, row);
+    for (ptrdiff_t i = 0; i < the->M; i++) {
+        float *y = the->y + i * the->ldy + begin;
+        memcpy(y, sums + i * row, width * sizeof(float));
+        for (ptrdiff_t j = width; j < end - begin; j++) {
+            y[j] = the->bias ? the->bias[begin + j] : 0;
+            for (ptrdiff_t k = 0; k < the->K; k++)
+                y[j] += the->x[i * the->ldx + k] * W[k * the->ldw + j];
         }
     }
-    for (; j < end; j++)
-        for (ptrdiff_t i = 0; i < the->M; i++)
-            for (int l = 0; l < R; l++)
-                the->y[i * the->ldy + j] += x[i * the->ldx + l] * W[l * the->ldw + j];
-}
-
-static void columns(const pass *the, ptrdiff_t begin, ptrdiff_t end)
-{
-    ptrdiff_t k = 0;
-    for (ptrdiff_t i = 0; i < the->M; i++)
-        for (ptrdiff_t j = begin; j < end; j++)
-            the->y[i * the->ldy + j] = the->bias ? the->bias[j] : 0;
-    for (; k + INPUTS <= the->K; k += INPUTS)
-        add_inputs(INPUTS, the, k, begin, end);
-    for (; k < the->K; k++)
-        add_inputs(1, the, k, begin, end);
 }
 
 int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrdiff_t ldx, int type,
@@ -145,12 +128,12 @@ int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrd
 {
     int threads = threads_for(16.0 * N * K);
     ptrdiff_t pieces = transposed && threads > 1 ? 8 * threads : threads;
-    ptrdiff_t size = round_up(N / pieces + 1, 16); /* outputs: whole cache lines, never 0 */
+    ptrdiff_t size = round_up(N / pieces + 1, NR); /* of a piece; never 0 */
     /* A copy of x. Each row begins with a cache line, so that no vector lies in two of them; and
      * one more line lies between two rows, so that they don't all fall into the same cache set, as
      * they do when K is a multiple of 1,024. */
-    ptrdiff_t row = round_up(K, 16) + 16;
-    float *copy = allocate(MINILLM_FEW_ROWS * row);
+    ptrdiff_t row = round_up(K, 16) + 16, sums_row = round_up(N, 16) + 16;
+    float *copy = allocate(MINILLM_FEW_ROWS * (transposed ? row : row + sums_row));
     if (copy == NULL)
         return MINILLM_OUT_OF_MEMORY;
     for (ptrdiff_t first = 0; first < M; first += MINILLM_FEW_ROWS) {
@@ -164,7 +147,7 @@ int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrd
         for (ptrdiff_t begin = 0; begin < N; begin += size) {
             ptrdiff_t end = min(begin + size, N);
             if (!transposed)
-                columns(&the, begin, end);
+                columns(&the, begin, end, copy + MINILLM_FEW_ROWS * row + begin, sums_row);
             else if (type == MINILLM_BFLOAT16)
                 all_outputs(MINILLM_BFLOAT16, &the, begin, end);
             else if (type == MINILLM_INT8)

@@ -3,16 +3,7 @@
  * `vec` is a GCC/Clang *vector extension*: an ordinary C type of LANES floats for which + - * / and
  * the comparisons work lane by lane. The same source becomes AVX-512 (16 lanes), AVX2 (8), SSE2
  * or NEON (4) code. a * b + c becomes one fused multiply-add (FMA) where the instruction set has
- * it, because the build says -ffp-contract=fast.
- *
- * HOW TO ADD A KERNEL
- *   1. Declare   void minillm_thing(...);   in minillm.h: the one and only declaration.
- *   2. Write csrc/thing.c: include "simd.h" and define the function. Helpers are `static`.
- *   3. Add "csrc/thing.c" to KERNEL_SOURCES in setup.py, which compiles it once for each set.
- *   4. Call it in minillm/kernels/c.py or c_rows.py; its twins stand in naive*.py and numpy_*.py.
- * Threads: `#pragma omp parallel for` over pieces of the work (threads.c). Cut over outputs; or a
- * sum into parts that are always the same, and added in order: then every result is bit for bit
- * the same for any number of threads. */
+ * it, because the build says -ffp-contract=fast. */
 #ifndef MINILLM_SIMD_H
 #define MINILLM_SIMD_H
 
@@ -38,13 +29,6 @@ enum { LANES = 4, VEC_REGISTERS = 16 }; /* SSE2, and whatever else there is */
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef float unaligned_vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
-/* Four lanes out of the eight of x and y together. GCC before 12 has only the older name. */
-#if defined(__clang__) || __GNUC__ >= 12
-#define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
-#else
-#define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (ivec4){__VA_ARGS__})
-#endif
-
 static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 static inline ptrdiff_t max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t to) { return (n + to - 1) / to * to; }
@@ -61,26 +45,6 @@ static inline float horizontal_sum(vec x)
     for (int l = 0; l < LANES; l++)
         sum += x[l];
     return sum;
-}
-
-typedef float vec4 __attribute__((vector_size(16)));
-typedef int32_t ivec4 __attribute__((vector_size(16)));
-
-/* to[j][i] = from[i][j] for 4 x 4 floats: two rounds of interleaving, like two perfect shuffles. */
-static inline void transpose_4x4(const float *from, ptrdiff_t from_row, float *to, ptrdiff_t to_row)
-{
-    typedef float unaligned_vec4 __attribute__((vector_size(16), aligned(4), may_alias));
-    vec4 row[4], pair[4];
-    for (int i = 0; i < 4; i++)
-        row[i] = *(const unaligned_vec4 *)(from + i * from_row);
-    pair[0] = SHUFFLE(row[0], row[2], 0, 4, 1, 5); /* row 0 and row 2 by turns */
-    pair[1] = SHUFFLE(row[1], row[3], 0, 4, 1, 5);
-    pair[2] = SHUFFLE(row[0], row[2], 2, 6, 3, 7);
-    pair[3] = SHUFFLE(row[1], row[3], 2, 6, 3, 7);
-    for (int i = 0; i < 4; i += 2) {
-        *(unaligned_vec4 *)(to + i * to_row) = SHUFFLE(pair[i], pair[i + 1], 0, 4, 1, 5);
-        *(unaligned_vec4 *)(to + (i + 1) * to_row) = SHUFFLE(pair[i], pair[i + 1], 2, 6, 3, 7);
-    }
 }
 
 /* exp(x) for x <= 88, in loops that the compiler makes vectors of: expf() of the C library would be

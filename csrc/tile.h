@@ -60,6 +60,28 @@ static inline void product(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *a
     }
 }
 
+typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* The first, the last two numbers of x and y by turns. */
+static inline vec4 first_by_turns(vec4 x, vec4 y) { return (vec4){x[0], y[0], x[1], y[1]}; }
+static inline vec4 last_by_turns(vec4 x, vec4 y) { return (vec4){x[2], y[2], x[3], y[3]}; }
+
+/* to[j][i] = from[i][j] for 4 x 4 floats: two rounds of interleaving, like two perfect shuffles. */
+static inline void transpose_4x4(const float *from, ptrdiff_t from_row, float *to, ptrdiff_t to_row)
+{
+    vec4 row[4], pair[4];
+    for (int i = 0; i < 4; i++)
+        row[i] = *(const vec4 *)(from + i * from_row);
+    for (int i = 0; i < 2; i++) {
+        pair[i] = first_by_turns(row[i], row[i + 2]);
+        pair[i + 2] = last_by_turns(row[i], row[i + 2]);
+    }
+    for (int i = 0; i < 4; i += 2) {
+        *(vec4 *)(to + i * to_row) = first_by_turns(pair[i], pair[i + 1]);
+        *(vec4 *)(to + (i + 1) * to_row) = last_by_turns(pair[i], pair[i + 1]);
+    }
+}
+
 /* Copy `width` <= W rows (or columns) of a matrix into a panel in the order in which the tile reads
  * them: for each k the W numbers side by side, 0 for those that are missing. `across` is the stride
  * from one of the W to the next, `along` that of k; one of them is 1. The panel is then read as one
