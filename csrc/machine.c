@@ -1,18 +1,16 @@
 /* machine.c: what this machine has, and how many multiply-adds it can do at most. */
 #include "simd.h"
 
-#if defined(__x86_64__) || defined(__i386__)
-#define CHIP_HAS(feature) __builtin_cpu_supports(feature)
-#else
-#define CHIP_HAS(feature) 0
-#endif
-
-int minillm_chip_has_avx2(void) { return CHIP_HAS("avx2") && CHIP_HAS("fma"); }
-
-int minillm_chip_has_avx512(void)
+int minillm_lanes_of_chip(void)
 {
-    return minillm_chip_has_avx2() && CHIP_HAS("avx512f") && CHIP_HAS("avx512bw") &&
-           CHIP_HAS("avx512dq") && CHIP_HAS("avx512vl");
+#if defined(__x86_64__) || defined(__i386__)
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    return avx2 && avx512 ? 16 : avx2 ? 8 : 4;
+#else
+    return 4;
+#endif
 }
 
 #ifdef _OPENMP

@@ -109,45 +109,35 @@ static void register_tiled(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
  * and each number of A is then read N / 3 times and each of B M / 4 times, as part of one stream:
  * whole lines, few pages, no two rows that fight for the same place in the cache (as they do when N
  * is a power of two). K is cut into blocks of 256, so that a panel of B (3 KB) stays in L1 for all
- * rows, and the block of A (M KB) in L2 up to M = 1,000; matmul.c cuts M as well. */
-static int packed(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *A, const float *B, float *C)
+ * rows, and M into blocks of 64, so that the block of A (64 KB) stays in L2 for all panels. */
+static void packed(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *A, const float *B, float *C)
 {
-    enum { BLOCK_K = 256 };
-    ptrdiff_t tiles = M / ROWS;
-    float *block_a = malloc((tiles * ROWS + COLUMNS) * BLOCK_K * sizeof(float));
-    if (block_a == NULL)
-        return MINILLM_OUT_OF_MEMORY;
-    float *panel_b = block_a + tiles * ROWS * BLOCK_K;
-
-    for (ptrdiff_t kb = 0; kb < K; kb += BLOCK_K) {
-        ptrdiff_t depth = min(BLOCK_K, K - kb);
-        for (ptrdiff_t i = 0; i < tiles * ROWS; i++)
-            for (ptrdiff_t k = 0; k < depth; k++)
-                block_a[(i / ROWS * depth + k) * ROWS + i % ROWS] = A[i * K + kb + k];
-        for (ptrdiff_t j = 0; j + COLUMNS <= N; j += COLUMNS) {
-            for (ptrdiff_t k = 0; k < depth; k++)
-                for (int l = 0; l < COLUMNS; l++)
-                    panel_b[k * COLUMNS + l] = B[(kb + k) * N + j + l];
-            for (ptrdiff_t i = 0; i < tiles; i++)
-                add_tile(depth, block_a + i * depth * ROWS, 1, ROWS, panel_b, COLUMNS,
-                         C + i * ROWS * N + j, N);
+    enum { BLOCK_M = 64, BLOCK_K = 256 };
+    float block_a[BLOCK_M * BLOCK_K], panel_b[BLOCK_K * COLUMNS];
+    for (ptrdiff_t kb = 0; kb < K; kb += BLOCK_K)
+        for (ptrdiff_t ib = 0; ib + ROWS <= M; ib += BLOCK_M) {
+            ptrdiff_t depth = min(BLOCK_K, K - kb), rows = min(BLOCK_M, M - ib) / ROWS * ROWS;
+            for (ptrdiff_t i = 0; i < rows; i++)
+                for (ptrdiff_t k = 0; k < depth; k++)
+                    block_a[(i / ROWS * depth + k) * ROWS + i % ROWS] = A[(ib + i) * K + kb + k];
+            for (ptrdiff_t j = 0; j + COLUMNS <= N; j += COLUMNS) {
+                for (ptrdiff_t k = 0; k < depth; k++)
+                    for (int l = 0; l < COLUMNS; l++)
+                        panel_b[k * COLUMNS + l] = B[(kb + k) * N + j + l];
+                for (ptrdiff_t i = 0; i < rows; i += ROWS)
+                    add_tile(depth, block_a + i * depth, 1, ROWS, panel_b, COLUMNS,
+                             C + (ib + i) * N + j, N);
+            }
         }
-    }
-    free(block_a);
     rest_of_rows(M, N, K, A, B, C);
-    return MINILLM_OK;
 }
 
-int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                        const float *A, const float *B, float *C)
+void minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+                         const float *A, const float *B, float *C)
 {
+    void (*const rungs[])(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float *, const float *, float *) = {
+        three_loops, reordered, cache_blocked, register_tiled, packed};
     for (ptrdiff_t i = 0; i < M * N; i++)
         C[i] = 0; /* all but the first only add to it */
-    switch (rung) {
-    case 1: three_loops(M, N, K, A, B, C); return MINILLM_OK;
-    case 2: reordered(M, N, K, A, B, C); return MINILLM_OK;
-    case 3: cache_blocked(M, N, K, A, B, C); return MINILLM_OK;
-    case 4: register_tiled(M, N, K, A, B, C); return MINILLM_OK;
-    default: return packed(M, N, K, A, B, C);
-    }
+    rungs[rung - 1](M, N, K, A, B, C);
 }

@@ -36,8 +36,8 @@ int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrd
                      const float *bias, float *y, ptrdiff_t ldy);
 
 /* The ladder that leads to minillm_matmul: rungs 1 to 5 of matmul_ladder.c. Contiguous C = A B. */
-int minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                        const float *A, const float *B, float *C);
+void minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+                         const float *A, const float *B, float *C);
 
 /* n times 12 multiply-adds of vectors on each thread (machine.c); the caller measures how long it
  * takes. `results` has a number for each thread. -> how many operations it was */
@@ -95,10 +95,9 @@ void minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const 
 void minillm_set_num_threads(int n);
 int minillm_get_num_threads(void);
 
-/* May the library compiled for AVX-512, for AVX2 run on this chip? To be asked of the one that is
- * compiled for any chip: code for another chip must not be called to find out. */
-int minillm_chip_has_avx512(void);
-int minillm_chip_has_avx2(void);
+/* How many floats this chip's vectors hold: 16 with AVX-512, 8 with AVX2, otherwise 4. To be asked
+ * of the library compiled for any chip: code for another chip must not be called to find out. */
+int minillm_lanes_of_chip(void);
 
 const char *minillm_compiler(void);
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from minillm.kernels.freed_memory import keep_freed_memory
 
-INSTRUCTION_SETS = ("avx512", "avx2", "baseline")  # the widest first
+INSTRUCTION_SETS = {"avx512": 16, "avx2": 8, "baseline": 4}  # floats in a vector, widest first
 
 
 # For how long a thread that OpenMP keeps looks for work before it goes to sleep: some 15 microseconds
@@ -62,10 +62,9 @@ def _is_compiled_in(isa):
 
 def _supported():
     """The instruction sets that are compiled in and that this chip has, the widest first."""
-    has = load("baseline").lib  # this one runs anywhere
-    chip = {"avx512": has.minillm_chip_has_avx512(), "avx2": has.minillm_chip_has_avx2(),
-            "baseline": True}
-    return [isa for isa in INSTRUCTION_SETS if chip[isa] and _is_compiled_in(isa)]
+    lanes = load("baseline").lib.minillm_lanes_of_chip()  # this one runs anywhere
+    return [isa for isa, its_lanes in INSTRUCTION_SETS.items()
+            if its_lanes <= lanes and _is_compiled_in(isa)]
 
 
 def _choose():

@@ -60,7 +60,7 @@ static void check_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K)
                                    tB, C, N, M * N, mode == 1, mode == 2 ? bias : NULL);
         compare("matmul", batch * M * N, C, wanted, 1e-5 * (1 + sqrt(K)));
         for (int rung = 1; rung <= 5 && variant == 0 && batch == 1; rung++) {
-            failures += minillm_matmul_rung(rung, M, N, K, A, B, C);
+            minillm_matmul_rung(rung, M, N, K, A, B, C);
             compare("matmul_rung", M * N, C, wanted, 1e-5 * (1 + sqrt(K)));
         }
         free(A), free(B), free(C), free(bias), free(wanted);
