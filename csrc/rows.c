@@ -9,22 +9,13 @@
  * another order than the one written, or because two arrays could be the same memory, `#pragma omp
  * simd` allows it.
  *
- * Threads take rows, more at first and fewer in the end (`guided`). A sum over the rows is made for
- * each of BLOCKS blocks alone, and then over the blocks in order (simd.h says why). */
+ * Threads take rows, more at first and fewer in the end (`guided`), or 8,192 single numbers. A sum
+ * over the rows is made for each of BLOCKS blocks alone, and then over the blocks in order. */
 #include <math.h>
 #include <string.h>
 #include "simd.h"
 
 enum { BLOCKS = 64 };
-
-/* Where block b of n things begins, in whole units. */
-static ptrdiff_t block_begin(int b, ptrdiff_t n, ptrdiff_t unit)
-{
-    return min(n, b * round_up((n + BLOCKS - 1) / BLOCKS, unit));
-}
-
-/* Loops over single numbers go by chunks. */
-enum { CHUNK = 4096 };
 
 /* y += x */
 static void add(ptrdiff_t n, const float *restrict x, float *restrict y)
@@ -46,22 +37,18 @@ static inline float gelu_s(float x)
 
 void minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y)
 {
-    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
-    for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
-        #pragma omp simd
-        for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++)
-            y[i] = x[i] * gelu_s(x[i]);
+    #pragma omp parallel for simd schedule(dynamic, 8192) num_threads(threads_for(16.0 * n))
+    for (ptrdiff_t i = 0; i < n; i++)
+        y[i] = x[i] * gelu_s(x[i]);
 }
 
 void minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, float *dx)
 {
-    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
-    for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
-        #pragma omp simd
-        for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++) {
-            float s = gelu_s(x[i]);
-            dx[i] = dy[i] * (s + s * (1 - s) * x[i] * TWO_A * (1 + 3 * B * x[i] * x[i]));
-        }
+    #pragma omp parallel for simd schedule(dynamic, 8192) num_threads(threads_for(16.0 * n))
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float s = gelu_s(x[i]);
+        dx[i] = dy[i] * (s + s * (1 - s) * x[i] * TWO_A * (1 + 3 * B * x[i] * x[i]));
+    }
 }
 
 /* y = gain (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. The sum
@@ -106,7 +93,7 @@ int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dY, co
         return MINILLM_OUT_OF_MEMORY;
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * rows * d))
     for (int b = 0; b < BLOCKS; b++)
-        for (ptrdiff_t row = block_begin(b, rows, 1); row < block_begin(b + 1, rows, 1); row++) {
+        for (ptrdiff_t row = rows * b / BLOCKS; row < rows * (b + 1) / BLOCKS; row++) {
             const float *dy = dY + row * d, *x = X + row * d;
             float *dx = dX + row * d, *part_dgain = sums + 2 * b * d, *part_dbias = part_dgain + d;
             float mean = means[row], inverse = inverse_stds[row], sum = 0, along = 0;
@@ -210,15 +197,13 @@ void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, dou
 {
     const float b1 = (float)beta1, rest1 = (float)(1 - beta1);
     const float b2 = (float)beta2, rest2 = (float)(1 - beta2);
-    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
-    for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
-        #pragma omp simd
-        for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++) {
-            float g_i = g[i] + l2 * w[i];
-            m[i] = b1 * m[i] + rest1 * g_i;
-            v[i] = b2 * v[i] + rest2 * g_i * g_i;
-            w[i] = keep * w[i] - step * m[i] / (sqrtf(v[i]) * v_scale + eps);
-        }
+    #pragma omp parallel for simd schedule(dynamic, 8192) num_threads(threads_for(16.0 * n))
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float g_i = g[i] + l2 * w[i];
+        m[i] = b1 * m[i] + rest1 * g_i;
+        v[i] = b2 * v[i] + rest2 * g_i * g_i;
+        w[i] = keep * w[i] - step * m[i] / (sqrtf(v[i]) * v_scale + eps);
+    }
 }
 
 /* The sum of x^2 over n numbers, in double precision: float32 would overflow from 1.8e19 on. */
@@ -229,7 +214,7 @@ double minillm_sum_of_squares(ptrdiff_t n, const float *x)
     for (int b = 0; b < BLOCKS; b++) {
         double sum = 0;
         #pragma omp simd reduction(+ : sum)
-        for (ptrdiff_t i = block_begin(b, n, 16); i < block_begin(b + 1, n, 16); i++)
+        for (ptrdiff_t i = n * b / BLOCKS; i < n * (b + 1) / BLOCKS; i++)
             sum += (double)x[i] * x[i];
         sums[b] = sum;
     }

@@ -2,11 +2,13 @@
  *
  * They are OpenMP's. With schedule(dynamic) each takes a new piece of the work when it has done
  * one: so if its core is busy elsewhere, the others do more. A compiler without OpenMP leaves the
- * pragmas out: then the loops are the ordinary ones that they look like. */
+ * pragmas out: then the loops are the ordinary ones that they look like.
+ *
+ * Every result is bit for bit the same for any number of threads. So the work is cut over outputs;
+ * or a sum into parts that are always the same, and these are added in order. */
 #define _GNU_SOURCE /* for sched_getcpu and affinities */
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include "simd.h"
 
@@ -21,36 +23,23 @@ static _Thread_local int team; /* how many threads, this one among them, have se
 
 /* When no core is idle, Linux likes to put a thread that is woken on the core of the one who woke
  * it: there it would wait until the caller is done. So the caller's core is forbidden to the
- * others, unless the user has said where threads belong (OMP_PROC_BIND). And signals are for the
- * threads of the program: the new ones are born with all of them blocked. */
+ * others, unless the user has said where threads belong (OMP_PROC_BIND). */
 static void settle(int threads)
 {
+#ifdef __linux__
     static _Thread_local int avoided_core;
-    int core = -1; /* only Linux says */
-#ifdef __linux__
-    core = sched_getcpu();
-#endif
-    if (threads == team && core == avoided_core)
-        return;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-#ifdef __linux__
+    int core = sched_getcpu();
     cpu_set_t cores;
-    int move = core >= 0 && omp_get_proc_bind() == omp_proc_bind_false &&
-               sched_getaffinity(0, sizeof cores, &cores) == 0 && CPU_COUNT(&cores) > 1;
-    if (move)
-        CPU_CLR(core, &cores);
-#endif
+    if ((threads == team && core == avoided_core) || core < 0 ||
+        omp_get_proc_bind() != omp_proc_bind_false ||
+        sched_getaffinity(0, sizeof cores, &cores) != 0 || CPU_COUNT(&cores) == 1)
+        return;
+    CPU_CLR(core, &cores);
     #pragma omp parallel num_threads(threads)
-    {
-#ifdef __linux__
-        if (move && omp_get_thread_num() > 0)
-            sched_setaffinity(0, sizeof cores, &cores);
-#endif
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (omp_get_thread_num() > 0)
+        sched_setaffinity(0, sizeof cores, &cores);
     avoided_core = core;
+#endif
     team = threads;
 }
 

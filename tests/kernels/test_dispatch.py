@@ -222,26 +222,6 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), right)
 """
 
 
-BLOCKED_SIGNAL = """
-import os, signal
-import numpy as np
-from minillm import kernels
-kernels.set_num_threads(3)
-A = np.ones((300, 300), np.float32)
-kernels.matmul(A, A)
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-os.kill(os.getpid(), signal.SIGTERM)
-kernels.matmul(A, A)
-print("alive")
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no such signals here")
-def test_signals_are_not_for_the_threads_of_the_kernels():
-    run = run_python(BLOCKED_SIGNAL, OPENBLAS_NUM_THREADS="1")  # NumPy's threads take any signal
-    assert run.stdout.strip() == "alive", (run.returncode, run.stderr)
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_gets_threads_of_its_own():
     run = run_python(FORK)
