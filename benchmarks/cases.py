@@ -22,6 +22,12 @@ def step_operations(n_layer, n_embd, B, T, V, **_):
     return 2 * (3 * B * T * weights + 7 * n_layer * pairs * n_embd)
 
 
+def prefill_operations(T):
+    """-> the same for a prompt of T tokens, forward, with the scores of the token that comes next"""
+    d, L, V = GPT2_124M["n_embd"], GPT2_124M["n_layer"], GPT2_124M["V"]
+    return 2 * (T * L * 12 * d**2 + V * d + 2 * L * T * (T + 1) / 2 * d)
+
+
 def bytes_per_token(bytes_per_weight=4):
     """The weights that one token's forward reads: all but the position table, the rest once."""
     d, L, V = GPT2_124M["n_embd"], GPT2_124M["n_layer"], GPT2_124M["V"]

@@ -12,12 +12,15 @@ class Goal:
     """What minillm wants to reach: `ratio` times the speed (or thrift) of `against`.
 
     `work` names the kind of row: the worst of its rows decides whether the goal is met.
+    possible: what the ratio would be if minillm did the multiply-adds at the chip's peak and nothing
+    else; None where multiply-adds aren't the limit
     """
 
     work: str
     against: str
     ratio: float
     measured: float
+    possible: float | None = None
 
     @property
     def reached(self):
@@ -38,6 +41,10 @@ class Row:
     spreads: dict = field(default_factory=dict)
     goals: list = field(default_factory=list)
     details: dict = field(default_factory=dict)
+
+
+# The column of a row that says what the work would take at the chip's peak of multiply-adds.
+FMA_BOUND = "FMA bound"
 
 
 @dataclass
@@ -63,7 +70,8 @@ class Section:
         for work, of, against, wanted in goals:
             measured = self.ratio(row, of, against)
             if measured is not None:
-                row.goals.append(Goal(work, against, wanted, measured))
+                possible = self.ratio(row, FMA_BOUND, against)
+                row.goals.append(Goal(work, against, wanted, measured, possible))
         self.rows.append(row)
         return row
 

@@ -30,15 +30,24 @@ def section_table(section):
 
 
 def goals_table(results):
-    """One line for each kind of work: what was wanted, and the worst of its rows."""
+    """One line for each kind of work: what was wanted, and the worst of its rows.
+
+    `possible` is what the chip's peak of multiply-adds would allow in that worst row.
+    """
     table = Table(title="Wanted and measured (the worst row of each kind of work)",
                   title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    for name in ("work", "against", "wanted", "worst", "median", "met", "worst row"):
-        table.add_column(name, justify="right" if name in ("wanted", "worst", "median") else "left")
+    for name in ("work", "against"):
+        table.add_column(name)
+    for name in ("wanted", "worst", "possible", "median"):
+        table.add_column(name, justify="right")
+    for name in ("met", "worst row"):
+        table.add_column(name)
     for goal in summarize_goals(results):
         style = None if goal["worst"] >= goal["wanted"] else "yellow"
         table.add_row(goal["work"], goal["against"], f"{goal['wanted']:.2f}×",
-                      f"{goal['worst']:.2f}×", f"{goal['median']:.2f}×",
+                      f"{goal['worst']:.2f}×",
+                      "" if goal["possible"] is None else f"{goal['possible']:.2f}×",
+                      f"{goal['median']:.2f}×",
                       f"{goal['met']} of {goal['rows']}", goal["worst row"], style=style)
     return table
 
@@ -56,6 +65,7 @@ def summarize_goals(results):
         worst, name = found[0]
         summary.append({
             "work": work, "against": against, "wanted": worst.ratio, "worst": worst.measured,
+            "possible": worst.possible,
             "median": found[len(found) // 2][0].measured, "rows": len(found),
             "met": sum(goal.reached >= 1 for goal, _ in found), "worst row": name,
         })

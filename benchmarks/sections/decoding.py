@@ -1,8 +1,8 @@
 """Generating text with GPT-2 124M (random weights): against the memory's speed and Hugging Face."""
 
-from benchmarks.cases import bytes_per_token
+from benchmarks.cases import bytes_per_token, prefill_operations
 from benchmarks.harness import Effort
-from benchmarks.results import Row, Section, from_timings
+from benchmarks.results import FMA_BOUND, Row, Section, from_timings
 
 SHORT = Effort("full", min_rounds=5, max_rounds=9, seconds=20, sample_seconds=0.01)
 SAMPLING = {"num_return_sequences": 5, "top_k": 50, "top_p": 0.95, "no_repeat_ngram_size": 2}
@@ -19,14 +19,14 @@ def decoding(context):
     # Weights in fewer bytes are the same work for the user, but not for the memory.
     smaller = [context.minillm(threads, dtype, dtype=dtype) for dtype in ("bfloat16", "int8")]
     bound = context.minillm(threads, "memory bound", only_read=True)
-    timings = measure("generate", {"n_tokens": n, "prompt": 8}, [*sides, *smaller, bound], effort)
+    timings = measure("generate", {"n_tokens": n, "prompt": 1}, [*sides, *smaller, bound], effort)
     row = from_timings("greedy, batch 1, tokens/s", timings, amount=n, threads=threads)
     section.add(row, ("greedy decode, 124M", "minillm", "memory bound", 0.85),
                 ("greedy decode with int8 weights", "int8", "minillm", 2.5))
     context.arena.release()
 
     if not context.quick:
-        arguments = {"n_tokens": n, "prompt": 8, **SAMPLING}
+        arguments = {"n_tokens": n, "prompt": 1, **SAMPLING}
         timings = measure("generate", arguments, sides + smaller, effort)
         section.add(from_timings("5 sampled sequences, steps/s", timings, amount=n,
                                  threads=threads),
@@ -35,13 +35,14 @@ def decoding(context):
         context.arena.release()
 
         timings = measure("prefill", {"T": 1024}, sides, effort)
-        section.add(from_timings("prefill of 1,024 tokens, prompts/s", timings, amount=1,
-                                 threads=threads),
-                    ("prefill of 1,024 tokens", "minillm", "Hugging Face", 2.5))
+        row = from_timings("prefill of 1,024 tokens, prompts/s", timings, amount=1,
+                           threads=threads)
+        if threads in context.fma_peak:
+            row.values[FMA_BOUND] = context.fma_peak[threads] * 1e9 / prefill_operations(1024)
+        section.add(row, ("prefill of 1,024 tokens", "minillm", "Hugging Face", 2.5))
     context.arena.release()
     section.notes.append(f"a token reads {bytes_per_token() / 1e6:.0f} MB of weights; memory bound: "
-                         "only reading as much, by turns with the others; the rates include the "
-                         "prompt of 8 tokens")
+                         "only reading as much, by turns with the others. The prompt is one token")
     return section
 
 

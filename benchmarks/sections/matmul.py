@@ -1,6 +1,6 @@
 """Matrix products: squares, every shape of a GPT-2 training step, and matrix times vector."""
 
-from benchmarks.results import Section, from_timings
+from benchmarks.results import FMA_BOUND, Section, from_timings
 
 # C -> rows of the activations in the training shapes of cases.py
 STEP_ROWS = {128: 12 * 64, 384: 12 * 256, 768: 4 * 64}
@@ -56,7 +56,7 @@ def add_best_and_peak(context, row, threads):
     if numpys:
         row.values["NumPy, best core type"] = max(numpys)
     if threads in context.fma_peak:
-        row.values["FMA peak"] = context.fma_peak[threads]
+        row.values[FMA_BOUND] = context.fma_peak[threads]
 
 
 def goals(context, row, threads, is_small):
@@ -65,7 +65,7 @@ def goals(context, row, threads, is_small):
     found = [(f"matmul, {threads}t", "minillm", "NumPy", context.blas_goal()),
              (f"matmul, {threads}t", "minillm", "NumPy, best core type", 1.0)]
     if threads == 1:
-        found.append(("matmul, 1t", "minillm", "FMA peak", 0.88))
+        found.append(("matmul, 1t", "minillm", FMA_BOUND, 0.88))
     return found
 
 
@@ -104,6 +104,6 @@ def sizes(context):
         timings = context.arena.measure("matmul", {"M": n, "N": n, "K": n}, sides)
         row = from_timings(f"{n}³", timings, amount=2 * n**3, scale=1e-9, n=n)
         if 1 in context.fma_peak:
-            row.values["FMA peak"] = context.fma_peak[1]
+            row.values[FMA_BOUND] = context.fma_peak[1]
         section.add(row)
     return section

@@ -2,7 +2,7 @@
 
 from benchmarks.cases import TRAINING_SHAPES, step_operations
 from benchmarks.harness import Effort
-from benchmarks.results import Goal, Row, Section, from_timings
+from benchmarks.results import FMA_BOUND, Goal, Row, Section, from_timings
 
 LONG = Effort("full", min_rounds=5, max_rounds=21, seconds=20, sample_seconds=0.1)
 WANTED = {"4 layers, d=128": 2.0, "6 layers, d=384": 2.0, "GPT-2 124M": 2.2}
@@ -24,7 +24,7 @@ def train_steps(context):
         operations = step_operations(**TRAINING_SHAPES[name])
         row = from_timings(describe(name), timings, scale=1e3, threads=threads, flops=operations)
         if threads in context.fma_peak:
-            row.values["FMA bound"] = operations / context.fma_peak[threads] / 1e6
+            row.values[FMA_BOUND] = operations / context.fma_peak[threads] / 1e6
         section.add(row,
                     (work, "minillm", "PyTorch", WANTED[name]),
                     (work, "minillm", "PyTorch compiled", WANTED[name]))

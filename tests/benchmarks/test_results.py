@@ -66,6 +66,19 @@ def test_goals_that_are_missed_by_most_come_first():
     assert (near["work"], near["met"]) == ("near", 0)
 
 
+def test_a_goal_knows_what_the_chip_makes_possible():
+    rates, times = Section("a", "t", "GFLOP/s", True), Section("b", "t", "ms", False)
+    row = rates.add(Row("a", {"minillm": 80.0, "NumPy": 50.0, "FMA bound": 100.0}),
+                    ("work", "minillm", "NumPy", 2.0))
+    assert (row.goals[0].measured, row.goals[0].possible) == (1.6, 2.0)
+    row = times.add(Row("b", {"minillm": 5.0, "PyTorch": 6.0, "FMA bound": 4.0}),
+                    ("work", "minillm", "PyTorch", 2.0))
+    assert (row.goals[0].measured, row.goals[0].possible) == (1.2, 1.5)
+    row = times.add(Row("c", {"minillm": 5.0, "PyTorch": 6.0}), ("work", "minillm", "PyTorch", 2.0))
+    assert row.goals[0].possible is None
+    assert tables.summarize_goals(Results({}, "full", [rates]))[0]["possible"] == 2.0
+
+
 @given(runs, st.floats(0.5, 4))
 def test_comparison_of_a_run_with_a_faster_one(run, factor):
     faster = copy.deepcopy(run)
@@ -125,7 +138,7 @@ def run_with_everything():
         Row("Python loops", {"GFLOP/s": 0.04}, details={"n": 64, "threads": 1}),
         Row("C: threads", {"GFLOP/s": 180.0}, details={"n": 512, "threads": 2})])
     sizes = Section("sizes", "t", "u", True, [
-        Row(f"{n}³", {"minillm": 90.0, "NumPy": 80.0, "FMA peak": 100.0}, details={"n": n})
+        Row(f"{n}³", {"minillm": 90.0, "NumPy": 80.0, "FMA bound": 100.0}, details={"n": n})
         for n in (64, 96, 128)])
     lengths = Section("lengths", "t", "u", False, [
         Row(f"T={T}", {"C: three passes: ms": T**2 / 1e4, "C: three passes: MB": T**2 / 2e4,
