@@ -45,7 +45,7 @@ def attention_backward_arguments(dout, Q, K, V, out, lse, key_mask, scale, grads
         _require_grads(grads, ((B, H, Tq, D), (B, H, Tk, D), (B, H, Tk, D)), Q.dtype, inputs)
         grads = tuple(grads)
     dout, Q, K, V, out = (rows_contiguous(array) for array in (dout, Q, K, V, out))
-    return dout, Q, K, V, out, np.ascontiguousarray(lse), scale, grads
+    return dout, Q, K, V, out, contiguous(lse), scale, grads
 
 
 def empty_heads(B, H, T, D, dtype):

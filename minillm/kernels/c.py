@@ -139,13 +139,11 @@ def _batch_step(array):
 
     The leading axes count as one axis when each stride is the next one's times its length.
     """
-    if array.ndim == 2:
-        return 0  # the same matrix for the whole batch
-    shape, strides = array.shape[:-2], array.strides[:-2]
-    for axis in range(len(shape) - 1):
-        if shape[axis] != 1 and strides[axis] != strides[axis + 1] * shape[axis + 1]:
+    axes = [(size, stride) for size, stride in zip(array.shape[:-2], array.strides[:-2]) if size != 1]
+    for (_, stride), (inner_size, inner_stride) in zip(axes, axes[1:]):
+        if stride != inner_stride * inner_size:
             return None
-    return strides[-1] // 4
+    return axes[-1][1] // 4 if axes else 0  # 0: the same matrix for the whole batch
 
 
 _STORED_TYPES = {dtype: getattr(lib, f"MINILLM_{name.upper()}") for dtype, name in TYPES.items()}

@@ -45,7 +45,7 @@ def cross_entropy_arguments(logits, targets, label_smoothing):
         raise ValueError(f"targets contains {targets.max()}, wanted ids up to {V - 1}")
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing is {label_smoothing}, wanted 0 <= label_smoothing < 1")
-    return contiguous(logits), np.asarray(targets, np.int64, order="C")
+    return contiguous(logits), contiguous(np.asarray(targets, np.int64))
 
 
 def cross_entropy_backward_arguments(logits, targets, log_total, label_smoothing, out):
@@ -92,7 +92,7 @@ def add_to_rows_arguments(table, ids, x):
         raise ValueError(f"ids contains {wrong}, wanted ids from 0 to {n - 1}")
     require_apart("table", table, "x", x)
     require_apart("table", table, "ids", ids)
-    return np.asarray(ids, np.int64, order="C").ravel(), contiguous(x).reshape(ids.size, d)
+    return contiguous(np.asarray(ids, np.int64)).ravel(), contiguous(x).reshape(ids.size, d)
 
 
 def _are_apart_for_certain(w, *others):

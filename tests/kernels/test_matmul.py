@@ -16,7 +16,7 @@ sizes = st.sampled_from([0, 1, 2, 3, 4, 5, 7, 8, 9, 13, 15, 16, 17, 31, 32, 33, 
 variants = st.fixed_dictionaries(
     {"transpose_A": st.booleans(), "transpose_B": st.booleans(), "accumulate": st.booleans()}
 )
-batches = st.sampled_from([(), (1,), (3,), (2, 2), (2, 0)])
+batches = st.sampled_from([(), (1,), (3,), (2, 2), (2, 0), (2, 1, 3)])
 
 
 @pytest.fixture(autouse=True)
@@ -40,12 +40,20 @@ def strided(rng, shape, layout, dtype=np.float32):
         last = len(batch)
         memory = rng.standard_normal((rows, *batch, columns)).astype(dtype)
         return np.moveaxis(memory, 0, last)
+    if layout == "part of a longer batch axis" and batch:
+        *outer, last = batch
+        memory = rng.standard_normal((*outer, 2 * last + 1, rows, columns)).astype(dtype)
+        return memory[..., :last, :, :]
+    if layout == "batch axes exchanged" and batch:  # an axis of length 1 may stand between others
+        memory = rng.standard_normal((batch[-1], *batch[:-1], rows, columns)).astype(dtype)
+        return np.moveaxis(memory, 0, len(batch) - 1)
     if layout == "last axis not contiguous":
         return rng.standard_normal((*batch, columns, rows)).astype(dtype).swapaxes(-1, -2)
     return rng.standard_normal(shape).astype(dtype)
 
 
-LAYOUTS = ["contiguous", "columns of a wider matrix", "every second row", "rows reversed", "heads"]
+LAYOUTS = ["contiguous", "columns of a wider matrix", "every second row", "rows reversed", "heads",
+           "part of a longer batch axis", "batch axes exchanged"]
 layouts = st.sampled_from(LAYOUTS + ["last axis not contiguous"])
 
 
