@@ -12,7 +12,6 @@
  * operations for the softmax: for D = 64 nine tenths of the time is FMA. With a causal mask, what
  * no query of a tile may see is not computed. */
 #include <math.h>
-#include <string.h>
 #include "tile.h"
 
 enum { QUERIES = NR, KEYS = 128 }; /* a tile of scores: 16 KB at most; the backward has two */
@@ -28,13 +27,14 @@ static ptrdiff_t ahead(const head *x) { return x->causal ? x->Tk - x->Tq : x->Tk
  * set to -inf for those who may not look, so that P is 0 there and may be added; keys that come
  * after the last one of all its queries are neither computed nor read.
  *
- * How many of the `keys` keys from number j on somebody among the queries before `end` may see: */
+ * How many of the `keys` keys from number j on the query before `end` may see; those before it see
+ * no more. */
 static ptrdiff_t visible_keys(const head *x, ptrdiff_t end, ptrdiff_t j, ptrdiff_t keys)
 {
     return max(0, min(keys, end + ahead(x) - j));
 }
 
-/* The first of n queries, counted from number i on, that may see the key; n if none of them may. */
+/* The first of the n queries from number i on that may see the key, counted from i; or else n. */
 static ptrdiff_t first_viewer(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t key)
 {
     return max(0, min(n, key - ahead(x) - i));
@@ -97,26 +97,22 @@ static void multiply_rows(minillm_heads x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D
             x.data[(i + q) * x.row + d] *= factor[q];
 }
 
-/* The online softmax: one more tile of keys.
- *
- * With m the largest score so far, l = sum exp(S - m) and o = sum exp(S - m) V are what the softmax
- * needs of the past: out = o / l. When a tile brings a larger score m', both are multiplied by
- * exp(m - m'), as if m' had been the maximum all along: l here, o by the caller, who gets the
- * factor. S becomes P = exp(S - m'). Where all scores so far are -inf, m' counts as 0:
- * exp(-inf - 0) = 0. */
+/* The online softmax (rung 3 of attention_ladder.c) for one more tile of keys, whose largest score
+ * makes m to m': S becomes P = exp(S - m'), l is corrected by exp(m - m') and increased, and out
+ * must be corrected by the caller, who gets this factor. Where all scores so far are -inf, m'
+ * counts as 0: exp(-inf - 0) = 0. */
 static void online_softmax(ptrdiff_t keys, float *S, float *m, float *l, float *factor)
 {
-    float shift[QUERIES], sum[QUERIES] = {0};
-    memcpy(shift, m, sizeof shift);
+    float largest[QUERIES], shift[QUERIES], sum[QUERIES] = {0};
+    memcpy(largest, m, sizeof largest);
     for (ptrdiff_t k = 0; k < keys; k++)
         #pragma omp simd
         for (int q = 0; q < QUERIES; q++)
-            shift[q] = S[k * QUERIES + q] > shift[q] ? S[k * QUERIES + q] : shift[q];
+            largest[q] = S[k * QUERIES + q] > largest[q] ? S[k * QUERIES + q] : largest[q];
     for (int q = 0; q < QUERIES; q++) {
-        float old = m[q];
-        m[q] = shift[q];
-        shift[q] = m[q] == -INFINITY ? 0 : m[q];
-        factor[q] = exp_(old - shift[q]);
+        shift[q] = largest[q] == -INFINITY ? 0 : largest[q];
+        factor[q] = exp_(m[q] - shift[q]);
+        m[q] = largest[q];
     }
     for (ptrdiff_t k = 0; k < keys; k++)
         #pragma omp simd
@@ -255,8 +251,9 @@ static head head_of(const minillm_attention_call *call, ptrdiff_t index)
 }
 
 /* Have `piece` called for each head and each of its `groups`, with `size` floats of workspace;
- * `work`: multiply-adds for each query, key and element of D. With a causal mask the last queries
- * have the most keys. They come first: so no long piece is waited for at the end. */
+ * `work`: multiply-adds, or what takes as long, for each query, key and element of D. With a causal
+ * mask the last queries have the most keys. They come first: so no long piece is waited for at the
+ * end. */
 static int run(void (*piece)(const head *, ptrdiff_t, float *), ptrdiff_t groups, ptrdiff_t size,
                double work, const minillm_attention_call *call)
 {
@@ -277,7 +274,7 @@ static int run(void (*piece)(const head *, ptrdiff_t, float *), ptrdiff_t groups
 
 int minillm_attention(const minillm_attention_call *call)
 {
-    if (call->Tq < MINILLM_FEW_QUERIES) /* K and V come from the memory: 8 instead of 2 */
+    if (call->Tq < MINILLM_FEW_QUERIES) /* K and V come from memory */
         return run(attend_alone, call->Tq, call->Tk, 32, call);
     return run(attend, (call->Tq + QUERIES - 1) / QUERIES, QUERIES * (KEYS + call->D), 2, call);
 }

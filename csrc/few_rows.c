@@ -88,22 +88,15 @@ outputs(const int R, enum minillm_type type, const pass *the, ptrdiff_t begin, p
 static inline __attribute__((always_inline)) void
 all_outputs(enum minillm_type type, const pass *the, ptrdiff_t begin, ptrdiff_t end)
 {
-    switch (the->M) {
-    case 1: outputs(1, type, the, begin, end); break;
-    case 2: outputs(2, type, the, begin, end); break;
-    case 3: outputs(3, type, the, begin, end); break;
-    case 4: outputs(4, type, the, begin, end); break;
-    case 5: outputs(5, type, the, begin, end); break;
-    case 6: outputs(6, type, the, begin, end); break;
-    case 7: outputs(7, type, the, begin, end); break;
-    default: outputs(MINILLM_FEW_ROWS, type, the, begin, end);
-    }
+    #define CASE(R) case R: outputs(R, type, the, begin, end); break;
+    switch (the->M) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) }
 }
 
 /* Weights stored row by row of W, a row of memory for each input: 8 of the inputs together, so that
  * the sums are loaded and stored only once for all of them. Meanwhile they don't stay in y, where
  * two threads may write to the same cache line, which is then sent to and fro each time. */
-static void columns(const pass *the, ptrdiff_t begin, ptrdiff_t end, float *sums, ptrdiff_t row)
+static void row_major_outputs(const pass *the, ptrdiff_t begin, ptrdiff_t end, float *sums,
+                              ptrdiff_t row)
 {
     enum { INPUTS = 8 };
     ptrdiff_t width = (end - begin) / NR * NR; /* the rest of the columns: one by one */
@@ -114,11 +107,11 @@ static void columns(const pass *the, ptrdiff_t begin, ptrdiff_t end, float *sums
     for (ptrdiff_t i = 0; i < the->M; i++) {
         float *y = the->y + i * the->ldy + begin;
         memcpy(y, sums + i * row, width * sizeof(float));
-        for (ptrdiff_t j = width; j < end - begin; j++) {
+        for (ptrdiff_t j = width; j < end - begin; j++)
             y[j] = the->bias ? the->bias[begin + j] : 0;
-            for (ptrdiff_t k = 0; k < the->K; k++)
+        for (ptrdiff_t k = 0; k < the->K; k++)
+            for (ptrdiff_t j = width; j < end - begin; j++)
                 y[j] += the->x[i * the->ldx + k] * W[k * the->ldw + j];
-        }
     }
 }
 
@@ -128,7 +121,7 @@ int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrd
 {
     int threads = threads_for(16.0 * N * K);
     ptrdiff_t pieces = transposed && threads > 1 ? 8 * threads : threads;
-    ptrdiff_t size = round_up(N / pieces + 1, NR); /* of a piece; never 0 */
+    ptrdiff_t size = round_up(max(1, (N + pieces - 1) / pieces), 32); /* whole tiles and lines */
     /* A copy of x. Each row begins with a cache line, so that no vector lies in two of them; and
      * one more line lies between two rows, so that they don't all fall into the same cache set, as
      * they do when K is a multiple of 1,024. */
@@ -136,6 +129,7 @@ int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrd
     float *copy = allocate(MINILLM_FEW_ROWS * (transposed ? row : row + sums_row));
     if (copy == NULL)
         return MINILLM_OUT_OF_MEMORY;
+    float *sums = copy + MINILLM_FEW_ROWS * row;
     for (ptrdiff_t first = 0; first < M; first += MINILLM_FEW_ROWS) {
         const pass the = {
             .M = min(MINILLM_FEW_ROWS, M - first), .K = K, .x = copy, .ldx = row, .w = w,
@@ -147,7 +141,7 @@ int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrd
         for (ptrdiff_t begin = 0; begin < N; begin += size) {
             ptrdiff_t end = min(begin + size, N);
             if (!transposed)
-                columns(&the, begin, end, copy + MINILLM_FEW_ROWS * row + begin, sums_row);
+                row_major_outputs(&the, begin, end, sums + begin, sums_row);
             else if (type == MINILLM_BFLOAT16)
                 all_outputs(MINILLM_BFLOAT16, &the, begin, end);
             else if (type == MINILLM_INT8)

@@ -28,9 +28,8 @@ const char *minillm_compiler(void)
 #endif
 }
 
-/* n times 12 FMAs that don't depend on each other, from register to register. An FMA takes 4 cycles
- * and two can begin in each, so at least 8 have to be under way; 12 sums and the two factors fit
- * the 16 registers of the older instruction sets. */
+/* n times 12 FMAs from register to register that are independent: 8 at least must be under way
+ * (tile.h), and 12 sums and the two factors fit the 16 registers of the older instruction sets. */
 double minillm_run_fmas(ptrdiff_t n, float *results)
 {
     int threads = threads_for(1e9);

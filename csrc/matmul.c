@@ -20,10 +20,10 @@ static inline matrix part(matrix X, ptrdiff_t b, ptrdiff_t i, ptrdiff_t j)
     return X;
 }
 
-/* The cache blocks. A panel of B (KC x NR: 24 KB, with AVX-512 48 KB) is read again for every tile
- * of its columns, from L1 or, where it is too large, from L2. The block of A (MC x KC floats, up to
- * 300 KB) stays in L2 while all panels of the block of B (KC x NC, 3 MB, in L3) pass by. Adding the
- * tile to C costs as much as a step of k or two for each KC steps. */
+/* The cache blocks. A panel of B (KC x NR: 12, 24 or 48 KB with 4, 8 or 16 lanes) is read again for
+ * every tile of its columns, from L1 or, where it is too large, from L2. The block of A (MC x KC
+ * floats, up to 300 KB) stays in L2 while all panels of the block of B (KC x NC, 3 MB, in L3) pass
+ * by. Adding the tile to C costs as much as a step of k or two for each KC steps. */
 enum { KC = 384, MC = 24 * MR, NC = 2048 };
 
 /* C = start + a panel of A times a panel of B. At the edge of C only some rows and columns of the
@@ -72,26 +72,16 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, 
     }
 }
 
+/* Up to so many multiply-adds, packing costs more than it saves: about 80 x 80 x 80. */
+enum { SMALL = 500000 };
+
 /* The pieces that the threads work on: each matrix C of the batch cut into a grid of rectangles,
  * `down` x `across`, along the borders of tiles. A thread computes a rectangle all alone with the
  * loops above. Every number of C is the same sum in the same order wherever the cuts are, so the
  * result doesn't depend on how many threads there are. The price is that two pieces in a row of the
- * grid both pack the same rows of A (and in a column, of B). So there is one for each thread, or,
- * for the case that a core is busy elsewhere, two where each has some 400 x 400 numbers; and the
- * cuts are those that make a piece's width + height least. */
-static ptrdiff_t cuts_down(ptrdiff_t pieces, ptrdiff_t M, ptrdiff_t N)
-{
-    ptrdiff_t best = 1;
-    for (ptrdiff_t down = 2; down <= pieces; down++)
-        if (pieces % down == 0 && (double)M / down + (double)N * down / pieces <
-                                  (double)M / best + (double)N * best / pieces)
-            best = down;
-    return best;
-}
-
-/* Up to so many multiply-adds, packing costs more than it saves: about 80 x 80 x 80. */
-enum { SMALL = 500000 };
-
+ * grid both pack the same rows of A (and in a column, of B): so the cuts are those that make a
+ * piece's width + height least, and there are as many pieces as threads. Or, where a piece still has
+ * 400 x 400 numbers then, up to four times as many: good when a core is busy elsewhere. */
 int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    const float *A, ptrdiff_t lda, ptrdiff_t step_A, int transpose_A,
                    const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
@@ -109,15 +99,20 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
     if (batch == 1 && M <= MINILLM_FEW_ROWS && !transpose_A && !accumulate)
         return minillm_few_rows(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, bias,
                                 C, ldc);
-    if (batch == 1 && !transpose_B && N % NR == 0 && M * N * K <= SMALL) {
+    if (batch == 1 && !transpose_B && N % NR == 0 && (double)M * N * K <= SMALL) {
         product(M, N, K, A, a.row, a.column, B, ldb, accumulate ? C : bias, accumulate ? ldc : 0,
                 C, ldc);
         return MINILLM_OK;
     }
     int threads = threads_for((double)batch * M * N * K);
-    ptrdiff_t of_each_thread = threads > 1 && batch * M * N / threads > 320000 ? 2 : 1;
-    ptrdiff_t pieces = (threads * of_each_thread + batch - 1) / batch;
-    ptrdiff_t down = cuts_down(pieces, M, N), across = pieces / down;
+    ptrdiff_t of_each_thread = max(1, min(4, batch * M * N / threads / 160000));
+    ptrdiff_t pieces = threads == 1 ? 1 : (threads * of_each_thread + batch - 1) / batch;
+    ptrdiff_t down = 1;
+    for (ptrdiff_t d = 2; d <= pieces; d++)
+        if (pieces % d == 0 && (double)M / d + (double)N * d / pieces <
+                               (double)M / down + (double)N * down / pieces)
+            down = d;
+    ptrdiff_t across = pieces / down;
     ptrdiff_t rows = round_up((M + down - 1) / down, MR); /* of a piece: some whole tiles */
     ptrdiff_t columns = round_up((N + across - 1) / across, NR);
     across = (N + columns - 1) / columns; /* they may be fewer now */

@@ -105,11 +105,11 @@ static void register_tiled(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
 }
 
 /* Rung 5: packing. What a tile reads is first copied to where it lies in the order of reading: for
- * each k the 4 numbers of A, and the 3 of B, side by side. Copying costs one pass over A and B,
- * and each number of A is then read N / 3 times and each of B M / 4 times, as part of one stream:
- * whole lines, few pages, no two rows that fight for the same place in the cache (as they do when N
- * is a power of two). K is cut into blocks of 256, so that a panel of B (3 KB) stays in L1 for all
- * rows, and M into blocks of 64, so that the block of A (64 KB) stays in L2 for all panels. */
+ * each k the 4 numbers of A, and the 3 of B, side by side. K is cut into blocks of 256,
+ * so that a panel of B (3 KB) stays in L1, and M into blocks of 64, so that the block of A (64 KB)
+ * stays in L2. Copying costs one pass over A, and one over B for every 64 rows of A. Each number of
+ * the copies is then read N / 3 or 16 times, as part of one stream: whole lines, few pages, no two
+ * rows that fight for the same place in the cache (as they do when N is a power of two). */
 static void packed(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *A, const float *B, float *C)
 {
     enum { BLOCK_M = 64, BLOCK_K = 256 };
@@ -135,8 +135,8 @@ static void packed(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *A, const 
 void minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                          const float *A, const float *B, float *C)
 {
-    void (*const rungs[])(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float *, const float *, float *) = {
-        three_loops, reordered, cache_blocked, register_tiled, packed};
+    void (*const rungs[])(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float *, const float *,
+                          float *) = {three_loops, reordered, cache_blocked, register_tiled, packed};
     for (ptrdiff_t i = 0; i < M * N; i++)
         C[i] = 0; /* all but the first only add to it */
     rungs[rung - 1](M, N, K, A, B, C);

@@ -16,8 +16,9 @@
 
 enum { MINILLM_OK = 0, MINILLM_OUT_OF_MEMORY = 1 }; /* no workspace: the output isn't complete */
 
-/* C = op(A) op(B), or C += op(A) op(B) when `accumulate`; `batch` times, `step_` floats apart.
- * `bias`, if not NULL, is added to every row: N numbers, for C = op(A) op(B) + bias only.
+/* C = op(A) op(B), or C += op(A) op(B) when `accumulate`; for `batch` matrices, step_A,
+ * step_B and step_C floats apart. `bias`, if not NULL, is added to every row: N numbers, for
+ * C = op(A) op(B) + bias only.
  * op(A) is M x K: A is stored as M rows of K, or as K rows of M when `transpose_A`.
  * op(B) is K x N: B is stored as K rows of N, or as N rows of K when `transpose_B`.         */
 int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
@@ -90,8 +91,8 @@ void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, dou
 double minillm_sum_of_squares(ptrdiff_t n, const float *x);
 void minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y);
 
-/* How many threads a kernel may use, 1 until something else is said: so many for each thread of the
- * program that calls kernels. If the system can't give them, OpenMP ends the process. */
+/* How many threads a kernel may use, 1 until something else is said. Each thread of the program
+ * that calls kernels has so many of its own. If the system can't give them, OpenMP ends the process. */
 void minillm_set_num_threads(int n);
 int minillm_get_num_threads(void);
 

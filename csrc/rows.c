@@ -1,13 +1,11 @@
 /* rows.c: what a transformer does between its products: GELU, layer norm, cross-entropy, Adam,
  * embedding gradients.
  *
- * NumPy does these formulas one operation at a time, and each operation reads and writes whole
- * arrays that fit no cache. Here the whole formula runs over a piece that is in the cache or in
- * registers: each array comes from memory once and goes there once (a row that is passed over
- * again is in the cache), and that is what limits the speed. So the loops are plain ones, and the
- * compiler makes vectors of them. Where it may not by itself, because numbers would be added in
- * another order than the one written, or because two arrays could be the same memory, `#pragma omp
- * simd` allows it.
+ * NumPy does these formulas one operation at a time, and each reads and writes whole arrays. Here
+ * each array comes from memory once (a row that is passed over again is in the cache): that is what
+ * limits the speed, so plain loops will do, and the compiler makes vectors of them. Where it may
+ * not by itself, as numbers would be added in another order, or as two arrays could be the same
+ * memory, `#pragma omp simd` allows it.
  *
  * Threads take rows, more at first and fewer in the end (`guided`), or 8,192 single numbers. A sum
  * over the rows is made for each of BLOCKS blocks alone, and then over the blocks in order. */
@@ -92,7 +90,7 @@ int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dY, co
     if (sums == NULL)
         return MINILLM_OUT_OF_MEMORY;
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * rows * d))
-    for (int b = 0; b < BLOCKS; b++)
+    for (int64_t b = 0; b < BLOCKS; b++)
         for (ptrdiff_t row = rows * b / BLOCKS; row < rows * (b + 1) / BLOCKS; row++) {
             const float *dy = dY + row * d, *x = X + row * d;
             float *dx = dX + row * d, *part_dgain = sums + 2 * b * d, *part_dbias = part_dgain + d;
@@ -211,7 +209,7 @@ double minillm_sum_of_squares(ptrdiff_t n, const float *x)
 {
     double sums[BLOCKS], total = 0;
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * n))
-    for (int b = 0; b < BLOCKS; b++) {
+    for (int64_t b = 0; b < BLOCKS; b++) {
         double sum = 0;
         #pragma omp simd reduction(+ : sum)
         for (ptrdiff_t i = n * b / BLOCKS; i < n * (b + 1) / BLOCKS; i++)

@@ -52,7 +52,7 @@ static inline float horizontal_sum(vec x)
  *
  * exp(x) = 2^t with t = x log2(e), rounded: as if x had been off by 1.25 * 2^-24 |x|. And 2^t =
  * 2^n 2^r with n = round(t) and r = t - n, so that |r| <= 1/2.
- * 2^r is a polynomial: 1 + r (...) with the smallest largest relative error on [-1/2, 1/2], 1e-7.
+ * 2^r is the polynomial 1 + r (...) whose largest relative error on [-1/2, 1/2] is least: 1e-7.
  * For 2^n, adding 1.5 * 2^23 to t pushes its fraction out of the mantissa: that rounds it, and
  * leaves n in the lowest bits. Adding 127 more leaves n + 127 there, which is how a float stores
  * the exponent n; shifted to the exponent's place, it is 2^n.
@@ -71,8 +71,8 @@ static inline float exp_(float x)
 }
 
 /* How many threads a kernel of `work` multiply-adds deserves: it takes some 10 microseconds, or
- * half a million multiply-adds, before a second one has anything done. Count other things as what
- * takes as long: a number that comes from memory as 16 multiply-adds. (threads.c) */
+ * half a million multiply-adds, before a second one has anything done. Count other work by its
+ * time: a number that comes from memory takes as long as 16 multiply-adds. (threads.c) */
 int threads_for(double work);
 
 /* Memory for n floats (never 0 bytes) that begins with a cache line; NULL if there is none. */

@@ -1,4 +1,4 @@
-/* tile.h: the register tile, the heart of matmul.c and attention.c; its plainest use; packing. */
+/* tile.h: the register tile, the heart of all products; its plainest use; packing. */
 #ifndef MINILLM_TILE_H
 #define MINILLM_TILE_H
 
@@ -13,8 +13,8 @@
  * sums (+ 2 of B + 1 of A). */
 enum { MR = VEC_REGISTERS == 32 ? 8 : 6, NR = 2 * LANES };
 
-/* matmul.c packs its matrices and takes tiles of MR. The tile of `product` has the largest power
- * of two among them: so attention's NR queries leave no rows over for the slow tile of one. */
+/* `product` takes the largest power of two: it divides attention's QUERIES and KEYS, so none
+ * is left over for the slow tile of one row. */
 enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4 };
 
 static const float zeros[NR];
