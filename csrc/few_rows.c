@@ -34,17 +34,18 @@ static inline float weight(enum minillm_type type, const void *w, ptrdiff_t i)
  * the outputs `begin` to `end`: y = scale x . w. A weight is read and unpacked once for all R, and
  * a number of x is loaded once for two outputs, if there are registers for the sums of both. (For a
  * single row of float32 the memory is too slow for that to matter, and likes one stream better.)
- * The memory is asked for a weight 6 KB before it is needed or earlier, and always for rows that
- * come after those in hand; beyond the end of W a prefetch does no harm. `type` and R are constants
- * wherever this is called from: so the sums stay in registers. */
-enum { BLOCK = 4 * LANES, LEAST_AHEAD = 6 << 10 };
+ * The memory is asked for a weight before it is needed: 2 KB ahead in a single stream (more than a
+ * page ahead, the chip's own prefetcher doesn't join in: a fifth slower), and with two by whole pairs
+ * of rows; beyond the end of W a prefetch does no harm. `type` and R are constants wherever this is
+ * called from: so the sums stay in registers. */
+enum { BLOCK = 4 * LANES };
 
 static inline __attribute__((always_inline)) void
 outputs(const int R, enum minillm_type type, const pass *the, ptrdiff_t begin, ptrdiff_t end)
 {
     const int bytes = 4 >> type, wait_for_memory = R == 1 && type == MINILLM_FLOAT32;
     const int together = wait_for_memory || 2 * R + 3 > VEC_REGISTERS ? 1 : 2;
-    ptrdiff_t ahead = round_up(LEAST_AHEAD, max(1, together * the->ldw * bytes));
+    ptrdiff_t ahead = together == 1 ? 2048 : round_up(4096, max(1, 2 * the->ldw * bytes));
     ptrdiff_t whole = the->K / BLOCK * BLOCK;
     for (ptrdiff_t j = begin; j < end; j += together) {
         ptrdiff_t output[2] = {j, min(j + 1, end - 1)}; /* the last one may be computed twice */
