@@ -15,10 +15,11 @@ from minillm.kernels.freed_memory import keep_freed_memory
 INSTRUCTION_SETS = {"avx512": 16, "avx2": 8, "baseline": 4}  # floats in a vector, widest first
 
 
-# For how long a thread that OpenMP keeps looks for work before it goes to sleep: some 15 microseconds
-# with GCC's library, and with Clang's 1 ms, the least after none at all. By themselves they look for
-# much longer, and by then Linux has no time left for them when somebody else wants their core.
-_SHORT_SPINS = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "1"}
+# For how long a thread that OpenMP keeps looks for work before it goes to sleep: some 60 microseconds
+# with GCC's library, longer than Python takes from one kernel to the next; and with Clang's 1 ms, the
+# least after none at all. By themselves they look for much longer, and by then Linux has no time left
+# for them when somebody else wants their core.
+_SHORT_SPINS = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "1"}
 
 
 def _default_num_threads():
