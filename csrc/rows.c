@@ -7,13 +7,13 @@
  * not by itself, as numbers would be added in another order, or as two arrays could be the same
  * memory, `#pragma omp simd` allows it.
  *
- * Threads take rows, more at first and fewer in the end (`guided`), or 8,192 single numbers. A sum
- * over the rows is made for each of BLOCKS blocks alone, and then over the blocks in order. */
+ * Threads take rows or chunks of numbers, more at first and fewer in the end (`guided`). A sum over
+ * the rows is made for each of BLOCKS blocks alone, and then over the blocks in order. */
 #include <math.h>
 #include <string.h>
 #include "simd.h"
 
-enum { BLOCKS = 64 };
+enum { BLOCKS = 64, CHUNK = 4096 };
 
 /* y += x */
 static void add(ptrdiff_t n, const float *restrict x, float *restrict y)
@@ -35,18 +35,22 @@ static inline float gelu_s(float x)
 
 void minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y)
 {
-    #pragma omp parallel for simd schedule(dynamic, 8192) num_threads(threads_for(16.0 * n))
-    for (ptrdiff_t i = 0; i < n; i++)
-        y[i] = x[i] * gelu_s(x[i]);
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
+    for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
+        #pragma omp simd
+        for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++)
+            y[i] = x[i] * gelu_s(x[i]);
 }
 
 void minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, float *dx)
 {
-    #pragma omp parallel for simd schedule(dynamic, 8192) num_threads(threads_for(16.0 * n))
-    for (ptrdiff_t i = 0; i < n; i++) {
-        float s = gelu_s(x[i]);
-        dx[i] = dy[i] * (s + s * (1 - s) * x[i] * TWO_A * (1 + 3 * B * x[i] * x[i]));
-    }
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
+    for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
+        #pragma omp simd
+        for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++) {
+            float s = gelu_s(x[i]);
+            dx[i] = dy[i] * (s + s * (1 - s) * x[i] * TWO_A * (1 + 3 * B * x[i] * x[i]));
+        }
 }
 
 /* y = gain (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. The sum
@@ -195,13 +199,15 @@ void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, dou
 {
     const float b1 = (float)beta1, rest1 = (float)(1 - beta1);
     const float b2 = (float)beta2, rest2 = (float)(1 - beta2);
-    #pragma omp parallel for simd schedule(dynamic, 8192) num_threads(threads_for(16.0 * n))
-    for (ptrdiff_t i = 0; i < n; i++) {
-        float g_i = g[i] + l2 * w[i];
-        m[i] = b1 * m[i] + rest1 * g_i;
-        v[i] = b2 * v[i] + rest2 * g_i * g_i;
-        w[i] = keep * w[i] - step * m[i] / (sqrtf(v[i]) * v_scale + eps);
-    }
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
+    for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
+        #pragma omp simd
+        for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++) {
+            float g_i = g[i] + l2 * w[i];
+            m[i] = b1 * m[i] + rest1 * g_i;
+            v[i] = b2 * v[i] + rest2 * g_i * g_i;
+            w[i] = keep * w[i] - step * m[i] / (sqrtf(v[i]) * v_scale + eps);
+        }
 }
 
 /* The sum of x^2 over n numbers, in double precision: float32 would overflow from 1.8e19 on. */
