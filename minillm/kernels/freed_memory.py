@@ -24,3 +24,10 @@ def keep_freed_memory():
     if not mallopt(_M_MMAP_THRESHOLD, 1 << 30):  # only what is larger is handed back at once
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)     # (an older glibc takes no more than this),
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)        # and the end of the heap when 2 GB of it are free
+
+
+def release_freed_memory():
+    """Give the memory that this process has freed back to the system, if its C library is glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

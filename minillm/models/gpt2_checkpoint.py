@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minillm.kernels.freed_memory import release_freed_memory
 from minillm.models.generation_config import GenerationConfig
 from minillm.models.gpt2_config import GPT2Config
 from minillm.models.pretrained import (
@@ -16,7 +17,7 @@ from minillm.models.pretrained import (
     write_weights,
 )
 from minillm.nn import Linear, Module, Parameter
-from minillm.ops.stored_weights import DTYPES, StoredWeights, store
+from minillm.ops.stored_weights import DTYPES, StoredWeights, store_together
 
 # A parameter's name here -> its name in Hugging Face's files. Their weights are (d_in, d_out) too.
 RENAMED = [
@@ -89,10 +90,12 @@ class GPT2PreTrainedModel(Module):
         self._require_plain_weights("store once more")
         if dtype == "int8":
             self._require_finite_weights()
-        for module in self.body.modules():
-            if isinstance(module, Linear):
-                module.weight = Parameter(store(module.weight.data.T, dtype))
-        self.body.wte.weight = Parameter(store(self.body.wte.weight.data, dtype))
+        linears = [module for module in self.body.modules() if isinstance(module, Linear)]
+        matrices = [linear.weight.data.T for linear in linears] + [self.body.wte.weight.data]
+        for module, stored in zip([*linears, self.body.wte], store_together(matrices, dtype)):
+            module.weight = Parameter(stored)
+        del matrices
+        release_freed_memory()  # that of the weights as they were
         return self.eval()
 
     def state_dict(self):

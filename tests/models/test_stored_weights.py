@@ -81,6 +81,23 @@ def test_rows_of_a_table():
         assert np.abs(rows - table[[[6, 0], [3, 3]]]).max() <= 0.02
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_together_is_each_alone_in_one_piece_of_memory(dtype):
+    rng = np.random.default_rng(0)
+    matrices = [rng.standard_normal(shape, np.float32) for shape in [(7, 5), (1, 16), (0, 3), (9, 64)]]
+    matrices.append(matrices[0].T)
+    found = list(store_together(matrices, dtype))
+    for stored, W in zip(found, matrices):
+        alone = store(W, dtype)
+        assert stored.dtype == dtype and stored.values.dtype == alone.values.dtype
+        np.testing.assert_array_equal(stored.values, alone.values)
+        np.testing.assert_array_equal(stored.scale, alone.scale)
+        assert stored.values.flags.c_contiguous and stored.values.ctypes.data % 64 == 0
+    assert not any(np.shares_memory(a.values, b.values) for a, b in zip(found, found[1:]))
+    begin = found[0].values.ctypes.data
+    assert all(0 <= stored.values.ctypes.data - begin < 8192 for stored in found)
+
+
 def test_a_model_for_generating_does_nothing_else(tmp_path):
     model = GPT2LMHeadModel.from_pretrained(TINY, dtype="int8")
     weights = GPT2LMHeadModel.from_pretrained(TINY).state_dict()
