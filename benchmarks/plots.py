@@ -9,8 +9,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (after the choice of the backend)
 import numpy as np  # noqa: E402
 
+from benchmarks.results import FMA_BOUND  # noqa: E402
+
 COLOURS = {"minillm": "#d1495b", "NumPy": "#30638e", "PyTorch": "#edae49",
-           "NumPy (Haswell)": "#8fb3cf", "NumPy (SkylakeX)": "#8fb3cf", "FMA bound": "#777777"}
+           "NumPy (Haswell)": "#8fb3cf", "NumPy (SkylakeX)": "#8fb3cf", FMA_BOUND: "#777777"}
 PRODUCT, OTHER = "#d1495b", "#8fb3cf"
 
 
@@ -63,7 +65,7 @@ def sizes(results):
         points = [(row.details["n"], row.values[label]) for row in section.rows
                   if label in row.values]
         n, rate = zip(*points)
-        is_limit = label == "FMA bound"
+        is_limit = label == FMA_BOUND
         axes.plot(n, rate, "--" if is_limit else "o-", color=COLOURS.get(label), label=label,
                   ms=4, lw=1.5 if is_limit else 2.2 if label == "minillm" else 1.6,
                   zorder=3 if label == "minillm" else 2)

@@ -36,12 +36,9 @@ def goals_table(results):
     """
     table = Table(title="Wanted and measured (the worst row of each kind of work)",
                   title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    for name in ("work", "against"):
-        table.add_column(name)
-    for name in ("wanted", "worst", "possible", "median"):
-        table.add_column(name, justify="right")
-    for name in ("met", "worst row"):
-        table.add_column(name)
+    numbers = ("wanted", "worst", "possible", "median")
+    for name in ("work", "against", *numbers, "met", "worst row"):
+        table.add_column(name, justify="right" if name in numbers else "left")
     for goal in summarize_goals(results):
         style = None if goal["worst"] >= goal["wanted"] else "yellow"
         table.add_row(goal["work"], goal["against"], f"{goal['wanted']:.2f}×",
