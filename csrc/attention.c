@@ -14,8 +14,8 @@
 #include <math.h>
 #include "tile.h"
 
-enum { QUERIES = NR, KEYS = 128 }; /* a tile of scores: 16 KB at most; the backward has two */
-_Static_assert(MINILLM_HEAD_UNIT % NR == 0, "a head is some whole register tiles wide");
+enum { QUERIES = PAIR, KEYS = 128 }; /* a tile of scores: 16 KB at most; the backward has two */
+_Static_assert(MINILLM_HEAD_UNIT % PAIR == 0, "a head is some whole register tiles wide");
 
 /* One head of a call: its arrays begin where those of this head do (`head_of`). */
 typedef minillm_attention_call head;
@@ -68,9 +68,9 @@ static void scores(const head *x, ptrdiff_t i, ptrdiff_t j, ptrdiff_t keys,
 static void add_to_queries(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
                            const float *weight, minillm_heads K, minillm_heads to)
 {
-    for (ptrdiff_t q = 0; q < n; q += ROWS) {
+    for (ptrdiff_t q = 0; q < n; q += MR) {
         float *C = to.data + (i + q) * to.row;
-        product(min(ROWS, n - q), x->D, visible_keys(x, i + q + ROWS, j, keys), weight + q, 1,
+        product(min(MR, n - q), x->D, visible_keys(x, i + q + MR, j, keys), weight + q, 1,
                 QUERIES, K.data + j * K.row, K.row, j > 0 ? C : NULL, to.row, C, to.row);
     }
 }
@@ -80,10 +80,10 @@ static void add_to_queries(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j,
 static void add_to_keys(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
                         const float *weight, minillm_heads Q, minillm_heads to)
 {
-    for (ptrdiff_t k = 0; k < keys; k += ROWS) {
+    for (ptrdiff_t k = 0; k < keys; k += MR) {
         ptrdiff_t q = first_viewer(x, i, n, j + k);
         float *C = to.data + (j + k) * to.row;
-        product(min(ROWS, keys - k), x->D, n - q, weight + k * QUERIES + q, QUERIES, 1,
+        product(min(MR, keys - k), x->D, n - q, weight + k * QUERIES + q, QUERIES, 1,
                 Q.data + (i + q) * Q.row, Q.row, C, to.row, C, to.row);
     }
 }

@@ -100,7 +100,7 @@ static void row_major_outputs(const pass *the, ptrdiff_t begin, ptrdiff_t end, f
                               ptrdiff_t row)
 {
     enum { INPUTS = 8 };
-    ptrdiff_t width = (end - begin) / NR * NR; /* whole tiles; the other columns come last */
+    ptrdiff_t width = (end - begin) / PAIR * PAIR; /* whole tiles; the other columns come last */
     const float *W = (const float *)the->w + begin, *start = the->bias ? the->bias + begin : NULL;
     for (ptrdiff_t k = 0; k == 0 || k < the->K; k += INPUTS, start = sums)
         product(the->M, width, min(INPUTS, the->K - k), the->x + k, the->ldx, 1, W + k * the->ldw,

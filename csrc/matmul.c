@@ -20,25 +20,35 @@ static inline matrix part(matrix X, ptrdiff_t b, ptrdiff_t i, ptrdiff_t j)
     return X;
 }
 
-/* The cache blocks. A panel of B (KC x NR: 12, 24 or 48 KB with 4, 8 or 16 lanes) is read again for
- * every tile of its columns, from L1 or, where it is too large, from L2. The block of A (MC x KC
- * floats, up to 300 KB) stays in L2 while all panels of the block of B (KC x NC, 3 MB, in L3) pass
- * by. Adding the tile to C costs as much as a step of k or two for each KC steps. */
-enum { KC = 384, MC = 24 * MR, NC = 2048 };
+/* The cache blocks. A block of B (KC x NC floats: 147, 295 or 590 KB with 4, 8 or 16 lanes) is
+ * packed in panels of NR columns and stays in L2 while the rows of A pass by. MR of them, KC long,
+ * (12 KB) stay in L1 while all panels of the block are multiplied by them. Adding the tile to C
+ * costs as much as a step of k or two for each KC steps.
+ *
+ * A need not be packed if a row's numbers lie side by side: the tile reads MR streams then. If they
+ * don't (A transposed), its panels are packed one by one when they are first needed, and kept for
+ * the next blocks of B: MC x KC floats (3 MB, in L3). */
+enum { KC = 384, NC = 8 * NR, MC = 2016 };
 
-/* C = start + a panel of A times a panel of B. At the edge of C only some rows and columns of the
+/* C = start + some rows of A times a panel of B. At the edge of C only some rows and columns of the
  * tile exist: then it is computed in full beside C. */
-static void panel_tile(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t K, const float *a,
-                       const float *b, matrix start, float *C, ptrdiff_t ldc)
+static void panel_tile(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t K, matrix A, const float *b,
+                       matrix start, float *C, ptrdiff_t ldc)
 {
     float beside[MR * NR];
-    int whole = rows == MR && columns == NR;
-    for (int i = 0; i < rows; i++) { /* C is far away, but needed only after the sums: fetch it */
-        __builtin_prefetch(C + i * ldc, 1);
-        __builtin_prefetch(C + i * ldc + columns - 1, 1);
-    }
-    tile(MR, K, a, 1, MR, b, NR, whole ? start.data : zeros, whole ? start.row : 0,
-         whole ? C : beside, whole ? ldc : NR);
+    int whole = rows == MR && columns % LANES == 0;
+    const float *from = whole ? start.data : zeros;
+    float *to = whole ? C : beside;
+    ptrdiff_t from_row = whole ? start.row : 0, to_row = whole ? ldc : NR;
+    for (ptrdiff_t i = 0; i < rows; i++) /* C is far away, but needed only at the end: fetch it */
+        for (ptrdiff_t j = 0; j < columns; j += 16)
+            __builtin_prefetch(C + i * ldc + j, 1);
+    if (columns > 2 * LANES)
+        tile(MR, 3, K, A.data, A.row, A.column, b, NR, from, from_row, to, to_row);
+    else if (columns > LANES)
+        tile(MR, 2, K, A.data, A.row, A.column, b, NR, from, from_row, to, to_row);
+    else
+        tile(MR, 1, K, A.data, A.row, A.column, b, NR, from, from_row, to, to_row);
     for (ptrdiff_t i = 0; i < rows && !whole; i++)
         for (ptrdiff_t j = 0; j < columns; j++)
             C[i * ldc + j] = start.data[i * start.row + j] + beside[i * NR + j];
@@ -48,28 +58,29 @@ static void panel_tile(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t K, const flo
 static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, matrix start,
                      float *C, ptrdiff_t ldc, float *workspace)
 {
-    float *block_A = workspace, *block_B = workspace + MC * KC;
-    for (ptrdiff_t jc = 0; jc < N; jc += NC) {
-        ptrdiff_t nc = min(N - jc, NC);
+    float *block_B = workspace, *block_A = workspace + NC * KC;
+    for (ptrdiff_t ic = 0; ic < M; ic += MC)
         for (ptrdiff_t kc = 0; kc == 0 || kc < K; kc += KC) { /* once for K = 0: a sum of nothing */
-            ptrdiff_t depth = min(K - kc, KC);
+            ptrdiff_t mc = min(M - ic, MC), depth = min(K - kc, KC);
             matrix to_add = kc > 0 ? (matrix){C, ldc, 1, 0} : start;
-            for (ptrdiff_t j = 0; j < nc; j += NR)
-                pack_panel(block_B + j * depth, NR, min(nc - j, NR), depth,
-                           part(B, 0, kc, jc + j).data, B.column, B.row);
-            for (ptrdiff_t ic = 0; ic < M; ic += MC) {
-                ptrdiff_t mc = min(M - ic, MC);
-                for (ptrdiff_t i = 0; i < mc; i += MR)
-                    pack_panel(block_A + i * depth, MR, min(mc - i, MR), depth,
-                               part(A, 0, ic + i, kc).data, A.row, A.column);
+            for (ptrdiff_t jc = 0; jc < N; jc += NC) {
+                ptrdiff_t nc = min(N - jc, NC);
                 for (ptrdiff_t j = 0; j < nc; j += NR)
-                    for (ptrdiff_t i = 0; i < mc; i += MR)
-                        panel_tile(min(MR, mc - i), min(NR, nc - j), depth, block_A + i * depth,
+                    pack_panel(block_B + j * depth, NR, min(nc - j, NR), depth,
+                               part(B, 0, kc, jc + j).data, B.column, B.row);
+                for (ptrdiff_t i = 0; i < mc; i += MR) {
+                    float *panel_A = block_A + i * depth;
+                    matrix rows = part(A, 0, ic + i, kc), packed = {panel_A, 1, MR, 0};
+                    int pack = A.column != 1 || mc - i < MR; /* the tile reads MR rows */
+                    if (pack && jc == 0)
+                        pack_panel(panel_A, MR, min(mc - i, MR), depth, rows.data, A.row, A.column);
+                    for (ptrdiff_t j = 0; j < nc; j += NR)
+                        panel_tile(min(mc - i, MR), min(nc - j, NR), depth, pack ? packed : rows,
                                    block_B + j * depth, part(to_add, 0, ic + i, jc + j),
                                    C + (ic + i) * ldc + jc + j, ldc);
+                }
             }
         }
-    }
 }
 
 /* Up to so many multiply-adds, packing costs more than it saves: about 80 x 80 x 80. */
@@ -99,7 +110,7 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
     if (batch == 1 && M <= MINILLM_FEW_ROWS && !transpose_A && !accumulate)
         return minillm_few_rows(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, bias,
                                 C, ldc);
-    if (batch == 1 && !transpose_B && N % NR == 0 && (double)M * N * K <= SMALL) {
+    if (batch == 1 && !transpose_B && N % PAIR == 0 && (double)M * N * K <= SMALL) {
         product(M, N, K, A, a.row, a.column, B, ldb, accumulate ? C : bias, accumulate ? ldc : 0,
                 C, ldc);
         return MINILLM_OK;
@@ -114,10 +125,10 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
             down = d;
     ptrdiff_t across = pieces / down;
     ptrdiff_t rows = round_up((M + down - 1) / down, MR); /* of a piece: some whole tiles */
-    ptrdiff_t columns = round_up((N + across - 1) / across, NR);
+    ptrdiff_t columns = round_up((N + across - 1) / across, 16); /* whole cache lines */
     across = (N + columns - 1) / columns; /* they may be fewer now */
     pieces = (M + rows - 1) / rows * across;
-    ptrdiff_t size = MC * KC + round_up(min(columns, NC) * min(K, KC), 16);
+    ptrdiff_t size = round_up(NC * KC + min(rows, MC) * min(K, KC), 16);
     float *workspaces = allocate(threads * size);
     if (workspaces == NULL)
         return MINILLM_OUT_OF_MEMORY;

@@ -5,57 +5,61 @@
 #include <string.h>
 #include "simd.h"
 
-/* A tile is some rows and two vectors of C, whose sums stay in registers while k runs.
+/* A tile is R rows and V vectors of C, whose sums stay in registers while k runs.
  *
  * One FMA takes 4 cycles and two can begin in each, so 8 independent sums at least must be under
- * way. For each k the tile loads 2 vectors of B and R numbers of A for 2 R FMAs: the more rows, the
- * fewer loads. With 32 registers 8 rows are 16 sums (+ 2 of B); with 16 registers 6 rows are 12
- * sums (+ 2 of B + 1 of A). */
-enum { MR = VEC_REGISTERS == 32 ? 8 : 6, NR = 2 * LANES };
+ * way. For each k the tile loads V vectors of B and R numbers of A for R V FMAs: the more sums, the
+ * fewer loads. With 32 registers 8 rows of 3 vectors are 24 sums (+ 3 of B + 1 of A), and 11 loads
+ * for them; with 16 registers 4 rows are 12 sums (+ 3 + 1). Fewer instructions matter even where
+ * the loads would keep pace: when another thread shares the core, each gets half of the decoders. */
+enum { MR = VEC_REGISTERS == 32 ? 8 : 4, NR = 3 * LANES };
 
-/* `product` takes the largest power of two: it divides attention's QUERIES and KEYS, so none
- * is left over for the slow tile of one row. */
-enum { ROWS = VEC_REGISTERS == 32 ? 8 : 4 };
+/* `product` goes by two vectors: they divide attention's QUERIES, KEYS and D. */
+enum { PAIR = 2 * LANES };
 
 static const float zeros[NR];
 
-/* C = start + A B for R rows and NR columns: number (i, k) of A lies at a[i * a_row +
- * k * a_next], row k of B at b + k * b_row, row i of `start` at start + i * start_row. */
+/* C = start + A B for R rows and V vectors of columns: number (i, k) of A lies at a[i * a_row +
+ * k * a_next], row k of B at b + k * b_row, row i of `start` at start + i * start_row.
+ * Four steps of k at a time: so the counting and jumping of the loop costs next to nothing. */
 static inline __attribute__((always_inline)) void
-tile(const int R, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_next, const float *b,
-     ptrdiff_t b_row, const float *start, ptrdiff_t start_row, float *C, ptrdiff_t ldc)
+tile(const int R, const int V, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_next,
+     const float *b, ptrdiff_t b_row, const float *start, ptrdiff_t start_row,
+     float *C, ptrdiff_t ldc)
 {
-    vec sums[MR][2];
+    vec sums[MR][3], b_k[3];
     for (int i = 0; i < R; i++)
-        sums[i][0] = sums[i][1] = broadcast(0);
+        for (int v = 0; v < V; v++)
+            sums[i][v] = broadcast(0);
+    #pragma GCC unroll 4
     for (ptrdiff_t k = 0; k < K; k++, a += a_next, b += b_row) {
-        vec b0 = load(b), b1 = load(b + LANES);
+        for (int v = 0; v < V; v++)
+            b_k[v] = load(b + v * LANES);
         for (int i = 0; i < R; i++) {
-            vec a_i = broadcast(a[i * a_row]);
-            sums[i][0] += a_i * b0;
-            sums[i][1] += a_i * b1;
+            vec a_ik = broadcast(a[i * a_row]);
+            for (int v = 0; v < V; v++)
+                sums[i][v] += a_ik * b_k[v];
         }
     }
-    for (int i = 0; i < R; i++, C += ldc, start += start_row) {
-        store(C, load(start) + sums[i][0]);
-        store(C + LANES, load(start + LANES) + sums[i][1]);
-    }
+    for (int i = 0; i < R; i++)
+        for (int v = 0; v < V; v++)
+            store(C + i * ldc + v * LANES, load(start + i * start_row + v * LANES) + sums[i][v]);
 }
 
-/* The same for M rows and N columns, a multiple of NR, straight from where the matrices lie:
+/* The same for M rows and N columns, a multiple of PAIR, straight from where the matrices lie:
  * for small ones that are in the cache. `start` may be NULL: then it is 0. */
 static inline void product(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *a, ptrdiff_t a_row,
                            ptrdiff_t a_next, const float *b, ptrdiff_t b_row, const float *start,
                            ptrdiff_t start_row, float *C, ptrdiff_t ldc)
 {
-    for (ptrdiff_t j = 0; j < N; j += NR) {
+    for (ptrdiff_t j = 0; j < N; j += PAIR) {
         const float *s = start ? start + j : zeros;
         ptrdiff_t i = 0, s_row = start ? start_row : 0;
-        for (; i + ROWS <= M; i += ROWS)
-            tile(ROWS, K, a + i * a_row, a_row, a_next, b + j, b_row, s + i * s_row, s_row,
+        for (; i + MR <= M; i += MR)
+            tile(MR, 2, K, a + i * a_row, a_row, a_next, b + j, b_row, s + i * s_row, s_row,
                  C + i * ldc + j, ldc);
         for (; i < M; i++)
-            tile(1, K, a + i * a_row, a_row, a_next, b + j, b_row, s + i * s_row, s_row,
+            tile(1, 2, K, a + i * a_row, a_row, a_next, b + j, b_row, s + i * s_row, s_row,
                  C + i * ldc + j, ldc);
     }
 }
