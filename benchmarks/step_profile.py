@@ -155,7 +155,7 @@ def _kernel_names():
 
 def _timed_ops():
     found = {name: getattr(ops, name) for name in ops.__all__ if name != "visible_keys"}
-    found["clip_grad_norm"] = clipping.clip_grad_norm
+    found["grad_norm"] = clipping.grad_norm
     return found
 
 

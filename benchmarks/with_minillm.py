@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.cases import GPT2_124M, bytes_per_token, normal, stored_shape, token_batch
 from minillm import AdamW, GPT2Config, GPT2LMHeadModel, kernels, nn, ops
-from minillm.training.clipping import clip_grad_norm
+from minillm.training.clipping import clip_factor, grad_norm
 
 # ---- kernels
 
@@ -167,8 +167,7 @@ def train_step(B, T, V, implementation=None, **shape):
         optimizer.zero_grad()
         loss = model.loss(inputs, targets)
         loss.backward()
-        clip_grad_norm(parameters, 1.0)
-        optimizer.step()
+        optimizer.step(grad_scale=clip_factor(grad_norm(parameters), 1.0))
         return loss.item()
 
     return step

@@ -187,7 +187,8 @@ void minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *lo
     }
 }
 
-/* One step of Adam, all in place: g = g + l2 w (but `g` itself stays as it is),
+/* One step of Adam, all in place: g = g_scale g + l2 w (but `g` itself stays as
+ * it is),
  *
  *   m = beta1 m + (1 - beta1) g     v = beta2 v + (1 - beta2) g^2
  *   w = keep w - step m / (sqrt(v) v_scale + eps)
@@ -195,7 +196,8 @@ void minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *lo
  * 1 - 0.999 has only four right digits in float32: so the betas come in double precision. What the
  * caller puts into `keep`, `step` and v_scale: minillm/kernels/c_rows.py. */
 void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, double beta1,
-                  double beta2, float l2, float keep, float step, float v_scale, float eps)
+                  double beta2, float g_scale, float l2, float keep, float step,
+                  float v_scale, float eps)
 {
     const float b1 = (float)beta1, rest1 = (float)(1 - beta1);
     const float b2 = (float)beta2, rest2 = (float)(1 - beta2);
@@ -203,7 +205,7 @@ void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, dou
     for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
         #pragma omp simd
         for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++) {
-            float g_i = g[i] + l2 * w[i];
+            float g_i = g_scale * g[i] + l2 * w[i];
             m[i] = b1 * m[i] + rest1 * g_i;
             v[i] = b2 * v[i] + rest2 * g_i * g_i;
             w[i] = keep * w[i] - step * m[i] / (sqrtf(v[i]) * v_scale + eps);

@@ -15,7 +15,7 @@ from minillm.training.checkpoint import (
     remove_unfinished,
     save_checkpoint,
 )
-from minillm.training.clipping import clip_grad_norm
+from minillm.training.clipping import clip_factor, grad_norm
 from minillm.training.evaluate import evaluate
 from minillm.training.metrics import MetricsLog
 from minillm.training.nonfinite import (
@@ -107,10 +107,10 @@ class Trainer:
                                  lambda: find_nonfinite(self.model, inputs))
             loss.backward()
             mean_loss += loss.item()
-        norm = clip_grad_norm(self.optimizer.parameters, settings.clip)
+        norm = grad_norm(self.optimizer.parameters)
         self._require_finite(f"the gradient of step {self.step + 1}", norm,
                              lambda: find_nonfinite_gradient(self.model))
-        self.optimizer.step()
+        self.optimizer.step(grad_scale=clip_factor(norm, settings.clip))
 
         self.step += 1
         self.loss = mean_loss

@@ -37,14 +37,15 @@ class Optimizer:
             zeros = [np.zeros_like(parameter.data) for parameter in self.parameters]
             setattr(self, name, zeros)
 
-    def step(self):
-        """Update every parameter that has a gradient."""
+    def step(self, grad_scale=1.0):
+        """Update every parameter that has a gradient, as if all gradients were grad_scale times as
+        large: that clips them (clipping.py) without another pass over the memory."""
         self.t += 1
         for index, parameter in enumerate(self.parameters):
             if parameter.grad is not None:
-                self.update(index, parameter.data, parameter.grad)
+                self.update(index, parameter.data, parameter.grad, grad_scale)
 
-    def update(self, index, w, g):
+    def update(self, index, w, g, grad_scale):
         """Change the weights `w` of parameter number `index` in place, given their gradient `g`."""
         raise NotImplementedError
 
@@ -94,8 +95,10 @@ class SGD(Optimizer):
         if nesterov and momentum == 0:
             raise ValueError("nesterov needs a momentum > 0, got momentum=0")
 
-    def update(self, index, w, g):
+    def update(self, index, w, g, grad_scale):
         v = self.v[index]
+        if grad_scale != 1:
+            g = g * grad_scale
         if self.weight_decay:
             g = g + self.weight_decay * w
         v *= self.momentum
@@ -125,14 +128,14 @@ class Adam(Optimizer):
             raise ValueError(f"betas is {betas}, wanted two numbers from 0 up to, not including, 1")
         self.eps = _not_negative("eps", eps)
 
-    def update(self, index, w, g):
-        self.adam(index, w, g, l2=self.weight_decay)
+    def update(self, index, w, g, grad_scale):
+        self.adam(index, w, g, grad_scale, l2=self.weight_decay)
 
-    def adam(self, index, w, g, **weight_decay):
+    def adam(self, index, w, g, grad_scale, **weight_decay):
         """All of the above in one pass over the memory, which is all that it takes time for."""
         beta1, beta2 = self.betas
         kernels.adam(w, g, self.m[index], self.v[index], t=self.t, lr=self.lr, beta1=beta1,
-                     beta2=beta2, eps=self.eps, **weight_decay)
+                     beta2=beta2, eps=self.eps, g_scale=grad_scale, **weight_decay)
 
 
 class AdamW(Adam):
@@ -148,8 +151,8 @@ class AdamW(Adam):
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def update(self, index, w, g):
-        self.adam(index, w, g, decay=self.weight_decay if w.ndim >= 2 else 0.0)
+    def update(self, index, w, g, grad_scale):
+        self.adam(index, w, g, grad_scale, decay=self.weight_decay if w.ndim >= 2 else 0.0)
 
 
 def _not_negative(name, value):

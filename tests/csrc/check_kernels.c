@@ -243,10 +243,10 @@ static void check_rows(ptrdiff_t rows, ptrdiff_t d)
 
     for (ptrdiff_t i = 0; i < n; i++) {
         v[i] = m[i] * m[i];
-        double g = dy[i] + 0.2 * x[i], m_i = 0.9 * m[i] + 0.1 * g, v_i = 0.99 * v[i] + 0.01 * g * g;
+        double g = 0.7 * dy[i] + 0.2 * x[i], m_i = 0.9 * m[i] + 0.1 * g, v_i = 0.99 * v[i] + 0.01 * g * g;
         wanted[i] = 0.5 * x[i] - 0.3 * m_i / (2 * sqrt(v_i) + 0.01);
     }
-    minillm_adam(n, x, dy, m, v, 0.9f, 0.99f, 0.2f, 0.5f, 0.3f, 2, 0.01f);
+    minillm_adam(n, x, dy, m, v, 0.9f, 0.99f, 0.7f, 0.2f, 0.5f, 0.3f, 2, 0.01f);
     compare("adam", n, x, wanted, 1e-4);
     free(x), free(dy), free(y), free(gain), free(bias), free(mean), free(inverse), free(dx);
     free(dgain), free(dbias), free(m), free(v), free(targets), free(wanted), free(more);

@@ -73,6 +73,21 @@ def test_a_step_works_in_place_and_leaves_gradients_alone(make, dtype):
 
 
 @pytest.mark.parametrize("make", OPTIMIZERS)
+@given(grad_scale=st.floats(1e-3, 1), seed=st.integers(0, 1000))
+def test_grad_scale_is_the_same_as_smaller_gradients(make, grad_scale, seed):
+    optimizers = [make(two_parameters(seed, np.float64)) for _ in range(2)]
+    rng = np.random.default_rng(seed)
+    for _ in range(3):
+        for parameter, scaled in zip(*(optimizer.parameters for optimizer in optimizers)):
+            parameter.grad = rng.normal(size=parameter.shape)
+            scaled.grad = parameter.grad * grad_scale
+        optimizers[0].step(grad_scale)
+        optimizers[1].step()
+    for parameter, scaled in zip(*(optimizer.parameters for optimizer in optimizers)):
+        np.testing.assert_allclose(parameter.data, scaled.data, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS)
 def test_every_optimizer_finds_the_bottom_of_a_bowl(make):
     parameters = two_parameters(1)
     optimizer = make(parameters)
