@@ -219,9 +219,14 @@ double minillm_sum_of_squares(ptrdiff_t n, const float *x)
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * n))
     for (int64_t b = 0; b < BLOCKS; b++) {
         double sum = 0;
-        #pragma omp simd reduction(+ : sum)
-        for (ptrdiff_t i = n * b / BLOCKS; i < n * (b + 1) / BLOCKS; i++)
-            sum += (double)x[i] * x[i];
+        ptrdiff_t end = n * (b + 1) / BLOCKS;
+        for (ptrdiff_t i = n * b / BLOCKS; i < end; i += 256) {
+            for (int line = 0; line < 256; line += 16)
+                __builtin_prefetch(x + i + 512 + line, 0, 2); /* as in few_rows.c */
+            #pragma omp simd reduction(+ : sum)
+            for (ptrdiff_t j = i; j < min(end, i + 256); j++)
+                sum += (double)x[j] * x[j];
+        }
         sums[b] = sum;
     }
     for (int b = 0; b < BLOCKS; b++)
