@@ -12,8 +12,8 @@ class Goal:
     """What minillm wants to reach: `ratio` times the speed (or thrift) of `against`.
 
     `work` names the kind of row: the worst of its rows decides whether the goal is met.
-    possible: what the ratio would be if minillm did the multiply-adds at the chip's peak and nothing
-    else; None where multiply-adds aren't the limit
+    possible: what the ratio would be if minillm did the multiply-adds at the chip's peak, or read the
+    weights at the memory's speed, and nothing else; None where neither is the limit
     """
 
     work: str
@@ -43,8 +43,9 @@ class Row:
     details: dict = field(default_factory=dict)
 
 
-# The column of a row that says what the work would take at the chip's peak of multiply-adds.
-FMA_BOUND = "FMA bound"
+# The columns of a row that say what the work would take at the chip's peak of multiply-adds, or if
+# its weights were only read.
+FMA_BOUND, MEMORY_BOUND = "FMA bound", "memory bound"
 
 
 @dataclass
@@ -70,7 +71,9 @@ class Section:
         for work, of, against, wanted in goals:
             measured = self.ratio(row, of, against)
             if measured is not None:
-                possible = self.ratio(row, FMA_BOUND, against)
+                bounds = [self.ratio(row, bound, against) for bound in (FMA_BOUND, MEMORY_BOUND)
+                          if of == "minillm"]  # not for weights in fewer bytes
+                possible = min((ratio for ratio in bounds if ratio), default=None)
                 row.goals.append(Goal(work, against, wanted, measured, possible))
         self.rows.append(row)
         return row

@@ -32,7 +32,7 @@ def section_table(section):
 def goals_table(results):
     """One line for each kind of work: what was wanted, and the worst of its rows.
 
-    `possible` is what the chip's peak of multiply-adds would allow in that worst row.
+    `possible` is what the chip's peak of multiply-adds, or the memory, would allow in that worst row.
     """
     table = Table(title="Wanted and measured (the worst row of each kind of work)",
                   title_justify="left", title_style="bold", box=SIMPLE_HEAD)

@@ -18,10 +18,10 @@ enum { QUERIES = PAIR, KEYS = 128 }; /* a tile of scores: 16 KB at most; the bac
 _Static_assert(MINILLM_HEAD_UNIT % PAIR == 0, "a head is some whole register tiles wide");
 
 /* One head of a call: its arrays begin where those of this head do (`head_of`). */
-typedef minillm_attention_call head;
+typedef minillm_attention_call one_head;
 
 /* Query i sees the first i + 1 + ahead keys, as far as there are so many. */
-static ptrdiff_t ahead(const head *x) { return x->causal ? x->Tk - x->Tq : x->Tk; }
+static ptrdiff_t ahead(const one_head *x) { return x->causal ? x->Tk - x->Tq : x->Tk; }
 
 /* A causal mask cuts a tile along a diagonal. Keys near it are computed for the whole tile and then
  * set to -inf for those who may not look, so that P is 0 there and may be added; keys that come
@@ -29,19 +29,19 @@ static ptrdiff_t ahead(const head *x) { return x->causal ? x->Tk - x->Tq : x->Tk
  *
  * How many of the `keys` keys from number j on the query before `end` may see; those before it see
  * no more. */
-static ptrdiff_t visible_keys(const head *x, ptrdiff_t end, ptrdiff_t j, ptrdiff_t keys)
+static ptrdiff_t visible_keys(const one_head *x, ptrdiff_t end, ptrdiff_t j, ptrdiff_t keys)
 {
     return max(0, min(keys, end + ahead(x) - j));
 }
 
 /* The first of the n queries from number i on that may see the key, counted from i; or else n. */
-static ptrdiff_t first_viewer(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t key)
+static ptrdiff_t first_viewer(const one_head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t key)
 {
     return max(0, min(n, key - ahead(x) - i));
 }
 
 /* scale Qᵀ: [d][query], for n queries from number i on; 0 for those that are missing. */
-static void transposed_queries(const head *x, ptrdiff_t i, ptrdiff_t n, float *to)
+static void transposed_queries(const one_head *x, ptrdiff_t i, ptrdiff_t n, float *to)
 {
     pack_panel(to, QUERIES, n, x->D, x->Q.data + i * x->Q.row, x->Q.row, 1);
     for (ptrdiff_t e = 0; e < x->D * QUERIES; e++)
@@ -49,7 +49,7 @@ static void transposed_queries(const head *x, ptrdiff_t i, ptrdiff_t n, float *t
 }
 
 /* S[key][query] for `keys` keys from number j on, with -inf where a query may not look. */
-static void scores(const head *x, ptrdiff_t i, ptrdiff_t j, ptrdiff_t keys,
+static void scores(const one_head *x, ptrdiff_t i, ptrdiff_t j, ptrdiff_t keys,
                    const float *Q_transposed, float *S)
 {
     product(keys, QUERIES, x->D, x->K.data + j * x->K.row, x->K.row, 1, Q_transposed, QUERIES, NULL,
@@ -65,7 +65,7 @@ static void scores(const head *x, ptrdiff_t i, ptrdiff_t j, ptrdiff_t keys,
 
 /* to[query] += sum over the keys of weight[key][query] * K[key]: for out (from V) and dQ. The first
  * keys find nothing there yet. */
-static void add_to_queries(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
+static void add_to_queries(const one_head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
                            const float *weight, minillm_heads K, minillm_heads to)
 {
     for (ptrdiff_t q = 0; q < n; q += MR) {
@@ -77,7 +77,7 @@ static void add_to_queries(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j,
 
 /* to[key] += sum over the queries of weight[key][query] * Q[query]: for dK, and for dV (from the
  * gradient of out). */
-static void add_to_keys(const head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
+static void add_to_keys(const one_head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
                         const float *weight, minillm_heads Q, minillm_heads to)
 {
     for (ptrdiff_t k = 0; k < keys; k += MR) {
@@ -126,7 +126,7 @@ static void online_softmax(ptrdiff_t keys, float *S, float *m, float *l, float *
 }
 
 /* The forward for the queries of one tile: QUERIES of them from number i on, or what is left. */
-static void attend(const head *x, ptrdiff_t tile, float *workspace)
+static void attend(const one_head *x, ptrdiff_t tile, float *workspace)
 {
     ptrdiff_t i = tile * QUERIES, n = min(QUERIES, x->Tq - i);
     ptrdiff_t last = visible_keys(x, i + n, 0, x->Tk);
@@ -162,7 +162,7 @@ static float dot(ptrdiff_t n, const float *x, const float *y)
 /* The forward for query i alone, when there are too few to fill the lanes: generation, one token at
  * a time. Each key is read for one query only, so the speed limit is the memory, and what matters
  * is to read K and V once, row after row (four rows at a time took half as long again). */
-static void attend_alone(const head *x, ptrdiff_t i, float *P)
+static void attend_alone(const one_head *x, ptrdiff_t i, float *P)
 {
     float *restrict o = x->out.data + i * x->out.row;
     float largest = -INFINITY, total = 0;
@@ -196,7 +196,7 @@ static void attend_alone(const head *x, ptrdiff_t i, float *P)
  * Every tile adds to rows of dK and dV that others add to as well: so one thread does a whole head
  * (from query `first` = 0 on), and they grow in the workspace, where they lie side by side and not
  * each on a page of its own. */
-static void head_backward(const head *x, ptrdiff_t first, float *workspace)
+static void head_backward(const one_head *x, ptrdiff_t first, float *workspace)
 {
     float *P = workspace, *dS = P + KEYS * QUERIES, *Q_transposed = dS + KEYS * QUERIES;
     float *dout_transposed = Q_transposed + QUERIES * x->D;
@@ -237,10 +237,10 @@ static void head_backward(const head *x, ptrdiff_t first, float *workspace)
     }
 }
 
-static head head_of(const minillm_attention_call *call, ptrdiff_t index)
+static one_head head_of(const minillm_attention_call *call, ptrdiff_t index)
 {
     ptrdiff_t b = index / call->H, h = index % call->H;
-    head x = *call;
+    one_head x = *call;
     minillm_heads *arrays[] = {&x.Q, &x.K, &x.V, &x.out, &x.dout, &x.dQ, &x.dK, &x.dV};
     for (int a = 0; a < 8; a++)
         if (arrays[a]->data) /* the forward has only four */
@@ -254,8 +254,8 @@ static head head_of(const minillm_attention_call *call, ptrdiff_t index)
  * `work`: multiply-adds, or what takes as long, for each query, key and element of D. With a causal
  * mask the last queries have the most keys. They come first: so no long piece is waited for at the
  * end. */
-static int run(void (*piece)(const head *, ptrdiff_t, float *), ptrdiff_t groups, ptrdiff_t size,
-               double work, const minillm_attention_call *call)
+static int run(void (*piece)(const one_head *, ptrdiff_t, float *), ptrdiff_t groups,
+               ptrdiff_t size, double work, const minillm_attention_call *call)
 {
     ptrdiff_t heads = call->B * call->H;
     int threads = threads_for(work * heads * call->Tq * call->Tk * call->D);
@@ -265,7 +265,7 @@ static int run(void (*piece)(const head *, ptrdiff_t, float *), ptrdiff_t groups
         return MINILLM_OUT_OF_MEMORY;
     #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (ptrdiff_t p = heads * groups - 1; p >= 0; p--) {
-        const head x = head_of(call, p / groups);
+        const one_head x = head_of(call, p / groups);
         piece(&x, p % groups, workspaces + omp_get_thread_num() * size);
     }
     free(workspaces);

@@ -3,11 +3,12 @@
  * M N K multiply-adds on M K + K N + M N numbers: every number is used hundreds of times, so the
  * speed limit is the chip's FMA units, if only each number is fetched from far away rarely and from
  * nearby otherwise. The plan is that of Goto and van de Geijn 2008 and of BLIS (Van Zee and van de
- * Geijn 2015): a register tile at the centre, and around it loops that keep one packed piece of A
- * or B in each level of cache.
+ * Geijn 2015): a register tile at the centre, around it loops that keep a block of one matrix in
+ * L2, and panels that are packed in the order in which the tile reads them. (They keep a block of A
+ * in L2; here it is one of B, so that A, row by row, needs no packing as a rule.)
  *
- * A transposed matrix is one whose two strides are swapped. After packing, all four combinations
- * look alike, so there is one loop nest for them all. */
+ * A transposed matrix is one whose two strides are swapped. So there is one loop nest for all four
+ * combinations. */
 #include "tile.h"
 
 /* Element (i, j) of matrix b of the batch is data[i * row + j * column + b * step]. */
@@ -21,17 +22,19 @@ static inline matrix part(matrix X, ptrdiff_t b, ptrdiff_t i, ptrdiff_t j)
 }
 
 /* The cache blocks. A block of B (KC x NC floats: 147, 295 or 590 KB with 4, 8 or 16 lanes) is
- * packed in panels of NR columns and stays in L2 while the rows of A pass by. MR of them, KC long,
- * (12 KB) stay in L1 while all panels of the block are multiplied by them. Adding the tile to C
- * costs as much as a step of k or two for each KC steps.
+ * packed in panels of NR columns and stays in L2 while all rows of A pass by, MR of them at a time.
+ * These (12 KB at most) and a panel of B (18, 37 or 74 KB) are what one tile reads, from L1 or, where
+ * they are too large for it, from L2. Adding the tile to C costs as much as a step of k or two for
+ * each KC steps.
  *
- * A need not be packed if a row's numbers lie side by side: the tile reads MR streams then. If they
- * don't (A transposed), its panels are packed one by one when they are first needed, and kept for
- * the next blocks of B: MC x KC floats (3 MB, in L3). */
-enum { KC = 384, NC = 8 * NR, MC = 2016 };
+ * MR rows of A whose numbers lie side by side are MR streams: they need no packing. If A is
+ * transposed, or fewer than MR rows are left, they are packed when they are first needed and kept
+ * for the next blocks of B: MC x KC floats (3 MB, in L3). */
+enum { KC = 384, NC = 8 * NR, MC = 2048 };
+_Static_assert(MC % MR == 0, "a block of A is some whole panels");
 
-/* C = start + some rows of A times a panel of B. At the edge of C only some rows and columns of the
- * tile exist: then it is computed in full beside C. */
+/* C = start + some rows of A times a panel of B. At the right edge of C the tile has fewer vectors;
+ * and where a vector or MR rows are no longer whole, it is computed beside C. */
 static void panel_tile(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t K, matrix A, const float *b,
                        matrix start, float *C, ptrdiff_t ldc)
 {
@@ -41,14 +44,15 @@ static void panel_tile(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t K, matrix A,
     float *to = whole ? C : beside;
     ptrdiff_t from_row = whole ? start.row : 0, to_row = whole ? ldc : NR;
     for (ptrdiff_t i = 0; i < rows; i++) /* C is far away, but needed only at the end: fetch it */
-        for (ptrdiff_t j = 0; j < columns; j += 16)
-            __builtin_prefetch(C + i * ldc + j, 1);
+        for (ptrdiff_t j = 0; j < columns + 15; j += 16)
+            __builtin_prefetch(C + i * ldc + min(j, columns - 1), 1);
+    #define TILE(V) tile(MR, V, K, A.data, A.row, A.column, b, NR, from, from_row, to, to_row)
     if (columns > 2 * LANES)
-        tile(MR, 3, K, A.data, A.row, A.column, b, NR, from, from_row, to, to_row);
+        TILE(3);
     else if (columns > LANES)
-        tile(MR, 2, K, A.data, A.row, A.column, b, NR, from, from_row, to, to_row);
+        TILE(2);
     else
-        tile(MR, 1, K, A.data, A.row, A.column, b, NR, from, from_row, to, to_row);
+        TILE(1);
     for (ptrdiff_t i = 0; i < rows && !whole; i++)
         for (ptrdiff_t j = 0; j < columns; j++)
             C[i * ldc + j] = start.data[i * start.row + j] + beside[i * NR + j];
@@ -69,15 +73,17 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, 
                     pack_panel(block_B + j * depth, NR, min(nc - j, NR), depth,
                                part(B, 0, kc, jc + j).data, B.column, B.row);
                 for (ptrdiff_t i = 0; i < mc; i += MR) {
-                    float *panel_A = block_A + i * depth;
-                    matrix rows = part(A, 0, ic + i, kc), packed = {panel_A, 1, MR, 0};
-                    int pack = A.column != 1 || mc - i < MR; /* the tile reads MR rows */
-                    if (pack && jc == 0)
-                        pack_panel(panel_A, MR, min(mc - i, MR), depth, rows.data, A.row, A.column);
+                    matrix a = part(A, 0, ic + i, kc);
+                    if (a.column != 1 || mc - i < MR) {
+                        float *panel = block_A + i * depth;
+                        if (jc == 0)
+                            pack_panel(panel, MR, min(mc - i, MR), depth, a.data, a.row, a.column);
+                        a = (matrix){panel, 1, MR, 0};
+                    }
                     for (ptrdiff_t j = 0; j < nc; j += NR)
-                        panel_tile(min(mc - i, MR), min(nc - j, NR), depth, pack ? packed : rows,
-                                   block_B + j * depth, part(to_add, 0, ic + i, jc + j),
-                                   C + (ic + i) * ldc + jc + j, ldc);
+                        panel_tile(min(mc - i, MR), min(nc - j, NR), depth, a, block_B + j * depth,
+                                   part(to_add, 0, ic + i, jc + j), C + (ic + i) * ldc + jc + j,
+                                   ldc);
                 }
             }
         }
@@ -87,12 +93,13 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, 
 enum { SMALL = 500000 };
 
 /* The pieces that the threads work on: each matrix C of the batch cut into a grid of rectangles,
- * `down` x `across`, along the borders of tiles. A thread computes a rectangle all alone with the
- * loops above. Every number of C is the same sum in the same order wherever the cuts are, so the
- * result doesn't depend on how many threads there are. The price is that two pieces in a row of the
- * grid both pack the same rows of A (and in a column, of B): so the cuts are those that make a
- * piece's width + height least, and there are as many pieces as threads. Or, where a piece still has
- * 400 x 400 numbers then, up to four times as many: good when a core is busy elsewhere. */
+ * `down` x `across`, of whole tiles' rows and whole cache lines. A thread computes a rectangle all
+ * alone with the loops above. Every number of C is the same sum in the same order wherever the cuts
+ * are, so the result doesn't depend on how many threads there are. The price is that two pieces in a
+ * row of the grid both read the same rows of A, and in a column both pack the same columns of B: so
+ * the cuts are those that make a piece's width + height least, and there are as many pieces as
+ * threads. Or, where a piece still has 400 x 400 numbers then, up to four times as many: good when a
+ * core is busy elsewhere. */
 int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    const float *A, ptrdiff_t lda, ptrdiff_t step_A, int transpose_A,
                    const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,

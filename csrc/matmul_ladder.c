@@ -94,7 +94,9 @@ static void rest_of_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
  * 24 loads and 12 stores. The 12 sums are independent, and 8 are enough for both FMA units to be
  * busy in all of the 4 cycles that a result takes. What remains: k still jumps from row to row of
  * B. When a row is longer than a page (1,024 floats), each step of k needs another entry of the
- * TLB, which has 64 in its first level; and 12 bytes of each cache line are used at a time. */
+ * TLB, which has 64 in its first level; and 12 bytes of each cache line are used at a time. When N is
+ * a power of two, the rows of B even fight for the same few places in the cache: then this rung can
+ * be slower than the last one. */
 static void register_tiled(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                            const float *A, const float *B, float *C)
 {
@@ -109,7 +111,8 @@ static void register_tiled(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
  * so that a panel of B (3 KB) stays in L1, and M into blocks of 64, so that the block of A (64 KB)
  * stays in L2. Copying costs one pass over A, and one over B for every 64 rows of A. Each number of
  * the copies is then read N / 3 or 16 times, as part of one stream: whole lines, few pages, no two
- * rows that fight for the same place in the cache (as they do when N is a power of two). */
+ * rows that fight for the same place in the cache. (matmul.c packs only B as a rule: rows of A are
+ * streams as they are.) */
 static void packed(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *A, const float *B, float *C)
 {
     enum { BLOCK_M = 64, BLOCK_K = 256 };

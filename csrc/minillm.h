@@ -87,7 +87,7 @@ void minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *lo
                                     const int64_t *targets, const float *log_totals,
                                     float smoothing, float weight, float *dlogits);
 void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, double beta1,
-                  double beta2, float g_scale, float l2, float keep, float step,
+                  double beta2, float grad_scale, float l2, float keep, float step,
                   float v_scale, float eps);
 double minillm_sum_of_squares(ptrdiff_t n, const float *x);
 void minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y);

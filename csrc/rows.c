@@ -187,8 +187,7 @@ void minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *lo
     }
 }
 
-/* One step of Adam, all in place: g = g_scale g + l2 w (but `g` itself stays as
- * it is),
+/* One step of Adam, all in place: g = grad_scale g + l2 w (but `g` itself stays as it is),
  *
  *   m = beta1 m + (1 - beta1) g     v = beta2 v + (1 - beta2) g^2
  *   w = keep w - step m / (sqrt(v) v_scale + eps)
@@ -196,7 +195,7 @@ void minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *lo
  * 1 - 0.999 has only four right digits in float32: so the betas come in double precision. What the
  * caller puts into `keep`, `step` and v_scale: minillm/kernels/c_rows.py. */
 void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, double beta1,
-                  double beta2, float g_scale, float l2, float keep, float step,
+                  double beta2, float grad_scale, float l2, float keep, float step,
                   float v_scale, float eps)
 {
     const float b1 = (float)beta1, rest1 = (float)(1 - beta1);
@@ -205,7 +204,7 @@ void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, dou
     for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
         #pragma omp simd
         for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++) {
-            float g_i = g_scale * g[i] + l2 * w[i];
+            float g_i = grad_scale * g[i] + l2 * w[i];
             m[i] = b1 * m[i] + rest1 * g_i;
             v[i] = b2 * v[i] + rest2 * g_i * g_i;
             w[i] = keep * w[i] - step * m[i] / (sqrtf(v[i]) * v_scale + eps);
@@ -222,7 +221,7 @@ double minillm_sum_of_squares(ptrdiff_t n, const float *x)
         ptrdiff_t end = n * (b + 1) / BLOCKS;
         for (ptrdiff_t i = n * b / BLOCKS; i < end; i += 256) {
             for (int line = 0; line < 256; line += 16)
-                __builtin_prefetch(x + i + 512 + line, 0, 2); /* as in few_rows.c */
+                __builtin_prefetch(x + i + 512 + line, 0, 2); /* 2 KB ahead, as in few_rows.c */
             #pragma omp simd reduction(+ : sum)
             for (ptrdiff_t j = i; j < min(end, i + 256); j++)
                 sum += (double)x[j] * x[j];

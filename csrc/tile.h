@@ -11,17 +11,19 @@
  * way. For each k the tile loads V vectors of B and R numbers of A for R V FMAs: the more sums, the
  * fewer loads. With 32 registers 8 rows of 3 vectors are 24 sums (+ 3 of B + 1 of A), and 11 loads
  * for them; with 16 registers 4 rows are 12 sums (+ 3 + 1). Fewer instructions matter even where
- * the loads would keep pace: when another thread shares the core, each gets half of the decoders. */
+ * the loads would keep pace: if another thread shares the core, each gets half of the decoders.
+ * MR is a power of two so that it divides attention's QUERIES and KEYS. */
 enum { MR = VEC_REGISTERS == 32 ? 8 : 4, NR = 3 * LANES };
 
-/* `product` goes by two vectors: they divide attention's QUERIES, KEYS and D. */
+/* `product` goes by two vectors: attention has as many queries in a tile, and they divide D. */
 enum { PAIR = 2 * LANES };
 
 static const float zeros[NR];
 
 /* C = start + A B for R rows and V vectors of columns: number (i, k) of A lies at a[i * a_row +
  * k * a_next], row k of B at b + k * b_row, row i of `start` at start + i * start_row.
- * Four steps of k at a time: so the counting and jumping of the loop costs next to nothing. */
+ * The compiler writes four steps of k one after the other (`unroll`): so counting and jumping cost
+ * next to nothing, and the order of the sums stays as it is. */
 static inline __attribute__((always_inline)) void
 tile(const int R, const int V, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_next,
      const float *b, ptrdiff_t b_row, const float *start, ptrdiff_t start_row,
@@ -97,9 +99,9 @@ pack_panel(float *panel, const int W, ptrdiff_t width, ptrdiff_t K,
     ptrdiff_t k = 0;
     if (width < W)
         memset(panel, 0, K * W * sizeof(float));
-    if (width == W && across == 1)
+    if (across == 1)
         for (; k < K; k++)
-            memcpy(panel + k * W, from + k * along, W * sizeof(float));
+            memcpy(panel + k * W, from + k * along, (width == W ? W : width) * sizeof(float));
     else if (width >= 4 && along == 1)
         /* 4 x 4 transposed at a time, and a whole cache line (16 floats) of each row while it is
          * there. If there aren't some whole fours, the last four are in part done twice. */

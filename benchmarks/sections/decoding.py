@@ -2,7 +2,7 @@
 
 from benchmarks.cases import bytes_per_token, prefill_operations
 from benchmarks.harness import Effort
-from benchmarks.results import FMA_BOUND, Row, Section, from_timings
+from benchmarks.results import FMA_BOUND, MEMORY_BOUND, Row, Section, from_timings
 
 SHORT = Effort("full", min_rounds=5, max_rounds=9, seconds=20, sample_seconds=0.01)
 SAMPLING = {"num_return_sequences": 5, "top_k": 50, "top_p": 0.95, "no_repeat_ngram_size": 2}
@@ -18,16 +18,16 @@ def decoding(context):
     n = 4 if context.quick else 48
     # Weights in fewer bytes are the same work for the user, but not for the memory.
     smaller = [context.minillm(threads, dtype, dtype=dtype) for dtype in ("bfloat16", "int8")]
-    bound = context.minillm(threads, "memory bound", only_read=True)
+    bound = context.minillm(threads, MEMORY_BOUND, only_read=True)
     timings = measure("generate", {"n_tokens": n, "prompt": 1}, [*sides, *smaller, bound], effort)
     row = from_timings("greedy, batch 1, tokens/s", timings, amount=n, threads=threads)
-    section.add(row, ("greedy decode, 124M", "minillm", "memory bound", 0.85),
+    section.add(row, ("greedy decode, 124M", "minillm", MEMORY_BOUND, 0.85),
                 ("greedy decode with int8 weights", "int8", "minillm", 2.5))
     context.arena.release()
 
     if not context.quick:
         arguments = {"n_tokens": n, "prompt": 1, **SAMPLING}
-        timings = measure("generate", arguments, sides + smaller, effort)
+        timings = measure("generate", arguments, [*sides, *smaller, bound], effort)
         section.add(from_timings("5 sampled sequences, steps/s", timings, amount=n,
                                  threads=threads),
                     ("sampled decode, 5 sequences", "minillm", "Hugging Face", 3.0))
@@ -42,7 +42,8 @@ def decoding(context):
         section.add(row, ("prefill of 1,024 tokens", "minillm", "Hugging Face", 2.5))
     context.arena.release()
     section.notes.append(f"a token reads {bytes_per_token() / 1e6:.0f} MB of weights; memory bound: "
-                         "only reading as much, by turns with the others. The prompt is one token")
+                         "only reading as much, in one matrix, by turns with the others. The prompt "
+                         "is one token")
     return section
 
 

@@ -150,18 +150,18 @@ def cross_entropy_backward(weight, logits, targets, log_total, label_smoothing=0
     )
 
 
-def adam(w, g, m, v, *, t, lr, beta1, beta2, eps, g_scale=1.0, l2=0.0, decay=0.0):
+def adam(w, g, m, v, *, t, lr, beta1, beta2, eps, grad_scale=1.0, l2=0.0, decay=0.0):
     """Step number t of Adam, in place (Kingma & Ba 2015, algorithm 1), for arrays of one shape.
 
-        g ← g_scale g + l2 w    m ← β₁ m + (1 - β₁) g    v ← β₂ v + (1 - β₂) g²
+        g ← grad_scale g + l2 w    m ← β₁ m + (1 - β₁) g    v ← β₂ v + (1 - β₂) g²
         w ← w - lr decay w - lr m̂ / (√v̂ + eps)   with m̂ = m / (1 - β₁ᵗ), v̂ = v / (1 - β₂ᵗ)
 
-    g_scale is 1, or less to clip the gradient; l2 the penalty of plain Adam, `decay` that of AdamW
+    grad_scale is 1, or less to clip the gradient; l2 the penalty of plain Adam, `decay` that of AdamW
     (Loshchilov & Hutter 2019, algorithm 2). w, m and v are changed, so they must be contiguous and
     writable; g itself stays as it is.
     """
     _implementation.adam(
-        w, g, m, v, t=t, lr=lr, beta1=beta1, beta2=beta2, eps=eps, g_scale=g_scale, l2=l2,
+        w, g, m, v, t=t, lr=lr, beta1=beta1, beta2=beta2, eps=eps, grad_scale=grad_scale, l2=l2,
         decay=decay,
     )
 

@@ -89,15 +89,15 @@ def cross_entropy_backward(weight, logits, targets, log_total, label_smoothing=0
     return out
 
 
-def adam(w, g, m, v, *, t, lr, beta1, beta2, eps, g_scale=1.0, l2=0.0, decay=0.0):
+def adam(w, g, m, v, *, t, lr, beta1, beta2, eps, grad_scale=1.0, l2=0.0, decay=0.0):
     """Change w, m and v in place: see `minillm.kernels.adam`."""
     g = adam_arguments(w, g, m, v)
     if w.dtype != FLOAT32:
         numpy_rows.adam(w, g, m, v, t=t, lr=lr, beta1=beta1, beta2=beta2, eps=eps,
-                        g_scale=g_scale, l2=l2, decay=decay)
+                        grad_scale=grad_scale, l2=l2, decay=decay)
         return
     lib.minillm_adam(
-        w.size, *_pointers(w, g, m, v), beta1, beta2, g_scale, l2, 1 - lr * decay,
+        w.size, *_pointers(w, g, m, v), beta1, beta2, grad_scale, l2, 1 - lr * decay,
         lr / (1 - beta1**t), (1 - beta2**t) ** -0.5, eps,
     )
 

@@ -89,8 +89,8 @@ def _on_one_thread(function, *arguments):
 
 
 def c_vectors(A, B):
-    """csrc/matmul.c on one thread: packed panels, and a register tile of vectors of the chip's full
-    width."""
+    """csrc/matmul.c on one thread: panels of B packed, and a register tile of vectors of the chip's
+    full width."""
     return _on_one_thread(c.matmul, A, B)
 
 

@@ -112,11 +112,11 @@ def _log_sum_exp(z):
     return largest + math.log(sum(math.exp(z_j - largest) for z_j in z))
 
 
-def adam(w, g, m, v, *, t, lr, beta1, beta2, eps, g_scale=1.0, l2=0.0, decay=0.0):
+def adam(w, g, m, v, *, t, lr, beta1, beta2, eps, grad_scale=1.0, l2=0.0, decay=0.0):
     """w ← w - lr decay w - lr m̂ / (√v̂ + eps), in place"""
     g = adam_arguments(w, g, m, v)
     for i in np.ndindex(w.shape):
-        w_i, g_i = float(w[i]), g_scale * float(g[i]) + l2 * float(w[i])
+        w_i, g_i = float(w[i]), grad_scale * float(g[i]) + l2 * float(w[i])
         m[i] = m_i = beta1 * float(m[i]) + (1 - beta1) * g_i
         v[i] = v_i = beta2 * float(v[i]) + (1 - beta2) * g_i**2
         m_hat, v_hat = m_i / (1 - beta1**t), v_i / (1 - beta2**t)

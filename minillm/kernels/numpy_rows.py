@@ -127,12 +127,12 @@ def cross_entropy_backward(weight, logits, targets, log_total, label_smoothing=0
     return out
 
 
-def adam(w, g, m, v, *, t, lr, beta1, beta2, eps, g_scale=1.0, l2=0.0, decay=0.0):
+def adam(w, g, m, v, *, t, lr, beta1, beta2, eps, grad_scale=1.0, l2=0.0, decay=0.0):
     """Change w, m and v in place: see `minillm.kernels.adam`."""
     g = adam_arguments(w, g, m, v)
     w, g, m, v = np.atleast_1d(w, g, m, v)  # NumPy's sums of 0-d arrays would be scalars
-    if g_scale != 1:
-        g = g * w.dtype.type(g_scale)
+    if grad_scale != 1:
+        g = g * w.dtype.type(grad_scale)
     if l2:
         g = g + w * w.dtype.type(l2)
     m *= beta1

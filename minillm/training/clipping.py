@@ -1,4 +1,8 @@
-"""Gradient clipping: no single batch may throw the weights far away."""
+"""Gradient clipping: no single batch may throw the weights far away.
+
+    norm = grad_norm(parameters)
+    optimizer.step(grad_scale=clip_factor(norm, max_norm))
+"""
 
 import math
 
@@ -12,35 +16,18 @@ def grad_norm(parameters):
 
     Parameters without a gradient are skipped.
     """
-    return math.sqrt(sum(kernels.sum_of_squares(g) for g in _gradients(parameters)))
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return math.sqrt(sum(kernels.sum_of_squares(g) for g in gradients))
 
 
 def clip_factor(norm, max_norm):
-    """What to multiply gradients of this global norm by, so that it is at most `max_norm` > 0.
+    """What to multiply gradients of this global norm by, so that it is at most `max_norm`.
 
-        max_norm / ‖g‖   if ‖g‖ > max_norm;   otherwise 1
+        max_norm / ‖g‖   if ‖g‖ > max_norm;   otherwise 1          (Pascanu et al. 2013, algorithm 1)
 
-    (Pascanu et al. 2013, algorithm 1.) It is 1 for a norm that is inf or nan: nothing is known
-    about such gradients, and nothing can be mended. For `optimizer.step(grad_scale=…)`.
+    It is 1 for a norm that is inf or nan: such gradients can't be mended by making them smaller.
+    Raises ValueError for a max_norm that isn't above 0.
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm is {max_norm}, wanted a number > 0")
     return max_norm / norm if max_norm < norm < math.inf else 1.0
-
-
-def clip_grad_norm(parameters, max_norm):
-    """Clip the gradients themselves, for whoever wants to look at them before the step is taken.
-
-    Returns their global norm as it was before; with `max_norm=math.inf` it only measures.
-    """
-    parameters = list(parameters)
-    norm = grad_norm(parameters)
-    factor = clip_factor(norm, max_norm)
-    if factor != 1:
-        for g in _gradients(parameters):
-            g *= factor
-    return norm
-
-
-def _gradients(parameters):
-    return [parameter.grad for parameter in parameters if parameter.grad is not None]

@@ -38,8 +38,11 @@ class Optimizer:
             setattr(self, name, zeros)
 
     def step(self, grad_scale=1.0):
-        """Update every parameter that has a gradient, as if all gradients were grad_scale times as
-        large: that clips them (clipping.py) without another pass over the memory."""
+        """Update every parameter that has a gradient.
+
+        grad_scale: what each gradient counts for, g ← grad_scale g. Less than 1 to clip them
+        (clipping.py), without a pass over the memory for that alone.
+        """
         self.t += 1
         for index, parameter in enumerate(self.parameters):
             if parameter.grad is not None:
@@ -135,7 +138,7 @@ class Adam(Optimizer):
         """All of the above in one pass over the memory, which is all that it takes time for."""
         beta1, beta2 = self.betas
         kernels.adam(w, g, self.m[index], self.v[index], t=self.t, lr=self.lr, beta1=beta1,
-                     beta2=beta2, eps=self.eps, g_scale=grad_scale, **weight_decay)
+                     beta2=beta2, eps=self.eps, grad_scale=grad_scale, **weight_decay)
 
 
 class AdamW(Adam):

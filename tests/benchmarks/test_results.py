@@ -76,6 +76,9 @@ def test_a_goal_knows_what_the_chip_makes_possible():
     assert (row.goals[0].measured, row.goals[0].possible) == (1.2, 1.5)
     row = times.add(Row("c", {"minillm": 5.0, "PyTorch": 6.0}), ("work", "minillm", "PyTorch", 2.0))
     assert row.goals[0].possible is None
+    row = rates.add(Row("d", {"minillm": 8.0, "int8": 24.0, "PyTorch": 5.0, "memory bound": 10.0}),
+                    ("work", "minillm", "PyTorch", 2.0), ("smaller", "int8", "minillm", 2.5))
+    assert [goal.possible for goal in row.goals] == [2.0, None]
     assert tables.summarize_goals(Results({}, "full", [rates]))[0]["possible"] == 2.0
 
 

@@ -243,7 +243,8 @@ static void check_rows(ptrdiff_t rows, ptrdiff_t d)
 
     for (ptrdiff_t i = 0; i < n; i++) {
         v[i] = m[i] * m[i];
-        double g = 0.7 * dy[i] + 0.2 * x[i], m_i = 0.9 * m[i] + 0.1 * g, v_i = 0.99 * v[i] + 0.01 * g * g;
+        double g = 0.7 * dy[i] + 0.2 * x[i];
+        double m_i = 0.9 * m[i] + 0.1 * g, v_i = 0.99 * v[i] + 0.01 * g * g;
         wanted[i] = 0.5 * x[i] - 0.3 * m_i / (2 * sqrt(v_i) + 0.01);
     }
     minillm_adam(n, x, dy, m, v, 0.9f, 0.99f, 0.7f, 0.2f, 0.5f, 0.3f, 2, 0.01f);
@@ -260,6 +261,8 @@ int main(void)
         for (ptrdiff_t n = 1; n < 40; n += 6)
             check_matmul(1, n, 2 * n + 1, n + 3);
         check_matmul(1, 200, 150, 401);
+        check_matmul(1, 2055, 9, 10);
+        check_matmul(1, 30, 401, 400);
         check_matmul(3, 70, 65, 67);
         check_matmul(1, 3, 600, 300);
         check_matmul(1, 41, 64, 50);

@@ -182,13 +182,13 @@ def test_label_smoothing(n, d, smoothing, seed):
 
 
 @given(t=st.integers(1, 2000), l2=st.sampled_from([0.0, 0.1]), decay=st.sampled_from([0.0, 0.1]),
-       g_scale=st.sampled_from([1.0, 0.9]), beta2=st.sampled_from([0.0, 0.95, 0.999]),
+       grad_scale=st.sampled_from([1.0, 0.9]), beta2=st.sampled_from([0.0, 0.95, 0.999]),
        eps=st.sampled_from([0.0, 1e-8, 0.1]), seed=seeds)
 @settings(max_examples=30)
-def test_options_of_adam(t, l2, decay, g_scale, beta2, eps, seed):
+def test_options_of_adam(t, l2, decay, grad_scale, beta2, eps, seed):
     arguments = Adam.arguments(np.random.default_rng(seed), 3, 7, t=t, l2=l2, decay=decay,
-                               g_scale=g_scale, beta2=beta2, eps=eps)
-    # √v divides, and with beta2 = 0 it is |g_scale g + l2 w|: near 0 the error of w has no bound.
+                               grad_scale=grad_scale, beta2=beta2, eps=eps)
+    # √v divides, and with beta2 = 0 it is |grad_scale g + l2 w|: near 0 the error of w has no bound.
     arguments["v"] += 0.1
     arguments["g"] += np.copysign(np.float32(1), arguments["g"])
     for name in ("naive", "numpy", "c"):
