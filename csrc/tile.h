@@ -60,6 +60,9 @@ static inline void product(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *a
         for (; i + MR <= M; i += MR)
             tile(MR, 2, K, a + i * a_row, a_row, a_next, b + j, b_row, s + i * s_row, s_row,
                  C + i * ldc + j, ldc);
+        for (; i + 4 <= M; i += 4)
+            tile(4, 2, K, a + i * a_row, a_row, a_next, b + j, b_row, s + i * s_row, s_row,
+                 C + i * ldc + j, ldc);
         for (; i < M; i++)
             tile(1, 2, K, a + i * a_row, a_row, a_next, b + j, b_row, s + i * s_row, s_row,
                  C + i * ldc + j, ldc);
@@ -99,9 +102,9 @@ pack_panel(float *panel, const int W, ptrdiff_t width, ptrdiff_t K,
     ptrdiff_t k = 0;
     if (width < W)
         memset(panel, 0, K * W * sizeof(float));
-    if (across == 1)
+    if (width == W && across == 1)
         for (; k < K; k++)
-            memcpy(panel + k * W, from + k * along, (width == W ? W : width) * sizeof(float));
+            memcpy(panel + k * W, from + k * along, W * sizeof(float));
     else if (width >= 4 && along == 1)
         /* 4 x 4 transposed at a time, and a whole cache line (16 floats) of each row while it is
          * there. If there aren't some whole fours, the last four are in part done twice. */
