@@ -271,6 +271,7 @@ int main(void)
         for (int causal = 0; causal <= 1; causal++)
             for (int masked = 0; masked <= 1; masked++) {
                 check_attention(3, 150, 150, 64, causal, masked);
+                check_attention(2, 290, 310, 32, causal, masked);
                 check_attention(2, 5, 140, 40, causal, masked);
                 check_attention(2, 1, 33, 16, causal, masked);
                 check_attention(2, 70, 200, 32, causal, masked);

@@ -326,6 +326,19 @@ def test_views_into_a_fused_buffer(name, B, H, T, D, causal, seed):
     np.testing.assert_array_equal(np.isnan(out_buffer), outside[1])
 
 
+@pytest.mark.parametrize("Tq, Tk", [(170, 170), (290, 290), (270, 333), (300, 170), (600, 40)])
+@pytest.mark.parametrize("causal", [False, True])
+def test_many_tiles_of_heads_side_by_side(Tq, Tk, causal):
+    """So many queries that K and V are copied together, for several groups of tiles."""
+    rng = np.random.default_rng(Tq + Tk)
+    _, (Q, _, _) = fused(rng, 2, 3, Tq, 40)
+    _, (_, K, V) = fused(rng, 2, 3, Tk, 40)
+    dout = rng.standard_normal((2, Tq, 3, 40)).astype(np.float32).transpose(0, 2, 1, 3)
+    options = {"causal": causal, "key_mask": rng.random((2, Tk)) < 0.8}
+    exact = run("numpy", *(x.astype(np.float64) for x in (Q, K, V, dout)), **options)
+    assert_close(run("c", Q, K, V, dout, **options), exact)
+
+
 @every_implementation
 def test_other_layouts(name):
     """Last axis not contiguous, reversed axes, misaligned: copied if need be, never wrong."""
