@@ -30,29 +30,26 @@ static ptrdiff_t ahead(const one_head *x) { return x->causal ? x->Tk - x->Tq : x
  *
  * How many of the `keys` keys from number j on the query before `end` may see; those before it see
  * no more. */
-static ptrdiff_t visible_keys(const one_head *x, ptrdiff_t end, ptrdiff_t j, ptrdiff_t keys)
-{
+static ptrdiff_t visible_keys(const one_head *x, ptrdiff_t end, ptrdiff_t j, ptrdiff_t keys) {
     return max(0, min(keys, end + ahead(x) - j));
 }
 
 /* The first of the n queries from number i on that may see the key, counted from i; or else n. */
-static ptrdiff_t first_viewer(const one_head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t key)
-{
+static ptrdiff_t first_viewer(const one_head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t key) {
     return max(0, min(n, key - ahead(x) - i));
 }
 
-/* scale Qᵀ: [d][query], for n queries from number i on; 0 for those that are missing. */
-static void transposed_queries(const one_head *x, ptrdiff_t i, ptrdiff_t n, float *to)
-{
-    pack_panel(to, QUERIES, n, x->D, x->Q.data + i * x->Q.row, x->Q.row, 1);
-    for (ptrdiff_t e = 0; e < x->D * QUERIES; e++)
-        to[e] *= x->scale;
+/* factor Qᵀ: [d][query], for n rows of Q from number i on; 0 for those that are missing. */
+static void transpose(ptrdiff_t i, ptrdiff_t n, ptrdiff_t D, float factor, minillm_heads Q,
+                      float *to) {
+    pack_panel(to, QUERIES, n, D, Q.data + i * Q.row, Q.row, 1);
+    for (ptrdiff_t e = 0; e < D * QUERIES; e++)
+        to[e] *= factor;
 }
 
 /* S[key][query] for `keys` keys from number j on, with -inf where a query may not look. */
 static void scores(const one_head *x, ptrdiff_t i, ptrdiff_t j, ptrdiff_t keys,
-                   const float *Q_transposed, float *S)
-{
+                   const float *Q_transposed, float *S) {
     product(keys, QUERIES, x->D, x->K.data + j * x->K.row, x->K.row, 1, Q_transposed, QUERIES, NULL,
             0, S, QUERIES);
     for (ptrdiff_t k = x->key_mask ? 0 : visible_keys(x, i + 1, j, keys); k < keys; k++) {
@@ -67,8 +64,7 @@ static void scores(const one_head *x, ptrdiff_t i, ptrdiff_t j, ptrdiff_t keys,
 /* to[query] += sum over the keys of weight[key][query] * K[key]: for out (from V) and dQ. The first
  * keys find nothing there yet. */
 static void add_to_queries(const one_head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
-                           const float *weight, minillm_heads K, minillm_heads to)
-{
+                           const float *weight, minillm_heads K, minillm_heads to) {
     for (ptrdiff_t q = 0; q < n; q += MR) {
         float *C = to.data + (i + q) * to.row;
         product(min(MR, n - q), x->D, visible_keys(x, i + q + MR, j, keys), weight + q, 1,
@@ -79,8 +75,7 @@ static void add_to_queries(const one_head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_
 /* to[key] += sum over the queries of weight[key][query] * Q[query]: for dK, and for dV (from the
  * gradient of out). */
 static void add_to_keys(const one_head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j, ptrdiff_t keys,
-                        const float *weight, minillm_heads Q, minillm_heads to)
-{
+                        const float *weight, minillm_heads Q, minillm_heads to) {
     for (ptrdiff_t k = 0; k < keys; k += MR) {
         ptrdiff_t q = first_viewer(x, i, n, j + k);
         float *C = to.data + (j + k) * to.row;
@@ -91,19 +86,16 @@ static void add_to_keys(const one_head *x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t j
 
 /* x[query] *= factor[query], for n rows from number i on. */
 static void multiply_rows(minillm_heads x, ptrdiff_t i, ptrdiff_t n, ptrdiff_t D,
-                          const float *factor)
-{
+                          const float *factor) {
     for (ptrdiff_t q = 0; q < n; q++)
         for (ptrdiff_t d = 0; d < D; d++)
             x.data[(i + q) * x.row + d] *= factor[q];
 }
 
 /* The online softmax (rung 3 of attention_ladder.c) for one more tile of keys, whose largest score
- * makes m to m': S becomes P = exp(S - m'), l is corrected by exp(m - m') and increased, and out
- * must be corrected by the caller, who gets this factor. Where all scores so far are -inf, m'
- * counts as 0: exp(-inf - 0) = 0. */
-static void online_softmax(ptrdiff_t keys, float *S, float *m, float *l, float *factor)
-{
+ * makes m to m': S becomes P = exp(S - m'), l is corrected by exp(m - m') and increased; the caller
+ * gets this factor for out. Where all scores so far are -inf, m' counts as 0: exp(-inf - 0) = 0. */
+static void online_softmax(ptrdiff_t keys, float *S, float *m, float *l, float *factor) {
     float largest[QUERIES], shift[QUERIES], sum[QUERIES] = {0};
     memcpy(largest, m, sizeof largest);
     for (ptrdiff_t k = 0; k < keys; k++)
@@ -127,18 +119,16 @@ static void online_softmax(ptrdiff_t keys, float *S, float *m, float *l, float *
 }
 
 /* to[i] = from[i] for the first n rows. */
-static void copy_rows(ptrdiff_t n, ptrdiff_t D, minillm_heads from, minillm_heads to)
-{
+static void copy_rows(ptrdiff_t n, ptrdiff_t D, minillm_heads from, minillm_heads to) {
     for (ptrdiff_t i = 0; i < n; i++)
         memcpy(to.data + i * to.row, from.data + i * from.row, D * sizeof(float));
 }
 
 /* The rows of a head lie far apart where heads lie side by side: in a fused Q K V buffer of 12 heads
- * 9 KB, so that K and V touch a page for each key, and find place in a quarter of the cache's sets
- * only. If they are read by more than a few tiles of queries, it pays to copy them together first:
- * at T = 1,024 the forward is 1.4 to 1.5 times as fast, at 256 a tenth, and at 128 no more. */
-static void copy_together(one_head *x, ptrdiff_t tiles, ptrdiff_t keys, float *to)
-{
+ * 9 KB, a page for each key, and in a quarter of the cache's sets. If more than a few tiles of
+ * queries read K and V, it pays to copy them together first: at T = 1,024 the forward is 1.4 to 1.5
+ * times as fast, at 256 a tenth, and at 128 no more. */
+static void copy_together(one_head *x, ptrdiff_t tiles, ptrdiff_t keys, float *to) {
     minillm_heads K = {.data = to, .row = x->D}, V = {.data = to + x->Tk * x->D, .row = x->D};
     if (tiles <= 4)
         return;
@@ -149,15 +139,14 @@ static void copy_together(one_head *x, ptrdiff_t tiles, ptrdiff_t keys, float *t
 }
 
 /* The forward for the queries of one tile: QUERIES of them from number i on, or what is left. */
-static void attend_tile(const one_head *x, ptrdiff_t i, float *workspace)
-{
+static void attend_tile(const one_head *x, ptrdiff_t i, float *workspace) {
     ptrdiff_t n = min(QUERIES, x->Tq - i);
     ptrdiff_t last = visible_keys(x, i + n, 0, x->Tk);
     float *S = workspace, *Q_transposed = S + KEYS * QUERIES;
     float m[QUERIES], l[QUERIES] = {0}, factor[QUERIES];
     for (ptrdiff_t q = 0; q < QUERIES; q++)
         m[q] = -INFINITY;
-    transposed_queries(x, i, n, Q_transposed);
+    transpose(i, n, x->D, x->scale, x->Q, Q_transposed);
     for (ptrdiff_t j = 0; j == 0 || j < last; j += KEYS) { /* once for no key at all */
         ptrdiff_t keys = min(KEYS, last - j);
         scores(x, i, j, keys, Q_transposed, S);
@@ -174,8 +163,7 @@ static void attend_tile(const one_head *x, ptrdiff_t i, float *workspace)
 }
 
 /* The forward for the queries of TILES tiles, or what is left of them. */
-static void attend(const one_head *whole, ptrdiff_t group, float *workspace)
-{
+static void attend(const one_head *whole, ptrdiff_t group, float *workspace) {
     one_head x = *whole;
     ptrdiff_t first = group * TILES * QUERIES, end = min(first + TILES * QUERIES, x.Tq);
     copy_together(&x, (end - first) / QUERIES, visible_keys(&x, end, 0, x.Tk),
@@ -184,8 +172,7 @@ static void attend(const one_head *whole, ptrdiff_t group, float *workspace)
         attend_tile(&x, i, workspace);
 }
 
-static float dot(ptrdiff_t n, const float *x, const float *y)
-{
+static float dot(ptrdiff_t n, const float *x, const float *y) {
     float sum = 0;
     #pragma omp simd reduction(+ : sum)
     for (ptrdiff_t i = 0; i < n; i++)
@@ -193,11 +180,10 @@ static float dot(ptrdiff_t n, const float *x, const float *y)
     return sum;
 }
 
-/* The forward for query i alone, when there are too few to fill the lanes: generation, one token at
- * a time. Each key is read for one query only, so the speed limit is the memory, and what matters
- * is to read K and V once, row after row (four rows at a time took half as long again). */
-static void attend_alone(const one_head *x, ptrdiff_t i, float *P)
-{
+/* The forward for query i alone, when there are too few to fill the lanes: generation. Each key is
+ * read for one query only, so the speed limit is the memory, and what matters is to read K and V
+ * once, row after row (four rows at a time took half as long again). */
+static void attend_alone(const one_head *x, ptrdiff_t i, float *P) {
     float *restrict o = x->out.data + i * x->out.row;
     float largest = -INFINITY, total = 0;
     ptrdiff_t keys = visible_keys(x, i + 1, 0, x->Tk);
@@ -220,31 +206,26 @@ static void attend_alone(const one_head *x, ptrdiff_t i, float *P)
     x->lse[i] = largest + logf(total);
 }
 
-/* Backward (the derivation stands in minillm/kernels/numpy_attention.py). For each tile P is
- * computed again from the scores and the lse of the forward, and then, with everything as
- * [key][query],
+/* Backward (derived in minillm/kernels/numpy_attention.py). For each tile P is computed again from
+ * the scores and the lse of the forward, and then, with everything as [key][query],
  *
  *     dP = V doutᵀ      dS = scale P (dP - delta)      delta[query] = dout . out
  *     dQ += dSᵀ K       dK += dS Q                     dV += P dout
  *
  * Every tile adds to rows of dK and dV that others add to as well: so one thread does a whole head
- * (from query `first` = 0 on), and they grow in the workspace, where they lie side by side and not
- * each on a page of its own. */
-static void head_backward(const one_head *whole, ptrdiff_t first, float *workspace)
-{
+ * (from query `first` = 0 on), and they grow in the workspace, where they lie side by side. */
+static void head_backward(const one_head *whole, ptrdiff_t first, float *workspace) {
     one_head copy = *whole, *x = &copy;
     float *P = workspace, *dS = P + KEYS * QUERIES, *Q_transposed = dS + KEYS * QUERIES;
-    float *dout_transposed = Q_transposed + QUERIES * x->D;
+    float *dout_transposed = Q_transposed + QUERIES * x->D, lse[QUERIES] = {0}, delta[QUERIES] = {0};
     minillm_heads dK = {.data = dout_transposed + QUERIES * x->D, .row = x->D}, dV = dK;
     dV.data += x->Tk * x->D;
     copy_together(x, x->Tq / QUERIES, x->Tk, dV.data + x->Tk * x->D);
-    float lse[QUERIES] = {0}, delta[QUERIES] = {0};
     memset(dK.data, 0, 2 * x->Tk * x->D * sizeof(float));
     for (ptrdiff_t i = first; i < x->Tq; i += QUERIES) {
         ptrdiff_t n = min(QUERIES, x->Tq - i), last = visible_keys(x, i + n, 0, x->Tk);
-        transposed_queries(x, i, n, Q_transposed);
-        pack_panel(dout_transposed, QUERIES, n, x->D, x->dout.data + i * x->dout.row,
-                   x->dout.row, 1);
+        transpose(i, n, x->D, x->scale, x->Q, Q_transposed);
+        transpose(i, n, x->D, 1, x->dout, dout_transposed);
         for (ptrdiff_t q = 0; q < n; q++) {
             /* A query that saw no key has S = -inf everywhere: P = exp(-inf - 0) = 0. */
             lse[q] = x->lse[i + q] == -INFINITY ? 0 : x->lse[i + q];
@@ -271,8 +252,7 @@ static void head_backward(const one_head *whole, ptrdiff_t first, float *workspa
     copy_rows(x->Tk, x->D, dV, x->dV);
 }
 
-static one_head head_of(const minillm_attention_call *call, ptrdiff_t index)
-{
+static one_head head_of(const minillm_attention_call *call, ptrdiff_t index) {
     ptrdiff_t b = index / call->H, h = index % call->H;
     one_head x = *call;
     minillm_heads *arrays[] = {&x.Q, &x.K, &x.V, &x.out, &x.dout, &x.dQ, &x.dK, &x.dV};
@@ -285,12 +265,10 @@ static one_head head_of(const minillm_attention_call *call, ptrdiff_t index)
 }
 
 /* Have `piece` called for each head and each of its `groups`, with `size` floats of workspace;
- * `work`: multiply-adds, or what takes as long, for each query, key and element of D. With a causal
- * mask the last queries have the most keys. They come first: so no long piece is waited for at the
- * end. */
+ * `work`: multiply-adds, or what takes as long, for each query, key and element of D. The last
+ * queries, which have the most keys, come first: so no long piece is waited for at the end. */
 static int run(void (*piece)(const one_head *, ptrdiff_t, float *), ptrdiff_t groups,
-               ptrdiff_t size, double work, const minillm_attention_call *call)
-{
+               ptrdiff_t size, double work, const minillm_attention_call *call) {
     ptrdiff_t heads = call->B * call->H;
     int threads = threads_for(work * heads * call->Tq * call->Tk * call->D);
     size = round_up(size, 16);
@@ -306,15 +284,13 @@ static int run(void (*piece)(const one_head *, ptrdiff_t, float *), ptrdiff_t gr
     return MINILLM_OK;
 }
 
-int minillm_attention(const minillm_attention_call *call)
-{
+int minillm_attention(const minillm_attention_call *call) {
     if (call->Tq < MINILLM_FEW_QUERIES) /* K and V come from memory */
         return run(attend_alone, call->Tq, call->Tk, 32, call);
     return run(attend, (call->Tq + TILES * QUERIES - 1) / (TILES * QUERIES),
                QUERIES * (KEYS + call->D) + 2 * call->Tk * call->D, 2, call);
 }
 
-int minillm_attention_backward(const minillm_attention_call *call)
-{
+int minillm_attention_backward(const minillm_attention_call *call) {
     return run(head_backward, 1, 2 * QUERIES * (KEYS + call->D) + 4 * call->Tk * call->D, 5, call);
 }

@@ -11,8 +11,7 @@
 #include <math.h>
 #include "simd.h"
 
-static float dot(ptrdiff_t D, const float *x, const float *y)
-{
+static float dot(ptrdiff_t D, const float *x, const float *y) {
     float sum = 0;
     for (ptrdiff_t d = 0; d < D; d++)
         sum += x[d] * y[d];
@@ -20,16 +19,14 @@ static float dot(ptrdiff_t D, const float *x, const float *y)
 }
 
 /* y = keep * y + factor * x */
-static void blend(ptrdiff_t D, float keep, float *restrict y, float factor, const float *restrict x)
-{
+static void blend(ptrdiff_t D, float keep, float *restrict y, float factor, const float *restrict x) {
     for (ptrdiff_t d = 0; d < D; d++)
         y[d] = keep * y[d] + factor * x[d];
 }
 
 /* The softmax of n numbers in place: the largest, then the exponentials and their sum, then the
  * quotients. */
-static void softmax(ptrdiff_t n, float *S)
-{
+static void softmax(ptrdiff_t n, float *S) {
     float largest = -INFINITY, sum = 0;
     for (ptrdiff_t j = 0; j < n; j++)
         largest = S[j] > largest ? S[j] : largest;
@@ -43,8 +40,7 @@ static void softmax(ptrdiff_t n, float *S)
  * weighted means. For T = 1,024 the matrix has 4 MB, at 4,096 64 MB: each pass fetches it from
  * L3 or from the memory, writes it back, and does little work in between. */
 static void three_passes(ptrdiff_t T, ptrdiff_t D, const float *Q, const float *K, const float *V,
-                         float *out, float *S)
-{
+                         float *out, float *S) {
     for (ptrdiff_t i = 0; i < T; i++)
         for (ptrdiff_t j = 0; j <= i; j++)
             S[i * T + j] = dot(D, Q + i * D, K + j * D) / sqrtf(D);
@@ -59,8 +55,7 @@ static void three_passes(ptrdiff_t T, ptrdiff_t D, const float *Q, const float *
  * for each row before the next begins: 4 T bytes instead of 4 T^2, and a row stays in L1. What
  * remains: all of K and V, 8 T D bytes, passes by for every single query. */
 static void row_at_a_time(ptrdiff_t T, ptrdiff_t D, const float *Q, const float *K, const float *V,
-                          float *out, float *S)
-{
+                          float *out, float *S) {
     for (ptrdiff_t i = 0; i < T; i++) {
         for (ptrdiff_t j = 0; j <= i; j++)
             S[j] = dot(D, Q + i * D, K + j * D) / sqrtf(D);
@@ -78,8 +73,7 @@ static void row_at_a_time(ptrdiff_t T, ptrdiff_t D, const float *Q, const float 
  * pieces, and a piece of K and V that is in L1 or L2 can serve many queries: the tiles of
  * attention.c. */
 static void online(ptrdiff_t T, ptrdiff_t D, const float *Q, const float *K, const float *V,
-                   float *out)
-{
+                   float *out) {
     for (ptrdiff_t i = 0; i < T; i++) {
         float m = -INFINITY, l = 0;
         for (ptrdiff_t j = 0; j <= i; j++) {
@@ -95,8 +89,7 @@ static void online(ptrdiff_t T, ptrdiff_t D, const float *Q, const float *K, con
 }
 
 int minillm_attention_rung(int rung, ptrdiff_t heads, ptrdiff_t T, ptrdiff_t D,
-                           const float *Q, const float *K, const float *V, float *out)
-{
+                           const float *Q, const float *K, const float *V, float *out) {
     float *S = malloc((rung == 1 ? T * T : T) * sizeof(float) + 1);
     if (S == NULL)
         return MINILLM_OUT_OF_MEMORY;

@@ -10,8 +10,8 @@
  *   int8      W[j][k] = scale[j] q[j][k] with q from -127 to 127, and a scale for each output j */
 #include "tile.h"
 
-/* One pass over the weights: y = x Wᵀ + bias, or x W + bias, for M <= MINILLM_FEW_ROWS rows. Up to
- * so many the arithmetic keeps pace with the memory: a cache line is 16 float32 weights, for 8 rows
+/* One pass over the weights: y = x Wᵀ + bias, or x W + bias, for M <= MINILLM_FEW_ROWS rows. Up to so
+ * many the arithmetic keeps pace with the memory: a cache line is 16 float32 weights, for 8 rows
  * 128 multiply-adds, and that is 8 FMAs with AVX-512: no longer than the line takes. */
 typedef struct {
     ptrdiff_t M, K, ldx, ldw, ldy;
@@ -20,8 +20,7 @@ typedef struct {
     float *y;
 } pass;
 
-static inline float weight(enum minillm_type type, const void *w, ptrdiff_t i)
-{
+static inline float weight(enum minillm_type type, const void *w, ptrdiff_t i) {
     union { uint32_t bits; float value; } x;
     if (type == MINILLM_BFLOAT16)
         x.bits = (uint32_t)((const uint16_t *)w)[i] << 16;
@@ -35,14 +34,12 @@ static inline float weight(enum minillm_type type, const void *w, ptrdiff_t i)
  * a number of x is loaded once for two outputs, if there are registers for the sums of both. (For a
  * single row of float32 the memory is too slow for that to matter, and likes one stream better.)
  * The memory is asked for a weight before it is needed: 2 KB ahead in a single stream (more than a
- * page ahead, the chip's own prefetcher doesn't join in: a fifth slower), and with two by whole pairs
- * of rows; beyond the end of W a prefetch does no harm. `type` and R are constants wherever this is
- * called from: so the sums stay in registers. */
-enum { BLOCK = 4 * LANES };
-
+ * page ahead, the chip's own prefetcher doesn't join in: a fifth slower), and with two by whole
+ * pairs of rows; beyond the end of W a prefetch does no harm. `type` and R are constants wherever
+ * this is called from: so the sums stay in registers. */
 static inline __attribute__((always_inline)) void
-outputs(const int R, enum minillm_type type, const pass *the, ptrdiff_t begin, ptrdiff_t end)
-{
+outputs(const int R, enum minillm_type type, const pass *the, ptrdiff_t begin, ptrdiff_t end) {
+    enum { BLOCK = 4 * LANES };
     const int bytes = 4 >> type, wait_for_memory = R == 1 && type == MINILLM_FLOAT32;
     const int together = wait_for_memory || 2 * R + 3 > VEC_REGISTERS ? 1 : 2;
     ptrdiff_t ahead = together == 1 ? 2048 : round_up(4096, max(1, 2 * the->ldw * bytes));
@@ -68,27 +65,23 @@ outputs(const int R, enum minillm_type type, const pass *the, ptrdiff_t begin, p
                 w[o] = type == MINILLM_FLOAT32 ? (const float *)here : unpacked[o];
             }
             for (int l = 0; l < BLOCK; l += LANES)
-                for (int i = 0; i < R; i++) {
-                    vec x = load(the->x + i * the->ldx + k + l);
+                for (int i = 0; i < R; i++)
                     for (int o = 0; o < together; o++)
-                        sums[o][i] += x * load(w[o] + l);
-                }
+                        sums[o][i] += load(the->x + i * the->ldx + k + l) * load(w[o] + l);
         }
         for (int o = 0; o < together; o++)
             for (int i = 0; i < R; i++) {
-                float sum = horizontal_sum(sums[o][i]);
+                float sum = horizontal_sum(sums[o][i]), *y = the->y + i * the->ldy + output[o];
                 for (ptrdiff_t k = whole; k < the->K; k++)
                     sum += the->x[i * the->ldx + k] * weight(type, row[o], k);
-                the->y[i * the->ldy + output[o]] =
-                    (the->bias ? the->bias[output[o]] : 0) +
-                    (the->scale ? the->scale[output[o]] : 1) * sum;
+                *y = (the->bias ? the->bias[output[o]] : 0) +
+                     (the->scale ? the->scale[output[o]] : 1) * sum;
             }
     }
 }
 
 static inline __attribute__((always_inline)) void
-all_outputs(enum minillm_type type, const pass *the, ptrdiff_t begin, ptrdiff_t end)
-{
+all_outputs(enum minillm_type type, const pass *the, ptrdiff_t begin, ptrdiff_t end) {
     #define CASE(R) case R: outputs(R, type, the, begin, end); break;
     switch (the->M) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) }
 }
@@ -97,29 +90,19 @@ all_outputs(enum minillm_type type, const pass *the, ptrdiff_t begin, ptrdiff_t 
  * the sums are loaded and stored only once for all of them. Meanwhile they don't stay in y, where
  * two threads may write to the same cache line, which is then sent to and fro each time. */
 static void row_major_outputs(const pass *the, ptrdiff_t begin, ptrdiff_t end, float *sums,
-                              ptrdiff_t row)
-{
+                              ptrdiff_t row) {
     enum { INPUTS = 8 };
-    ptrdiff_t width = (end - begin) / PAIR * PAIR; /* whole tiles; the other columns come last */
     const float *W = (const float *)the->w + begin, *start = the->bias ? the->bias + begin : NULL;
     for (ptrdiff_t k = 0; k == 0 || k < the->K; k += INPUTS, start = sums)
-        product(the->M, width, min(INPUTS, the->K - k), the->x + k, the->ldx, 1, W + k * the->ldw,
-                the->ldw, start, k > 0 ? row : 0, sums, row);
-    for (ptrdiff_t i = 0; i < the->M; i++) {
-        float *y = the->y + i * the->ldy + begin;
-        memcpy(y, sums + i * row, width * sizeof(float));
-        for (ptrdiff_t j = width; j < end - begin; j++)
-            y[j] = the->bias ? the->bias[begin + j] : 0;
-        for (ptrdiff_t k = 0; k < the->K; k++)
-            for (ptrdiff_t j = width; j < end - begin; j++)
-                y[j] += the->x[i * the->ldx + k] * W[k * the->ldw + j];
-    }
+        product(the->M, end - begin, min(INPUTS, the->K - k), the->x + k, the->ldx, 1,
+                W + k * the->ldw, the->ldw, start, k > 0 ? row : 0, sums, row);
+    for (ptrdiff_t i = 0; i < the->M; i++)
+        memcpy(the->y + i * the->ldy + begin, sums + i * row, (end - begin) * sizeof(float));
 }
 
 int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrdiff_t ldx, int type,
                      const void *w, ptrdiff_t ldw, int transposed, const float *scale,
-                     const float *bias, float *y, ptrdiff_t ldy)
-{
+                     const float *bias, float *y, ptrdiff_t ldy) {
     int threads = threads_for(16.0 * N * K);
     ptrdiff_t pieces = transposed && threads > 1 ? 8 * threads : threads;
     ptrdiff_t size = round_up(max(1, (N + pieces - 1) / pieces), 32); /* whole tiles and lines */

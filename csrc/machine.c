@@ -1,8 +1,7 @@
 /* machine.c: what this machine has, and how many multiply-adds it can do at most. */
 #include "simd.h"
 
-int minillm_lanes_of_chip(void)
-{
+int minillm_lanes_of_chip(void) {
 #if defined(__x86_64__) || defined(__i386__)
     int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -13,25 +12,17 @@ int minillm_lanes_of_chip(void)
 #endif
 }
 
-#ifdef _OPENMP
-#define OPENMP ""
-#else
-#define OPENMP " without OpenMP: one thread"
-#endif
-
-const char *minillm_compiler(void)
-{
+const char *minillm_compiler(void) {
 #ifdef __clang__
-    return "clang " __clang_version__ OPENMP;
+    return "clang " __clang_version__;
 #else
-    return "gcc " __VERSION__ OPENMP;
+    return "gcc " __VERSION__;
 #endif
 }
 
 /* n times 12 FMAs from register to register that are independent: 8 at least must be under way
  * (tile.h), and 12 sums and the two factors fit the 16 registers of the older instruction sets. */
-double minillm_run_fmas(ptrdiff_t n, float *results)
-{
+double minillm_run_fmas(ptrdiff_t n, float *results) {
     int threads = threads_for(1e9);
     #pragma omp parallel for num_threads(threads)
     for (int thread = 0; thread < threads; thread++) {

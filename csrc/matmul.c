@@ -5,18 +5,15 @@
  * nearby otherwise. The plan is that of Goto and van de Geijn 2008 and of BLIS (Van Zee and van de
  * Geijn 2015): a register tile at the centre, around it loops that keep a block of one matrix in
  * L2, and panels that are packed in the order in which the tile reads them. (They keep a block of A
- * in L2; here it is one of B, so that A, row by row, needs no packing as a rule.)
- *
- * A transposed matrix is one whose two strides are swapped. So there is one loop nest for all four
- * combinations. */
+ * in L2; here it is one of B, so that A, row by row, needs no packing as a rule.) */
 #include "tile.h"
 
-/* Element (i, j) of matrix b of the batch is data[i * row + j * column + b * step]. */
+/* Element (i, j) of matrix b of the batch is data[i * row + j * column + b * step]. A transposed
+ * matrix is one whose two strides are swapped: so there is one loop nest for all combinations. */
 typedef struct { const float *data; ptrdiff_t row, column, step; } matrix;
 
 /* Matrix b of the batch from element (i, j) on. */
-static inline matrix part(matrix X, ptrdiff_t b, ptrdiff_t i, ptrdiff_t j)
-{
+static inline matrix part(matrix X, ptrdiff_t b, ptrdiff_t i, ptrdiff_t j) {
     X.data += i * X.row + j * X.column + b * X.step;
     return X;
 }
@@ -36,8 +33,7 @@ _Static_assert(MC % MR == 0, "a block of A is some whole panels");
 /* C = start + some rows of A times a panel of B. At the right edge of C the tile has fewer vectors;
  * and where a vector or MR rows are no longer whole, it is computed beside C. */
 static void panel_tile(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t K, matrix A, const float *b,
-                       matrix start, float *C, ptrdiff_t ldc)
-{
+                       matrix start, float *C, ptrdiff_t ldc) {
     float beside[MR * NR];
     int whole = rows == MR && columns % LANES == 0;
     const float *from = whole ? start.data : zeros;
@@ -60,8 +56,7 @@ static void panel_tile(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t K, matrix A,
 
 /* One thread's work: C (M x N) = start + A B, the five loops around the tile. */
 static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, matrix start,
-                     float *C, ptrdiff_t ldc, float *workspace)
-{
+                     float *C, ptrdiff_t ldc, float *workspace) {
     float *block_B = workspace, *block_A = workspace + NC * KC;
     for (ptrdiff_t ic = 0; ic < M; ic += MC)
         for (ptrdiff_t kc = 0; kc == 0 || kc < K; kc += KC) { /* once for K = 0: a sum of nothing */
@@ -73,24 +68,21 @@ static void multiply(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, matrix A, matrix B, 
                     pack_panel(block_B + j * depth, NR, min(nc - j, NR), depth,
                                part(B, 0, kc, jc + j).data, B.column, B.row);
                 for (ptrdiff_t i = 0; i < mc; i += MR) {
+                    ptrdiff_t rows = min(mc - i, MR);
                     matrix a = part(A, 0, ic + i, kc);
-                    if (a.column != 1 || mc - i < MR) {
+                    if (a.column != 1 || rows < MR) {
                         float *panel = block_A + i * depth;
                         if (jc == 0)
-                            pack_panel(panel, MR, min(mc - i, MR), depth, a.data, a.row, a.column);
+                            pack_panel(panel, MR, rows, depth, a.data, a.row, a.column);
                         a = (matrix){panel, 1, MR, 0};
                     }
                     for (ptrdiff_t j = 0; j < nc; j += NR)
-                        panel_tile(min(mc - i, MR), min(nc - j, NR), depth, a, block_B + j * depth,
-                                   part(to_add, 0, ic + i, jc + j), C + (ic + i) * ldc + jc + j,
-                                   ldc);
+                        panel_tile(rows, min(nc - j, NR), depth, a, block_B + j * depth,
+                                   part(to_add, 0, ic + i, jc + j), C + (ic + i) * ldc + jc + j, ldc);
                 }
             }
         }
 }
-
-/* Up to so many multiply-adds, packing costs more than it saves: about 80 x 80 x 80. */
-enum { SMALL = 500000 };
 
 /* The pieces that the threads work on: each matrix C of the batch cut into a grid of rectangles,
  * `down` x `across`, of whole tiles' rows and whole cache lines. A thread computes a rectangle all
@@ -103,8 +95,7 @@ enum { SMALL = 500000 };
 int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    const float *A, ptrdiff_t lda, ptrdiff_t step_A, int transpose_A,
                    const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
-                   float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate, const float *bias)
-{
+                   float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate, const float *bias) {
     matrix a = {A, transpose_A ? 1 : lda, transpose_A ? lda : 1, step_A};
     matrix b = {B, transpose_B ? 1 : ldb, transpose_B ? ldb : 1, step_B};
     /* What the product is added to is a matrix as well: C itself when it is to be accumulated into
@@ -112,14 +103,15 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
      * the same NR zeros everywhere. So adding a bias costs no pass over C of its own. */
     matrix start = accumulate ? (matrix){C, ldc, 1, step_C} :
                    bias ? (matrix){bias, 0, 1, 0} : (matrix){zeros, 0, 0, 0};
+    enum { SMALL = 500000 }; /* multiply-adds: up to here packing costs more than it saves */
+    int no_rest = !transpose_B && N % PAIR == 0; /* what `product` can do */
     if (batch * M * N == 0)
         return MINILLM_OK;
-    if (batch == 1 && M <= MINILLM_FEW_ROWS && !transpose_A && !accumulate)
+    if (batch == 1 && M <= MINILLM_FEW_ROWS && !transpose_A && !accumulate && (transpose_B || no_rest))
         return minillm_few_rows(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, bias,
                                 C, ldc);
-    if (batch == 1 && !transpose_B && N % PAIR == 0 && (double)M * N * K <= SMALL) {
-        product(M, N, K, A, a.row, a.column, B, ldb, accumulate ? C : bias, accumulate ? ldc : 0,
-                C, ldc);
+    if (batch == 1 && no_rest && (double)M * N * K <= SMALL) {
+        product(M, N, K, A, a.row, a.column, B, ldb, accumulate ? C : bias, start.row, C, ldc);
         return MINILLM_OK;
     }
     int threads = threads_for((double)batch * M * N * K);
@@ -130,11 +122,10 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
         if (pieces % d == 0 && (double)M / d + (double)N * d / pieces <
                                (double)M / down + (double)N * down / pieces)
             down = d;
-    ptrdiff_t across = pieces / down;
     ptrdiff_t rows = round_up((M + down - 1) / down, MR); /* of a piece: some whole tiles */
-    ptrdiff_t columns = round_up((N + across - 1) / across, 16); /* whole cache lines */
-    across = (N + columns - 1) / columns; /* they may be fewer now */
-    pieces = (M + rows - 1) / rows * across;
+    ptrdiff_t columns = round_up((N * down + pieces - 1) / pieces, 16); /* whole cache lines */
+    ptrdiff_t across = (N + columns - 1) / columns;
+    pieces = (M + rows - 1) / rows * across; /* they may be fewer now */
     ptrdiff_t size = round_up(NC * KC + min(rows, MC) * min(K, KC), 16);
     float *workspaces = allocate(threads * size);
     if (workspaces == NULL)

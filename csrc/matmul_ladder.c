@@ -15,8 +15,7 @@
  * the last is done: 2 operations in 4 cycles, not quite 2 GFLOP/s. And k walks down a column of B:
  * of every cache line of 64 bytes that is fetched, 4 are used before it is thrown out again. */
 static void three_loops(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                        const float *A, const float *B, float *C)
-{
+                        const float *A, const float *B, float *C) {
     for (ptrdiff_t i = 0; i < M; i++)
         for (ptrdiff_t j = 0; j < N; j++) {
             float sum = 0;
@@ -28,8 +27,7 @@ static void three_loops(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
 
 /* Add A's columns k to k_end times B's rows k to k_end to columns j to j_end of one row of C. */
 static inline void add_to_row(ptrdiff_t j, ptrdiff_t j_end, ptrdiff_t k, ptrdiff_t k_end,
-                              ptrdiff_t N, const float *a, const float *B, float *restrict c)
-{
+                              ptrdiff_t N, const float *a, const float *B, float *restrict c) {
     for (; k < k_end; k++)
         for (ptrdiff_t l = j; l < j_end; l++)
             c[l] += a[k] * B[k * N + l];
@@ -41,8 +39,7 @@ static inline void add_to_row(ptrdiff_t j, ptrdiff_t j_end, ptrdiff_t k, ptrdiff
  * loads a cycle: one FMA instead of two, 7 GFLOP/s at best. And all of B passes through the cache
  * again for every row of A. */
 static void reordered(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                      const float *A, const float *B, float *C)
-{
+                      const float *A, const float *B, float *C) {
     for (ptrdiff_t i = 0; i < M; i++)
         add_to_row(0, N, 0, K, N, A + i * K, B, C + i * N);
 }
@@ -51,8 +48,7 @@ static void reordered(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
  * by, so that B comes from memory once and not M times. It matters as soon as B is larger than
  * L2; the loads and stores of each FMA are still there. */
 static void cache_blocked(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                          const float *A, const float *B, float *C)
-{
+                          const float *A, const float *B, float *C) {
     enum { BLOCK_K = 64, BLOCK_N = 512 };
     for (ptrdiff_t j = 0; j < N; j += BLOCK_N)
         for (ptrdiff_t k = 0; k < K; k += BLOCK_K)
@@ -67,8 +63,7 @@ static void cache_blocked(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
 enum { ROWS = 4, COLUMNS = 3 };
 
 static inline void add_tile(ptrdiff_t K, const float *a, ptrdiff_t row_a, ptrdiff_t step_a,
-                            const float *b, ptrdiff_t step_b, float *C, ptrdiff_t N)
-{
+                            const float *b, ptrdiff_t step_b, float *C, ptrdiff_t N) {
     float sum[ROWS][COLUMNS] = {{0}};
     for (ptrdiff_t k = 0; k < K; k++)
         for (int i = 0; i < ROWS; i++)
@@ -81,8 +76,7 @@ static inline void add_tile(ptrdiff_t K, const float *a, ptrdiff_t row_a, ptrdif
 
 /* What no tile covers: the last rows and the last columns, one row at a time. */
 static void rest_of_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                         const float *A, const float *B, float *C)
-{
+                         const float *A, const float *B, float *C) {
     for (ptrdiff_t i = 0; i < M; i++) {
         ptrdiff_t done = i < M / ROWS * ROWS ? N / COLUMNS * COLUMNS : 0;
         add_to_row(done, N, 0, K, N, A + i * K, B, C + i * N);
@@ -98,8 +92,7 @@ static void rest_of_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
  * a power of two, the rows of B even fight for the same few places in the cache: then this rung can
  * be slower than the last one. */
 static void register_tiled(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                           const float *A, const float *B, float *C)
-{
+                           const float *A, const float *B, float *C) {
     for (ptrdiff_t j = 0; j + COLUMNS <= N; j += COLUMNS)
         for (ptrdiff_t i = 0; i + ROWS <= M; i += ROWS)
             add_tile(K, A + i * K, K, 1, B + j, N, C + i * N + j, N);
@@ -113,8 +106,7 @@ static void register_tiled(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
  * the copies is then read N / 3 or 16 times, as part of one stream: whole lines, few pages, no two
  * rows that fight for the same place in the cache. (matmul.c packs only B as a rule: rows of A are
  * streams as they are.) */
-static void packed(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *A, const float *B, float *C)
-{
+static void packed(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *A, const float *B, float *C) {
     enum { BLOCK_M = 64, BLOCK_K = 256 };
     float block_a[BLOCK_M * BLOCK_K], panel_b[BLOCK_K * COLUMNS];
     for (ptrdiff_t kb = 0; kb < K; kb += BLOCK_K)
@@ -136,8 +128,7 @@ static void packed(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *A, const 
 }
 
 void minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                         const float *A, const float *B, float *C)
-{
+                         const float *A, const float *B, float *C) {
     void (*const rungs[])(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float *, const float *,
                           float *) = {three_loops, reordered, cache_blocked, register_tiled, packed};
     for (ptrdiff_t i = 0; i < M * N; i++)

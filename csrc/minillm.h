@@ -1,24 +1,20 @@
 /* minillm.h: the whole interface between Python and C.
  *
- * cffi reads its declarations from this very file (csrc/cffi_build.py), so nothing is declared
- * twice. It understands plain declarations and enums; lines that begin with '#' are left out.
+ * cffi reads its declarations from this very file (csrc/cffi_build.py), so nothing is declared twice.
+ * It understands plain declarations and enums; lines that begin with '#' are left out.
  *
- * Conventions. Matrices are row-major float32. A leading dimension (lda, ldb, ...) is the distance
- * between the beginnings of two rows, counted in floats, so that a view of some columns of a wider
- * matrix needs no copy. The caller has checked shapes and overlap (minillm/kernels/c.py and
- * c_rows.py do). Every kernel that returns an int returns an error code. All of them may be called
- * from several threads at once. */
-#ifndef MINILLM_H
-#define MINILLM_H
-
+ * Matrices are row-major float32. A leading dimension (lda, ldb, ...) is the distance between the
+ * beginnings of two rows, in floats: a view of some columns of a wider matrix needs no copy. The
+ * caller has checked shapes and overlap (minillm/kernels/c.py and c_rows.py do). A kernel that
+ * returns an int returns an error code. All may be called from several threads at once. */
+#pragma once
 #include <stddef.h>
 #include <stdint.h>
 
 enum { MINILLM_OK = 0, MINILLM_OUT_OF_MEMORY = 1 }; /* no workspace: the output isn't complete */
 
-/* C = op(A) op(B), or C += op(A) op(B) when `accumulate`; for `batch` matrices, step_A,
- * step_B and step_C floats apart. `bias`, if not NULL, is added to every row: N numbers, for
- * C = op(A) op(B) + bias only.
+/* C = op(A) op(B), or C += op(A) op(B) when `accumulate`, or C = op(A) op(B) + bias: N numbers for
+ * every row, or NULL. For `batch` matrices, step_A, step_B and step_C floats apart.
  * op(A) is M x K: A is stored as M rows of K, or as K rows of M when `transpose_A`.
  * op(B) is K x N: B is stored as K rows of N, or as N rows of K when `transpose_B`.         */
 int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
@@ -26,33 +22,28 @@ int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
                    const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
                    float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate, const float *bias);
 
-/* y = x Wᵀ + bias, made for a few rows: the weights pass by once for every MINILLM_FEW_ROWS, and
- * may be stored in fewer bits (few_rows.c). x is M x K, y is M x N, W is N x K of the given type;
- * or K x N, float32, if not `transposed`. `scale`: N numbers for int8, else NULL; `bias`: N numbers
- * or NULL. */
+/* The ladder that leads to minillm_matmul: rungs 1 to 5 of matmul_ladder.c. Contiguous C = A B. */
+void minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+                         const float *A, const float *B, float *C);
+
+/* y = x Wᵀ + bias, made for a few rows (few_rows.c): the weights pass by once for every
+ * MINILLM_FEW_ROWS. x is M x K, y is M x N, W is N x K of the given type; or K x N, float32, if not
+ * `transposed`. `scale`: N numbers for int8, else NULL; `bias`: N numbers or NULL. */
 enum { MINILLM_FEW_ROWS = 8 };
 enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2 };
 int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrdiff_t ldx, int type,
                      const void *w, ptrdiff_t ldw, int transposed, const float *scale,
                      const float *bias, float *y, ptrdiff_t ldy);
 
-/* The ladder that leads to minillm_matmul: rungs 1 to 5 of matmul_ladder.c. Contiguous C = A B. */
-void minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                         const float *A, const float *B, float *C);
-
-/* n times 12 multiply-adds of vectors on each thread (machine.c); the caller measures how long it
- * takes. `results` has a number for each thread. -> how many operations it was */
-double minillm_run_fmas(ptrdiff_t n, float *results);
-
 /* A (B, H, T, D) array: where it begins, and how many floats it is from one batch, head and row to
  * the next. The D floats of a row lie side by side. */
 typedef struct { float *data; ptrdiff_t batch, head, row; } minillm_heads;
 
-/* One call of attention: out = softmax(scale Q K^T + mask) V, and the log of each query's softmax
+/* One call of attention: out = softmax(scale Q Kᵀ + mask) V, and the log of each query's softmax
  * denominator in lse, a contiguous (B, H, Tq) array. Q, out and their gradients have Tq rows, K, V
  * and theirs Tk. Query i sees the keys up to i + Tk - Tq if `causal`, and of those the ones whose
- * key_mask isn't 0: (B, Tk), or NULL. D must be a multiple of MINILLM_HEAD_UNIT; but may be any
- * number in the forward if there are fewer than MINILLM_FEW_QUERIES queries. */
+ * key_mask isn't 0: (B, Tk), or NULL. D is a multiple of MINILLM_HEAD_UNIT; in the forward of fewer
+ * than MINILLM_FEW_QUERIES queries it may be any number. */
 enum { MINILLM_HEAD_UNIT = 32, MINILLM_FEW_QUERIES = 8 };
 typedef struct {
     ptrdiff_t B, H, Tq, Tk, D;
@@ -71,9 +62,7 @@ int minillm_attention_rung(int rung, ptrdiff_t heads, ptrdiff_t T, ptrdiff_t D,
                            const float *Q, const float *K, const float *V, float *out);
 
 /* The row-wise loops; the formulas stand in rows.c. All arrays are contiguous: n numbers, or `rows`
- * rows of d or V. The backward of layer norm wants the mean and the inverse standard deviation of
- * each row, that of cross-entropy the log of its softmax denominator. A target below 0 means "don't
- * count". dlogits is `weight` times the gradient of the sum of the losses; it may be logits. */
+ * rows of d or V. A target below 0 means "don't count". */
 void minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y);
 void minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, float *dx);
 void minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *x, const float *gain,
@@ -92,8 +81,9 @@ void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, dou
 double minillm_sum_of_squares(ptrdiff_t n, const float *x);
 void minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y);
 
-/* How many threads a kernel may use, 1 until something else is said. Each thread of the program
- * that calls kernels has so many of its own. If the system can't give them, OpenMP ends the process. */
+/* How many threads a kernel may use: 1 until something else is said, and always without OpenMP. Each
+ * thread of the program that calls kernels has so many of its own. If the system can't give them,
+ * OpenMP ends the process. */
 void minillm_set_num_threads(int n);
 int minillm_get_num_threads(void);
 
@@ -103,4 +93,6 @@ int minillm_lanes_of_chip(void);
 
 const char *minillm_compiler(void);
 
-#endif
+/* n times 12 multiply-adds of vectors on each thread (machine.c); the caller measures how long it
+ * takes. `results` has a number for each thread. -> how many operations it was */
+double minillm_run_fmas(ptrdiff_t n, float *results);

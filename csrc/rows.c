@@ -16,8 +16,7 @@
 enum { BLOCKS = 64, CHUNK = 4096 };
 
 /* y += x */
-static void add(ptrdiff_t n, const float *restrict x, float *restrict y)
-{
+static void add(ptrdiff_t n, const float *restrict x, float *restrict y) {
     for (ptrdiff_t i = 0; i < n; i++)
         y[i] += x[i];
 }
@@ -27,14 +26,12 @@ static void add(ptrdiff_t n, const float *restrict x, float *restrict y)
  *   y = x s,   u = a (x + b x^3)          dy/dx = s + x s',   s' = s (1 - s) 2u'                */
 static const float TWO_A = 1.5957691216f, B = 0.044715f; /* a = sqrt(2 / pi) */
 
-static inline float gelu_s(float x)
-{
+static inline float gelu_s(float x) {
     float minus_2u = -TWO_A * x * (1 + B * x * x);
     return minus_2u > 87.0f ? 0 : 1 / (1 + exp_(minus_2u)); /* e^-87 = 1e-38 is as good as 0 */
 }
 
-void minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y)
-{
+void minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y) {
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
     for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
         #pragma omp simd
@@ -42,8 +39,7 @@ void minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y)
             y[i] = x[i] * gelu_s(x[i]);
 }
 
-void minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, float *dx)
-{
+void minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, float *dx) {
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
     for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
         #pragma omp simd
@@ -56,8 +52,7 @@ void minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, fl
 /* y = gain (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. The sum
  * of d numbers is rounded d times; the second pass measures how far that has put the mean off. */
 void minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *X, const float *gain,
-                        const float *bias, float eps, float *Y, float *means, float *inverse_stds)
-{
+                        const float *bias, float eps, float *Y, float *means, float *inverse_stds) {
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * d))
     for (ptrdiff_t row = 0; row < rows; row++) {
         const float *x = X + row * d;
@@ -88,8 +83,7 @@ void minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *X, const float
  * sums over the rows dgain += dy x_hat, dbias += dy. The derivation: minillm/ops/layer_norm.py. */
 int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dY, const float *X,
                                 const float *means, const float *inverse_stds, const float *gain,
-                                float *dX, float *dgain, float *dbias)
-{
+                                float *dX, float *dgain, float *dbias) {
     float *sums = calloc(2 * BLOCKS * d + 1, sizeof(float)); /* for each block dgain, dbias */
     if (sums == NULL)
         return MINILLM_OUT_OF_MEMORY;
@@ -113,37 +107,33 @@ int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dY, co
             for (ptrdiff_t i = 0; i < d; i++)
                 dx[i] = (dy[i] * gain[i] - sum - (x[i] - mean) * inverse * along) * inverse;
         }
-    memset(dgain, 0, d * sizeof(float));
-    memset(dbias, 0, d * sizeof(float));
-    for (int b = 0; b < BLOCKS; b++) {
-        add(d, sums + 2 * b * d, dgain);
-        add(d, sums + (2 * b + 1) * d, dbias);
-    }
+    for (int b = 1; b < BLOCKS; b++)
+        add(2 * d, sums + 2 * b * d, sums);
+    memcpy(dgain, sums, d * sizeof(float));
+    memcpy(dbias, sums + d, d * sizeof(float));
     free(sums);
     return MINILLM_OK;
 }
 
-static float largest_of(ptrdiff_t n, const float *z)
-{
-    float largest[16]; /* of 16 columns: so that there is no chain of n comparisons */
+static float largest_of(ptrdiff_t n, const float *z) {
+    float largest[16], of_all = -INFINITY; /* of 16 columns: not one chain of n comparisons */
     for (int i = 0; i < 16; i++)
         largest[i] = -INFINITY;
     for (ptrdiff_t j = 0; j + 16 <= n; j += 16)
         #pragma omp simd
         for (int i = 0; i < 16; i++)
             largest[i] = z[j + i] > largest[i] ? z[j + i] : largest[i];
+    for (int i = 0; i < 16; i++)
+        of_all = largest[i] > of_all ? largest[i] : of_all;
     for (ptrdiff_t j = n / 16 * 16; j < n; j++)
-        largest[j % 16] = z[j] > largest[j % 16] ? z[j] : largest[j % 16];
-    for (int i = 1; i < 16; i++)
-        largest[0] = largest[i] > largest[0] ? largest[i] : largest[0];
-    return largest[0];
+        of_all = z[j] > of_all ? z[j] : of_all;
+    return of_all;
 }
 
 /* loss = log(sum exp(z)) - (1 - smoothing) z[target] - smoothing mean(z) for each row z of logits;
  * 0 where the target is negative. The largest z is taken out of the sum before it can overflow. */
 void minillm_cross_entropy(ptrdiff_t rows, ptrdiff_t V, const float *logits, const int64_t *targets,
-                           float smoothing, float *losses, float *log_totals)
-{
+                           float smoothing, float *losses, float *log_totals) {
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * V))
     for (ptrdiff_t row = 0; row < rows; row++) {
         const float *z = logits + row * V;
@@ -166,11 +156,11 @@ void minillm_cross_entropy(ptrdiff_t rows, ptrdiff_t V, const float *logits, con
     }
 }
 
-/* dz = weight (p - q): what the model said, p = exp(z - log_total), minus what it should have. */
+/* dz = weight (p - q): what the model said, p = exp(z - log_total), minus what it should have. dz may
+ * be z. */
 void minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *logits,
                                     const int64_t *targets, const float *log_totals,
-                                    float smoothing, float weight, float *dlogits)
-{
+                                    float smoothing, float weight, float *dlogits) {
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * V))
     for (ptrdiff_t row = 0; row < rows; row++) {
         const float *z = logits + row * V;
@@ -196,8 +186,7 @@ void minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *lo
  * caller puts into `keep`, `step` and v_scale: minillm/kernels/c_rows.py. */
 void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, double beta1,
                   double beta2, float grad_scale, float l2, float keep, float step,
-                  float v_scale, float eps)
-{
+                  float v_scale, float eps) {
     const float b1 = (float)beta1, rest1 = (float)(1 - beta1);
     const float b2 = (float)beta2, rest2 = (float)(1 - beta2);
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
@@ -212,8 +201,7 @@ void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, dou
 }
 
 /* The sum of x^2 over n numbers, in double precision: float32 would overflow from 1.8e19 on. */
-double minillm_sum_of_squares(ptrdiff_t n, const float *x)
-{
+double minillm_sum_of_squares(ptrdiff_t n, const float *x) {
     double sums[BLOCKS], total = 0;
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * n))
     for (int64_t b = 0; b < BLOCKS; b++) {
@@ -235,8 +223,7 @@ double minillm_sum_of_squares(ptrdiff_t n, const float *x)
 
 /* y[ids[n]] += x[n] for each of the rows n: the gradient of an embedding. Two rows n may go to the
  * same place, so a thread takes not some rows but some columns of all of them. */
-void minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y)
-{
+void minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y) {
     enum { COLUMNS = 64 };
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(2.0 * rows * d))
     for (ptrdiff_t i = 0; i < d; i += COLUMNS)

@@ -4,9 +4,7 @@
  * the comparisons work lane by lane. The same source becomes AVX-512 (16 lanes), AVX2 (8), SSE2
  * or NEON (4) code. a * b + c becomes one fused multiply-add (FMA) where the instruction set has
  * it, because the build says -ffp-contract=fast. */
-#ifndef MINILLM_SIMD_H
-#define MINILLM_SIMD_H
-
+#pragma once
 #include <stdlib.h>
 #include "minillm.h"
 #ifdef _OPENMP
@@ -29,18 +27,13 @@ enum { LANES = 4, VEC_REGISTERS = 16 }; /* SSE2, and whatever else there is */
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef float unaligned_vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
-static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static inline ptrdiff_t max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
-static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t to) { return (n + to - 1) / to * to; }
-
 static inline vec load(const float *p) { return *(const unaligned_vec *)p; }
 static inline void store(float *p, vec x) { *(unaligned_vec *)p = x; }
 
 /* The same number in every lane. (x - 0 is x for every x, so this is a broadcast and no more.) */
 static inline vec broadcast(float x) { return x - (vec){0}; }
 
-static inline float horizontal_sum(vec x)
-{
+static inline float horizontal_sum(vec x) {
     float sum = 0;
     for (int l = 0; l < LANES; l++)
         sum += x[l];
@@ -57,8 +50,7 @@ static inline float horizontal_sum(vec x)
  * leaves n in the lowest bits. Adding 127 more leaves n + 127 there, which is how a float stores
  * the exponent n; shifted to the exponent's place, it is 2^n.
  * 2^t is off by less than 2.5 units in the last place; 0 for t < -126.5; NaN stays NaN. */
-static inline float exp_(float x)
-{
+static inline float exp_(float x) {
     const float LOG2_E = 1.44269504f, ROUND = 12582912.0f + 127.0f;
     float t = x * LOG2_E;
     union { float value; uint32_t bits; } shifted = {t + ROUND}, power;
@@ -70,12 +62,14 @@ static inline float exp_(float x)
     return t < -126.5f ? 0 : (p * r + 1.0f) * power.value;
 }
 
-/* How many threads a kernel of `work` multiply-adds deserves: it takes some 10 microseconds, or
- * half a million multiply-adds, before a second one has anything done. Count other work by its
- * time: a number that comes from memory takes as long as 16 multiply-adds. (threads.c) */
-int threads_for(double work);
+static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static inline ptrdiff_t max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t to) { return (n + to - 1) / to * to; }
 
 /* Memory for n floats (never 0 bytes) that begins with a cache line; NULL if there is none. */
 static inline float *allocate(ptrdiff_t n) { return aligned_alloc(64, round_up(4 * n + 1, 64)); }
 
-#endif
+/* How many threads a kernel of `work` multiply-adds deserves: it takes some 10 microseconds, or
+ * half a million multiply-adds, before a second one has anything done. Count other work by its
+ * time: a number that comes from memory takes as long as 16 multiply-adds. (threads.c) */
+int threads_for(double work);

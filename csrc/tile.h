@@ -1,7 +1,5 @@
 /* tile.h: the register tile, the heart of all products; its plainest use; packing. */
-#ifndef MINILLM_TILE_H
-#define MINILLM_TILE_H
-
+#pragma once
 #include <string.h>
 #include "simd.h"
 
@@ -27,8 +25,7 @@ static const float zeros[NR];
 static inline __attribute__((always_inline)) void
 tile(const int R, const int V, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_next,
      const float *b, ptrdiff_t b_row, const float *start, ptrdiff_t start_row,
-     float *C, ptrdiff_t ldc)
-{
+     float *C, ptrdiff_t ldc) {
     vec sums[MR][3], b_k[3];
     for (int i = 0; i < R; i++)
         for (int v = 0; v < V; v++)
@@ -37,11 +34,9 @@ tile(const int R, const int V, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptr
     for (ptrdiff_t k = 0; k < K; k++, a += a_next, b += b_row) {
         for (int v = 0; v < V; v++)
             b_k[v] = load(b + v * LANES);
-        for (int i = 0; i < R; i++) {
-            vec a_ik = broadcast(a[i * a_row]);
+        for (int i = 0; i < R; i++)
             for (int v = 0; v < V; v++)
-                sums[i][v] += a_ik * b_k[v];
-        }
+                sums[i][v] += broadcast(a[i * a_row]) * b_k[v];
     }
     for (int i = 0; i < R; i++)
         for (int v = 0; v < V; v++)
@@ -52,20 +47,18 @@ tile(const int R, const int V, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptr
  * for small ones that are in the cache. `start` may be NULL: then it is 0. */
 static inline void product(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *a, ptrdiff_t a_row,
                            ptrdiff_t a_next, const float *b, ptrdiff_t b_row, const float *start,
-                           ptrdiff_t start_row, float *C, ptrdiff_t ldc)
-{
+                           ptrdiff_t start_row, float *C, ptrdiff_t ldc) {
     for (ptrdiff_t j = 0; j < N; j += PAIR) {
         const float *s = start ? start + j : zeros;
         ptrdiff_t i = 0, s_row = start ? start_row : 0;
+        #define ROWS_OF_TILE(R) tile(R, 2, K, a + i * a_row, a_row, a_next, b + j, b_row, \
+                                     s + i * s_row, s_row, C + i * ldc + j, ldc)
         for (; i + MR <= M; i += MR)
-            tile(MR, 2, K, a + i * a_row, a_row, a_next, b + j, b_row, s + i * s_row, s_row,
-                 C + i * ldc + j, ldc);
+            ROWS_OF_TILE(MR);
         for (; i + 4 <= M; i += 4)
-            tile(4, 2, K, a + i * a_row, a_row, a_next, b + j, b_row, s + i * s_row, s_row,
-                 C + i * ldc + j, ldc);
+            ROWS_OF_TILE(4);
         for (; i < M; i++)
-            tile(1, 2, K, a + i * a_row, a_row, a_next, b + j, b_row, s + i * s_row, s_row,
-                 C + i * ldc + j, ldc);
+            ROWS_OF_TILE(1);
     }
 }
 
@@ -76,8 +69,7 @@ static inline vec4 first_by_turns(vec4 x, vec4 y) { return (vec4){x[0], y[0], x[
 static inline vec4 last_by_turns(vec4 x, vec4 y) { return (vec4){x[2], y[2], x[3], y[3]}; }
 
 /* to[j][i] = from[i][j] for 4 x 4 floats: two rounds of interleaving, like two perfect shuffles. */
-static inline void transpose_4x4(const float *from, ptrdiff_t from_row, float *to, ptrdiff_t to_row)
-{
+static inline void transpose_4x4(const float *from, ptrdiff_t from_row, float *to, ptrdiff_t to_row) {
     vec4 row[4], pair[4];
     for (int i = 0; i < 4; i++)
         row[i] = *(const vec4 *)(from + i * from_row);
@@ -97,8 +89,7 @@ static inline void transpose_4x4(const float *from, ptrdiff_t from_row, float *t
  * stream: no cache line or page of the memory (TLB) is touched for a few bytes only. */
 static inline __attribute__((always_inline)) void
 pack_panel(float *panel, const int W, ptrdiff_t width, ptrdiff_t K,
-           const float *from, ptrdiff_t across, ptrdiff_t along)
-{
+           const float *from, ptrdiff_t across, ptrdiff_t along) {
     ptrdiff_t k = 0;
     if (width < W)
         memset(panel, 0, K * W * sizeof(float));
@@ -118,5 +109,3 @@ pack_panel(float *panel, const int W, ptrdiff_t width, ptrdiff_t K,
         for (ptrdiff_t i = 0; i < width; i++)
             panel[k * W + i] = from[i * across + k * along];
 }
-
-#endif
