@@ -9,58 +9,59 @@
  * The rung after the last one here, tiles of queries and keys in vectors, is attention.c: the
  * kernel that the models use. One head: Q, K, V and out are contiguous, T x D. */
 #include <math.h>
+#include <string.h>
 #include "simd.h"
 
-static float dot(ptrdiff_t D, const float *x, const float *y) {
+static float dot(isize D, const float *x, const float *y) {
     float sum = 0;
-    for (ptrdiff_t d = 0; d < D; d++)
+    for (isize d = 0; d < D; d++)
         sum += x[d] * y[d];
     return sum;
 }
 
 /* y = keep * y + factor * x */
-static void blend(ptrdiff_t D, float keep, float *restrict y, float factor, const float *restrict x) {
-    for (ptrdiff_t d = 0; d < D; d++)
+static void blend(isize D, float keep, float *restrict y, float factor, const float *restrict x) {
+    for (isize d = 0; d < D; d++)
         y[d] = keep * y[d] + factor * x[d];
 }
 
 /* The softmax of n numbers in place: the largest, then the exponentials and their sum, then the
  * quotients. */
-static void softmax(ptrdiff_t n, float *S) {
+static void softmax(isize n, float *S) {
     float largest = -INFINITY, sum = 0;
-    for (ptrdiff_t j = 0; j < n; j++)
+    for (isize j = 0; j < n; j++)
         largest = S[j] > largest ? S[j] : largest;
-    for (ptrdiff_t j = 0; j < n; j++)
+    for (isize j = 0; j < n; j++)
         sum += S[j] = expf(S[j] - largest);
-    for (ptrdiff_t j = 0; j < n; j++)
+    for (isize j = 0; j < n; j++)
         S[j] /= sum;
 }
 
 /* Rung 1: the formula, in three passes over the whole matrix: the scores, their softmax, the
  * weighted means. For T = 1,024 the matrix has 4 MB, at 4,096 64 MB: each pass fetches it from
  * L3 or from the memory, writes it back, and does little work in between. */
-static void three_passes(ptrdiff_t T, ptrdiff_t D, const float *Q, const float *K, const float *V,
+static void three_passes(isize T, isize D, const float *Q, const float *K, const float *V,
                          float *out, float *S) {
-    for (ptrdiff_t i = 0; i < T; i++)
-        for (ptrdiff_t j = 0; j <= i; j++)
+    for (isize i = 0; i < T; i++)
+        for (isize j = 0; j <= i; j++)
             S[i * T + j] = dot(D, Q + i * D, K + j * D) / sqrtf(D);
-    for (ptrdiff_t i = 0; i < T; i++)
+    for (isize i = 0; i < T; i++)
         softmax(i + 1, S + i * T);
-    for (ptrdiff_t i = 0; i < T; i++)
-        for (ptrdiff_t j = 0; j <= i; j++)
+    for (isize i = 0; i < T; i++)
+        for (isize j = 0; j <= i; j++)
             blend(D, 1, out + i * D, S[i * T + j], V + j * D);
 }
 
 /* Rung 2: one row at a time. A query needs no other query's scores, so the three passes can be done
  * for each row before the next begins: 4 T bytes instead of 4 T^2, and a row stays in L1. What
  * remains: all of K and V, 8 T D bytes, passes by for every single query. */
-static void row_at_a_time(ptrdiff_t T, ptrdiff_t D, const float *Q, const float *K, const float *V,
+static void row_at_a_time(isize T, isize D, const float *Q, const float *K, const float *V,
                           float *out, float *S) {
-    for (ptrdiff_t i = 0; i < T; i++) {
-        for (ptrdiff_t j = 0; j <= i; j++)
+    for (isize i = 0; i < T; i++) {
+        for (isize j = 0; j <= i; j++)
             S[j] = dot(D, Q + i * D, K + j * D) / sqrtf(D);
         softmax(i + 1, S);
-        for (ptrdiff_t j = 0; j <= i; j++)
+        for (isize j = 0; j <= i; j++)
             blend(D, 1, out + i * D, S[j], V + j * D);
     }
 }
@@ -72,37 +73,34 @@ static void row_at_a_time(ptrdiff_t T, ptrdiff_t D, const float *Q, const float 
  * That isn't faster by itself: there is a correction for each key. But now the keys can come in any
  * pieces, and a piece of K and V that is in L1 or L2 can serve many queries: the tiles of
  * attention.c. */
-static void online(ptrdiff_t T, ptrdiff_t D, const float *Q, const float *K, const float *V,
-                   float *out) {
-    for (ptrdiff_t i = 0; i < T; i++) {
+static void online(isize T, isize D, const float *Q, const float *K, const float *V, float *out) {
+    for (isize i = 0; i < T; i++) {
         float m = -INFINITY, l = 0;
-        for (ptrdiff_t j = 0; j <= i; j++) {
+        for (isize j = 0; j <= i; j++) {
             float s = dot(D, Q + i * D, K + j * D) / sqrtf(D), larger = s > m ? s : m;
             float keep = expf(m - larger), p = expf(s - larger);
             l = keep * l + p;
             blend(D, keep, out + i * D, p, V + j * D);
             m = larger;
         }
-        for (ptrdiff_t d = 0; d < D; d++)
+        for (isize d = 0; d < D; d++)
             out[i * D + d] /= l;
     }
 }
 
-int minillm_attention_rung(int rung, ptrdiff_t heads, ptrdiff_t T, ptrdiff_t D,
+int minillm_attention_rung(int rung, isize heads, isize T, isize D,
                            const float *Q, const float *K, const float *V, float *out) {
-    float *S = malloc((rung == 1 ? T * T : T) * sizeof(float) + 1);
+    float *S = allocate(rung == 1 ? T * T : T);
     if (S == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    for (ptrdiff_t first = 0; first < heads * T * D; first += T * D) {
-        for (ptrdiff_t i = 0; i < T * D; i++)
-            out[first + i] = 0;
+    memset(out, 0, heads * T * D * sizeof(float));
+    for (; heads > 0; heads--, Q += T * D, K += T * D, V += T * D, out += T * D)
         if (rung == 1)
-            three_passes(T, D, Q + first, K + first, V + first, out + first, S);
+            three_passes(T, D, Q, K, V, out, S);
         else if (rung == 2)
-            row_at_a_time(T, D, Q + first, K + first, V + first, out + first, S);
+            row_at_a_time(T, D, Q, K, V, out, S);
         else
-            online(T, D, Q + first, K + first, V + first, out + first);
-    }
+            online(T, D, Q, K, V, out);
     free(S);
     return MINILLM_OK;
 }

@@ -10,17 +10,17 @@
  *   int8      W[j][k] = scale[j] q[j][k] with q from -127 to 127, and a scale for each output j */
 #include "tile.h"
 
-/* One pass over the weights: y = x Wᵀ + bias, or x W + bias, for M <= MINILLM_FEW_ROWS rows. Up to so
- * many the arithmetic keeps pace with the memory: a cache line is 16 float32 weights, for 8 rows
+/* One pass over the weights: y = x Wᵀ + bias, or x W + bias, for M <= MINILLM_FEW_ROWS rows. Up to
+ * so many the arithmetic keeps pace with the memory: a cache line is 16 float32 weights, for 8 rows
  * 128 multiply-adds, and that is 8 FMAs with AVX-512: no longer than the line takes. */
 typedef struct {
-    ptrdiff_t M, K, ldx, ldw, ldy;
+    isize M, K, ldx, ldw, ldy;
     const float *x, *scale, *bias;
     const void *w;
     float *y;
 } pass;
 
-static inline float weight(enum minillm_type type, const void *w, ptrdiff_t i) {
+static inline float weight(enum minillm_type type, const void *w, isize i) {
     union { uint32_t bits; float value; } x;
     if (type == MINILLM_BFLOAT16)
         x.bits = (uint32_t)((const uint16_t *)w)[i] << 16;
@@ -38,14 +38,14 @@ static inline float weight(enum minillm_type type, const void *w, ptrdiff_t i) {
  * pairs of rows; beyond the end of W a prefetch does no harm. `type` and R are constants wherever
  * this is called from: so the sums stay in registers. */
 static inline __attribute__((always_inline)) void
-outputs(const int R, enum minillm_type type, const pass *the, ptrdiff_t begin, ptrdiff_t end) {
+outputs(const int R, enum minillm_type type, const pass *the, isize begin, isize end) {
     enum { BLOCK = 4 * LANES };
     const int bytes = 4 >> type, wait_for_memory = R == 1 && type == MINILLM_FLOAT32;
     const int together = wait_for_memory || 2 * R + 3 > VEC_REGISTERS ? 1 : 2;
-    ptrdiff_t ahead = together == 1 ? 2048 : round_up(4096, max(1, 2 * the->ldw * bytes));
-    ptrdiff_t whole = the->K / BLOCK * BLOCK;
-    for (ptrdiff_t j = begin; j < end; j += together) {
-        ptrdiff_t output[2] = {j, min(j + 1, end - 1)}; /* the last one may be computed twice */
+    isize ahead = together == 1 ? 2048 : round_up(4096, max(1, 2 * the->ldw * bytes));
+    isize whole = the->K / BLOCK * BLOCK;
+    for (isize j = begin; j < end; j += together) {
+        isize output[2] = {j, min(j + 1, end - 1)}; /* the last one may be computed twice */
         const char *row[2];
         vec sums[2][MINILLM_FEW_ROWS];
         for (int o = 0; o < together; o++) {
@@ -53,7 +53,7 @@ outputs(const int R, enum minillm_type type, const pass *the, ptrdiff_t begin, p
             for (int i = 0; i < R; i++)
                 sums[o][i] = broadcast(0);
         }
-        for (ptrdiff_t k = 0; k < whole; k += BLOCK) {
+        for (isize k = 0; k < whole; k += BLOCK) {
             float unpacked[2][BLOCK];
             const float *w[2];
             for (int o = 0; o < together; o++) {
@@ -72,7 +72,7 @@ outputs(const int R, enum minillm_type type, const pass *the, ptrdiff_t begin, p
         for (int o = 0; o < together; o++)
             for (int i = 0; i < R; i++) {
                 float sum = horizontal_sum(sums[o][i]), *y = the->y + i * the->ldy + output[o];
-                for (ptrdiff_t k = whole; k < the->K; k++)
+                for (isize k = whole; k < the->K; k++)
                     sum += the->x[i * the->ldx + k] * weight(type, row[o], k);
                 *y = (the->bias ? the->bias[output[o]] : 0) +
                      (the->scale ? the->scale[output[o]] : 1) * sum;
@@ -81,7 +81,7 @@ outputs(const int R, enum minillm_type type, const pass *the, ptrdiff_t begin, p
 }
 
 static inline __attribute__((always_inline)) void
-all_outputs(enum minillm_type type, const pass *the, ptrdiff_t begin, ptrdiff_t end) {
+all_outputs(enum minillm_type type, const pass *the, isize begin, isize end) {
     #define CASE(R) case R: outputs(R, type, the, begin, end); break;
     switch (the->M) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) }
 }
@@ -89,43 +89,43 @@ all_outputs(enum minillm_type type, const pass *the, ptrdiff_t begin, ptrdiff_t 
 /* Weights stored row by row of W, a row of memory for each input: 8 of the inputs together, so that
  * the sums are loaded and stored only once for all of them. Meanwhile they don't stay in y, where
  * two threads may write to the same cache line, which is then sent to and fro each time. */
-static void row_major_outputs(const pass *the, ptrdiff_t begin, ptrdiff_t end, float *sums,
-                              ptrdiff_t row) {
+static void row_major_outputs(const pass *the, isize begin, isize end, matrix sums) {
     enum { INPUTS = 8 };
-    const float *W = (const float *)the->w + begin, *start = the->bias ? the->bias + begin : NULL;
-    for (ptrdiff_t k = 0; k == 0 || k < the->K; k += INPUTS, start = sums)
-        product(the->M, end - begin, min(INPUTS, the->K - k), the->x + k, the->ldx, 1,
-                W + k * the->ldw, the->ldw, start, k > 0 ? row : 0, sums, row);
-    for (ptrdiff_t i = 0; i < the->M; i++)
-        memcpy(the->y + i * the->ldy + begin, sums + i * row, (end - begin) * sizeof(float));
+    matrix x = {(float *)the->x, the->ldx, 1}, W = {(float *)the->w + begin, the->ldw, 1};
+    matrix start = the->bias ? (matrix){(float *)the->bias + begin, 0, 1} : nothing;
+    for (isize k = 0; k == 0 || k < the->K; k += INPUTS, start = sums)
+        product(the->M, end - begin, min(INPUTS, the->K - k), from(x, 0, k), from(W, k, 0), start,
+                sums);
+    for (isize i = 0; i < the->M; i++)
+        memcpy(the->y + i * the->ldy + begin, from(sums, i, 0).data, (end - begin) * sizeof(float));
 }
 
-int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrdiff_t ldx, int type,
-                     const void *w, ptrdiff_t ldw, int transposed, const float *scale,
-                     const float *bias, float *y, ptrdiff_t ldy) {
+int minillm_few_rows(isize M, isize N, isize K, const float *x, isize ldx, int type,
+                     const void *w, isize ldw, int transposed, const float *scale,
+                     const float *bias, float *y, isize ldy) {
     int threads = threads_for(16.0 * N * K);
-    ptrdiff_t pieces = transposed && threads > 1 ? 8 * threads : threads;
-    ptrdiff_t size = round_up(max(1, (N + pieces - 1) / pieces), 32); /* whole tiles and lines */
+    isize pieces = transposed && threads > 1 ? 8 * threads : threads;
+    isize size = round_up(max(1, (N + pieces - 1) / pieces), 32); /* whole tiles and lines */
     /* A copy of x. Each row begins with a cache line, so that no vector lies in two of them; and
      * one more line lies between two rows, so that they don't all fall into the same cache set, as
      * they do when K is a multiple of 1,024. */
-    ptrdiff_t row = round_up(K, 16) + 16, sums_row = round_up(N, 16) + 16;
+    isize row = round_up(K, 16) + 16, sums_row = round_up(N, 16) + 16;
     float *copy = allocate(MINILLM_FEW_ROWS * (transposed ? row : row + sums_row));
     if (copy == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    float *sums = copy + MINILLM_FEW_ROWS * row;
-    for (ptrdiff_t first = 0; first < M; first += MINILLM_FEW_ROWS) {
+    matrix sums = {copy + MINILLM_FEW_ROWS * row, sums_row, 1};
+    for (isize first = 0; first < M; first += MINILLM_FEW_ROWS) {
         const pass the = {
             .M = min(MINILLM_FEW_ROWS, M - first), .K = K, .x = copy, .ldx = row, .w = w,
             .ldw = ldw, .scale = scale, .bias = bias, .y = y + first * ldy, .ldy = ldy,
         };
-        for (ptrdiff_t i = 0; i < the.M; i++)
+        for (isize i = 0; i < the.M; i++)
             memcpy(copy + i * row, x + (first + i) * ldx, K * sizeof(float));
         #pragma omp parallel for schedule(dynamic) num_threads(threads)
-        for (ptrdiff_t begin = 0; begin < N; begin += size) {
-            ptrdiff_t end = min(begin + size, N);
+        for (isize begin = 0; begin < N; begin += size) {
+            isize end = min(begin + size, N);
             if (!transposed)
-                row_major_outputs(&the, begin, end, sums + begin, sums_row);
+                row_major_outputs(&the, begin, end, from(sums, 0, begin));
             else if (type == MINILLM_BFLOAT16)
                 all_outputs(MINILLM_BFLOAT16, &the, begin, end);
             else if (type == MINILLM_INT8)

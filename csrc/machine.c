@@ -22,14 +22,14 @@ const char *minillm_compiler(void) {
 
 /* n times 12 FMAs from register to register that are independent: 8 at least must be under way
  * (tile.h), and 12 sums and the two factors fit the 16 registers of the older instruction sets. */
-double minillm_run_fmas(ptrdiff_t n, float *results) {
+double minillm_run_fmas(isize n, float *results) {
     int threads = threads_for(1e9);
     #pragma omp parallel for num_threads(threads)
     for (int thread = 0; thread < threads; thread++) {
         vec sums[12], a = broadcast(0.999f), b = broadcast(0.001f), total = broadcast(0);
         for (int i = 0; i < 12; i++)
             sums[i] = broadcast((float)(thread + i));
-        for (ptrdiff_t k = 0; k < n; k++)
+        for (isize k = 0; k < n; k++)
             for (int i = 0; i < 12; i++)
                 sums[i] = sums[i] * a + b;
         for (int i = 0; i < 12; i++)

@@ -4,32 +4,32 @@
  * build keeps the compiler from making vector code of these loops, because here one is to see what
  * the order of the work does by itself. The rungs after the last one here, vectors of the chip's
  * width and threads, are matmul.c: the kernel that the models use. All matrices are contiguous:
- * A is M x K, B is K x N, C is M x N.
+ * A is M x K, B is K x N, C is M x N, and 0 at first.
  *
  * The measure. A core begins two FMAs in each cycle, and each counts as two operations: at 3.7 GHz
  * that is 15 GFLOP/s for single numbers (and LANES times that for vectors). A result takes 4
  * cycles. L1 answers two loads a cycle, after 4 cycles; L2 takes 14, L3 50, the memory 300. */
+#include <string.h>
 #include "simd.h"
 
 /* Rung 1: the definition. Each sum is one chain of additions, and the next one can't begin before
  * the last is done: 2 operations in 4 cycles, not quite 2 GFLOP/s. And k walks down a column of B:
  * of every cache line of 64 bytes that is fetched, 4 are used before it is thrown out again. */
-static void three_loops(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                        const float *A, const float *B, float *C) {
-    for (ptrdiff_t i = 0; i < M; i++)
-        for (ptrdiff_t j = 0; j < N; j++) {
+static void three_loops(isize M, isize N, isize K, const float *A, const float *B, float *C) {
+    for (isize i = 0; i < M; i++)
+        for (isize j = 0; j < N; j++) {
             float sum = 0;
-            for (ptrdiff_t k = 0; k < K; k++)
+            for (isize k = 0; k < K; k++)
                 sum += A[i * K + k] * B[k * N + j];
             C[i * N + j] = sum;
         }
 }
 
 /* Add A's columns k to k_end times B's rows k to k_end to columns j to j_end of one row of C. */
-static inline void add_to_row(ptrdiff_t j, ptrdiff_t j_end, ptrdiff_t k, ptrdiff_t k_end,
-                              ptrdiff_t N, const float *a, const float *B, float *restrict c) {
+static inline void add_to_row(isize j, isize j_end, isize k, isize k_end,
+                              isize N, const float *a, const float *B, float *restrict c) {
     for (; k < k_end; k++)
-        for (ptrdiff_t l = j; l < j_end; l++)
+        for (isize l = j; l < j_end; l++)
             c[l] += a[k] * B[k * N + l];
 }
 
@@ -38,21 +38,19 @@ static inline void add_to_row(ptrdiff_t j, ptrdiff_t j_end, ptrdiff_t k, ptrdiff
  * wait for each other. What remains: two loads and a store for each FMA, and L1 answers only two
  * loads a cycle: one FMA instead of two, 7 GFLOP/s at best. And all of B passes through the cache
  * again for every row of A. */
-static void reordered(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                      const float *A, const float *B, float *C) {
-    for (ptrdiff_t i = 0; i < M; i++)
+static void reordered(isize M, isize N, isize K, const float *A, const float *B, float *C) {
+    for (isize i = 0; i < M; i++)
         add_to_row(0, N, 0, K, N, A + i * K, B, C + i * N);
 }
 
 /* Rung 3: blocks. A piece of B of 64 x 512 floats (128 KB) stays in L2 while all rows of A pass
  * by, so that B comes from memory once and not M times. It matters as soon as B is larger than
  * L2; the loads and stores of each FMA are still there. */
-static void cache_blocked(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                          const float *A, const float *B, float *C) {
+static void cache_blocked(isize M, isize N, isize K, const float *A, const float *B, float *C) {
     enum { BLOCK_K = 64, BLOCK_N = 512 };
-    for (ptrdiff_t j = 0; j < N; j += BLOCK_N)
-        for (ptrdiff_t k = 0; k < K; k += BLOCK_K)
-            for (ptrdiff_t i = 0; i < M; i++)
+    for (isize j = 0; j < N; j += BLOCK_N)
+        for (isize k = 0; k < K; k += BLOCK_K)
+            for (isize i = 0; i < M; i++)
                 add_to_row(j, min(j + BLOCK_N, N), k, min(k + BLOCK_K, K), N,
                            A + i * K, B, C + i * N);
 }
@@ -62,10 +60,10 @@ static void cache_blocked(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
  * `step_a` are the distances from one row and one k of A to the next, `step_b` from one k of B. */
 enum { ROWS = 4, COLUMNS = 3 };
 
-static inline void add_tile(ptrdiff_t K, const float *a, ptrdiff_t row_a, ptrdiff_t step_a,
-                            const float *b, ptrdiff_t step_b, float *C, ptrdiff_t N) {
+static inline void add_tile(isize K, const float *a, isize row_a, isize step_a,
+                            const float *b, isize step_b, float *C, isize N) {
     float sum[ROWS][COLUMNS] = {{0}};
-    for (ptrdiff_t k = 0; k < K; k++)
+    for (isize k = 0; k < K; k++)
         for (int i = 0; i < ROWS; i++)
             for (int j = 0; j < COLUMNS; j++)
                 sum[i][j] += a[i * row_a + k * step_a] * b[k * step_b + j];
@@ -75,26 +73,23 @@ static inline void add_tile(ptrdiff_t K, const float *a, ptrdiff_t row_a, ptrdif
 }
 
 /* What no tile covers: the last rows and the last columns, one row at a time. */
-static void rest_of_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                         const float *A, const float *B, float *C) {
-    for (ptrdiff_t i = 0; i < M; i++) {
-        ptrdiff_t done = i < M / ROWS * ROWS ? N / COLUMNS * COLUMNS : 0;
-        add_to_row(done, N, 0, K, N, A + i * K, B, C + i * N);
-    }
+static void rest_of_rows(isize M, isize N, isize K, const float *A, const float *B, float *C) {
+    for (isize i = 0; i < M; i++)
+        add_to_row(i < M / ROWS * ROWS ? N / COLUMNS * COLUMNS : 0, N, 0, K, N, A + i * K, B,
+                   C + i * N);
 }
 
 /* Rung 4: register tiles. 4 x 3 sums stay in registers for all k, so C isn't touched in the inner
  * loop, and each number loaded is used more than once: 4 + 3 loads for 12 multiply-adds instead of
  * 24 loads and 12 stores. The 12 sums are independent, and 8 are enough for both FMA units to be
  * busy in all of the 4 cycles that a result takes. What remains: k still jumps from row to row of
- * B. When a row is longer than a page (1,024 floats), each step of k needs another entry of the
- * TLB, which has 64 in its first level; and 12 bytes of each cache line are used at a time. When N is
- * a power of two, the rows of B even fight for the same few places in the cache: then this rung can
+ * B, and uses 12 bytes of each cache line at a time. When a row is longer than a page (1,024
+ * floats), each step of k needs another entry of the TLB, which has 64 in its first level. And when
+ * N is a power of two, the rows of B fight for the same few places in the cache: then this rung can
  * be slower than the last one. */
-static void register_tiled(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                           const float *A, const float *B, float *C) {
-    for (ptrdiff_t j = 0; j + COLUMNS <= N; j += COLUMNS)
-        for (ptrdiff_t i = 0; i + ROWS <= M; i += ROWS)
+static void register_tiled(isize M, isize N, isize K, const float *A, const float *B, float *C) {
+    for (isize j = 0; j + COLUMNS <= N; j += COLUMNS)
+        for (isize i = 0; i + ROWS <= M; i += ROWS)
             add_tile(K, A + i * K, K, 1, B + j, N, C + i * N + j, N);
     rest_of_rows(M, N, K, A, B, C);
 }
@@ -106,20 +101,19 @@ static void register_tiled(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
  * the copies is then read N / 3 or 16 times, as part of one stream: whole lines, few pages, no two
  * rows that fight for the same place in the cache. (matmul.c packs only B as a rule: rows of A are
  * streams as they are.) */
-static void packed(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *A, const float *B, float *C) {
+static void packed(isize M, isize N, isize K, const float *A, const float *B, float *C) {
     enum { BLOCK_M = 64, BLOCK_K = 256 };
     float block_a[BLOCK_M * BLOCK_K], panel_b[BLOCK_K * COLUMNS];
-    for (ptrdiff_t kb = 0; kb < K; kb += BLOCK_K)
-        for (ptrdiff_t ib = 0; ib + ROWS <= M; ib += BLOCK_M) {
-            ptrdiff_t depth = min(BLOCK_K, K - kb), rows = min(BLOCK_M, M - ib) / ROWS * ROWS;
-            for (ptrdiff_t i = 0; i < rows; i++)
-                for (ptrdiff_t k = 0; k < depth; k++)
+    for (isize kb = 0; kb < K; kb += BLOCK_K)
+        for (isize ib = 0; ib + ROWS <= M; ib += BLOCK_M) {
+            isize depth = min(BLOCK_K, K - kb), rows = min(BLOCK_M, M - ib) / ROWS * ROWS;
+            for (isize i = 0; i < rows; i++)
+                for (isize k = 0; k < depth; k++)
                     block_a[(i / ROWS * depth + k) * ROWS + i % ROWS] = A[(ib + i) * K + kb + k];
-            for (ptrdiff_t j = 0; j + COLUMNS <= N; j += COLUMNS) {
-                for (ptrdiff_t k = 0; k < depth; k++)
-                    for (int l = 0; l < COLUMNS; l++)
-                        panel_b[k * COLUMNS + l] = B[(kb + k) * N + j + l];
-                for (ptrdiff_t i = 0; i < rows; i += ROWS)
+            for (isize j = 0; j + COLUMNS <= N; j += COLUMNS) {
+                for (isize k = 0; k < depth; k++)
+                    memcpy(panel_b + k * COLUMNS, B + (kb + k) * N + j, COLUMNS * sizeof(float));
+                for (isize i = 0; i < rows; i += ROWS)
                     add_tile(depth, block_a + i * depth, 1, ROWS, panel_b, COLUMNS,
                              C + (ib + i) * N + j, N);
             }
@@ -127,11 +121,10 @@ static void packed(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *A, const 
     rest_of_rows(M, N, K, A, B, C);
 }
 
-void minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+void minillm_matmul_rung(int rung, isize M, isize N, isize K,
                          const float *A, const float *B, float *C) {
-    void (*const rungs[])(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float *, const float *,
-                          float *) = {three_loops, reordered, cache_blocked, register_tiled, packed};
-    for (ptrdiff_t i = 0; i < M * N; i++)
-        C[i] = 0; /* all but the first only add to it */
+    void (*const rungs[])(isize, isize, isize, const float *, const float *, float *) = {
+        three_loops, reordered, cache_blocked, register_tiled, packed};
+    memset(C, 0, M * N * sizeof(float)); /* all but the first only add to it */
     rungs[rung - 1](M, N, K, A, B, C);
 }

@@ -1,7 +1,5 @@
-/* minillm.h: the whole interface between Python and C.
- *
- * cffi reads its declarations from this very file (csrc/cffi_build.py), so nothing is declared twice.
- * It understands plain declarations and enums; lines that begin with '#' are left out.
+/* minillm.h: the whole interface between Python and C. cffi reads it as well (csrc/cffi_build.py;
+ * lines that begin with '#' are left out), so nothing is declared twice.
  *
  * Matrices are row-major float32. A leading dimension (lda, ldb, ...) is the distance between the
  * beginnings of two rows, in floats: a view of some columns of a wider matrix needs no copy. The
@@ -11,19 +9,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+typedef ptrdiff_t isize; /* sizes and indices: whole numbers with a sign, as wide as a pointer */
+
 enum { MINILLM_OK = 0, MINILLM_OUT_OF_MEMORY = 1 }; /* no workspace: the output isn't complete */
 
 /* C = op(A) op(B), or C += op(A) op(B) when `accumulate`, or C = op(A) op(B) + bias: N numbers for
  * every row, or NULL. For `batch` matrices, step_A, step_B and step_C floats apart.
  * op(A) is M x K: A is stored as M rows of K, or as K rows of M when `transpose_A`.
  * op(B) is K x N: B is stored as K rows of N, or as N rows of K when `transpose_B`.         */
-int minillm_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
-                   const float *A, ptrdiff_t lda, ptrdiff_t step_A, int transpose_A,
-                   const float *B, ptrdiff_t ldb, ptrdiff_t step_B, int transpose_B,
-                   float *C, ptrdiff_t ldc, ptrdiff_t step_C, int accumulate, const float *bias);
+int minillm_matmul(isize batch, isize M, isize N, isize K,
+                   const float *A, isize lda, isize step_A, int transpose_A,
+                   const float *B, isize ldb, isize step_B, int transpose_B,
+                   float *C, isize ldc, isize step_C, int accumulate, const float *bias);
 
 /* The ladder that leads to minillm_matmul: rungs 1 to 5 of matmul_ladder.c. Contiguous C = A B. */
-void minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
+void minillm_matmul_rung(int rung, isize M, isize N, isize K,
                          const float *A, const float *B, float *C);
 
 /* y = x Wᵀ + bias, made for a few rows (few_rows.c): the weights pass by once for every
@@ -31,55 +31,52 @@ void minillm_matmul_rung(int rung, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K,
  * `transposed`. `scale`: N numbers for int8, else NULL; `bias`: N numbers or NULL. */
 enum { MINILLM_FEW_ROWS = 8 };
 enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2 };
-int minillm_few_rows(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *x, ptrdiff_t ldx, int type,
-                     const void *w, ptrdiff_t ldw, int transposed, const float *scale,
-                     const float *bias, float *y, ptrdiff_t ldy);
+int minillm_few_rows(isize M, isize N, isize K, const float *x, isize ldx, int type,
+                     const void *w, isize ldw, int transposed, const float *scale,
+                     const float *bias, float *y, isize ldy);
 
 /* A (B, H, T, D) array: where it begins, and how many floats it is from one batch, head and row to
  * the next. The D floats of a row lie side by side. */
-typedef struct { float *data; ptrdiff_t batch, head, row; } minillm_heads;
+typedef struct { float *data; isize batch, head, row; } minillm_heads;
 
 /* One call of attention: out = softmax(scale Q Kᵀ + mask) V, and the log of each query's softmax
  * denominator in lse, a contiguous (B, H, Tq) array. Q, out and their gradients have Tq rows, K, V
- * and theirs Tk. Query i sees the keys up to i + Tk - Tq if `causal`, and of those the ones whose
- * key_mask isn't 0: (B, Tk), or NULL. D is a multiple of MINILLM_HEAD_UNIT; in the forward of fewer
- * than MINILLM_FEW_QUERIES queries it may be any number. */
+ * and theirs Tk. Query i sees the first i + 1 + ahead keys (ahead = Tk - Tq: causal; Tk: all), and of
+ * those the ones whose key_mask isn't 0: (B, Tk), or NULL. D is a multiple of MINILLM_HEAD_UNIT; in
+ * the forward of fewer than MINILLM_FEW_QUERIES queries it may be any number. */
 enum { MINILLM_HEAD_UNIT = 32, MINILLM_FEW_QUERIES = 8 };
 typedef struct {
-    ptrdiff_t B, H, Tq, Tk, D;
+    isize B, H, Tq, Tk, D, ahead;
     minillm_heads Q, K, V, out, dout, dQ, dK, dV;
-    float *lse;
+    float *lse, scale;
     const unsigned char *key_mask;
-    float scale;
-    int causal;
 } minillm_attention_call;
 int minillm_attention(const minillm_attention_call *call); /* Q, K, V -> out, lse */
 int minillm_attention_backward(const minillm_attention_call *call); /* + dout -> dQ, dK, dV */
 
 /* The ladder that leads to minillm_attention: rungs 1 to 3 of attention_ladder.c. Causal; all
  * arrays are contiguous, (heads, T, D). */
-int minillm_attention_rung(int rung, ptrdiff_t heads, ptrdiff_t T, ptrdiff_t D,
+int minillm_attention_rung(int rung, isize heads, isize T, isize D,
                            const float *Q, const float *K, const float *V, float *out);
 
 /* The row-wise loops; the formulas stand in rows.c. All arrays are contiguous: n numbers, or `rows`
  * rows of d or V. A target below 0 means "don't count". */
-void minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y);
-void minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, float *dx);
-void minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *x, const float *gain,
+void minillm_gelu_tanh(isize n, const float *x, float *y);
+void minillm_gelu_tanh_backward(isize n, const float *dy, const float *x, float *dx);
+void minillm_layer_norm(isize rows, isize d, const float *x, const float *gain,
                         const float *bias, float eps, float *y, float *mean, float *inverse_std);
-int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dy, const float *x,
+int minillm_layer_norm_backward(isize rows, isize d, const float *dy, const float *x,
                                 const float *mean, const float *inverse_std, const float *gain,
                                 float *dx, float *dgain, float *dbias);
-void minillm_cross_entropy(ptrdiff_t rows, ptrdiff_t V, const float *logits, const int64_t *targets,
+void minillm_cross_entropy(isize rows, isize V, const float *logits, const int64_t *targets,
                            float smoothing, float *losses, float *log_totals);
-void minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *logits,
+void minillm_cross_entropy_backward(isize rows, isize V, const float *logits,
                                     const int64_t *targets, const float *log_totals,
                                     float smoothing, float weight, float *dlogits);
-void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, double beta1,
-                  double beta2, float grad_scale, float l2, float keep, float step,
-                  float v_scale, float eps);
-double minillm_sum_of_squares(ptrdiff_t n, const float *x);
-void minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y);
+void minillm_adam(isize n, float *w, const float *g, float *m, float *v, double beta1, double beta2,
+                  float grad_scale, float l2, float keep, float step, float v_scale, float eps);
+double minillm_sum_of_squares(isize n, const float *x);
+void minillm_add_to_rows(isize rows, isize d, const int64_t *ids, const float *x, float *y);
 
 /* How many threads a kernel may use: 1 until something else is said, and always without OpenMP. Each
  * thread of the program that calls kernels has so many of its own. If the system can't give them,
@@ -95,4 +92,4 @@ const char *minillm_compiler(void);
 
 /* n times 12 multiply-adds of vectors on each thread (machine.c); the caller measures how long it
  * takes. `results` has a number for each thread. -> how many operations it was */
-double minillm_run_fmas(ptrdiff_t n, float *results);
+double minillm_run_fmas(isize n, float *results);

@@ -16,8 +16,8 @@
 enum { BLOCKS = 64, CHUNK = 4096 };
 
 /* y += x */
-static void add(ptrdiff_t n, const float *restrict x, float *restrict y) {
-    for (ptrdiff_t i = 0; i < n; i++)
+static void add(isize n, const float *restrict x, float *restrict y) {
+    for (isize i = 0; i < n; i++)
         y[i] += x[i];
 }
 
@@ -31,19 +31,19 @@ static inline float gelu_s(float x) {
     return minus_2u > 87.0f ? 0 : 1 / (1 + exp_(minus_2u)); /* e^-87 = 1e-38 is as good as 0 */
 }
 
-void minillm_gelu_tanh(ptrdiff_t n, const float *x, float *y) {
+void minillm_gelu_tanh(isize n, const float *x, float *y) {
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
-    for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
+    for (isize chunk = 0; chunk < n; chunk += CHUNK)
         #pragma omp simd
-        for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++)
+        for (isize i = chunk; i < min(n, chunk + CHUNK); i++)
             y[i] = x[i] * gelu_s(x[i]);
 }
 
-void minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, float *dx) {
+void minillm_gelu_tanh_backward(isize n, const float *dy, const float *x, float *dx) {
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
-    for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
+    for (isize chunk = 0; chunk < n; chunk += CHUNK)
         #pragma omp simd
-        for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++) {
+        for (isize i = chunk; i < min(n, chunk + CHUNK); i++) {
             float s = gelu_s(x[i]);
             dx[i] = dy[i] * (s + s * (1 - s) * x[i] * TWO_A * (1 + 3 * B * x[i] * x[i]));
         }
@@ -51,19 +51,19 @@ void minillm_gelu_tanh_backward(ptrdiff_t n, const float *dy, const float *x, fl
 
 /* y = gain (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. The sum
  * of d numbers is rounded d times; the second pass measures how far that has put the mean off. */
-void minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *X, const float *gain,
+void minillm_layer_norm(isize rows, isize d, const float *X, const float *gain,
                         const float *bias, float eps, float *Y, float *means, float *inverse_stds) {
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * d))
-    for (ptrdiff_t row = 0; row < rows; row++) {
+    for (isize row = 0; row < rows; row++) {
         const float *x = X + row * d;
         float *y = Y + row * d;
         float sum = 0, rest = 0, squares = 0;
         #pragma omp simd reduction(+ : sum)
-        for (ptrdiff_t i = 0; i < d; i++)
+        for (isize i = 0; i < d; i++)
             sum += x[i];
         float mean = sum / d;
         #pragma omp simd reduction(+ : rest, squares)
-        for (ptrdiff_t i = 0; i < d; i++) {
+        for (isize i = 0; i < d; i++) {
             rest += x[i] - mean;
             squares += (x[i] - mean) * (x[i] - mean);
         }
@@ -72,7 +72,7 @@ void minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *X, const float
         float variance = squares / d - rest * rest;
         float inverse = 1 / sqrtf((variance > 0 ? variance : 0) + eps);
         #pragma omp simd
-        for (ptrdiff_t i = 0; i < d; i++)
+        for (isize i = 0; i < d; i++)
             y[i] = gain[i] * ((x[i] - mean) * inverse) + bias[i];
         means[row] = mean;
         inverse_stds[row] = inverse;
@@ -81,7 +81,7 @@ void minillm_layer_norm(ptrdiff_t rows, ptrdiff_t d, const float *X, const float
 
 /* dx = (dx_hat - mean(dx_hat) - x_hat mean(dx_hat x_hat)) / std with dx_hat = dy gain, and for the
  * sums over the rows dgain += dy x_hat, dbias += dy. The derivation: minillm/ops/layer_norm.py. */
-int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dY, const float *X,
+int minillm_layer_norm_backward(isize rows, isize d, const float *dY, const float *X,
                                 const float *means, const float *inverse_stds, const float *gain,
                                 float *dX, float *dgain, float *dbias) {
     float *sums = calloc(2 * BLOCKS * d + 1, sizeof(float)); /* for each block dgain, dbias */
@@ -89,12 +89,12 @@ int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dY, co
         return MINILLM_OUT_OF_MEMORY;
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * rows * d))
     for (int64_t b = 0; b < BLOCKS; b++)
-        for (ptrdiff_t row = rows * b / BLOCKS; row < rows * (b + 1) / BLOCKS; row++) {
+        for (isize row = rows * b / BLOCKS; row < rows * (b + 1) / BLOCKS; row++) {
             const float *dy = dY + row * d, *x = X + row * d;
             float *dx = dX + row * d, *part_dgain = sums + 2 * b * d, *part_dbias = part_dgain + d;
             float mean = means[row], inverse = inverse_stds[row], sum = 0, along = 0;
             #pragma omp simd reduction(+ : sum, along)
-            for (ptrdiff_t i = 0; i < d; i++) {
+            for (isize i = 0; i < d; i++) {
                 float x_hat = (x[i] - mean) * inverse;
                 sum += dy[i] * gain[i];
                 along += dy[i] * gain[i] * x_hat;
@@ -104,7 +104,7 @@ int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dY, co
             sum /= d;
             along /= d;
             #pragma omp simd
-            for (ptrdiff_t i = 0; i < d; i++)
+            for (isize i = 0; i < d; i++)
                 dx[i] = (dy[i] * gain[i] - sum - (x[i] - mean) * inverse * along) * inverse;
         }
     for (int b = 1; b < BLOCKS; b++)
@@ -115,40 +115,40 @@ int minillm_layer_norm_backward(ptrdiff_t rows, ptrdiff_t d, const float *dY, co
     return MINILLM_OK;
 }
 
-static float largest_of(ptrdiff_t n, const float *z) {
+static float largest_of(isize n, const float *z) {
     float largest[16], of_all = -INFINITY; /* of 16 columns: not one chain of n comparisons */
     for (int i = 0; i < 16; i++)
         largest[i] = -INFINITY;
-    for (ptrdiff_t j = 0; j + 16 <= n; j += 16)
+    for (isize j = 0; j + 16 <= n; j += 16)
         #pragma omp simd
         for (int i = 0; i < 16; i++)
             largest[i] = z[j + i] > largest[i] ? z[j + i] : largest[i];
     for (int i = 0; i < 16; i++)
         of_all = largest[i] > of_all ? largest[i] : of_all;
-    for (ptrdiff_t j = n / 16 * 16; j < n; j++)
+    for (isize j = n / 16 * 16; j < n; j++)
         of_all = z[j] > of_all ? z[j] : of_all;
     return of_all;
 }
 
 /* loss = log(sum exp(z)) - (1 - smoothing) z[target] - smoothing mean(z) for each row z of logits;
  * 0 where the target is negative. The largest z is taken out of the sum before it can overflow. */
-void minillm_cross_entropy(ptrdiff_t rows, ptrdiff_t V, const float *logits, const int64_t *targets,
+void minillm_cross_entropy(isize rows, isize V, const float *logits, const int64_t *targets,
                            float smoothing, float *losses, float *log_totals) {
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * V))
-    for (ptrdiff_t row = 0; row < rows; row++) {
+    for (isize row = 0; row < rows; row++) {
         const float *z = logits + row * V;
         float largest = largest_of(V, z), total = 0, sum = 0;
         float shift = largest == -INFINITY ? 0 : largest; /* -inf - -inf is not a number */
         /* 1,024 at a time: to a large sum of 50,000 terms the small ones would count as 0. */
-        for (ptrdiff_t first = 0; first < V; first += 1024) {
+        for (isize first = 0; first < V; first += 1024) {
             float part = 0;
             #pragma omp simd reduction(+ : part)
-            for (ptrdiff_t j = first; j < min(V, first + 1024); j++)
+            for (isize j = first; j < min(V, first + 1024); j++)
                 part += exp_(z[j] - shift);
             total += part;
         }
         #pragma omp simd reduction(+ : sum)
-        for (ptrdiff_t j = 0; j < (smoothing > 0 ? V : 0); j++)
+        for (isize j = 0; j < (smoothing > 0 ? V : 0); j++)
             sum += z[j];
         log_totals[row] = shift + logf(total);
         losses[row] = targets[row] < 0 ? 0 : log_totals[row] - (1 - smoothing) * z[targets[row]] -
@@ -158,11 +158,11 @@ void minillm_cross_entropy(ptrdiff_t rows, ptrdiff_t V, const float *logits, con
 
 /* dz = weight (p - q): what the model said, p = exp(z - log_total), minus what it should have. dz may
  * be z. */
-void minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *logits,
+void minillm_cross_entropy_backward(isize rows, isize V, const float *logits,
                                     const int64_t *targets, const float *log_totals,
                                     float smoothing, float weight, float *dlogits) {
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * V))
-    for (ptrdiff_t row = 0; row < rows; row++) {
+    for (isize row = 0; row < rows; row++) {
         const float *z = logits + row * V;
         float *dz = dlogits + row * V;
         float log_total = log_totals[row], each = smoothing / V;
@@ -171,7 +171,7 @@ void minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *lo
             continue;
         }
         #pragma omp simd
-        for (ptrdiff_t j = 0; j < V; j++)
+        for (isize j = 0; j < V; j++)
             dz[j] = (exp_(z[j] - log_total) - each) * weight;
         dz[targets[row]] -= (1 - smoothing) * weight;
     }
@@ -184,15 +184,14 @@ void minillm_cross_entropy_backward(ptrdiff_t rows, ptrdiff_t V, const float *lo
  *
  * 1 - 0.999 has only four right digits in float32: so the betas come in double precision. What the
  * caller puts into `keep`, `step` and v_scale: minillm/kernels/c_rows.py. */
-void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, double beta1,
-                  double beta2, float grad_scale, float l2, float keep, float step,
-                  float v_scale, float eps) {
+void minillm_adam(isize n, float *w, const float *g, float *m, float *v, double beta1, double beta2,
+                  float grad_scale, float l2, float keep, float step, float v_scale, float eps) {
     const float b1 = (float)beta1, rest1 = (float)(1 - beta1);
     const float b2 = (float)beta2, rest2 = (float)(1 - beta2);
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
-    for (ptrdiff_t chunk = 0; chunk < n; chunk += CHUNK)
+    for (isize chunk = 0; chunk < n; chunk += CHUNK)
         #pragma omp simd
-        for (ptrdiff_t i = chunk; i < min(n, chunk + CHUNK); i++) {
+        for (isize i = chunk; i < min(n, chunk + CHUNK); i++) {
             float g_i = grad_scale * g[i] + l2 * w[i];
             m[i] = b1 * m[i] + rest1 * g_i;
             v[i] = b2 * v[i] + rest2 * g_i * g_i;
@@ -201,17 +200,17 @@ void minillm_adam(ptrdiff_t n, float *w, const float *g, float *m, float *v, dou
 }
 
 /* The sum of x^2 over n numbers, in double precision: float32 would overflow from 1.8e19 on. */
-double minillm_sum_of_squares(ptrdiff_t n, const float *x) {
+double minillm_sum_of_squares(isize n, const float *x) {
     double sums[BLOCKS], total = 0;
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * n))
     for (int64_t b = 0; b < BLOCKS; b++) {
         double sum = 0;
-        ptrdiff_t end = n * (b + 1) / BLOCKS;
-        for (ptrdiff_t i = n * b / BLOCKS; i < end; i += 256) {
+        isize end = n * (b + 1) / BLOCKS;
+        for (isize i = n * b / BLOCKS; i < end; i += 256) {
             for (int line = 0; line < 256; line += 16)
                 __builtin_prefetch(x + i + 512 + line, 0, 2); /* 2 KB ahead, as in few_rows.c */
             #pragma omp simd reduction(+ : sum)
-            for (ptrdiff_t j = i; j < min(end, i + 256); j++)
+            for (isize j = i; j < min(end, i + 256); j++)
                 sum += (double)x[j] * x[j];
         }
         sums[b] = sum;
@@ -223,10 +222,10 @@ double minillm_sum_of_squares(ptrdiff_t n, const float *x) {
 
 /* y[ids[n]] += x[n] for each of the rows n: the gradient of an embedding. Two rows n may go to the
  * same place, so a thread takes not some rows but some columns of all of them. */
-void minillm_add_to_rows(ptrdiff_t rows, ptrdiff_t d, const int64_t *ids, const float *x, float *y) {
+void minillm_add_to_rows(isize rows, isize d, const int64_t *ids, const float *x, float *y) {
     enum { COLUMNS = 64 };
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(2.0 * rows * d))
-    for (ptrdiff_t i = 0; i < d; i += COLUMNS)
-        for (ptrdiff_t n = 0; n < rows; n++)
+    for (isize i = 0; i < d; i += COLUMNS)
+        for (isize n = 0; n < rows; n++)
             add(min(COLUMNS, d - i), x + n * d + i, y + ids[n] * d + i);
 }

@@ -62,12 +62,12 @@ static inline float exp_(float x) {
     return t < -126.5f ? 0 : (p * r + 1.0f) * power.value;
 }
 
-static inline ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static inline ptrdiff_t max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
-static inline ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t to) { return (n + to - 1) / to * to; }
+static inline isize min(isize a, isize b) { return a < b ? a : b; }
+static inline isize max(isize a, isize b) { return a > b ? a : b; }
+static inline isize round_up(isize n, isize to) { return (n + to - 1) / to * to; }
 
 /* Memory for n floats (never 0 bytes) that begins with a cache line; NULL if there is none. */
-static inline float *allocate(ptrdiff_t n) { return aligned_alloc(64, round_up(4 * n + 1, 64)); }
+static inline float *allocate(isize n) { return aligned_alloc(64, round_up(4 * n + 1, 64)); }
 
 /* How many threads a kernel of `work` multiply-adds deserves: it takes some 10 microseconds, or
  * half a million multiply-adds, before a second one has anything done. Count other work by its

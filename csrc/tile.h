@@ -16,49 +16,58 @@ enum { MR = VEC_REGISTERS == 32 ? 8 : 4, NR = 3 * LANES };
 /* `product` goes by two vectors: attention has as many queries in a tile, and they divide D. */
 enum { PAIR = 2 * LANES };
 
-static const float zeros[NR];
+/* Element (i, j) of a matrix is data[i * row + j * column]. One whose strides are swapped is
+ * transposed: so one loop nest is enough for all combinations. */
+typedef struct { float *data; isize row, column; } matrix;
 
-/* C = start + A B for R rows and V vectors of columns: number (i, k) of A lies at a[i * a_row +
- * k * a_next], row k of B at b + k * b_row, row i of `start` at start + i * start_row.
+static inline matrix transposed(matrix X) { return (matrix){X.data, X.column, X.row}; }
+
+/* X from element (i, j) on. */
+static inline matrix from(matrix X, isize i, isize j) {
+    return (matrix){X.data + i * X.row + j * X.column, X.row, X.column};
+}
+
+/* Zeros, as many as are wanted: with strides of 0 all tiles of this matrix are the same. */
+static const float zeros[NR];
+static const matrix nothing = {(float *)zeros, 0, 0};
+
+/* C = start + A B for R rows and V vectors of columns. All but A have contiguous rows.
  * The compiler writes four steps of k one after the other (`unroll`): so counting and jumping cost
  * next to nothing, and the order of the sums stays as it is. */
 static inline __attribute__((always_inline)) void
-tile(const int R, const int V, ptrdiff_t K, const float *a, ptrdiff_t a_row, ptrdiff_t a_next,
-     const float *b, ptrdiff_t b_row, const float *start, ptrdiff_t start_row,
-     float *C, ptrdiff_t ldc) {
+tile(const int R, const int V, isize K, matrix A, matrix B, matrix start, matrix C) {
+    const float *a = A.data, *b = B.data;
     vec sums[MR][3], b_k[3];
     for (int i = 0; i < R; i++)
         for (int v = 0; v < V; v++)
             sums[i][v] = broadcast(0);
     #pragma GCC unroll 4
-    for (ptrdiff_t k = 0; k < K; k++, a += a_next, b += b_row) {
+    for (isize k = 0; k < K; k++, a += A.column, b += B.row) {
         for (int v = 0; v < V; v++)
             b_k[v] = load(b + v * LANES);
         for (int i = 0; i < R; i++)
             for (int v = 0; v < V; v++)
-                sums[i][v] += broadcast(a[i * a_row]) * b_k[v];
+                sums[i][v] += broadcast(a[i * A.row]) * b_k[v];
     }
     for (int i = 0; i < R; i++)
         for (int v = 0; v < V; v++)
-            store(C + i * ldc + v * LANES, load(start + i * start_row + v * LANES) + sums[i][v]);
+            store(C.data + i * C.row + v * LANES,
+                  load(start.data + i * start.row + v * LANES) + sums[i][v]);
 }
 
 /* The same for M rows and N columns, a multiple of PAIR, straight from where the matrices lie:
- * for small ones that are in the cache. `start` may be NULL: then it is 0. */
-static inline void product(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, const float *a, ptrdiff_t a_row,
-                           ptrdiff_t a_next, const float *b, ptrdiff_t b_row, const float *start,
-                           ptrdiff_t start_row, float *C, ptrdiff_t ldc) {
-    for (ptrdiff_t j = 0; j < N; j += PAIR) {
-        const float *s = start ? start + j : zeros;
-        ptrdiff_t i = 0, s_row = start ? start_row : 0;
-        #define ROWS_OF_TILE(R) tile(R, 2, K, a + i * a_row, a_row, a_next, b + j, b_row, \
-                                     s + i * s_row, s_row, C + i * ldc + j, ldc)
+ * for small ones that are in the cache. */
+static inline __attribute__((always_inline)) void
+product(isize M, isize N, isize K, matrix A, matrix B, matrix start, matrix C) {
+    #define ROWS(R) tile(R, 2, K, from(A, i, 0), from(B, 0, j), from(start, i, j), from(C, i, j))
+    for (isize j = 0; j < N; j += PAIR) {
+        isize i = 0;
         for (; i + MR <= M; i += MR)
-            ROWS_OF_TILE(MR);
+            ROWS(MR);
         for (; i + 4 <= M; i += 4)
-            ROWS_OF_TILE(4);
+            ROWS(4);
         for (; i < M; i++)
-            ROWS_OF_TILE(1);
+            ROWS(1);
     }
 }
 
@@ -69,7 +78,7 @@ static inline vec4 first_by_turns(vec4 x, vec4 y) { return (vec4){x[0], y[0], x[
 static inline vec4 last_by_turns(vec4 x, vec4 y) { return (vec4){x[2], y[2], x[3], y[3]}; }
 
 /* to[j][i] = from[i][j] for 4 x 4 floats: two rounds of interleaving, like two perfect shuffles. */
-static inline void transpose_4x4(const float *from, ptrdiff_t from_row, float *to, ptrdiff_t to_row) {
+static inline void transpose_4x4(const float *from, isize from_row, float *to, isize to_row) {
     vec4 row[4], pair[4];
     for (int i = 0; i < 4; i++)
         row[i] = *(const vec4 *)(from + i * from_row);
@@ -83,29 +92,28 @@ static inline void transpose_4x4(const float *from, ptrdiff_t from_row, float *t
     }
 }
 
-/* Copy `width` <= W rows (or columns) of a matrix into a panel in the order in which the tile reads
- * them: for each k the W numbers side by side, 0 for those that are missing. `across` is the stride
- * from one of the W to the next, `along` that of k; one of them is 1. The panel is then read as one
- * stream: no cache line or page of the memory (TLB) is touched for a few bytes only. */
+/* Copy `width` <= W rows of a matrix into a panel in the order in which the tile reads them: for
+ * each column k the W numbers side by side, 0 for those that are missing. The panel is then read as
+ * one stream: no cache line or page of the memory (TLB) is touched for a few bytes only. One of the
+ * matrix's strides is 1. */
 static inline __attribute__((always_inline)) void
-pack_panel(float *panel, const int W, ptrdiff_t width, ptrdiff_t K,
-           const float *from, ptrdiff_t across, ptrdiff_t along) {
-    ptrdiff_t k = 0;
+pack_panel(float *panel, const int W, isize width, isize K, matrix X) {
+    isize k = 0;
     if (width < W)
         memset(panel, 0, K * W * sizeof(float));
-    if (width == W && across == 1)
+    if (width == W && X.row == 1)
         for (; k < K; k++)
-            memcpy(panel + k * W, from + k * along, W * sizeof(float));
-    else if (width >= 4 && along == 1)
+            memcpy(panel + k * W, X.data + k * X.column, W * sizeof(float));
+    else if (width >= 4 && X.column == 1)
         /* 4 x 4 transposed at a time, and a whole cache line (16 floats) of each row while it is
          * there. If there aren't some whole fours, the last four are in part done twice. */
         for (; k + 16 <= K; k += 16)
-            for (ptrdiff_t four = 0; four < width; four += 4) {
-                ptrdiff_t i = min(four, width - 4);
-                for (ptrdiff_t l = k; l < k + 16; l += 4)
-                    transpose_4x4(from + i * across + l, across, panel + l * W + i, W);
+            for (isize four = 0; four < width; four += 4) {
+                isize i = min(four, width - 4);
+                for (isize l = k; l < k + 16; l += 4)
+                    transpose_4x4(X.data + i * X.row + l, X.row, panel + l * W + i, W);
             }
     for (; k < K; k++)
-        for (ptrdiff_t i = 0; i < width; i++)
-            panel[k * W + i] = from[i * across + k * along];
+        for (isize i = 0; i < width; i++)
+            panel[k * W + i] = X.data[i * X.row + k * X.column];
 }

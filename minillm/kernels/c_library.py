@@ -104,10 +104,11 @@ def attention_call(*, Q, K, key_mask, causal, scale, lse, **arrays):
     B, H, Tq, D = Q.shape
     call = ffi.new(_ATTENTION_CALL)
     call.B, call.H, call.Tq, call.Tk, call.D = B, H, Tq, K.shape[2], D
+    call.ahead = call.Tk - Tq if causal else call.Tk
     call.Q, call.K = _heads(Q), _heads(K)
     for name, array in arrays.items():
         setattr(call, name, _heads(array))
-    call.lse, call.causal, call.scale = pointer(lse), causal, scale
+    call.lse, call.scale = pointer(lse), scale
     if key_mask is not None:
         call.key_mask = from_buffer("unsigned char[]", key_mask)
     return call

@@ -144,10 +144,10 @@ static void check_attention(ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D
         }
 #define HEADS(x, T) {x, H * (T) * D, (T) * D, D}
     minillm_attention_call call = {
-        .B = 1, .H = H, .Tq = Tq, .Tk = Tk, .D = D, .Q = HEADS(Q, Tq), .K = HEADS(K, Tk),
-        .V = HEADS(V, Tk), .out = HEADS(out, Tq), .dout = HEADS(dout, Tq), .dQ = HEADS(dQ, Tq),
-        .dK = HEADS(dK, Tk), .dV = HEADS(dV, Tk), .lse = lse, .key_mask = masked ? mask : NULL,
-        .scale = scale, .causal = causal,
+        .B = 1, .H = H, .Tq = Tq, .Tk = Tk, .D = D, .ahead = causal ? Tk - Tq : Tk,
+        .Q = HEADS(Q, Tq), .K = HEADS(K, Tk), .V = HEADS(V, Tk), .out = HEADS(out, Tq),
+        .dout = HEADS(dout, Tq), .dQ = HEADS(dQ, Tq), .dK = HEADS(dK, Tk), .dV = HEADS(dV, Tk),
+        .lse = lse, .scale = scale, .key_mask = masked ? mask : NULL,
     };
     failures += minillm_attention(&call);
     compare("attention", nq, out, o, 1e-5);
