@@ -9,8 +9,7 @@
  *   - all seven products of the forward and the backward have the one shape of `product` in tile.h.
  *     Q and the gradient of out are transposed, once for all keys; K and V never.
  * Arithmetic: an element of the tile costs 2 D multiply-adds in the forward, and about 15
- * operations for the softmax: for D = 64 nine tenths of the time is FMA. With a causal mask, what
- * no query of a tile may see is not computed. */
+ * operations for the softmax: for D = 64 nine tenths of the time is FMA. */
 #include <math.h>
 #include "tile.h"
 
@@ -18,21 +17,15 @@ enum { QUERIES = PAIR, KEYS = 128 }; /* a tile of scores: 16 KB at most; the bac
 enum { TILES = 8 }; /* so many tiles of queries are a group, one piece of work in the forward */
 _Static_assert(MINILLM_HEAD_UNIT % PAIR == 0, "a head is some whole register tiles wide");
 
-/* One head of a call. */
-typedef struct {
-    isize Tq, Tk, D, ahead;
-    matrix Q, K, V, out, dout, dQ, dK, dV;
-    float scale, *lse;
-    const unsigned char *key_mask;
-} one_head;
+typedef minillm_attention_call one_head; /* a copy of the call whose arrays begin with this head */
 
-/* Query i sees the first i + 1 + ahead keys, as far as there are so many: that cuts a tile along a
- * diagonal. Keys near it are computed for the whole tile and then set to -inf for those who may not
- * look, so that P is 0 there and may be added; keys after the last one of all its queries are
- * neither computed nor read.
- *
- * How many of the `keys` keys from number j on the query before `end` may see; those before it see
- * no more. */
+/* The rows of a head from number i on. */
+static matrix rows(minillm_heads X, isize i) { return (matrix){X.data + i * X.row, X.row, 1}; }
+
+/* How many of the `keys` keys from number j on the query before `end` may see; those before it see
+ * no more. (Query i sees the first i + 1 + ahead keys: that cuts a tile along a diagonal. Keys near
+ * it are computed for the whole tile and then set to -inf for those who may not look, so that P is
+ * 0 there and may be added; keys that none of its queries sees are neither computed nor read.) */
 static isize visible_keys(const one_head *x, isize end, isize j, isize keys) {
     return max(0, min(keys, end + x->ahead - j));
 }
@@ -42,7 +35,7 @@ static isize first_viewer(const one_head *x, isize i, isize n, isize key) {
     return max(0, min(n, key - x->ahead - i));
 }
 
-/* The tile Q_transposed[d][query] = factor Q[query][d] for n queries; 0 for those that are missing. */
+/* Q_transposed[d][query] = factor Q[query][d] for n queries, and 0 for those that are missing. */
 static void transpose(isize n, isize D, float factor, matrix Q, matrix Q_transposed) {
     pack_panel(Q_transposed.data, QUERIES, n, D, Q);
     for (isize e = 0; e < D * QUERIES; e++)
@@ -51,7 +44,7 @@ static void transpose(isize n, isize D, float factor, matrix Q, matrix Q_transpo
 
 /* S[key][query] for `keys` keys from number j on, with -inf where a query may not look. */
 static void scores(const one_head *x, isize i, isize j, isize keys, matrix Q_transposed, matrix S) {
-    product(keys, QUERIES, x->D, from(x->K, j, 0), Q_transposed, nothing, S);
+    product(keys, QUERIES, x->D, rows(x->K, j), Q_transposed, nothing, S);
     for (isize k = x->key_mask ? 0 : visible_keys(x, i + 1, j, keys); k < keys; k++) {
         int masked = x->key_mask && !x->key_mask[j + k];
         isize hidden = masked ? QUERIES : first_viewer(x, i, QUERIES, j + k);
@@ -65,25 +58,24 @@ static void scores(const one_head *x, isize i, isize j, isize keys, matrix Q_tra
 /* to[query] += sum over the keys of weight[key][query] * K[key]: for out (from V) and dQ. The first
  * keys find nothing there yet. */
 static void add_to_queries(const one_head *x, isize i, isize n, isize j, isize keys, matrix weight,
-                           matrix K, matrix to) {
+                           minillm_heads K, minillm_heads to) {
     for (isize q = 0; q < n; q += MR)
         product(min(MR, n - q), x->D, visible_keys(x, i + q + MR, j, keys),
-                from(transposed(weight), q, 0), from(K, j, 0),
-                j > 0 ? from(to, i + q, 0) : nothing, from(to, i + q, 0));
+                from(transposed(weight), q, 0), rows(K, j), j > 0 ? rows(to, i + q) : nothing,
+                rows(to, i + q));
 }
 
 /* to[key] += sum over the queries of weight[key][query] * Q[query]: for dK, and for dV (from the
  * gradient of out). */
 static void add_to_keys(const one_head *x, isize i, isize n, isize j, isize keys, matrix weight,
-                        matrix Q, matrix to) {
+                        minillm_heads Q, minillm_heads to) {
     for (isize k = 0; k < keys; k += MR) {
         isize q = first_viewer(x, i, n, j + k);
-        product(min(MR, keys - k), x->D, n - q, from(weight, k, q), from(Q, i + q, 0),
-                from(to, j + k, 0), from(to, j + k, 0));
+        product(min(MR, keys - k), x->D, n - q, from(weight, k, q), rows(Q, i + q),
+                rows(to, j + k), rows(to, j + k));
     }
 }
 
-/* x[query] *= factor[query] for n queries */
 static void multiply_rows(isize n, isize D, const float *factor, matrix x) {
     for (isize q = 0; q < n; q++)
         for (isize d = 0; d < D; d++)
@@ -91,44 +83,38 @@ static void multiply_rows(isize n, isize D, const float *factor, matrix x) {
 }
 
 /* The online softmax (rung 3 of attention_ladder.c) for one more tile of keys, whose largest score
- * makes m to m': S becomes P = exp(S - m'), l is corrected by exp(m - m') and increased, and the
- * caller gets this factor for out. Where all scores so far are -inf, m' counts as 0, as exp(-inf - 0)
- * is 0. */
-static void online_softmax(isize keys, float *S, float *m, float *l, float *factor) {
-    float largest[QUERIES], shift[QUERIES], sum[QUERIES] = {0};
-    memcpy(largest, m, sizeof largest);
+ * turns m into m': S becomes P = exp(S - m'), l is multiplied by factor = exp(m - m') and grows,
+ * out is left to the caller. Where all scores so far are -inf, m' counts as 0: exp(-inf - 0) = 0. */
+static void online_softmax(isize keys, float *restrict S, float *restrict m, float *restrict l,
+                           float *restrict factor) {
+    float shift[QUERIES];
+    memcpy(factor, m, sizeof shift);
     for (isize k = 0; k < keys * QUERIES; k += QUERIES)
         #pragma omp simd
         for (int q = 0; q < QUERIES; q++)
-            largest[q] = S[k + q] > largest[q] ? S[k + q] : largest[q];
+            m[q] = S[k + q] > m[q] ? S[k + q] : m[q];
     for (int q = 0; q < QUERIES; q++) {
-        shift[q] = largest[q] == -INFINITY ? 0 : largest[q];
-        factor[q] = exp_(m[q] - shift[q]);
-        m[q] = largest[q];
+        shift[q] = m[q] == -INFINITY ? 0 : m[q];
+        factor[q] = exp_(factor[q] - shift[q]);
+        l[q] *= factor[q];
     }
     for (isize k = 0; k < keys * QUERIES; k += QUERIES)
         #pragma omp simd
-        for (int q = 0; q < QUERIES; q++) {
-            float p = exp_(S[k + q] - shift[q]);
-            S[k + q] = p;
-            sum[q] += p;
-        }
-    for (int q = 0; q < QUERIES; q++)
-        l[q] = l[q] * factor[q] + sum[q];
+        for (int q = 0; q < QUERIES; q++)
+            l[q] += S[k + q] = exp_(S[k + q] - shift[q]);
 }
 
-/* to[i] = from[i] for n rows */
-static void copy_rows(isize n, isize D, matrix from, matrix to) {
+static void copy_rows(isize n, isize D, minillm_heads from, minillm_heads to) {
     for (isize i = 0; i < n; i++)
-        memcpy(to.data + i * to.row, from.data + i * from.row, D * sizeof(float));
+        memcpy(rows(to, i).data, rows(from, i).data, D * sizeof(float));
 }
 
 /* The rows of a head lie far apart where heads lie side by side: in a fused Q K V buffer of 12
- * heads 9 KB, a page for each key, and in a quarter of the cache's sets. If more than a few tiles of
- * queries read K and V, it pays to copy them together first: at T = 1,024 the forward is 1.4 to 1.5
- * times as fast, at 256 a tenth, and at 128 no more. */
+ * heads 9 KB, a page for each key, and in a quarter of the cache's sets. If more than a few tiles
+ * of queries read K and V, it pays to copy them together first: at T = 1,024 the forward is 1.4 to
+ * 1.5 times as fast, at 256 1.1 times, at 128 no faster. */
 static void copy_together(one_head *x, isize tiles, isize keys, float *to) {
-    matrix K = {to, x->D, 1}, V = from(K, x->Tk, 0);
+    minillm_heads K = {to, 0, 0, x->D}, V = {to + x->Tk * x->D, 0, 0, x->D};
     if (tiles <= 4)
         return;
     copy_rows(keys, x->D, x->K, K);
@@ -137,36 +123,32 @@ static void copy_together(one_head *x, isize tiles, isize keys, float *to) {
     x->V = V;
 }
 
-/* The forward for the queries of one tile: QUERIES of them from number i on, or what is left. */
-static void attend_tile(const one_head *x, isize i, float *workspace) {
-    isize n = min(QUERIES, x->Tq - i), last = visible_keys(x, i + n, 0, x->Tk);
-    matrix S = {workspace, QUERIES, 1}, Q_transposed = from(S, KEYS, 0), out = from(x->out, i, 0);
-    float m[QUERIES], l[QUERIES] = {0}, factor[QUERIES];
-    for (isize q = 0; q < QUERIES; q++)
-        m[q] = -INFINITY;
-    transpose(n, x->D, x->scale, from(x->Q, i, 0), Q_transposed);
-    for (isize j = 0; j == 0 || j < last; j += KEYS) { /* once for no key at all */
-        isize keys = min(KEYS, last - j);
-        scores(x, i, j, keys, Q_transposed, S);
-        online_softmax(keys, S.data, m, l, factor);
-        if (j > 0)
-            multiply_rows(n, x->D, factor, out);
-        add_to_queries(x, i, n, j, keys, S, x->V, x->out);
-    }
-    for (isize q = 0; q < n; q++) { /* out = o / l, or 0 where no key was seen: l = 0 */
-        factor[q] = l[q] > 0 ? 1 / l[q] : 0;
-        x->lse[i + q] = m[q] + logf(l[q]);
-    }
-    multiply_rows(n, x->D, factor, out);
-}
-
 /* The forward for the queries of TILES tiles, or what is left of them. */
 static void attend(one_head *x, isize group, float *workspace) {
     isize first = group * TILES * QUERIES, end = min(first + TILES * QUERIES, x->Tq);
+    matrix S = {workspace, QUERIES, 1}, Q_transposed = from(S, KEYS, 0);
     copy_together(x, (end - first) / QUERIES, visible_keys(x, end, 0, x->Tk),
-                  workspace + QUERIES * (KEYS + x->D));
-    for (isize i = first; i < end; i += QUERIES)
-        attend_tile(x, i, workspace);
+                  from(Q_transposed, x->D, 0).data);
+    for (isize i = first; i < end; i += QUERIES) {
+        isize n = min(QUERIES, end - i), last = visible_keys(x, i + n, 0, x->Tk);
+        float m[QUERIES], l[QUERIES] = {0}, factor[QUERIES];
+        for (int q = 0; q < QUERIES; q++)
+            m[q] = -INFINITY;
+        transpose(n, x->D, x->scale, rows(x->Q, i), Q_transposed);
+        for (isize j = 0; j == 0 || j < last; j += KEYS) { /* once for no key at all */
+            isize keys = min(KEYS, last - j);
+            scores(x, i, j, keys, Q_transposed, S);
+            online_softmax(keys, S.data, m, l, factor);
+            if (j > 0)
+                multiply_rows(n, x->D, factor, rows(x->out, i));
+            add_to_queries(x, i, n, j, keys, S, x->V, x->out);
+        }
+        for (isize q = 0; q < n; q++) { /* out = o / l, or 0 where no key was seen: l = 0 */
+            factor[q] = l[q] > 0 ? 1 / l[q] : 0;
+            x->lse[i + q] = m[q] + logf(l[q]);
+        }
+        multiply_rows(n, x->D, factor, rows(x->out, i));
+    }
 }
 
 static float dot(isize n, const float *x, const float *y) {
@@ -181,10 +163,10 @@ static float dot(isize n, const float *x, const float *y) {
  * read for one query only, so the speed limit is the memory, and what matters is to read K and V
  * once, row after row (four rows at a time took half as long again). */
 static void attend_alone(one_head *x, isize i, float *P) {
-    float *restrict o = from(x->out, i, 0).data, largest = -INFINITY, total = 0;
+    float *restrict o = rows(x->out, i).data, largest = -INFINITY, total = 0;
     isize keys = visible_keys(x, i + 1, 0, x->Tk);
     for (isize k = 0; k < keys; k++) {
-        float score = dot(x->D, from(x->Q, i, 0).data, from(x->K, k, 0).data) * x->scale;
+        float score = dot(x->D, rows(x->Q, i).data, rows(x->K, k).data) * x->scale;
         P[k] = x->key_mask && !x->key_mask[k] ? -INFINITY : score;
         largest = P[k] > largest ? P[k] : largest;
     }
@@ -195,7 +177,7 @@ static void attend_alone(one_head *x, isize i, float *P) {
     float factor = total > 0 ? 1 / total : 0; /* 0 where no key was seen */
     memset(o, 0, x->D * sizeof(float));
     for (isize k = 0; k < keys; k++) {
-        const float *restrict v = from(x->V, k, 0).data;
+        const float *restrict v = rows(x->V, k).data;
         for (isize d = 0; d < x->D; d++)
             o[d] += P[k] * factor * v[d];
     }
@@ -213,23 +195,24 @@ static void attend_alone(one_head *x, isize i, float *P) {
 static void head_backward(one_head *x, isize first, float *workspace) {
     matrix P = {workspace, QUERIES, 1}, dS = from(P, KEYS, 0);
     matrix Q_transposed = from(dS, KEYS, 0), dout_transposed = from(Q_transposed, x->D, 0);
-    matrix dK = {from(dout_transposed, x->D, 0).data, x->D, 1}, dV = from(dK, x->Tk, 0);
+    minillm_heads dK = {from(dout_transposed, x->D, 0).data, 0, 0, x->D};
+    minillm_heads dV = {rows(dK, x->Tk).data, 0, 0, x->D};
     float lse[QUERIES] = {0}, delta[QUERIES] = {0};
-    copy_together(x, x->Tq / QUERIES, x->Tk, from(dV, x->Tk, 0).data);
+    copy_together(x, x->Tq / QUERIES, x->Tk, rows(dV, x->Tk).data);
     memset(dK.data, 0, 2 * x->Tk * x->D * sizeof(float));
     for (isize i = first; i < x->Tq; i += QUERIES) {
         isize n = min(QUERIES, x->Tq - i), last = visible_keys(x, i + n, 0, x->Tk);
-        transpose(n, x->D, x->scale, from(x->Q, i, 0), Q_transposed);
-        transpose(n, x->D, 1, from(x->dout, i, 0), dout_transposed);
+        transpose(n, x->D, x->scale, rows(x->Q, i), Q_transposed);
+        transpose(n, x->D, 1, rows(x->dout, i), dout_transposed);
         for (isize q = 0; q < n; q++) {
             /* A query that saw no key has S = -inf everywhere: P = exp(-inf - 0) = 0. */
             lse[q] = x->lse[i + q] == -INFINITY ? 0 : x->lse[i + q];
-            delta[q] = dot(x->D, from(x->dout, i + q, 0).data, from(x->out, i + q, 0).data);
+            delta[q] = dot(x->D, rows(x->dout, i + q).data, rows(x->out, i + q).data);
         }
         for (isize j = 0; j == 0 || j < last; j += KEYS) {
             isize keys = min(KEYS, last - j);
             scores(x, i, j, keys, Q_transposed, P); /* S, and in dS dP, at first */
-            product(keys, QUERIES, x->D, from(x->V, j, 0), dout_transposed, nothing, dS);
+            product(keys, QUERIES, x->D, rows(x->V, j), dout_transposed, nothing, dS);
             for (isize k = 0; k < keys * QUERIES; k += QUERIES)
                 #pragma omp simd
                 for (int q = 0; q < QUERIES; q++) {
@@ -243,11 +226,6 @@ static void head_backward(one_head *x, isize first, float *workspace) {
     }
     copy_rows(x->Tk, x->D, dK, x->dK);
     copy_rows(x->Tk, x->D, dV, x->dV);
-}
-
-/* Where the rows of head h of batch b begin. The forward has no gradients: NULL. */
-static matrix rows_of(minillm_heads X, isize b, isize h) {
-    return (matrix){X.data ? X.data + b * X.batch + h * X.head : NULL, X.row, 1};
 }
 
 /* Have `piece` called for each head and each of its `groups`, with `size` floats of workspace;
@@ -264,13 +242,13 @@ static int run(void (*piece)(one_head *, isize, float *), isize groups, isize si
     #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (isize p = heads * groups - 1; p >= 0; p--) {
         isize index = p / groups, b = index / call->H, h = index % call->H;
-        one_head x = {
-            call->Tq, call->Tk, call->D, call->ahead, rows_of(call->Q, b, h),
-            rows_of(call->K, b, h), rows_of(call->V, b, h), rows_of(call->out, b, h),
-            rows_of(call->dout, b, h), rows_of(call->dQ, b, h), rows_of(call->dK, b, h),
-            rows_of(call->dV, b, h), call->scale, call->lse + index * call->Tq,
-            call->key_mask ? call->key_mask + b * call->Tk : NULL,
-        };
+        one_head x = *call;
+        minillm_heads *arrays[] = {&x.Q, &x.K, &x.V, &x.out, &x.dout, &x.dQ, &x.dK, &x.dV};
+        for (int a = 0; a < 8; a++)
+            if (arrays[a]->data) /* the forward has no gradients */
+                arrays[a]->data += b * arrays[a]->batch + h * arrays[a]->head;
+        x.lse += index * x.Tq;
+        x.key_mask = x.key_mask ? x.key_mask + b * x.Tk : NULL;
         piece(&x, p % groups, workspaces + omp_get_thread_num() * size);
     }
     free(workspaces);

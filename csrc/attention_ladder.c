@@ -3,30 +3,28 @@
  *     out_i = sum over j <= i of P_ij V_j
  *     P_ij = exp(S_ij) / sum over j <= i of exp(S_ij),   S_ij = Q_i . K_j / √D
  *
- * Plain C, one number at a time, as in matmul_ladder.c. All rungs do the same 2 T^2 D multiply-adds
- * a head (half of that with the causal mask); what changes is how much they must remember, and with
- * it where the numbers wait: L1, L2, L3 or the memory.
- * The rung after the last one here, tiles of queries and keys in vectors, is attention.c: the
- * kernel that the models use. One head: Q, K, V and out are contiguous, T x D. */
+ * Plain C, one number at a time, as in matmul_ladder.c, for one head: Q, K, V and out (0 at first)
+ * are contiguous, T x D. All rungs do the same T^2 D multiply-adds; what changes is how much they
+ * must remember, and so where the numbers wait: L1, L2, L3 or the memory. The next rung, tiles of
+ * queries and keys in vectors, is attention.c. */
 #include <math.h>
 #include <string.h>
 #include "simd.h"
 
-static float dot(isize D, const float *x, const float *y) {
+/* S_ij from the rows q = Q_i and k = K_j */
+static float score(isize D, const float *q, const float *k) {
     float sum = 0;
     for (isize d = 0; d < D; d++)
-        sum += x[d] * y[d];
-    return sum;
+        sum += q[d] * k[d];
+    return sum / sqrtf(D);
 }
 
-/* y = keep * y + factor * x */
 static void blend(isize D, float keep, float *restrict y, float factor, const float *restrict x) {
     for (isize d = 0; d < D; d++)
         y[d] = keep * y[d] + factor * x[d];
 }
 
-/* The softmax of n numbers in place: the largest, then the exponentials and their sum, then the
- * quotients. */
+/* The softmax of n numbers in place. */
 static void softmax(isize n, float *S) {
     float largest = -INFINITY, sum = 0;
     for (isize j = 0; j < n; j++)
@@ -37,14 +35,14 @@ static void softmax(isize n, float *S) {
         S[j] /= sum;
 }
 
-/* Rung 1: the formula, in three passes over the whole matrix: the scores, their softmax, the
- * weighted means. For T = 1,024 the matrix has 4 MB, at 4,096 64 MB: each pass fetches it from
- * L3 or from the memory, writes it back, and does little work in between. */
+/* Rung 1: the formula, in three passes over the whole matrix S: the scores, their softmax, the
+ * weighted means. At T = 1,024 it has 4 MB, at 4,096 64 MB: each pass fetches it from L3 or from
+ * the memory, writes it back, and does little work in between. */
 static void three_passes(isize T, isize D, const float *Q, const float *K, const float *V,
                          float *out, float *S) {
     for (isize i = 0; i < T; i++)
         for (isize j = 0; j <= i; j++)
-            S[i * T + j] = dot(D, Q + i * D, K + j * D) / sqrtf(D);
+            S[i * T + j] = score(D, Q + i * D, K + j * D);
     for (isize i = 0; i < T; i++)
         softmax(i + 1, S + i * T);
     for (isize i = 0; i < T; i++)
@@ -59,7 +57,7 @@ static void row_at_a_time(isize T, isize D, const float *Q, const float *K, cons
                           float *out, float *S) {
     for (isize i = 0; i < T; i++) {
         for (isize j = 0; j <= i; j++)
-            S[j] = dot(D, Q + i * D, K + j * D) / sqrtf(D);
+            S[j] = score(D, Q + i * D, K + j * D);
         softmax(i + 1, S);
         for (isize j = 0; j <= i; j++)
             blend(D, 1, out + i * D, S[j], V + j * D);
@@ -69,15 +67,14 @@ static void row_at_a_time(isize T, isize D, const float *Q, const float *K, cons
 /* Rung 3: the online softmax (Milakov and Gimelshein 2018, algorithm 3). The largest score is
  * needed before the first exponential, so it seems that a row must be there as a whole. But with m
  * the largest so far, l = sum exp(S - m) and out = sum exp(S - m) V can be corrected when a larger
- * m' comes: both times exp(m - m'). Two numbers instead of a row, and each key is looked at once.
- * That isn't faster by itself: there is a correction for each key. But now the keys can come in any
- * pieces, and a piece of K and V that is in L1 or L2 can serve many queries: the tiles of
- * attention.c. */
+ * m' comes: both are multiplied by exp(m - m'). Two numbers instead of a row, and each key is
+ * looked at once. That isn't faster by itself, as it corrects for each key. But now the keys can
+ * come in any pieces, and one in L1 or L2 can serve many queries: the tiles of attention.c. */
 static void online(isize T, isize D, const float *Q, const float *K, const float *V, float *out) {
     for (isize i = 0; i < T; i++) {
         float m = -INFINITY, l = 0;
         for (isize j = 0; j <= i; j++) {
-            float s = dot(D, Q + i * D, K + j * D) / sqrtf(D), larger = s > m ? s : m;
+            float s = score(D, Q + i * D, K + j * D), larger = s > m ? s : m;
             float keep = expf(m - larger), p = expf(s - larger);
             l = keep * l + p;
             blend(D, keep, out + i * D, p, V + j * D);
@@ -88,11 +85,8 @@ static void online(isize T, isize D, const float *Q, const float *K, const float
     }
 }
 
-int minillm_attention_rung(int rung, isize heads, isize T, isize D,
-                           const float *Q, const float *K, const float *V, float *out) {
-    float *S = allocate(rung == 1 ? T * T : T);
-    if (S == NULL)
-        return MINILLM_OUT_OF_MEMORY;
+void minillm_attention_rung(int rung, isize heads, isize T, isize D, const float *Q,
+                            const float *K, const float *V, float *out, float *S) {
     memset(out, 0, heads * T * D * sizeof(float));
     for (; heads > 0; heads--, Q += T * D, K += T * D, V += T * D, out += T * D)
         if (rung == 1)
@@ -101,6 +95,4 @@ int minillm_attention_rung(int rung, isize heads, isize T, isize D,
             row_at_a_time(T, D, Q, K, V, out, S);
         else
             online(T, D, Q, K, V, out);
-    free(S);
-    return MINILLM_OK;
 }

@@ -10,9 +10,9 @@
  *   int8      W[j][k] = scale[j] q[j][k] with q from -127 to 127, and a scale for each output j */
 #include "tile.h"
 
-/* One pass over the weights: y = x Wᵀ + bias, or x W + bias, for M <= MINILLM_FEW_ROWS rows. Up to
- * so many the arithmetic keeps pace with the memory: a cache line is 16 float32 weights, for 8 rows
- * 128 multiply-adds, and that is 8 FMAs with AVX-512: no longer than the line takes. */
+/* One pass over the weights, for M <= MINILLM_FEW_ROWS rows. Up to so many the arithmetic keeps
+ * pace with the memory: a cache line is 16 float32 weights, for 8 rows 128 multiply-adds, and that
+ * is 8 FMAs with AVX-512: no longer than the line takes. */
 typedef struct {
     isize M, K, ldx, ldw, ldy;
     const float *x, *scale, *bias;
@@ -29,14 +29,14 @@ static inline float weight(enum minillm_type type, const void *w, isize i) {
     return x.value;
 }
 
-/* Weights stored row by row of W transposed, a row of memory for each output. For R rows of x and
- * the outputs `begin` to `end`: y = scale x . w. A weight is read and unpacked once for all R, and
- * a number of x is loaded once for two outputs, if there are registers for the sums of both. (For a
- * single row of float32 the memory is too slow for that to matter, and likes one stream better.)
- * The memory is asked for a weight before it is needed: 2 KB ahead in a single stream (more than a
- * page ahead, the chip's own prefetcher doesn't join in: a fifth slower), and with two by whole
- * pairs of rows; beyond the end of W a prefetch does no harm. `type` and R are constants wherever
- * this is called from: so the sums stay in registers. */
+/* y = x Wᵀ + bias, a row of memory for each output: the outputs `begin` to `end` for R rows of x. A
+ * weight is read and unpacked once for all R, and a number of x is loaded once for two outputs, if
+ * there are registers for the sums of both. (For a single row of float32 the memory is too slow for
+ * that to matter, and likes one stream better.) The memory is asked for a weight before it is
+ * needed: 2 KB ahead in a single stream (more than a page ahead, the chip's own prefetcher doesn't
+ * join in: a fifth slower), and with two by whole pairs of rows; beyond the end of W a prefetch
+ * does no harm. `type` and R are constants wherever this is called from: so the sums stay in
+ * registers. */
 static inline __attribute__((always_inline)) void
 outputs(const int R, enum minillm_type type, const pass *the, isize begin, isize end) {
     enum { BLOCK = 4 * LANES };
@@ -80,15 +80,19 @@ outputs(const int R, enum minillm_type type, const pass *the, isize begin, isize
     }
 }
 
-static inline __attribute__((always_inline)) void
-all_outputs(enum minillm_type type, const pass *the, isize begin, isize end) {
-    #define CASE(R) case R: outputs(R, type, the, begin, end); break;
-    switch (the->M) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) }
+/* The same for any type and number of rows: there is a copy of `outputs` for each. */
+static void all_outputs(int type, const pass *the, isize begin, isize end) {
+    #define CASE(t, R) case 8 * t + R: outputs(R, t, the, begin, end); break;
+    #define CASES(t) CASE(t, 1) CASE(t, 2) CASE(t, 3) CASE(t, 4) \
+                     CASE(t, 5) CASE(t, 6) CASE(t, 7) CASE(t, 8)
+    switch (8 * type + the->M) {
+        CASES(MINILLM_FLOAT32) CASES(MINILLM_BFLOAT16) CASES(MINILLM_INT8)
+    }
 }
 
-/* Weights stored row by row of W, a row of memory for each input: 8 of the inputs together, so that
- * the sums are loaded and stored only once for all of them. Meanwhile they don't stay in y, where
- * two threads may write to the same cache line, which is then sent to and fro each time. */
+/* y = x W + bias, a row of memory for each input: 8 inputs together, so that the sums are loaded
+ * and stored only once for all of them. Meanwhile they don't stay in y, where two threads may write
+ * to the same cache line, which is then sent to and fro each time. */
 static void row_major_outputs(const pass *the, isize begin, isize end, matrix sums) {
     enum { INPUTS = 8 };
     matrix x = {(float *)the->x, the->ldx, 1}, W = {(float *)the->w + begin, the->ldw, 1};
@@ -106,9 +110,8 @@ int minillm_few_rows(isize M, isize N, isize K, const float *x, isize ldx, int t
     int threads = threads_for(16.0 * N * K);
     isize pieces = transposed && threads > 1 ? 8 * threads : threads;
     isize size = round_up(max(1, (N + pieces - 1) / pieces), 32); /* whole tiles and lines */
-    /* A copy of x. Each row begins with a cache line, so that no vector lies in two of them; and
-     * one more line lies between two rows, so that they don't all fall into the same cache set, as
-     * they do when K is a multiple of 1,024. */
+    /* A copy of x, whose rows begin with a cache line, so that no vector lies in two of them, and
+     * not all in the same cache set, as they do when K is a multiple of 1,024. */
     isize row = round_up(K, 16) + 16, sums_row = round_up(N, 16) + 16;
     float *copy = allocate(MINILLM_FEW_ROWS * (transposed ? row : row + sums_row));
     if (copy == NULL)
@@ -124,14 +127,10 @@ int minillm_few_rows(isize M, isize N, isize K, const float *x, isize ldx, int t
         #pragma omp parallel for schedule(dynamic) num_threads(threads)
         for (isize begin = 0; begin < N; begin += size) {
             isize end = min(begin + size, N);
-            if (!transposed)
-                row_major_outputs(&the, begin, end, from(sums, 0, begin));
-            else if (type == MINILLM_BFLOAT16)
-                all_outputs(MINILLM_BFLOAT16, &the, begin, end);
-            else if (type == MINILLM_INT8)
-                all_outputs(MINILLM_INT8, &the, begin, end);
+            if (transposed)
+                all_outputs(type, &the, begin, end);
             else
-                all_outputs(MINILLM_FLOAT32, &the, begin, end);
+                row_major_outputs(&the, begin, end, from(sums, 0, begin));
         }
     }
     free(copy);

@@ -3,15 +3,14 @@
  * M N K multiply-adds on M K + K N + M N numbers: every number is used hundreds of times, so the
  * speed limit is the chip's FMA units, if only each number is fetched from far away rarely and from
  * nearby otherwise. The plan is that of Goto and van de Geijn 2008 and of BLIS (Van Zee and van de
- * Geijn 2015): a register tile at the centre, around it loops that keep a block of one matrix in
- * L2, and panels that are packed in the order in which the tile reads them. (They keep a block of A
- * in L2; here it is one of B, so that A, row by row, needs no packing as a rule.) */
+ * Geijn 2015): a register tile at the centre, around it loops that keep a block of one matrix in L2
+ * (theirs of A, here of B), and panels that are packed in the order in which a tile reads them. */
 #include "tile.h"
 
-/* The cache blocks. A block of B (KC x NC floats: 147, 295 or 590 KB with 4, 8 or 16 lanes) is packed
- * in panels of NR columns and stays in L2 while all rows of A pass by, MR at a time. These (12 KB at
- * most) and a panel of B (18, 37 or 74 KB) are what one tile reads, from L1 or from L2. Adding the
- * tile to C costs as much as a step of k or two for each KC steps.
+/* The cache blocks. A block of B (KC x NC floats: 147, 295 or 590 KB with 4, 8 or 16 lanes) is
+ * packed in panels of NR columns and stays in L2 while all rows of A pass by, MR at a time. These
+ * (12 KB at most) and a panel of B (18, 37 or 74 KB) are what one tile reads, from L1 or from L2.
+ * KC is large, so that adding the tile to C costs little beside it.
  *
  * MR rows of A whose numbers lie side by side are MR streams: they need no packing. If A is
  * transposed, or fewer than MR rows are left, they are packed when they are first needed and kept
@@ -72,9 +71,9 @@ static void multiply(isize M, isize N, isize K, matrix A, matrix B, matrix start
 }
 
 /* The pieces that the threads work on: each matrix C of the batch cut into a grid of rectangles,
- * `down` x `across`, of whole tiles' rows and whole cache lines. Every number of C is the same sum in
- * the same order wherever the cuts are. Two pieces in a row of the grid both read the same rows of
- * A, and in a column both pack the same columns of B: so the cuts are those that make a piece's
+ * `down` x `across`, of whole tiles' rows and whole cache lines. Every number of C is the same sum
+ * in the same order wherever the cuts are. Two pieces in a row of the grid both read the same rows
+ * of A, and in a column both pack the same columns of B: so the cuts are those that make a piece's
  * width + height least, and there are as many pieces as threads. Or, where a piece still has 400 x
  * 400 numbers then, up to four times as many: good when a core is busy elsewhere. */
 int minillm_matmul(isize batch, isize M, isize N, isize K,
@@ -84,9 +83,8 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
     matrix a = {(float *)A, transpose_A ? 1 : lda, transpose_A ? lda : 1};
     matrix b = {(float *)B, transpose_B ? 1 : ldb, transpose_B ? ldb : 1};
     matrix c = {C, ldc, 1};
-    /* What the product is added to is a matrix as well: C itself when it is to be accumulated into
-     * (and for all blocks of K but the first); or the bias, the same row for all rows; or nothing.
-     * So adding a bias costs no pass over C of its own. */
+    /* What the product is added to is a matrix as well: C itself, or the bias, the same row for all
+     * rows, or nothing. So adding a bias costs no pass over C of its own. */
     matrix start = accumulate ? c : bias ? (matrix){(float *)bias, 0, 1} : nothing;
     enum { SMALL = 500000 }; /* multiply-adds: up to here packing costs more than it saves */
     int no_rest = !transpose_B && N % PAIR == 0; /* what `product` can do */

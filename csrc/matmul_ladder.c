@@ -1,10 +1,9 @@
 /* matmul_ladder.c: C = A B in steps, from the three loops to the idea behind matmul.c.
  *
  * Each rung changes one thing and says why that helps. They are plain C, one number at a time: the
- * build keeps the compiler from making vector code of these loops, because here one is to see what
- * the order of the work does by itself. The rungs after the last one here, vectors of the chip's
- * width and threads, are matmul.c: the kernel that the models use. All matrices are contiguous:
- * A is M x K, B is K x N, C is M x N, and 0 at first.
+ * build keeps the compiler from making vectors of these loops, to show what the order of the work
+ * does by itself. The next rungs, vectors and then threads, are matmul.c: the kernel that the
+ * models use. All matrices are contiguous: A is M x K, B is K x N, C is M x N, and 0 at first.
  *
  * The measure. A core begins two FMAs in each cycle, and each counts as two operations: at 3.7 GHz
  * that is 15 GFLOP/s for single numbers (and LANES times that for vectors). A result takes 4
@@ -35,9 +34,8 @@ static inline void add_to_row(isize j, isize j_end, isize k, isize k_end,
 
 /* Rung 2: the same loops in another order. Now the innermost one goes along the rows of B and C:
  * whole cache lines are used, in an order that the prefetcher foresees, and the FMAs in it don't
- * wait for each other. What remains: two loads and a store for each FMA, and L1 answers only two
- * loads a cycle: one FMA instead of two, 7 GFLOP/s at best. And all of B passes through the cache
- * again for every row of A. */
+ * wait for each other. What remains: two loads and a store for each FMA, so one FMA a cycle instead
+ * of two, 7 GFLOP/s at best. And all of B passes through the cache again for every row of A. */
 static void reordered(isize M, isize N, isize K, const float *A, const float *B, float *C) {
     for (isize i = 0; i < M; i++)
         add_to_row(0, N, 0, K, N, A + i * K, B, C + i * N);
@@ -55,11 +53,11 @@ static void cache_blocked(isize M, isize N, isize K, const float *A, const float
                            A + i * K, B, C + i * N);
 }
 
+enum { ROWS = 4, COLUMNS = 3 };
+
 /* The tile of rungs 4 and 5: ROWS x COLUMNS sums in local variables, which the compiler can keep in
  * registers. `a` and `b` begin at the tile's first row of A and first column of B; `row_a` and
  * `step_a` are the distances from one row and one k of A to the next, `step_b` from one k of B. */
-enum { ROWS = 4, COLUMNS = 3 };
-
 static inline void add_tile(isize K, const float *a, isize row_a, isize step_a,
                             const float *b, isize step_b, float *C, isize N) {
     float sum[ROWS][COLUMNS] = {{0}};
@@ -95,12 +93,11 @@ static void register_tiled(isize M, isize N, isize K, const float *A, const floa
 }
 
 /* Rung 5: packing. What a tile reads is first copied to where it lies in the order of reading: for
- * each k the 4 numbers of A, and the 3 of B, side by side. K is cut into blocks of 256,
- * so that a panel of B (3 KB) stays in L1, and M into blocks of 64, so that the block of A (64 KB)
- * stays in L2. Copying costs one pass over A, and one over B for every 64 rows of A. Each number of
- * the copies is then read N / 3 or 16 times, as part of one stream: whole lines, few pages, no two
- * rows that fight for the same place in the cache. (matmul.c packs only B as a rule: rows of A are
- * streams as they are.) */
+ * each k the 4 numbers of A, and the 3 of B, side by side. K is cut into blocks of 256, so that a
+ * panel of B (3 KB) stays in L1, and M into blocks of 64, so that the block of A (64 KB) stays in
+ * L2. Copying costs one pass over A, and one over B for every 64 rows of A. Each number of the
+ * copies is then read N / 3 times (A's) or 16 times (B's), as part of one stream: whole lines, few
+ * pages, no two rows that fight for the same place in the cache. (matmul.c seldom packs A.) */
 static void packed(isize M, isize N, isize K, const float *A, const float *B, float *C) {
     enum { BLOCK_M = 64, BLOCK_K = 256 };
     float block_a[BLOCK_M * BLOCK_K], panel_b[BLOCK_K * COLUMNS];

@@ -1,5 +1,4 @@
-/* minillm.h: the whole interface between Python and C. cffi reads it as well (csrc/cffi_build.py;
- * lines that begin with '#' are left out), so nothing is declared twice.
+/* minillm.h: the whole interface between Python and C; cffi reads it as well (csrc/cffi_build.py).
  *
  * Matrices are row-major float32. A leading dimension (lda, ldb, ...) is the distance between the
  * beginnings of two rows, in floats: a view of some columns of a wider matrix needs no copy. The
@@ -41,9 +40,9 @@ typedef struct { float *data; isize batch, head, row; } minillm_heads;
 
 /* One call of attention: out = softmax(scale Q Kᵀ + mask) V, and the log of each query's softmax
  * denominator in lse, a contiguous (B, H, Tq) array. Q, out and their gradients have Tq rows, K, V
- * and theirs Tk. Query i sees the first i + 1 + ahead keys (ahead = Tk - Tq: causal; Tk: all), and of
- * those the ones whose key_mask isn't 0: (B, Tk), or NULL. D is a multiple of MINILLM_HEAD_UNIT; in
- * the forward of fewer than MINILLM_FEW_QUERIES queries it may be any number. */
+ * and theirs Tk. Query i sees the first i + 1 + ahead keys (ahead = Tk - Tq: causal; Tk: all), and
+ * of those the ones whose key_mask isn't 0: (B, Tk), or NULL. D is a multiple of MINILLM_HEAD_UNIT;
+ * in the forward of fewer than MINILLM_FEW_QUERIES queries it may be any number. */
 enum { MINILLM_HEAD_UNIT = 32, MINILLM_FEW_QUERIES = 8 };
 typedef struct {
     isize B, H, Tq, Tk, D, ahead;
@@ -55,9 +54,9 @@ int minillm_attention(const minillm_attention_call *call); /* Q, K, V -> out, ls
 int minillm_attention_backward(const minillm_attention_call *call); /* + dout -> dQ, dK, dV */
 
 /* The ladder that leads to minillm_attention: rungs 1 to 3 of attention_ladder.c. Causal; all
- * arrays are contiguous, (heads, T, D). */
-int minillm_attention_rung(int rung, isize heads, isize T, isize D,
-                           const float *Q, const float *K, const float *V, float *out);
+ * arrays are contiguous, (heads, T, D). S: room for T x T numbers in rung 1, for T in rung 2. */
+void minillm_attention_rung(int rung, isize heads, isize T, isize D, const float *Q,
+                            const float *K, const float *V, float *out, float *S);
 
 /* The row-wise loops; the formulas stand in rows.c. All arrays are contiguous: n numbers, or `rows`
  * rows of d or V. A target below 0 means "don't count". */
@@ -78,16 +77,15 @@ void minillm_adam(isize n, float *w, const float *g, float *m, float *v, double 
 double minillm_sum_of_squares(isize n, const float *x);
 void minillm_add_to_rows(isize rows, isize d, const int64_t *ids, const float *x, float *y);
 
-/* How many threads a kernel may use: 1 until something else is said, and always without OpenMP. Each
- * thread of the program that calls kernels has so many of its own. If the system can't give them,
- * OpenMP ends the process. */
+/* How many threads a kernel may use: 1 until something else is said, and always without OpenMP.
+ * Each thread of the program that calls kernels has so many of its own. If the system can't give
+ * them, OpenMP ends the process. */
 void minillm_set_num_threads(int n);
 int minillm_get_num_threads(void);
 
 /* How many floats this chip's vectors hold: 16 with AVX-512, 8 with AVX2, otherwise 4. To be asked
  * of the library compiled for any chip: code for another chip must not be called to find out. */
 int minillm_lanes_of_chip(void);
-
 const char *minillm_compiler(void);
 
 /* n times 12 multiply-adds of vectors on each thread (machine.c); the caller measures how long it

@@ -1,11 +1,9 @@
-/* rows.c: what a transformer does between its products: GELU, layer norm, cross-entropy, Adam,
- * embedding gradients.
+/* rows.c: what a transformer does between its products.
  *
  * NumPy does these formulas one operation at a time, and each reads and writes whole arrays. Here
- * each array comes from memory once (a row that is passed over again is in the cache): that is what
- * limits the speed, so plain loops will do, and the compiler makes vectors of them. Where it may
- * not by itself, as numbers would be added in another order, or as two arrays could be the same
- * memory, `#pragma omp simd` allows it.
+ * each array comes from memory once: that is what limits the speed, so plain loops will do, and the
+ * compiler makes vectors of them. Where it may not by itself, as numbers would be added in another
+ * order, or as two arrays could be the same memory, `#pragma omp simd` allows it.
  *
  * Threads take rows or chunks of numbers, more at first and fewer in the end (`guided`). A sum over
  * the rows is made for each of BLOCKS blocks alone, and then over the blocks in order. */
@@ -15,7 +13,6 @@
 
 enum { BLOCKS = 64, CHUNK = 4096 };
 
-/* y += x */
 static void add(isize n, const float *restrict x, float *restrict y) {
     for (isize i = 0; i < n; i++)
         y[i] += x[i];
@@ -70,7 +67,7 @@ void minillm_layer_norm(isize rows, isize d, const float *X, const float *gain,
         rest /= d;
         mean += rest;
         float variance = squares / d - rest * rest;
-        float inverse = 1 / sqrtf((variance > 0 ? variance : 0) + eps);
+        float inverse = 1 / sqrtf((variance < 0 ? 0 : variance) + eps); /* NaN stays NaN */
         #pragma omp simd
         for (isize i = 0; i < d; i++)
             y[i] = gain[i] * ((x[i] - mean) * inverse) + bias[i];
@@ -156,8 +153,8 @@ void minillm_cross_entropy(isize rows, isize V, const float *logits, const int64
     }
 }
 
-/* dz = weight (p - q): what the model said, p = exp(z - log_total), minus what it should have. dz may
- * be z. */
+/* dz = weight (p - q): what the model said, p = exp(z - log_total), minus what it should have. It
+ * may be written over z. */
 void minillm_cross_entropy_backward(isize rows, isize V, const float *logits,
                                     const int64_t *targets, const float *log_totals,
                                     float smoothing, float weight, float *dlogits) {

@@ -40,16 +40,15 @@ static inline float horizontal_sum(vec x) {
     return sum;
 }
 
-/* exp(x) for x <= 88, in loops that the compiler makes vectors of: expf() of the C library would be
- * called for each number alone.
+/* exp(x) for x <= 88, in loops that the compiler makes vectors of (expf() would be called for each
+ * number alone): 2^t = 2^n 2^r with t = x log2(e), n = round(t) and r = t - n, so that |r| <= 1/2.
  *
- * exp(x) = 2^t with t = x log2(e), rounded: as if x had been off by 1.25 * 2^-24 |x|. And 2^t =
- * 2^n 2^r with n = round(t) and r = t - n, so that |r| <= 1/2.
  * 2^r is the polynomial 1 + r (...) whose largest relative error on [-1/2, 1/2] is least: 1e-7.
  * For 2^n, adding 1.5 * 2^23 to t pushes its fraction out of the mantissa: that rounds it, and
  * leaves n in the lowest bits. Adding 127 more leaves n + 127 there, which is how a float stores
  * the exponent n; shifted to the exponent's place, it is 2^n.
- * 2^t is off by less than 2.5 units in the last place; 0 for t < -126.5; NaN stays NaN. */
+ * t is rounded, as if x had been off by 1.25 * 2^-24 |x|; 2^t is off by less than 2.5 units in the
+ * last place. 0 for t < -126.5; NaN stays NaN. */
 static inline float exp_(float x) {
     const float LOG2_E = 1.44269504f, ROUND = 12582912.0f + 127.0f;
     float t = x * LOG2_E;
@@ -69,7 +68,7 @@ static inline isize round_up(isize n, isize to) { return (n + to - 1) / to * to;
 /* Memory for n floats (never 0 bytes) that begins with a cache line; NULL if there is none. */
 static inline float *allocate(isize n) { return aligned_alloc(64, round_up(4 * n + 1, 64)); }
 
-/* How many threads a kernel of `work` multiply-adds deserves: it takes some 10 microseconds, or
- * half a million multiply-adds, before a second one has anything done. Count other work by its
- * time: a number that comes from memory takes as long as 16 multiply-adds. (threads.c) */
+/* How many threads a kernel of `work` multiply-adds deserves (threads.c): all if it is more than a
+ * million, as it takes some 10 microseconds, or half a million multiply-adds, before a second one
+ * has anything done. A number that comes from memory takes as long as 16 multiply-adds. */
 int threads_for(double work);

@@ -1,8 +1,8 @@
 /* threads.c: how many threads a kernel gets, and where they run.
  *
- * They are OpenMP's. With schedule(dynamic) each takes a new piece of the work when it has done one:
- * so if its core is busy elsewhere, the others do more. A compiler without OpenMP leaves the pragmas
- * out: then the loops are the ordinary ones that they look like.
+ * They are OpenMP's. With schedule(dynamic) each takes a new piece of the work when it has done
+ * one: so if its core is busy elsewhere, the others do more. Without OpenMP the pragmas fall away,
+ * and the loops are the ordinary ones that they look like.
  *
  * Every result is bit for bit the same for any number of threads. So the work is cut over outputs;
  * or a sum into parts that are always the same, and these are added in order. */

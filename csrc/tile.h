@@ -10,11 +10,9 @@
  * fewer loads. With 32 registers 8 rows of 3 vectors are 24 sums (+ 3 of B + 1 of A), and 11 loads
  * for them; with 16 registers 4 rows are 12 sums (+ 3 + 1). Fewer instructions matter even where
  * the loads would keep pace: if another thread shares the core, each gets half of the decoders.
- * MR is a power of two so that it divides attention's QUERIES and KEYS. */
-enum { MR = VEC_REGISTERS == 32 ? 8 : 4, NR = 3 * LANES };
-
-/* `product` goes by two vectors: attention has as many queries in a tile, and they divide D. */
-enum { PAIR = 2 * LANES };
+ * `product` goes by two vectors (PAIR): as many queries are in a tile of attention, and they divide
+ * D. MR is a power of two so that it divides attention's QUERIES and KEYS. */
+enum { MR = VEC_REGISTERS == 32 ? 8 : 4, NR = 3 * LANES, PAIR = 2 * LANES };
 
 /* Element (i, j) of a matrix is data[i * row + j * column]. One whose strides are swapped is
  * transposed: so one loop nest is enough for all combinations. */
@@ -31,9 +29,8 @@ static inline matrix from(matrix X, isize i, isize j) {
 static const float zeros[NR];
 static const matrix nothing = {(float *)zeros, 0, 0};
 
-/* C = start + A B for R rows and V vectors of columns. All but A have contiguous rows.
- * The compiler writes four steps of k one after the other (`unroll`): so counting and jumping cost
- * next to nothing, and the order of the sums stays as it is. */
+/* C = start + A B for R rows and V vectors of columns. All but A have contiguous rows. Four steps
+ * of k are written one after the other (`unroll`): counting and jumping cost next to nothing. */
 static inline __attribute__((always_inline)) void
 tile(const int R, const int V, isize K, matrix A, matrix B, matrix start, matrix C) {
     const float *a = A.data, *b = B.data;
@@ -92,10 +89,9 @@ static inline void transpose_4x4(const float *from, isize from_row, float *to, i
     }
 }
 
-/* Copy `width` <= W rows of a matrix into a panel in the order in which the tile reads them: for
- * each column k the W numbers side by side, 0 for those that are missing. The panel is then read as
- * one stream: no cache line or page of the memory (TLB) is touched for a few bytes only. One of the
- * matrix's strides is 1. */
+/* Copy `width` <= W rows of a matrix, one of whose strides is 1, into a panel in the order in which
+ * the tile reads them: for each column k the W numbers side by side, 0 for those that are missing.
+ * That is one stream: no cache line or page of the memory (TLB) is touched for a few bytes only. */
 static inline __attribute__((always_inline)) void
 pack_panel(float *panel, const int W, isize width, isize K, matrix X) {
     isize k = 0;
