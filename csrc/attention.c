@@ -87,15 +87,15 @@ static void multiply_rows(isize n, isize D, const float *factor, matrix x) {
  * out is left to the caller. Where all scores so far are -inf, m' counts as 0: exp(-inf - 0) = 0. */
 static void online_softmax(isize keys, float *restrict S, float *restrict m, float *restrict l,
                            float *restrict factor) {
-    float shift[QUERIES];
-    memcpy(factor, m, sizeof shift);
+    float before[QUERIES], shift[QUERIES];
+    memcpy(before, m, sizeof before);
     for (isize k = 0; k < keys * QUERIES; k += QUERIES)
         #pragma omp simd
         for (int q = 0; q < QUERIES; q++)
             m[q] = S[k + q] > m[q] ? S[k + q] : m[q];
     for (int q = 0; q < QUERIES; q++) {
         shift[q] = m[q] == -INFINITY ? 0 : m[q];
-        factor[q] = exp_(factor[q] - shift[q]);
+        factor[q] = exp_(before[q] - shift[q]);
         l[q] *= factor[q];
     }
     for (isize k = 0; k < keys * QUERIES; k += QUERIES)
