@@ -25,7 +25,7 @@ static matrix rows(minillm_heads X, isize i) { return (matrix){X.data + i * X.ro
 /* How many of the `keys` keys from number j on the query before `end` may see; those before it see
  * no more. (Query i sees the first i + 1 + ahead keys: that cuts a tile along a diagonal. Keys near
  * it are computed for the whole tile and then set to -inf for those who may not look, so that P is
- * 0 there and may be added; keys that none of its queries sees are neither computed nor read.) */
+ * 0 there and finite numbers may be added; keys that none of its queries sees are not even read.) */
 static isize visible_keys(const one_head *x, isize end, isize j, isize keys) {
     return max(0, min(keys, end + x->ahead - j));
 }
@@ -42,7 +42,8 @@ static void transpose(isize n, isize D, float factor, matrix Q, matrix Q_transpo
         Q_transposed.data[e] *= factor;
 }
 
-/* S[key][query] for `keys` keys from number j on, with -inf where a query may not look. */
+/* S[key][query] for QUERIES queries from number i and `keys` keys from number j on, with -inf where a
+ * query may not look. */
 static void scores(const one_head *x, isize i, isize j, isize keys, matrix Q_transposed, matrix S) {
     product(keys, QUERIES, x->D, rows(x->K, j), Q_transposed, nothing, S);
     for (isize k = x->key_mask ? 0 : visible_keys(x, i + 1, j, keys); k < keys; k++) {
@@ -191,8 +192,8 @@ static void attend_alone(one_head *x, isize i, float *P) {
  *     dQ += dSᵀ K       dK += dS Q                     dV += P dout
  *
  * Every tile adds to rows of dK and dV that others add to as well: so one thread does a whole head
- * (from query `first` = 0 on), and they grow in the workspace, where they lie side by side. */
-static void head_backward(one_head *x, isize first, float *workspace) {
+ * (its `group` is 0), and they grow in the workspace, where they lie side by side. */
+static void head_backward(one_head *x, isize group, float *workspace) {
     matrix P = {workspace, QUERIES, 1}, dS = from(P, KEYS, 0);
     matrix Q_transposed = from(dS, KEYS, 0), dout_transposed = from(Q_transposed, x->D, 0);
     minillm_heads dK = {from(dout_transposed, x->D, 0).data, 0, 0, x->D};
@@ -200,7 +201,7 @@ static void head_backward(one_head *x, isize first, float *workspace) {
     float lse[QUERIES] = {0}, delta[QUERIES] = {0};
     copy_together(x, x->Tq / QUERIES, x->Tk, rows(dV, x->Tk).data);
     memset(dK.data, 0, 2 * x->Tk * x->D * sizeof(float));
-    for (isize i = first; i < x->Tq; i += QUERIES) {
+    for (isize i = group; i < x->Tq; i += QUERIES) {
         isize n = min(QUERIES, x->Tq - i), last = visible_keys(x, i + n, 0, x->Tk);
         transpose(n, x->D, x->scale, rows(x->Q, i), Q_transposed);
         transpose(n, x->D, 1, rows(x->dout, i), dout_transposed);

@@ -40,7 +40,7 @@ static inline float weight(enum minillm_type type, const void *w, isize i) {
 static inline __attribute__((always_inline)) void
 outputs(const int R, enum minillm_type type, const pass *the, isize begin, isize end) {
     enum { BLOCK = 4 * LANES };
-    const int bytes = 4 >> type, wait_for_memory = R == 1 && type == MINILLM_FLOAT32;
+    const int bytes = 4 >> type /* 4, 2, 1 */, wait_for_memory = R == 1 && type == MINILLM_FLOAT32;
     const int together = wait_for_memory || 2 * R + 3 > VEC_REGISTERS ? 1 : 2;
     isize ahead = together == 1 ? 2048 : round_up(4096, max(1, 2 * the->ldw * bytes));
     isize whole = the->K / BLOCK * BLOCK;

@@ -3,7 +3,7 @@
  * Matrices are row-major float32. A leading dimension (lda, ldb, ...) is the distance between the
  * beginnings of two rows, in floats: a view of some columns of a wider matrix needs no copy. The
  * caller has checked shapes and overlap (minillm/kernels/c.py and c_rows.py do). A kernel that
- * returns an int returns an error code. All may be called from several threads at once. */
+ * needs a workspace returns an error code. All may be called from several threads at once. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -26,8 +26,8 @@ void minillm_matmul_rung(int rung, isize M, isize N, isize K,
                          const float *A, const float *B, float *C);
 
 /* y = x Wᵀ + bias, made for a few rows (few_rows.c): the weights pass by once for every
- * MINILLM_FEW_ROWS. x is M x K, y is M x N, W is N x K of the given type; or K x N, float32, if not
- * `transposed`. `scale`: N numbers for int8, else NULL; `bias`: N numbers or NULL. */
+ * MINILLM_FEW_ROWS. x is M x K, y is M x N, W is N x K of the given type; or K x N, float32 and N a
+ * multiple of 32, if not `transposed`. `scale`: N numbers for int8, else NULL; `bias`: N, or NULL. */
 enum { MINILLM_FEW_ROWS = 8 };
 enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2 };
 int minillm_few_rows(isize M, isize N, isize K, const float *x, isize ldx, int type,
@@ -43,7 +43,7 @@ typedef struct { float *data; isize batch, head, row; } minillm_heads;
  * and theirs Tk. Query i sees the first i + 1 + ahead keys (ahead = Tk - Tq: causal; Tk: all), and
  * of those the ones whose key_mask isn't 0: (B, Tk), or NULL. D is a multiple of MINILLM_HEAD_UNIT;
  * in the forward of fewer than MINILLM_FEW_QUERIES queries it may be any number. */
-enum { MINILLM_HEAD_UNIT = 32, MINILLM_FEW_QUERIES = 8 };
+enum { MINILLM_HEAD_UNIT = 32, MINILLM_FEW_QUERIES = 4 };
 typedef struct {
     isize B, H, Tq, Tk, D, ahead;
     minillm_heads Q, K, V, out, dout, dQ, dK, dV;
@@ -63,10 +63,11 @@ void minillm_attention_rung(int rung, isize heads, isize T, isize D, const float
 void minillm_gelu_tanh(isize n, const float *x, float *y);
 void minillm_gelu_tanh_backward(isize n, const float *dy, const float *x, float *dx);
 void minillm_layer_norm(isize rows, isize d, const float *x, const float *gain,
-                        const float *bias, float eps, float *y, float *mean, float *inverse_std);
-int minillm_layer_norm_backward(isize rows, isize d, const float *dy, const float *x,
-                                const float *mean, const float *inverse_std, const float *gain,
-                                float *dx, float *dgain, float *dbias);
+                        const float *bias, float eps, float *y, float *means, float *inverse_stds);
+enum { MINILLM_BLOCKS = 64 }; /* `sums`: so many times 2 d zeros, the first become dgain, dbias */
+void minillm_layer_norm_backward(isize rows, isize d, const float *dy, const float *x,
+                                 const float *means, const float *inverse_stds, const float *gain,
+                                 float *dx, float *sums);
 void minillm_cross_entropy(isize rows, isize V, const float *logits, const int64_t *targets,
                            float smoothing, float *losses, float *log_totals);
 void minillm_cross_entropy_backward(isize rows, isize V, const float *logits,

@@ -6,12 +6,13 @@
  * order, or as two arrays could be the same memory, `#pragma omp simd` allows it.
  *
  * Threads take rows or chunks of numbers, more at first and fewer in the end (`guided`). A sum over
- * the rows is made for each of BLOCKS blocks alone, and then over the blocks in order. */
+ * the rows is made for each of BLOCKS blocks alone, and then over the blocks in order. (Block b
+ * begins with row n b / BLOCKS: 64 bits, as that would overflow where isize has 32.) */
 #include <math.h>
 #include <string.h>
 #include "simd.h"
 
-enum { BLOCKS = 64, CHUNK = 4096 };
+enum { BLOCKS = MINILLM_BLOCKS, CHUNK = 4096 };
 
 static void add(isize n, const float *restrict x, float *restrict y) {
     for (isize i = 0; i < n; i++)
@@ -78,12 +79,9 @@ void minillm_layer_norm(isize rows, isize d, const float *X, const float *gain,
 
 /* dx = (dx_hat - mean(dx_hat) - x_hat mean(dx_hat x_hat)) / std with dx_hat = dy gain, and for the
  * sums over the rows dgain += dy x_hat, dbias += dy. The derivation: minillm/ops/layer_norm.py. */
-int minillm_layer_norm_backward(isize rows, isize d, const float *dY, const float *X,
-                                const float *means, const float *inverse_stds, const float *gain,
-                                float *dX, float *dgain, float *dbias) {
-    float *sums = calloc(2 * BLOCKS * d + 1, sizeof(float)); /* for each block dgain, dbias */
-    if (sums == NULL)
-        return MINILLM_OUT_OF_MEMORY;
+void minillm_layer_norm_backward(isize rows, isize d, const float *dY, const float *X,
+                                 const float *means, const float *inverse_stds, const float *gain,
+                                 float *dX, float *sums) {
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * rows * d))
     for (int64_t b = 0; b < BLOCKS; b++)
         for (isize row = rows * b / BLOCKS; row < rows * (b + 1) / BLOCKS; row++) {
@@ -106,10 +104,6 @@ int minillm_layer_norm_backward(isize rows, isize d, const float *dY, const floa
         }
     for (int b = 1; b < BLOCKS; b++)
         add(2 * d, sums + 2 * b * d, sums);
-    memcpy(dgain, sums, d * sizeof(float));
-    memcpy(dbias, sums + d, d * sizeof(float));
-    free(sums);
-    return MINILLM_OK;
 }
 
 static float largest_of(isize n, const float *z) {
@@ -221,7 +215,7 @@ double minillm_sum_of_squares(isize n, const float *x) {
  * same place, so a thread takes not some rows but some columns of all of them. */
 void minillm_add_to_rows(isize rows, isize d, const int64_t *ids, const float *x, float *y) {
     enum { COLUMNS = 64 };
-    #pragma omp parallel for schedule(dynamic) num_threads(threads_for(2.0 * rows * d))
+    #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * rows * d))
     for (isize i = 0; i < d; i += COLUMNS)
         for (isize n = 0; n < rows; n++)
             add(min(COLUMNS, d - i), x + n * d + i, y + ids[n] * d + i);

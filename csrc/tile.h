@@ -52,8 +52,8 @@ tile(const int R, const int V, isize K, matrix A, matrix B, matrix start, matrix
                   load(start.data + i * start.row + v * LANES) + sums[i][v]);
 }
 
-/* The same for M rows and N columns, a multiple of PAIR, straight from where the matrices lie:
- * for small ones that are in the cache. */
+/* The same for M rows and N columns, a multiple of PAIR. Nothing is packed: for small matrices, or
+ * for few rows. */
 static inline __attribute__((always_inline)) void
 product(isize M, isize N, isize K, matrix A, matrix B, matrix start, matrix C) {
     #define ROWS(R) tile(R, 2, K, from(A, i, 0), from(B, 0, j), from(start, i, j), from(C, i, j))
