@@ -212,10 +212,11 @@ double minillm_sum_of_squares(isize n, const float *x) {
 }
 
 /* y[ids[n]] += x[n] for each of the rows n: the gradient of an embedding. Two rows n may go to the
- * same place, so a thread takes not some rows but some columns of all of them. */
+ * same place, so a thread takes not some rows but some columns of all. (x, just computed, is in a
+ * cache as a rule: a number takes two multiply-adds' time.) */
 void minillm_add_to_rows(isize rows, isize d, const int64_t *ids, const float *x, float *y) {
     enum { COLUMNS = 64 };
-    #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * rows * d))
+    #pragma omp parallel for schedule(dynamic) num_threads(threads_for(2.0 * rows * d))
     for (isize i = 0; i < d; i += COLUMNS)
         for (isize n = 0; n < rows; n++)
             add(min(COLUMNS, d - i), x + n * d + i, y + ids[n] * d + i);

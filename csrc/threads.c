@@ -53,8 +53,7 @@ int threads_for(double work) {
 }
 
 /* fork() copies only the calling thread, and in the child GCC's OpenMP would wait for the others
- * forever. So they are ended first, and made anew in both processes when they are needed. (Clang's
- * looks after itself.) */
+ * forever. So they end first, and are made anew when needed. (Clang's looks after itself.) */
 static void before_fork(void) {
 #ifndef __clang__
     omp_pause_resource_all(omp_pause_hard);
