@@ -25,7 +25,7 @@ static matrix rows(minillm_heads X, isize i) { return (matrix){X.data + i * X.ro
 /* How many of the `keys` keys from number j on the query before `end` may see; those before it see
  * no more. (Query i sees the first i + 1 + ahead keys: that cuts a tile along a diagonal. Keys near
  * it are computed for the whole tile and then set to -inf for those who may not look, so that P is
- * 0 there and finite numbers may be added; keys that none of its queries sees are not even read.) */
+ * 0 there and finite numbers may be added; keys that none of its queries sees aren't even read.) */
 static isize visible_keys(const one_head *x, isize end, isize j, isize keys) {
     return max(0, min(keys, end + x->ahead - j));
 }
@@ -42,7 +42,7 @@ static void transpose(isize n, isize D, float factor, matrix Q, matrix Q_transpo
         Q_transposed.data[e] *= factor;
 }
 
-/* S[key][query] for QUERIES queries from number i and `keys` keys from number j on, with -inf where a
+/* S[key][query] for QUERIES queries from number i and `keys` keys from number j on: -inf where a
  * query may not look. */
 static void scores(const one_head *x, isize i, isize j, isize keys, matrix Q_transposed, matrix S) {
     product(keys, QUERIES, x->D, rows(x->K, j), Q_transposed, nothing, S);
@@ -84,8 +84,8 @@ static void multiply_rows(isize n, isize D, const float *factor, matrix x) {
 }
 
 /* The online softmax (rung 3 of attention_ladder.c) for one more tile of keys, whose largest score
- * turns m into m': S becomes P = exp(S - m'), l is multiplied by factor = exp(m - m') and grows,
- * out is left to the caller. Where all scores so far are -inf, m' counts as 0: exp(-inf - 0) = 0. */
+ * turns m into m': S becomes P = exp(S - m'), l is multiplied by factor = exp(m - m') and grows;
+ * out is left to the caller. If all scores so far are -inf, m' counts as 0: exp(-inf - 0) = 0. */
 static void online_softmax(isize keys, float *restrict S, float *restrict m, float *restrict l,
                            float *restrict factor) {
     float before[QUERIES], shift[QUERIES];

@@ -26,8 +26,8 @@ void minillm_matmul_rung(int rung, isize M, isize N, isize K,
                          const float *A, const float *B, float *C);
 
 /* y = x Wᵀ + bias, made for a few rows (few_rows.c): the weights pass by once for every
- * MINILLM_FEW_ROWS. x is M x K, y is M x N, W is N x K of the given type; or K x N, float32 and N a
- * multiple of 32, if not `transposed`. `scale`: N numbers for int8, else NULL; `bias`: N, or NULL. */
+ * MINILLM_FEW_ROWS. x is M x K, y is M x N, W is N x K of the given type; or, if not `transposed`,
+ * K x N, float32, N a multiple of 32. `scale`: N numbers for int8, else NULL; `bias`: N or NULL. */
 enum { MINILLM_FEW_ROWS = 8 };
 enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2 };
 int minillm_few_rows(isize M, isize N, isize K, const float *x, isize ldx, int type,
