@@ -35,11 +35,16 @@ static isize first_viewer(const one_head *x, isize i, isize n, isize key) {
     return max(0, min(n, key - x->ahead - i));
 }
 
-/* Q_transposed[d][query] = factor Q[query][d] for n queries, and 0 for those that are missing. */
-static void transpose(isize n, isize D, float factor, matrix Q, matrix Q_transposed) {
-    pack_panel(Q_transposed.data, QUERIES, n, D, Q);
-    for (isize e = 0; e < D * QUERIES; e++)
-        Q_transposed.data[e] *= factor;
+/* to[d][query] = X[query][d] for n queries from number i on, and 0 for those that are missing. */
+static void transpose(isize i, isize n, isize D, minillm_heads X, matrix to) {
+    pack_panel(to.data, QUERIES, n, D, rows(X, i));
+}
+
+/* scale Qᵀ */
+static void transposed_queries(const one_head *x, isize i, isize n, matrix to) {
+    transpose(i, n, x->D, x->Q, to);
+    for (isize e = 0; e < x->D * QUERIES; e++)
+        to.data[e] *= x->scale;
 }
 
 /* S[key][query] for QUERIES queries from number i and `keys` keys from number j on: -inf where a
@@ -135,7 +140,7 @@ static void attend(one_head *x, isize group, float *workspace) {
         float m[QUERIES], l[QUERIES] = {0}, factor[QUERIES];
         for (int q = 0; q < QUERIES; q++)
             m[q] = -INFINITY;
-        transpose(n, x->D, x->scale, rows(x->Q, i), Q_transposed);
+        transposed_queries(x, i, n, Q_transposed);
         for (isize j = 0; j == 0 || j < last; j += KEYS) { /* once for no key at all */
             isize keys = min(KEYS, last - j);
             scores(x, i, j, keys, Q_transposed, S);
@@ -203,20 +208,21 @@ static void fetch_tile(const one_head *x, isize i) {
  *     dQ += dSᵀ K       dK += dS Q                     dV += P dout
  *
  * Every tile adds to rows of dK and dV that others add to as well: so one thread does a whole head
- * (its `group` is 0), and they grow in the workspace, where they lie side by side. */
+ * (there is one `group`), and they grow in the workspace, where they lie side by side. */
 static void head_backward(one_head *x, isize group, float *workspace) {
     matrix P = {workspace, QUERIES, 1}, dS = from(P, KEYS, 0);
     matrix Q_transposed = from(dS, KEYS, 0), dout_transposed = from(Q_transposed, x->D, 0);
     minillm_heads dK = {from(dout_transposed, x->D, 0).data, 0, 0, x->D};
     minillm_heads dV = {rows(dK, x->Tk).data, 0, 0, x->D};
     float lse[QUERIES] = {0}, delta[QUERIES] = {0};
+    (void)group;
     fetch_tile(x, 0);
     copy_together(x, x->Tq / QUERIES, x->Tk, rows(dV, x->Tk).data);
     memset(dK.data, 0, 2 * x->Tk * x->D * sizeof(float));
-    for (isize i = group; i < x->Tq; i += QUERIES) {
+    for (isize i = 0; i < x->Tq; i += QUERIES) {
         isize n = min(QUERIES, x->Tq - i), last = visible_keys(x, i + n, 0, x->Tk);
-        transpose(n, x->D, x->scale, rows(x->Q, i), Q_transposed);
-        transpose(n, x->D, 1, rows(x->dout, i), dout_transposed);
+        transposed_queries(x, i, n, Q_transposed);
+        transpose(i, n, x->D, x->dout, dout_transposed);
         for (isize q = 0; q < n; q++) {
             /* A query that saw no key has S = -inf everywhere: P = exp(-inf - 0) = 0. */
             lse[q] = x->lse[i + q] == -INFINITY ? 0 : x->lse[i + q];

@@ -118,9 +118,10 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
     for (isize piece = 0; piece < batch * pieces; piece++) {
         isize index = piece / pieces; /* of the matrix in the batch */
         isize i = piece % pieces / across * rows, j = piece % across * columns;
-        matrix a_piece = {a.data + index * step_A + i * a.row, a.row, a.column};
-        matrix b_piece = {b.data + index * step_B + j * b.column, b.row, b.column};
-        matrix c_piece = {c.data + index * step_C + i * c.row + j, c.row, 1};
+        matrix a_piece = from(a, i, 0), b_piece = from(b, 0, j), c_piece = from(c, i, j);
+        a_piece.data += index * step_A;
+        b_piece.data += index * step_B;
+        c_piece.data += index * step_C;
         multiply(min(rows, M - i), min(columns, N - j), K, a_piece, b_piece,
                  accumulate ? c_piece : from(start, i, j), c_piece,
                  workspaces + omp_get_thread_num() * size);

@@ -224,7 +224,7 @@ def set_num_threads(n):
 
 
 def get_num_threads():
-    """How many threads a C kernel may use; 1 if the extension isn't built."""
+    """How many threads a C kernel may use; 1 without the extension, or one without OpenMP."""
     return 1 if c_library is None else c_library.get_num_threads()
 
 

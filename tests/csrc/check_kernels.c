@@ -270,6 +270,7 @@ int main(void) {
                 check_attention(3, 150, 150, 64, causal, masked);
                 check_attention(2, 290, 310, 32, causal, masked);
                 check_attention(2, 3, 140, 40, causal, masked);
+                check_attention(2, 5, 140, 32, causal, masked);
                 check_attention(2, 1, 33, 16, causal, masked);
                 check_attention(2, 70, 200, 32, causal, masked);
                 check_attention(2, 70, 40, 32, causal, masked); /* some see no key */
