@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 
 import numpy as np
 
-from minillm.models.generation_config import GenerationConfig
+from minillm.generation.generation_config import GenerationConfig
 
 # What an option is if neither the call nor the checkpoint says it (as in `transformers`).
 DEFAULTS = {

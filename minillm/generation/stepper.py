@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from minillm.generation.kv_cache import KVCache
+from minillm.nn.kv_cache import KVCache
 from minillm.nn.module import no_grad
 
 

@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from minillm.models.generation_config import GenerationConfig
+from minillm.generation import GenerationConfig, generate
 from minillm.models.gpt2_checkpoint import GPT2PreTrainedModel
 from minillm.models.gpt2_config import ACTIVATIONS, GPT2Config
 from minillm.models.input_checks import (
@@ -30,6 +30,7 @@ from minillm.models.input_checks import (
 )
 from minillm.models.outputs import BaseOutput, CausalLMOutput, Loss, next_token_loss
 from minillm.nn import DecoderBlock, Dropout, Embedding, LayerNorm
+from minillm.nn.kv_cache import KVCache
 from minillm.ops.cross_entropy import cross_entropy
 from minillm.ops.linear import linear, linear_backward
 
@@ -76,7 +77,7 @@ class GPT2Model(GPT2PreTrainedModel):
         For the arguments see `GPT2LMHeadModel.forward`.
         """
         if past_key_values is None and use_cache:
-            past_key_values = _new_cache()
+            past_key_values = KVCache()
         n_past = 0 if past_key_values is None else past_key_values.length
         input_ids = checked_ids(input_ids, self.config, n_past)
         B, T = input_ids.shape
@@ -152,7 +153,7 @@ class GPT2LMHeadModel(GPT2PreTrainedModel):
         position_ids: integers (B, T) or (1, T); by default past, past + 1, …
         labels: (B, T), usually input_ids themselves, -100 where there is nothing to learn. Then
             `loss` is the mean cross-entropy of predicting each label from what is before it.
-        past_key_values: a `minillm.generation.KVCache` with the keys and values of the tokens
+        past_key_values: a `minillm.nn.kv_cache.KVCache` with the keys and values of the tokens
             before input_ids; those of input_ids are added. use_cache=True starts a new one.
         output_attentions: also return every block's attention weights (B, H, T, keys)
         output_hidden_states: also return the input of every block, and the last hidden state
@@ -198,10 +199,6 @@ class GPT2LMHeadModel(GPT2PreTrainedModel):
 
     def generate(self, input_ids=None, attention_mask=None, **options):
         """Continue the prompts `input_ids` (B, T): see `minillm.generation.generate`."""
-        # Decoding is built on models, a floor above, but programs expect it as a method of the
-        # model. So the import stands here, and not at the top.
-        from minillm.generation import generate
-
         return generate(self, input_ids, attention_mask, **options)
 
     @property
@@ -212,10 +209,3 @@ class GPT2LMHeadModel(GPT2PreTrainedModel):
 def _generation_defaults(config):
     return GenerationConfig(bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id,
                             pad_token_id=config.pad_token_id)
-
-
-def _new_cache():
-    # Imported here for the reason given in `generate`.
-    from minillm.generation.kv_cache import KVCache
-
-    return KVCache()

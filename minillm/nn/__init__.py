@@ -1,7 +1,7 @@
 """Layers that own parameters: each wraps a forward/backward pair of `minillm.ops`, or other layers.
 
 In reading order: module, linear, embedding, layer_norm, dropout, activations, feed_forward,
-attention, blocks.
+attention, kv_cache, blocks.
 """
 
 from minillm.nn.activations import Gelu, GeluTanh, Relu, make_activation
@@ -10,6 +10,7 @@ from minillm.nn.blocks import DecoderBlock, EncoderBlock
 from minillm.nn.dropout import Dropout
 from minillm.nn.embedding import Embedding, LearnedPositions, SinusoidalPositions
 from minillm.nn.feed_forward import FeedForward
+from minillm.nn.kv_cache import KVCache
 from minillm.nn.layer_norm import LayerNorm
 from minillm.nn.linear import Linear
 from minillm.nn.module import Module, Parameter, no_grad
@@ -22,6 +23,7 @@ __all__ = [
     "FeedForward",
     "Gelu",
     "GeluTanh",
+    "KVCache",
     "LayerNorm",
     "LearnedPositions",
     "Linear",

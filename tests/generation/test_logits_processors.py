@@ -12,7 +12,7 @@ from minillm.generation.logits_processors import (
     top_k,
     top_p,
 )
-from minillm.models.generation_config import GenerationConfig
+from minillm.generation.generation_config import GenerationConfig
 from minillm.ops.softmax import softmax
 
 generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)

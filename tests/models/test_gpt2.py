@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.helpers.gradcheck import check_gradients
 
 from minillm import GPT2Config, GPT2LMHeadModel, GPT2Model
-from minillm.generation import KVCache
+from minillm.nn.kv_cache import KVCache
 from minillm.models.gpt2_checkpoint import to_hub_name
 from minillm.nn import no_grad
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.generation import KVCache
+from minillm.nn.kv_cache import KVCache
 
 generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
