@@ -1,6 +1,7 @@
 """Checks of arguments: one clear line that names the argument, what came and what was wanted."""
 
 import os
+import reprlib
 
 import numpy as np
 
@@ -55,3 +56,26 @@ def require_memory(what, n_bytes):
     if n_bytes > available > 0:
         raise MemoryError(f"{what} takes {n_bytes / 1e9:,.0f} GB of memory, this machine has "
                           f"{available / 1e9:,.0f} GB")
+
+
+class _Abbreviation(reprlib.Repr):
+    """repr() that looks at a few items of a container only, however large it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.maxlevel, self.maxlist, self.maxdict, self.maxtuple = 2, 4, 3, 6
+        self.maxstring = self.maxother = self.maxlong = 60
+
+
+_abbreviation = _Abbreviation()
+
+
+def shown(value, limit=72):
+    """-> str: `value` as an error message shows it: in less than a line, on one line
+
+    Values and names from a foreign file can be megabytes long, and can hold control characters that
+    a terminal obeys; these come out as escapes (\\x1b).
+    """
+    text = _abbreviation.repr(value)
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -1,9 +1,8 @@
 """The options of `generate`, as a checkpoint stores its defaults for them."""
 
-import json
 from dataclasses import asdict, dataclass, fields
 
-from minillm.files import atomic_write
+from minillm.json_files import read_json, write_json
 
 
 @dataclass
@@ -35,16 +34,10 @@ class GenerationConfig:
     @classmethod
     def read(cls, path):
         """From a generation_config.json; options that minillm doesn't have are passed over."""
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not valid JSON: {error}") from None
-        if not isinstance(stored, dict):
-            raise ValueError(f"{path} holds a {type(stored).__name__}, wanted a JSON object")
+        stored = read_json(path)
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in stored.items() if name in known})
 
     def write(self, path):
         given = {name: value for name, value in asdict(self).items() if value is not None}
-        with atomic_write(path, "w") as file:
-            file.write(json.dumps(given, indent=2) + "\n")
+        write_json(path, given)

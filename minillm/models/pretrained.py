@@ -1,11 +1,11 @@
 """Finding a pretrained model by name, and reading and writing the files of its directory."""
 
-import json
 import os
 import re
 from pathlib import Path
 
-from minillm.files import atomic_write
+from minillm.checks import shown
+from minillm.json_files import fields, read_json, write_json
 from minillm.models.safetensors_file import read_safetensors, write_safetensors
 
 PACKAGED = Path(__file__).parents[1] / "pretrained"
@@ -13,6 +13,7 @@ PACKAGED = Path(__file__).parents[1] / "pretrained"
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
              "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json",
              "special_tokens_map.json", "added_tokens.json"]
+CONFIG_BYTES = 16 * 2**20  # a config.json with the names of a hundred thousand labels fits
 # Names from before the hub had organizations.
 HUB_ALIASES = {name: f"openai-community/{name}"
                for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
@@ -50,29 +51,23 @@ def packaged_names():
     return sorted(path.parent.name for path in PACKAGED.glob("*/config.json"))
 
 
-def read_config(folder, model_type):
-    """-> dict of config.json, once it is known to be of the architecture `model_type`
+def read_config(folder, model_type=None):
+    """-> dict of config.json; with `model_type`, once it is known to be of that architecture
 
     Raises FileNotFoundError without the file, ValueError for a broken one or another architecture.
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no config.json: it is not the directory of a model")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} holds a {type(config).__name__}, wanted a JSON object")
+    config = read_json(path, max_bytes=CONFIG_BYTES)
     found = config.get("model_type")
-    if found != model_type:
-        raise ValueError(f"{folder} holds a model of type {found!r}, wanted {model_type!r}")
+    if model_type is not None and found != model_type:
+        raise ValueError(f"{path}: model_type is {shown(found)}, wanted {model_type!r}")
     return config
 
 
 def write_config(folder, config):
-    with atomic_write(Path(folder) / "config.json", "w") as file:
-        file.write(json.dumps(config, indent=2) + "\n")
+    write_json(Path(folder) / "config.json", config)
 
 
 def read_weights(folder):
@@ -104,14 +99,11 @@ def write_weights(folder, arrays, dtype="float32"):
 
 def _parts(index):
     """-> the names of the files that a model.safetensors.index.json lists, each once"""
-    try:
-        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        parts = sorted(set(names))
-    except (ValueError, KeyError, AttributeError, TypeError):
-        raise ValueError(f"{index} is damaged: it has no 'weight_map'") from None
+    content = fields(index, read_json(index), {"weight_map": dict[str, str]}, ["weight_map"])
+    parts = sorted(set(content["weight_map"].values()))
     for part in parts:
         if Path(part).name != part or not (index.parent / part).is_file():
-            raise FileNotFoundError(f"{index.parent} lacks {part}, which {index.name} lists")
+            raise FileNotFoundError(f"{index.parent} lacks {shown(part)}, which {index.name} lists")
     return parts
 
 

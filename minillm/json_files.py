@@ -1,0 +1,172 @@
+"""Reading JSON files that others wrote: every doubt about a file is one line that names it.
+
+Three steps: `read_json` turns a file into a dict or refuses it (too large, nested too deep, not JSON);
+`fields` checks the types of all fields that the caller uses, in one place; after that the caller may
+trust the values. `write_json` is the way back.
+
+    content = read_json(folder / "config.json")
+    fields(path, content, {"n_layer": int, "n_inner": int | None, "architectures": list[str] | None})
+"""
+
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Literal, Union, get_args, get_origin
+
+from minillm.checks import shown
+from minillm.files import atomic_write
+
+MAX_BYTES = 128 * 2**20  # the largest tokenizer.json in use is a quarter of this
+MAX_DEPTH = 64  # deeper than any real file; far below what ends Python's recursion
+KINDS = {str: "a string", int: "an integer", float: "a number", bool: "true or false",
+         list: "a list", dict: "an object", type(None): "null"}
+
+
+def read_json(path, max_bytes=MAX_BYTES):
+    """-> the dict in the JSON file `path`
+
+    Raises FileNotFoundError without the file, and ValueError, in one line, if it isn't a regular
+    file, has more than `max_bytes`, or isn't one JSON object (see `parse_json`).
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} doesn't exist")
+    if not path.is_file():  # a FIFO or a device could be read for ever
+        raise ValueError(f"{path} is not a regular file")
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise ValueError(f"{path} has {size:,} bytes, wanted at most {max_bytes:,}")
+    return parse_json(path, path.read_bytes())
+
+
+def parse_json(where, text):
+    """-> the dict in `text` (str, or bytes of UTF-8); `where` begins the messages
+
+    A byte-order mark is dropped. NaN and Infinity parse, as in Python; `fields` then refuses them
+    for every kind of field. Raises ValueError, in one line, for invalid UTF-8 or JSON, a name that
+    stands twice in an object, nesting of more than MAX_DEPTH, and anything but an object at the top.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        content = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_without_duplicates)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{where} is not UTF-8: {error.reason} at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where} is not valid JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{where} is nested more than {MAX_DEPTH} deep") from None
+    except _Duplicate as error:
+        raise ValueError(f"{where}: {shown(error.args[0])} stands twice in one object") from None
+    except ValueError:  # int() takes no more than 4,300 digits
+        raise ValueError(f"{where} holds an integer of thousands of digits") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{where} holds {_kind_of(content)}, wanted a JSON object")
+    _require_depth(where, content)
+    return content
+
+
+def write_json(path, content, **options):
+    """Write `content` as indented JSON, atomically. `options` are those of `json.dumps`."""
+    text = json.dumps(content, **{"indent": 2, **options})
+    with atomic_write(path, "w") as file:
+        file.write(text + "\n")
+
+
+def fields(path, content, wanted, required=(), where=""):
+    """Check the fields of a foreign object -> {name: value} of those in `wanted` that are there
+
+    wanted: {name: kind}. A kind is str, int, float (finite; an integer will do), bool, list, dict,
+        None, a union (int | None), list[kind], dict[str, kind] or Literal["a", "b"]
+    required: names that must be there
+    where: the place of `content` in its file, such as "model" or "added_tokens[3]"
+
+    Raises ValueError, "PATH: n_layer is 'two', wanted an integer", for the first field that differs.
+    """
+    if not isinstance(content, dict):
+        place = f"{path}: {where}" if where else str(path)
+        raise ValueError(f"{place} is {shown(content)}, wanted an object")
+    begin = f"{where}." if where else ""
+    for name in required:
+        if name not in content:
+            raise ValueError(f"{path} has no field {begin}{name}")
+    found = {name: content[name] for name in wanted if name in content}
+    for name, value in found.items():
+        wrong = _mismatch(value, wanted[name], begin + name)
+        if wrong:
+            raise ValueError(f"{path}: {wrong}")
+    return found
+
+
+def _mismatch(value, kind, name):
+    """-> None if `value` is of `kind`, else "NAME is VALUE, wanted KIND" of the part that isn't"""
+    if get_origin(kind) is list and isinstance(value, list):
+        (item,) = get_args(kind)
+        parts = (_mismatch(part, item, f"{name}[{index}]") for index, part in enumerate(value))
+        return next(filter(None, parts), None)
+    if get_origin(kind) is dict and isinstance(value, dict):
+        _, item = get_args(kind)
+        parts = (_mismatch(part, item, f"{name}[{shown(key)}]") for key, part in value.items())
+        return next(filter(None, parts), None)
+    if get_origin(kind) in (Union, types.UnionType):
+        wrong = [_mismatch(value, option, name) for option in get_args(kind)]
+        if None in wrong:
+            return None
+        # A list of the wrong things: say which item, not that it is a list.
+        inside = [line for line in wrong if not line.startswith(f"{name} is ")]
+        return inside[0] if inside else f"{name} is {shown(value)}, wanted {_name_of(kind)}"
+    return None if _is(value, kind) else f"{name} is {shown(value)}, wanted {_name_of(kind)}"
+
+
+def _is(value, kind):
+    """Whether `value` is of a `kind` without parts. True is no integer, NaN is no number."""
+    if get_origin(kind) is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in get_args(kind))
+    if kind is float:
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
+    if kind in (None, type(None)):
+        return value is None
+    return type(value) is (get_origin(kind) or kind)
+
+
+def _name_of(kind):
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join(map(_name_of, get_args(kind)))
+    if get_origin(kind) is Literal:
+        return " or ".join(map(repr, get_args(kind)))
+    if kind is None:
+        return "null"
+    return KINDS[get_origin(kind) or kind]
+
+
+def _kind_of(value):
+    return KINDS[type(value)]
+
+
+class _Duplicate(Exception):
+    """A name that stands twice in one object."""
+
+
+def _without_duplicates(pairs):
+    """What json calls for each object. Of a name that stands twice, readers take either value."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = set()
+        for name, _ in pairs:
+            if name in names:
+                raise _Duplicate(name)
+            names.add(name)
+    return content
+
+
+def _require_depth(where, content):
+    """ValueError if lists and objects in `content` are nested more than MAX_DEPTH deep."""
+    level = [content]
+    for _ in range(MAX_DEPTH):
+        level = [part for whole in level
+                 for part in (whole.values() if isinstance(whole, dict) else whole)
+                 if isinstance(part, (dict, list))]
+        if not level:
+            return
+    raise ValueError(f"{where} is nested more than {MAX_DEPTH} deep")

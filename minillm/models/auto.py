@@ -1,0 +1,75 @@
+"""Which architecture a checkpoint holds: config.json's `model_type` -> the classes for it.
+
+Adding an architecture takes one line in ARCHITECTURES. A module is imported when it is needed.
+"""
+
+import importlib
+
+from minillm.checks import shown
+from minillm.models.pretrained import find_pretrained, read_config
+
+# model_type -> {head: (module, class)}; "config" names the configuration, "base" the bare model.
+ARCHITECTURES = {
+    "gpt2": {
+        "config": ("minillm.models.gpt2_config", "GPT2Config"),
+        "base": ("minillm.models.gpt2", "GPT2Model"),
+        "causal_lm": ("minillm.models.gpt2", "GPT2LMHeadModel"),
+    },
+}
+
+
+def config_class(model_type):
+    """-> the configuration class of `model_type`, such as GPT2Config for "gpt2"
+
+    Raises ValueError, in one line, for a type that minillm doesn't have.
+    """
+    return _load(model_type, "config")
+
+
+def model_class(model_type, head="causal_lm"):
+    """-> the model class of `model_type` with this head: "base" (none) or "causal_lm"
+
+    Raises ValueError, in one line, for a type or a head that minillm doesn't have.
+    """
+    return _load(model_type, head)
+
+
+def _load(model_type, head):
+    classes = ARCHITECTURES.get(model_type) if isinstance(model_type, str) else None
+    if classes is None:
+        raise ValueError(f"model_type is {shown(model_type)}, wanted one of "
+                         f"{', '.join(map(repr, ARCHITECTURES))}")
+    if head not in classes:
+        heads = ", ".join(repr(name) for name in classes if name != "config")
+        raise ValueError(f"head is {shown(head)}, wanted one of {heads} for {model_type!r}")
+    module, name = classes[head]
+    return getattr(importlib.import_module(module), name)
+
+
+class _Auto:
+    """`AutoX.from_pretrained(name)` is `from_pretrained` of the class that config.json names."""
+
+    head = None
+
+    @classmethod
+    def from_pretrained(cls, name_or_path, **options):
+        """For the options and errors see `PreTrainedModel.from_pretrained`."""
+        folder = find_pretrained(name_or_path)
+        model_type = read_config(folder).get("model_type")
+        try:
+            found = _load(model_type, cls.head)
+        except ValueError as error:
+            raise ValueError(f"{folder / 'config.json'}: {error}") from None
+        return found.from_pretrained(folder, **options)
+
+
+class AutoConfig(_Auto):
+    head = "config"
+
+
+class AutoModel(_Auto):
+    head = "base"
+
+
+class AutoModelForCausalLM(_Auto):
+    head = "causal_lm"
