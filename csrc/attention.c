@@ -50,7 +50,7 @@ static void transposed_queries(const one_head *x, isize i, isize n, matrix to) {
 /* S[key][query] for QUERIES queries from number i and `keys` keys from number j on: -inf where a
  * query may not look. */
 static void scores(const one_head *x, isize i, isize j, isize keys, matrix Q_transposed, matrix S) {
-    product(keys, QUERIES, x->D, rows(x->K, j), Q_transposed, nothing, S);
+    product(keys, QUERIES, x->D, rows(x->K, j), Q_transposed, zero_matrix, S);
     for (isize k = x->key_mask ? 0 : visible_keys(x, i + 1, j, keys); k < keys; k++) {
         int masked = x->key_mask && !x->key_mask[j + k];
         isize hidden = masked ? QUERIES : first_viewer(x, i, QUERIES, j + k);
@@ -67,7 +67,7 @@ static void add_to_queries(const one_head *x, isize i, isize n, isize j, isize k
                            minillm_heads K, minillm_heads to) {
     for (isize q = 0; q < n; q += MR)
         product(min(MR, n - q), x->D, visible_keys(x, i + q + MR, j, keys),
-                from(transposed(weight), q, 0), rows(K, j), j > 0 ? rows(to, i + q) : nothing,
+                part(transposed(weight), q, 0), rows(K, j), j > 0 ? rows(to, i + q) : zero_matrix,
                 rows(to, i + q));
 }
 
@@ -77,7 +77,7 @@ static void add_to_keys(const one_head *x, isize i, isize n, isize j, isize keys
                         minillm_heads Q, minillm_heads to) {
     for (isize k = 0; k < keys; k += MR) {
         isize q = first_viewer(x, i, n, j + k);
-        product(min(MR, keys - k), x->D, n - q, from(weight, k, q), rows(Q, i + q),
+        product(min(MR, keys - k), x->D, n - q, part(weight, k, q), rows(Q, i + q),
                 rows(to, j + k), rows(to, j + k));
     }
 }
@@ -132,9 +132,9 @@ static void copy_together(one_head *x, isize tiles, isize keys, float *to) {
 /* The forward for the queries of TILES tiles, or what is left of them. */
 static void attend(one_head *x, isize group, float *workspace) {
     isize first = group * TILES * QUERIES, end = min(first + TILES * QUERIES, x->Tq);
-    matrix S = {workspace, QUERIES, 1}, Q_transposed = from(S, KEYS, 0);
+    matrix S = {workspace, QUERIES, 1}, Q_transposed = part(S, KEYS, 0);
     copy_together(x, (end - first) / QUERIES, visible_keys(x, end, 0, x->Tk),
-                  from(Q_transposed, x->D, 0).data);
+                  part(Q_transposed, x->D, 0).data);
     for (isize i = first; i < end; i += QUERIES) {
         isize n = min(QUERIES, end - i), last = visible_keys(x, i + n, 0, x->Tk);
         float m[QUERIES], l[QUERIES] = {0}, factor[QUERIES];
@@ -210,9 +210,9 @@ static void fetch_tile(const one_head *x, isize i) {
  * Every tile adds to rows of dK and dV that others add to as well: so one thread does a whole head
  * (there is one `group`), and they grow in the workspace, where they lie side by side. */
 static void head_backward(one_head *x, isize group, float *workspace) {
-    matrix P = {workspace, QUERIES, 1}, dS = from(P, KEYS, 0);
-    matrix Q_transposed = from(dS, KEYS, 0), dout_transposed = from(Q_transposed, x->D, 0);
-    minillm_heads dK = {from(dout_transposed, x->D, 0).data, 0, 0, x->D};
+    matrix P = {workspace, QUERIES, 1}, dS = part(P, KEYS, 0);
+    matrix Q_transposed = part(dS, KEYS, 0), dout_transposed = part(Q_transposed, x->D, 0);
+    minillm_heads dK = {part(dout_transposed, x->D, 0).data, 0, 0, x->D};
     minillm_heads dV = {rows(dK, x->Tk).data, 0, 0, x->D};
     float lse[QUERIES] = {0}, delta[QUERIES] = {0};
     (void)group;
@@ -232,7 +232,7 @@ static void head_backward(one_head *x, isize group, float *workspace) {
         for (isize j = 0; j == 0 || j < last; j += KEYS) {
             isize keys = min(KEYS, last - j);
             scores(x, i, j, keys, Q_transposed, P); /* S, and in dS dP, at first */
-            product(keys, QUERIES, x->D, rows(x->V, j), dout_transposed, nothing, dS);
+            product(keys, QUERIES, x->D, rows(x->V, j), dout_transposed, zero_matrix, dS);
             for (isize k = 0; k < keys * QUERIES; k += QUERIES)
                 #pragma omp simd
                 for (int q = 0; q < QUERIES; q++) {

@@ -96,12 +96,12 @@ static void all_outputs(int type, const pass *the, isize begin, isize end) {
 static void row_major_outputs(const pass *the, isize begin, isize end, matrix sums) {
     enum { INPUTS = 8 };
     matrix x = {(float *)the->x, the->ldx, 1}, W = {(float *)the->w + begin, the->ldw, 1};
-    matrix start = the->bias ? (matrix){(float *)the->bias + begin, 0, 1} : nothing;
+    matrix start = the->bias ? (matrix){(float *)the->bias + begin, 0, 1} : zero_matrix;
     for (isize k = 0; k == 0 || k < the->K; k += INPUTS, start = sums)
-        product(the->M, end - begin, min(INPUTS, the->K - k), from(x, 0, k), from(W, k, 0), start,
+        product(the->M, end - begin, min(INPUTS, the->K - k), part(x, 0, k), part(W, k, 0), start,
                 sums);
     for (isize i = 0; i < the->M; i++)
-        memcpy(the->y + i * the->ldy + begin, from(sums, i, 0).data, (end - begin) * sizeof(float));
+        memcpy(the->y + i * the->ldy + begin, part(sums, i, 0).data, (end - begin) * sizeof(float));
 }
 
 int minillm_few_rows(isize M, isize N, isize K, const float *x, isize ldx, int type,
@@ -130,7 +130,7 @@ int minillm_few_rows(isize M, isize N, isize K, const float *x, isize ldx, int t
             if (transposed)
                 all_outputs(type, &the, begin, end);
             else
-                row_major_outputs(&the, begin, end, from(sums, 0, begin));
+                row_major_outputs(&the, begin, end, part(sums, 0, begin));
         }
     }
     free(copy);

@@ -24,7 +24,7 @@ static void panel_tile(isize rows, isize columns, isize K, matrix A, matrix B, m
                        matrix C) {
     float beside[MR * NR];
     int whole = rows == MR && columns % LANES == 0;
-    matrix add = whole ? start : nothing, to = whole ? C : (matrix){beside, NR, 1};
+    matrix add = whole ? start : zero_matrix, to = whole ? C : (matrix){beside, NR, 1};
     for (isize i = 0; i < rows; i++) /* C is far away, but needed only at the end: fetch it */
         for (isize j = 0; j < columns + 15; j += 16)
             __builtin_prefetch(C.data + i * C.row + min(j, columns - 1), 1);
@@ -51,10 +51,10 @@ static void multiply(isize M, isize N, isize K, matrix A, matrix B, matrix start
                 isize nc = min(N - jc, NC);
                 for (isize j = 0; j < nc; j += NR)
                     pack_panel(block_B + j * depth, NR, min(nc - j, NR), depth,
-                               transposed(from(B, kc, jc + j)));
+                               transposed(part(B, kc, jc + j)));
                 for (isize i = 0; i < mc; i += MR) {
                     isize rows = min(mc - i, MR);
-                    matrix a = from(A, ic + i, kc);
+                    matrix a = part(A, ic + i, kc);
                     if (a.column != 1 || rows < MR) {
                         float *panel = block_A + i * depth;
                         if (jc == 0)
@@ -64,7 +64,7 @@ static void multiply(isize M, isize N, isize K, matrix A, matrix B, matrix start
                     for (isize j = 0; j < nc; j += NR)
                         panel_tile(rows, min(nc - j, NR), depth, a,
                                    (matrix){block_B + j * depth, NR, 1},
-                                   from(to_add, ic + i, jc + j), from(C, ic + i, jc + j));
+                                   part(to_add, ic + i, jc + j), part(C, ic + i, jc + j));
                 }
             }
         }
@@ -85,7 +85,7 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
     matrix c = {C, ldc, 1};
     /* What the product is added to is a matrix as well: C itself, or the bias, the same row for all
      * rows, or nothing. So adding a bias costs no pass over C of its own. */
-    matrix start = accumulate ? c : bias ? (matrix){(float *)bias, 0, 1} : nothing;
+    matrix start = accumulate ? c : bias ? (matrix){(float *)bias, 0, 1} : zero_matrix;
     enum { SMALL = 500000 }; /* multiply-adds: up to here packing costs more than it saves */
     int no_rest = !transpose_B && N % PAIR == 0; /* what `product` can do */
     if (batch * M * N == 0)
@@ -118,12 +118,12 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
     for (isize piece = 0; piece < batch * pieces; piece++) {
         isize index = piece / pieces; /* of the matrix in the batch */
         isize i = piece % pieces / across * rows, j = piece % across * columns;
-        matrix a_piece = from(a, i, 0), b_piece = from(b, 0, j), c_piece = from(c, i, j);
+        matrix a_piece = part(a, i, 0), b_piece = part(b, 0, j), c_piece = part(c, i, j);
         a_piece.data += index * step_A;
         b_piece.data += index * step_B;
         c_piece.data += index * step_C;
         multiply(min(rows, M - i), min(columns, N - j), K, a_piece, b_piece,
-                 accumulate ? c_piece : from(start, i, j), c_piece,
+                 accumulate ? c_piece : part(start, i, j), c_piece,
                  workspaces + omp_get_thread_num() * size);
     }
     free(workspaces);

@@ -20,14 +20,14 @@ typedef struct { float *data; isize row, column; } matrix;
 
 static inline matrix transposed(matrix X) { return (matrix){X.data, X.column, X.row}; }
 
-/* X from element (i, j) on. */
-static inline matrix from(matrix X, isize i, isize j) {
+/* The part of X from element (i, j) on. */
+static inline matrix part(matrix X, isize i, isize j) {
     return (matrix){X.data + i * X.row + j * X.column, X.row, X.column};
 }
 
-/* Zeros, as many as are wanted: with strides of 0 all tiles of this matrix are the same. */
+/* A matrix of zeros of any size: with strides of 0 every tile of it is the same memory. */
 static const float zeros[NR];
-static const matrix nothing = {(float *)zeros, 0, 0};
+static const matrix zero_matrix = {(float *)zeros, 0, 0};
 
 /* C = start + A B for R rows and V vectors of columns. All but A have contiguous rows. Four steps
  * of k are written one after the other (`unroll`): counting and jumping cost next to nothing. */
@@ -56,7 +56,7 @@ tile(const int R, const int V, isize K, matrix A, matrix B, matrix start, matrix
  * for few rows. */
 static inline __attribute__((always_inline)) void
 product(isize M, isize N, isize K, matrix A, matrix B, matrix start, matrix C) {
-    #define ROWS(R) tile(R, 2, K, from(A, i, 0), from(B, 0, j), from(start, i, j), from(C, i, j))
+    #define ROWS(R) tile(R, 2, K, part(A, i, 0), part(B, 0, j), part(start, i, j), part(C, i, j))
     for (isize j = 0; j < N; j += PAIR) {
         isize i = 0;
         for (; i + MR <= M; i += MR)
