@@ -1,5 +1,6 @@
 """Talking to a person: progress bars, tables, and plain lines where there is no terminal."""
 
+import re
 import sys
 import time
 from contextlib import contextmanager
@@ -10,6 +11,31 @@ from rich.table import Table
 
 console = Console(stderr=True, highlight=False)
 SECONDS_BETWEEN_LINES = 10  # where there is no terminal to draw a bar on
+
+# What a terminal obeys instead of showing it: C0 and C1 controls (ESC begins a command, "\r" returns
+# to the start of the line), marks that turn the direction of the text around, line separators of
+# Unicode. Lone surrogates can't be written at all. "\n" and "\t" are text.
+_OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def visible(text):
+    """-> `text` with everything that a terminal would obey written as an escape: "\\x1b[2J"
+
+    Tokens, prompts and the names of tensors and files come from strangers, and may hold commands
+    that clear the screen, recolour it or retitle the window.
+    """
+    return _OBEYED.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def for_stream(text, stream=None):
+    """-> `visible(text)` if `stream` (sys.stdout by default) is a terminal, else `text` itself
+
+    Files and pipes get every byte as it is.
+    """
+    stream = sys.stdout if stream is None else stream
+    return visible(text) if stream.isatty() else text
 
 
 @contextmanager
@@ -36,7 +62,7 @@ def progress_bar(description, total):
 
 def say(message):
     """One line for a person; results that a program may read go to stdout with print()."""
-    print(message, file=sys.stderr, flush=True)
+    print(for_stream(message, sys.stderr), file=sys.stderr, flush=True)
 
 
 def table(title, rows, headings=None):
@@ -46,9 +72,9 @@ def table(title, rows, headings=None):
         heading = headings[index] if headings else ""
         grid.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        grid.add_row(*map(str, row))
+        grid.add_row(*(for_stream(str(cell)) for cell in row))
     # Captured, because rich would end the program itself when nobody reads the output any more.
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)  # "[red]" in a cell is text
     with console.capture() as drawn:
         console.print(grid)
     print(drawn.get(), end="")
