@@ -1,59 +1,136 @@
-/* attention.c: softmax(scale Q Kᵀ + mask) V and its gradients, without ever holding the T x T
- * matrix of weights (Milakov and Gimelshein 2018; Dao et al. 2022, "FlashAttention", algorithms 1
- * and 4).
+/* attention.c: out = P V with P = softmax(scale Q Kᵀ + bias), and its gradients, without ever
+ * holding the Tq x Tk matrix P (Milakov and Gimelshein 2018; Dao et al. 2022, "FlashAttention",
+ * algorithms 1 and 4). The formulas and the derivation of the backward stand in
+ * minillm/ops/attention.py; the letters here are the same.
  *
  * The work goes tile by tile: QUERIES queries and KEYS keys. A tile of scores is S[key][query]: the
  * queries lie side by side across the lanes of two vectors. Then
  *   - the softmax of a query runs down its lane: maximum, exponential and sum are plain vector
- *     arithmetic, nothing is ever added up across lanes;
+ *     arithmetic, and no lanes are ever added to each other;
  *   - all seven products of the forward and the backward have the one shape of `product` in tile.h.
- *     Q and the gradient of out are transposed, once for all keys; K and V never.
+ *     Q and dout are transposed once for all keys; K and V never.
  * Arithmetic: an element of the tile costs 2 D multiply-adds in the forward, and about 15
  * operations for the softmax: for D = 64 nine tenths of the time is FMA. */
 #include <math.h>
 #include "tile.h"
 
 enum { QUERIES = PAIR, KEYS = 128 }; /* a tile of scores: 16 KB at most; the backward has two */
-enum { TILES = 8 }; /* so many tiles of queries are a group, one piece of work in the forward */
+enum { TILES = 8 }; /* tiles of queries in a strip, which is one piece of work of the forward */
 _Static_assert(MINILLM_HEAD_UNIT % PAIR == 0, "a head is some whole register tiles wide");
 
 typedef minillm_attention_call one_head; /* a copy of the call whose arrays begin with this head */
 
+/* A tile: the n queries from number i on, and some keys from number j on. `first` is the first key
+ * of the row of tiles that these queries go through. */
+typedef struct { isize i, n, first, j, keys; } block;
+
+/* The arrays of query head number `index` of all B H. Query heads share a key head in groups of
+ * H / Hkv: an index and no more, K and V are not repeated. */
+static one_head select_head(const minillm_attention_call *call, isize index) {
+    isize b = index / call->H, h = index % call->H, key_head = h / (call->H / call->Hkv);
+    isize distances = call->Tq + call->Tk - 1;
+    one_head head = *call;
+    minillm_heads *arrays[] = {&head.Q, &head.out, &head.dout, &head.dQ,
+                               &head.K, &head.V, &head.dK, &head.dV};
+    for (int a = 0; a < 8; a++)
+        if (arrays[a]->data) /* the forward has no gradients */
+            arrays[a]->data += b * arrays[a]->batch + (a < 4 ? h : key_head) * arrays[a]->head;
+    head.lse += index * call->Tq;
+    if (call->key_mask)
+        head.key_mask += b * call->Tk;
+    if (call->distance_bias)
+        head.distance_bias += h * distances;
+    if (call->ddistance_bias)
+        head.ddistance_bias += index * distances;
+    return head;
+}
+
 /* The rows of a head from number i on. */
 static matrix rows(minillm_heads X, isize i) { return (matrix){X.data + i * X.row, X.row, 1}; }
 
-/* How many of the `keys` keys from number j on the query before `end` may see; those before it see
- * no more. (Query i sees the first i + 1 + ahead keys: that cuts a tile along a diagonal. Keys near
- * it are computed for the whole tile and then set to -inf for those who may not look, so that P is
- * 0 there and finite numbers may be added; keys that none of its queries sees aren't even read.) */
-static isize visible_keys(const one_head *x, isize end, isize j, isize keys) {
-    return max(0, min(keys, end + x->ahead - j));
+/* How many of the `keys` keys from number j on come early enough for the queries before `end`.
+ * (A causal query i sees no key after i + ahead: that cuts a tile along a diagonal. The keys near
+ * the diagonal are computed for the whole tile and then set to -inf for the queries that come too
+ * early, so that P is 0 there. Keys that come too late for the whole tile aren't even read.) */
+static isize keys_in_time(const one_head *head, isize end, isize j, isize keys) {
+    return max(0, min(keys, end + head->ahead - j));
 }
 
-/* The first of the n queries from number i on that may see the key, counted from i; or else n. */
-static isize first_viewer(const one_head *x, isize i, isize n, isize key) {
-    return max(0, min(n, key - x->ahead - i));
+/* How many of the n queries from number i on come too early for the key. */
+static isize queries_too_early(const one_head *head, isize i, isize n, isize key) {
+    return max(0, min(n, key - head->ahead - i));
 }
 
-/* to[d][query] = X[query][d] for n queries from number i on, and 0 for those that are missing. */
+/* Keys from number `first` up to and without `end`. */
+typedef struct { isize first, end; } key_range;
+
+/* The keys that at least one of the n queries from number i on may see, up to the causal limit and
+ * inside the window. A window is what runs of -inf at the ends of distance_bias leave: the bias of
+ * query i + q and key j is window[j + n - 1 - q], so a key that all n find at -inf can be skipped. */
+static key_range keys_in_sight(const one_head *head, isize i, isize n) {
+    isize end = keys_in_time(head, i + n, 0, head->Tk);
+    isize low = 0, high = end + n - 1; /* of window: the first that isn't -inf, after the last */
+    if (head->distance_bias == NULL)
+        return (key_range){0, end};
+    const float *window = head->distance_bias + head->Tq - i - n;
+    while (low < high && window[low] == -INFINITY)
+        low++;
+    while (high > low && window[high - 1] == -INFINITY)
+        high--;
+    return (key_range){min(end, max(0, low - (n - 1))), min(end, high)};
+}
+
+/* to[d][query] = X[query][d] for n queries from number i on, and 0 for the missing queries. */
 static void transpose(isize i, isize n, isize D, minillm_heads X, matrix to) {
     pack_panel(to.data, QUERIES, n, D, rows(X, i));
 }
 
 /* scale Qᵀ */
-static void transposed_queries(const one_head *x, isize i, isize n, matrix to) {
-    transpose(i, n, x->D, x->Q, to);
-    for (isize e = 0; e < x->D * QUERIES; e++)
-        to.data[e] *= x->scale;
+static void transposed_queries(const one_head *head, isize i, isize n, matrix to) {
+    transpose(i, n, head->D, head->Q, to);
+    for (isize e = 0; e < head->D * QUERIES; e++)
+        to.data[e] *= head->scale;
 }
 
-/* S[key][query] for QUERIES queries from number i and `keys` keys from number j on: -inf where a
- * query may not look. */
-static void scores(const one_head *x, isize i, isize j, isize keys, matrix Q_transposed, matrix S) {
-    product(keys, QUERIES, x->D, rows(x->K, j), Q_transposed, zero_matrix, S);
-    for (isize k = x->key_mask ? 0 : visible_keys(x, i + 1, j, keys); k < keys; k++) {
-        int masked = x->key_mask && !x->key_mask[j + k];
-        isize hidden = masked ? QUERIES : first_viewer(x, i, QUERIES, j + k);
+/* The distances of a tile go from its first key and last query to its last key and first query:
+ * QUERIES + keys - 1 of them. A *band* holds what belongs to them, in reverse: so that the numbers
+ * of one key, like its scores, lie side by side in the order of the queries. Key k and query q of
+ * the tile meet in band[keys - 1 - k + q]; the last distance of the tile is in band[0]. */
+static isize last_distance(const one_head *head, block at) {
+    return at.j + at.keys - 1 - at.i + head->Tq - 1; /* as an index of distance_bias */
+}
+
+/* S[key][query] += distance_bias[key - query + Tq - 1]; missing queries get 0. */
+static void add_distance_bias(const one_head *head, block at, float *restrict S) {
+    float band[QUERIES + KEYS];
+    isize last = last_distance(head, at);
+    for (isize e = 0; e < QUERIES + at.keys - 1; e++)
+        band[e] = e <= last ? head->distance_bias[last - e] : 0;
+    for (isize k = 0; k < at.keys; k++)
+        for (int q = 0; q < QUERIES; q++)
+            S[k * QUERIES + q] += band[at.keys - 1 - k + q];
+}
+
+/* ddistance_bias[key - query + Tq - 1] += dS[key][query]: a sum along each diagonal. */
+static void add_diagonals(const one_head *head, block at, const float *restrict dS) {
+    float band[QUERIES + KEYS] = {0};
+    isize last = last_distance(head, at);
+    for (isize k = 0; k < at.keys; k++)
+        for (isize q = 0; q < at.n; q++)
+            band[at.keys - 1 - k + q] += dS[k * QUERIES + q];
+    for (isize e = 0; e < at.n + at.keys - 1; e++)
+        head->ddistance_bias[last - e] += band[e];
+}
+
+/* S[key][query] of a tile: -inf where a query may not look. */
+static void scores(const one_head *head, block at, matrix Q_transposed, matrix S) {
+    product(at.keys, QUERIES, head->D, rows(head->K, at.j), Q_transposed, zero_matrix, S);
+    if (head->distance_bias)
+        add_distance_bias(head, at, S.data);
+    isize k = head->key_mask ? 0 : keys_in_time(head, at.i + 1, at.j, at.keys);
+    for (; k < at.keys; k++) {
+        int masked = head->key_mask && !head->key_mask[at.j + k];
+        isize hidden = masked ? QUERIES : queries_too_early(head, at.i, QUERIES, at.j + k);
         float *s = S.data + k * QUERIES;
         #pragma omp simd
         for (int q = 0; q < QUERIES; q++)
@@ -61,31 +138,31 @@ static void scores(const one_head *x, isize i, isize j, isize keys, matrix Q_tra
     }
 }
 
-/* to[query] += sum over the keys of weight[key][query] * K[key]: for out (from V) and dQ. The first
- * keys find nothing there yet. */
-static void add_to_queries(const one_head *x, isize i, isize n, isize j, isize keys, matrix weight,
-                           minillm_heads K, minillm_heads to) {
-    for (isize q = 0; q < n; q += MR)
-        product(min(MR, n - q), x->D, visible_keys(x, i + q + MR, j, keys),
-                part(transposed(weight), q, 0), rows(K, j), j > 0 ? rows(to, i + q) : zero_matrix,
-                rows(to, i + q));
+/* to[query] += sum over the keys of weight[key][query] * X[key]: for out (P and V) and for dQ (dS
+ * and K). The first keys begin the sum. */
+static void add_to_queries(const one_head *head, block at, matrix weight, minillm_heads X,
+                           minillm_heads to) {
+    for (isize q = 0; q < at.n; q += MR)
+        product(min(MR, at.n - q), head->D, keys_in_time(head, at.i + q + MR, at.j, at.keys),
+                part(transposed(weight), q, 0), rows(X, at.j),
+                at.j > at.first ? rows(to, at.i + q) : zero_matrix, rows(to, at.i + q));
 }
 
-/* to[key] += sum over the queries of weight[key][query] * Q[query]: for dK, and for dV (from the
- * gradient of out). */
-static void add_to_keys(const one_head *x, isize i, isize n, isize j, isize keys, matrix weight,
-                        minillm_heads Q, minillm_heads to) {
-    for (isize k = 0; k < keys; k += MR) {
-        isize q = first_viewer(x, i, n, j + k);
-        product(min(MR, keys - k), x->D, n - q, part(weight, k, q), rows(Q, i + q),
-                rows(to, j + k), rows(to, j + k));
+/* to[key] += sum over the queries of weight[key][query] * X[query]: for dV (P and dout) and for dK
+ * (dS and Q). */
+static void add_to_keys(const one_head *head, block at, matrix weight, minillm_heads X,
+                        minillm_heads to) {
+    for (isize k = 0; k < at.keys; k += MR) {
+        isize q = queries_too_early(head, at.i, at.n, at.j + k);
+        product(min(MR, at.keys - k), head->D, at.n - q, part(weight, k, q), rows(X, at.i + q),
+                rows(to, at.j + k), rows(to, at.j + k));
     }
 }
 
-static void multiply_rows(isize n, isize D, const float *factor, matrix x) {
+static void multiply_rows(isize n, isize D, const float *factor, matrix X) {
     for (isize q = 0; q < n; q++)
         for (isize d = 0; d < D; d++)
-            x.data[q * x.row + d] *= factor[q];
+            X.data[q * X.row + d] *= factor[q];
 }
 
 /* The online softmax (rung 3 of attention_ladder.c) for one more tile of keys, whose largest score
@@ -110,51 +187,59 @@ static void online_softmax(isize keys, float *restrict S, float *restrict m, flo
             l[q] += S[k + q] = exp_(S[k + q] - shift[q]);
 }
 
-static void copy_rows(isize n, isize D, minillm_heads from, minillm_heads to) {
+static void copy_rows(isize n, isize D, minillm_heads source, minillm_heads to) {
     for (isize i = 0; i < n; i++)
-        memcpy(rows(to, i).data, rows(from, i).data, D * sizeof(float));
+        memcpy(rows(to, i).data, rows(source, i).data, D * sizeof(float));
 }
 
 /* The rows of a head lie far apart where heads lie side by side: in a fused Q K V buffer of 12
  * heads 9 KB, a page for each key, and in a quarter of the cache's sets. If more than a few tiles
  * of queries read K and V, it pays to copy them together first: at T = 1,024 the forward is 1.4 to
  * 1.5 times as fast, at 256 1.1 times, at 128 no faster. */
-static void copy_together(one_head *x, isize tiles, isize keys, float *to) {
-    minillm_heads K = {to, 0, 0, x->D}, V = {to + x->Tk * x->D, 0, 0, x->D};
+static void copy_together(one_head *head, isize tiles, isize keys, float *to) {
+    minillm_heads K = {to, 0, 0, head->D}, V = {to + head->Tk * head->D, 0, 0, head->D};
     if (tiles <= 4)
         return;
-    copy_rows(keys, x->D, x->K, K);
-    copy_rows(keys, x->D, x->V, V);
-    x->K = K;
-    x->V = V;
+    copy_rows(keys, head->D, head->K, K);
+    copy_rows(keys, head->D, head->V, V);
+    head->K = K;
+    head->V = V;
 }
 
-/* The forward for the queries of TILES tiles, or what is left of them. */
-static void attend(one_head *x, isize group, float *workspace) {
-    isize first = group * TILES * QUERIES, end = min(first + TILES * QUERIES, x->Tq);
-    matrix S = {workspace, QUERIES, 1}, Q_transposed = part(S, KEYS, 0);
-    copy_together(x, (end - first) / QUERIES, visible_keys(x, end, 0, x->Tk),
-                  part(Q_transposed, x->D, 0).data);
-    for (isize i = first; i < end; i += QUERIES) {
-        isize n = min(QUERIES, end - i), last = visible_keys(x, i + n, 0, x->Tk);
-        float m[QUERIES], l[QUERIES] = {0}, factor[QUERIES];
-        for (int q = 0; q < QUERIES; q++)
-            m[q] = -INFINITY;
-        transposed_queries(x, i, n, Q_transposed);
-        for (isize j = 0; j == 0 || j < last; j += KEYS) { /* once for no key at all */
-            isize keys = min(KEYS, last - j);
-            scores(x, i, j, keys, Q_transposed, S);
-            online_softmax(keys, S.data, m, l, factor);
-            if (j > 0)
-                multiply_rows(n, x->D, factor, rows(x->out, i));
-            add_to_queries(x, i, n, j, keys, S, x->V, x->out);
-        }
-        for (isize q = 0; q < n; q++) { /* out = o / l, or 0 where no key was seen: l = 0 */
-            factor[q] = l[q] > 0 ? 1 / l[q] : 0;
-            x->lse[i + q] = m[q] + logf(l[q]);
-        }
-        multiply_rows(n, x->D, factor, rows(x->out, i));
+/* The forward for one tile of queries: the n from number i on. */
+static void attend_tile(const one_head *head, isize i, isize n, matrix S, matrix Q_transposed) {
+    key_range seen = keys_in_sight(head, i, n);
+    float m[QUERIES], l[QUERIES] = {0}, factor[QUERIES];
+    for (int q = 0; q < QUERIES; q++)
+        m[q] = -INFINITY;
+    transposed_queries(head, i, n, Q_transposed);
+    for (isize j = seen.first; j == seen.first || j < seen.end; j += KEYS) { /* once for no keys */
+        block at = {i, n, seen.first, j, min(KEYS, seen.end - j)};
+        scores(head, at, Q_transposed, S);
+        online_softmax(at.keys, S.data, m, l, factor);
+        if (j > seen.first)
+            multiply_rows(n, head->D, factor, rows(head->out, i));
+        add_to_queries(head, at, S, head->V, head->out);
     }
+    for (isize q = 0; q < n; q++) { /* out = o / l, or 0 where no key was seen: l = 0 */
+        factor[q] = l[q] > 0 ? 1 / l[q] : 0;
+        head->lse[i + q] = m[q] + logf(l[q]);
+    }
+    multiply_rows(n, head->D, factor, rows(head->out, i));
+}
+
+static isize strips(isize Tq) { return (Tq + TILES * QUERIES - 1) / (TILES * QUERIES); }
+
+/* A piece of the forward: one strip of one head. */
+static void attend_strip(const minillm_attention_call *call, isize piece, float *workspace) {
+    one_head head = select_head(call, piece / strips(call->Tq));
+    isize begin = piece % strips(call->Tq) * TILES * QUERIES;
+    isize end = min(begin + TILES * QUERIES, head.Tq);
+    matrix S = {workspace, QUERIES, 1}, Q_transposed = part(S, KEYS, 0);
+    copy_together(&head, (end - begin) / QUERIES, keys_in_time(&head, end, 0, head.Tk),
+                  part(Q_transposed, head.D, 0).data);
+    for (isize i = begin; i < end; i += QUERIES)
+        attend_tile(&head, i, min(QUERIES, end - i), S, Q_transposed);
 }
 
 static float dot(isize n, const float *x, const float *y) {
@@ -165,123 +250,149 @@ static float dot(isize n, const float *x, const float *y) {
     return sum;
 }
 
-/* The forward for query i alone, when there are too few to fill the lanes: generation. Each key is
- * read for one query only, so the speed limit is the memory, and what matters is to read K and V
- * once, row after row (four rows at a time took half as long again). */
-static void attend_alone(one_head *x, isize i, float *P) {
-    float *restrict o = rows(x->out, i).data, largest = -INFINITY, total = 0;
-    isize keys = visible_keys(x, i + 1, 0, x->Tk);
-    for (isize k = 0; k < keys; k++) {
-        float score = dot(x->D, rows(x->Q, i).data, rows(x->K, k).data) * x->scale;
-        P[k] = x->key_mask && !x->key_mask[k] ? -INFINITY : score;
+/* A piece of the forward when there are too few queries to fill the lanes, as in generation: one
+ * query of one head. Each key is read for one query only, so the memory limits the speed, and what
+ * matters is to read K and V once, row after row (four rows at a time took half as long again). */
+static void attend_alone(const minillm_attention_call *call, isize piece, float *P) {
+    one_head head = select_head(call, piece / call->Tq);
+    isize i = piece % call->Tq;
+    key_range seen = keys_in_sight(&head, i, 1);
+    const float *bias = head.distance_bias ? head.distance_bias + head.Tq - 1 - i : NULL;
+    float *restrict o = rows(head.out, i).data, largest = -INFINITY, total = 0;
+    for (isize k = seen.first; k < seen.end; k++) {
+        float score = dot(head.D, rows(head.Q, i).data, rows(head.K, k).data) * head.scale;
+        if (bias)
+            score += bias[k];
+        P[k] = head.key_mask && !head.key_mask[k] ? -INFINITY : score;
         largest = P[k] > largest ? P[k] : largest;
     }
     float shift = largest == -INFINITY ? 0 : largest;
     #pragma omp simd reduction(+ : total)
-    for (isize k = 0; k < keys; k++)
+    for (isize k = seen.first; k < seen.end; k++)
         total += P[k] = exp_(P[k] - shift);
     float factor = total > 0 ? 1 / total : 0; /* 0 where no key was seen */
-    memset(o, 0, x->D * sizeof(float));
-    for (isize k = 0; k < keys; k++) {
-        const float *restrict v = rows(x->V, k).data;
-        for (isize d = 0; d < x->D; d++)
+    memset(o, 0, head.D * sizeof(float));
+    for (isize k = seen.first; k < seen.end; k++) {
+        const float *restrict v = rows(head.V, k).data;
+        for (isize d = 0; d < head.D; d++)
             o[d] += P[k] * factor * v[d];
     }
-    x->lse[i] = largest + logf(total);
+    head.lse[i] = largest + logf(total);
 }
 
-/* Ask the memory for what the backward of the tile of queries from number i on begins with: rows far
- * apart, which the chip doesn't foresee. Asked while the tile before it is computed, they are there
- * in time: 1.05 to 1.2 times as fast at T = 64, 1.03 times at 256. */
-static void fetch_tile(const one_head *x, isize i) {
-    const minillm_heads arrays[] = {x->Q, x->dout, x->out};
+/* Prefetch what the backward of the tile of queries from number i on begins with: rows far apart,
+ * which the chip doesn't foresee. They arrive while the tile before is computed: 1.05 to 1.2 times
+ * as fast at T = 64, 1.03 times at 256. */
+static void prefetch_tile(const one_head *head, isize i) {
+    const minillm_heads arrays[] = {head->Q, head->dout, head->out};
     for (int a = 0; a < 3; a++)
-        for (isize q = i; q < min(i + QUERIES, x->Tq); q++)
-            for (isize d = 0; d < x->D; d += 16)
+        for (isize q = i; q < min(i + QUERIES, head->Tq); q++)
+            for (isize d = 0; d < head->D; d += 16)
                 __builtin_prefetch(rows(arrays[a], q).data + d, 0, 2);
 }
 
-/* Backward (derived in minillm/kernels/numpy_attention.py). For each tile P is computed again from
- * the scores and the lse of the forward, and then, with everything as [key][query],
+/* Turn S into P, and dP into dS, of one tile:
  *
- *     dP = V doutᵀ      dS = scale P (dP - delta)      delta[query] = dout . out
- *     dQ += dSᵀ K       dK += dS Q                     dV += P dout
+ *     P = exp(S - lse)      dS = P (dP - delta)
  *
- * Every tile adds to rows of dK and dV that others add to as well: so one thread does a whole head
- * (there is one `group`), and they grow in the workspace, where they lie side by side. */
-static void head_backward(one_head *x, isize group, float *workspace) {
-    matrix P = {workspace, QUERIES, 1}, dS = part(P, KEYS, 0);
-    matrix Q_transposed = part(dS, KEYS, 0), dout_transposed = part(Q_transposed, x->D, 0);
-    minillm_heads dK = {part(dout_transposed, x->D, 0).data, 0, 0, x->D};
-    minillm_heads dV = {rows(dK, x->Tk).data, 0, 0, x->D};
-    float lse[QUERIES] = {0}, delta[QUERIES] = {0};
-    (void)group;
-    fetch_tile(x, 0);
-    copy_together(x, x->Tq / QUERIES, x->Tk, rows(dV, x->Tk).data);
-    memset(dK.data, 0, 2 * x->Tk * x->D * sizeof(float));
-    for (isize i = 0; i < x->Tq; i += QUERIES) {
-        isize n = min(QUERIES, x->Tq - i), last = visible_keys(x, i + n, 0, x->Tk);
-        transposed_queries(x, i, n, Q_transposed);
-        transpose(i, n, x->D, x->dout, dout_transposed);
-        for (isize q = 0; q < n; q++) {
-            /* A query that saw no key has S = -inf everywhere: P = exp(-inf - 0) = 0. */
-            lse[q] = x->lse[i + q] == -INFINITY ? 0 : x->lse[i + q];
-            delta[q] = dot(x->D, rows(x->dout, i + q).data, rows(x->out, i + q).data);
+ * dS is the gradient of the biased score, so its diagonals are summed for ddistance_bias; after
+ * that it becomes scale dS, what dQ and dK need. Without a bias both happen at once. */
+static void softmax_backward(const one_head *head, block at, const float *lse, const float *delta,
+                             float *restrict P, float *restrict dS) {
+    float factor = head->ddistance_bias ? 1 : head->scale;
+    for (isize k = 0; k < at.keys * QUERIES; k += QUERIES)
+        #pragma omp simd
+        for (int q = 0; q < QUERIES; q++) {
+            P[k + q] = exp_(P[k + q] - lse[q]);
+            dS[k + q] = P[k + q] * (dS[k + q] - delta[q]) * factor;
         }
-        fetch_tile(x, i + QUERIES);
-        for (isize j = 0; j == 0 || j < last; j += KEYS) {
-            isize keys = min(KEYS, last - j);
-            scores(x, i, j, keys, Q_transposed, P); /* S, and in dS dP, at first */
-            product(keys, QUERIES, x->D, rows(x->V, j), dout_transposed, zero_matrix, dS);
-            for (isize k = 0; k < keys * QUERIES; k += QUERIES)
-                #pragma omp simd
-                for (int q = 0; q < QUERIES; q++) {
-                    P.data[k + q] = exp_(P.data[k + q] - lse[q]);
-                    dS.data[k + q] = P.data[k + q] * (dS.data[k + q] - delta[q]) * x->scale;
-                }
-            add_to_queries(x, i, n, j, keys, dS, x->K, x->dQ);
-            add_to_keys(x, i, n, j, keys, dS, x->Q, dK);
-            add_to_keys(x, i, n, j, keys, P, x->dout, dV);
-        }
-    }
-    copy_rows(x->Tk, x->D, dK, x->dK);
-    copy_rows(x->Tk, x->D, dV, x->dV);
+    if (head->ddistance_bias == NULL)
+        return;
+    add_diagonals(head, at, dS);
+    for (isize e = 0; e < at.keys * QUERIES; e++)
+        dS[e] *= head->scale;
 }
 
-/* Have `piece` called for each head and each of its `groups`, with `size` floats of workspace;
- * `work`: multiply-adds, or what takes as long, for each query, key and element of D. The last
- * queries, which have the most keys, come first: so no long piece is waited for at the end. */
-static int run(void (*piece)(one_head *, isize, float *), isize groups, isize size, double work,
-               const minillm_attention_call *call) {
-    isize heads = call->B * call->H;
-    int threads = threads_for(work * heads * call->Tq * call->Tk * call->D);
+/* The backward for one query head. For each tile P is computed again from the scores and the lse of
+ * the forward, and then, with everything as [key][query],
+ *
+ *     dP = V doutᵀ      dS = P (dP - delta)      delta[query] = dout . out
+ *     dQ = scale dSᵀ K      dK += scale dS Q      dV += P dout                      */
+static void head_backward(const one_head *head, float *workspace) {
+    matrix P = {workspace, QUERIES, 1}, dS = part(P, KEYS, 0);
+    matrix Q_transposed = part(dS, KEYS, 0), dout_transposed = part(Q_transposed, head->D, 0);
+    float lse[QUERIES] = {0}, delta[QUERIES] = {0};
+    for (isize i = 0; i < head->Tq; i += QUERIES) {
+        isize n = min(QUERIES, head->Tq - i);
+        key_range seen = keys_in_sight(head, i, n);
+        transposed_queries(head, i, n, Q_transposed);
+        transpose(i, n, head->D, head->dout, dout_transposed);
+        for (isize q = 0; q < n; q++) {
+            /* A query that saw no key has S = -inf everywhere: P = exp(-inf - 0) = 0. */
+            lse[q] = head->lse[i + q] == -INFINITY ? 0 : head->lse[i + q];
+            delta[q] = dot(head->D, rows(head->dout, i + q).data, rows(head->out, i + q).data);
+        }
+        prefetch_tile(head, i + QUERIES);
+        for (isize j = seen.first; j == seen.first || j < seen.end; j += KEYS) {
+            block at = {i, n, seen.first, j, min(KEYS, seen.end - j)};
+            scores(head, at, Q_transposed, P); /* S, and in dS dP, at first */
+            product(at.keys, QUERIES, head->D, rows(head->V, j), dout_transposed, zero_matrix, dS);
+            softmax_backward(head, at, lse, delta, P.data, dS.data);
+            add_to_queries(head, at, dS, head->K, head->dQ);
+            add_to_keys(head, at, dS, head->Q, head->dK);
+            add_to_keys(head, at, P, head->dout, head->dV);
+        }
+    }
+}
+
+/* A piece of the backward: one key head with all the query heads that read it. All their tiles add
+ * to the rows of its dK and dV, which grow in the workspace, where they lie side by side. One thread
+ * adds them, in one order: so the sums are bit for bit the same for any number of threads. */
+static void group_backward(const minillm_attention_call *call, isize piece, float *workspace) {
+    isize group = call->H / call->Hkv, tile_space = 2 * QUERIES * (KEYS + call->D);
+    one_head first = select_head(call, piece * group);
+    minillm_heads dK = {workspace + tile_space, 0, 0, call->D};
+    minillm_heads dV = {rows(dK, call->Tk).data, 0, 0, call->D};
+    prefetch_tile(&first, 0);
+    copy_together(&first, group * call->Tq / QUERIES, call->Tk, rows(dV, call->Tk).data);
+    memset(dK.data, 0, 2 * call->Tk * call->D * sizeof(float));
+    for (isize g = 0; g < group; g++) {
+        one_head head = select_head(call, piece * group + g);
+        head.K = first.K, head.V = first.V, head.dK = dK, head.dV = dV;
+        if (head.ddistance_bias)
+            memset(head.ddistance_bias, 0, (call->Tq + call->Tk - 1) * sizeof(float));
+        head_backward(&head, workspace);
+    }
+    copy_rows(call->Tk, call->D, dK, first.dK);
+    copy_rows(call->Tk, call->D, dV, first.dV);
+}
+
+/* Run every piece, with `size` floats of workspace for each thread, last pieces first: there the
+ * causal queries have the most keys. `work`: multiply-adds, or what takes as long, for each query,
+ * key and element of D. */
+static int run(void (*run_piece)(const minillm_attention_call *, isize, float *), isize pieces,
+               isize size, double work, const minillm_attention_call *call) {
+    int threads = threads_for(work * call->B * call->H * call->Tq * call->Tk * call->D);
     size = round_up(size, 16);
     float *workspaces = allocate(threads * size);
     if (workspaces == NULL)
         return MINILLM_OUT_OF_MEMORY;
     #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (isize p = heads * groups - 1; p >= 0; p--) {
-        isize index = p / groups, b = index / call->H, h = index % call->H;
-        one_head x = *call;
-        minillm_heads *arrays[] = {&x.Q, &x.K, &x.V, &x.out, &x.dout, &x.dQ, &x.dK, &x.dV};
-        for (int a = 0; a < 8; a++)
-            if (arrays[a]->data) /* the forward has no gradients */
-                arrays[a]->data += b * arrays[a]->batch + h * arrays[a]->head;
-        x.lse += index * x.Tq;
-        x.key_mask = x.key_mask ? x.key_mask + b * x.Tk : NULL;
-        piece(&x, p % groups, workspaces + omp_get_thread_num() * size);
-    }
+    for (isize piece = pieces - 1; piece >= 0; piece--)
+        run_piece(call, piece, workspaces + omp_get_thread_num() * size);
     free(workspaces);
     return MINILLM_OK;
 }
 
 int minillm_attention(const minillm_attention_call *call) {
+    isize heads = call->B * call->H;
     if (call->Tq < MINILLM_FEW_QUERIES) /* K and V come from memory */
-        return run(attend_alone, call->Tq, call->Tk, 32, call);
-    return run(attend, (call->Tq + TILES * QUERIES - 1) / (TILES * QUERIES),
+        return run(attend_alone, heads * call->Tq, call->Tk, 32, call);
+    return run(attend_strip, heads * strips(call->Tq),
                QUERIES * (KEYS + call->D) + 2 * call->Tk * call->D, 2, call);
 }
 
 int minillm_attention_backward(const minillm_attention_call *call) {
-    return run(head_backward, 1, 2 * QUERIES * (KEYS + call->D) + 4 * call->Tk * call->D, 5, call);
+    return run(group_backward, call->B * call->Hkv,
+               2 * QUERIES * (KEYS + call->D) + 4 * call->Tk * call->D, 5, call);
 }

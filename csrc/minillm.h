@@ -38,17 +38,29 @@ int minillm_few_rows(isize M, isize N, isize K, const float *x, isize ldx, int t
  * the next. The D floats of a row lie side by side. */
 typedef struct { float *data; isize batch, head, row; } minillm_heads;
 
-/* One call of attention: out = softmax(scale Q Kᵀ + mask) V, and the log of each query's softmax
- * denominator in lse, a contiguous (B, H, Tq) array. Q, out and their gradients have Tq rows, K, V
- * and theirs Tk. Query i sees the first i + 1 + ahead keys (ahead = Tk - Tq: causal; Tk: all), and
- * of those the ones whose key_mask isn't 0: (B, Tk), or NULL. D is a multiple of MINILLM_HEAD_UNIT;
- * in the forward of fewer than MINILLM_FEW_QUERIES queries it may be any number. */
+/* One call of attention: out = P V, P = softmax(scale Q Kᵀ + bias), and the logarithm of each query's
+ * softmax denominator in lse, a contiguous (B, H, Tq) array. Q, out and their gradients have H heads
+ * of Tq rows; K, V and theirs have Hkv heads of Tk rows, and Hkv divides H: query head h reads key
+ * head h / (H / Hkv) (grouped-query attention). What is added to the scores comes from three sides:
+ *
+ *     ahead           Query i sees no key after i + ahead: Tk - Tq if causal, Tk to see all.
+ *     key_mask        Nobody sees a key whose byte is 0: (B, Tk), contiguous, or NULL.
+ *     distance_bias   distance_bias[h][j - i + Tq - 1] is added to the score of query i and key j:
+ *                     (H, Tq + Tk - 1), contiguous, or NULL. -inf hides a key: a sliding window.
+ *                     Keys outside the window of a whole tile of queries aren't read.
+ *
+ * A query that sees no key gets out = 0 and lse = -inf. The backward needs distance_bias again, and
+ * puts the gradient that each sequence of the batch gives it into ddistance_bias, contiguous,
+ * (B, H, Tq + Tk - 1), unless that is NULL. D is a multiple of MINILLM_HEAD_UNIT; in the forward of
+ * fewer than MINILLM_FEW_QUERIES queries it may be any number. */
 enum { MINILLM_HEAD_UNIT = 32, MINILLM_FEW_QUERIES = 4 };
 typedef struct {
-    isize B, H, Tq, Tk, D, ahead;
+    isize B, H, Hkv, Tq, Tk, D, ahead;
     minillm_heads Q, K, V, out, dout, dQ, dK, dV;
     float *lse, scale;
     const unsigned char *key_mask;
+    const float *distance_bias;
+    float *ddistance_bias;
 } minillm_attention_call;
 int minillm_attention(const minillm_attention_call *call); /* Q, K, V -> out, lse */
 int minillm_attention_backward(const minillm_attention_call *call); /* + dout -> dQ, dK, dV */

@@ -103,7 +103,7 @@ def attention_call(*, Q, K, key_mask, causal, scale, lse, **arrays):
     """
     B, H, Tq, D = Q.shape
     call = ffi.new(_ATTENTION_CALL)
-    call.B, call.H, call.Tq, call.Tk, call.D = B, H, Tq, K.shape[2], D
+    call.B, call.H, call.Hkv, call.Tq, call.Tk, call.D = B, H, K.shape[1], Tq, K.shape[2], D
     call.ahead = call.Tk - Tq if causal else call.Tk
     call.Q, call.K = _heads(Q), _heads(K)
     for name, array in arrays.items():

@@ -96,68 +96,87 @@ static void check_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K) {
     free(x), free(scale), free(bias), free(y), free(q), free(half), free(wanted);
 }
 
-/* Attention of one head, its weights P and its gradients, by their definitions. */
-static void check_attention(ptrdiff_t H, ptrdiff_t Tq, ptrdiff_t Tk, ptrdiff_t D, int causal,
-                            int masked) {
-    ptrdiff_t nq = H * Tq * D, nk = H * Tk * D;
+/* Attention by its definition: its weights P and its gradients. The H query heads read H / group key
+ * heads. `bias`: 0 for none, 1 for random numbers, 2 for random numbers inside a sliding window. */
+static void check_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t group, ptrdiff_t Tq, ptrdiff_t Tk,
+                            ptrdiff_t D, int causal, int masked, int bias) {
+    ptrdiff_t Hkv = H / group, nq = B * H * Tq * D, nk = B * Hkv * Tk * D, distances = Tq + Tk - 1;
     float *Q = numbers(nq), *K = numbers(nk), *V = numbers(nk), *dout = numbers(nq);
-    float *out = numbers(nq), *lse = numbers(H * Tq), scale = 0.7f;
+    float *out = numbers(nq), *lse = numbers(B * H * Tq), scale = 0.7f;
     float *dQ = numbers(nq), *dK = numbers(nk), *dV = numbers(nk);
-    unsigned char *mask = malloc(Tk);
+    float *distance_bias = numbers(H * distances), *ddistance_bias = numbers(B * H * distances);
+    unsigned char *mask = malloc(B * Tk);
     double *o = calloc(nq, sizeof(double)), *gq = calloc(nq, sizeof(double));
     double *gk = calloc(nk, sizeof(double)), *gv = calloc(nk, sizeof(double));
+    double *gb = calloc(B * H * distances, sizeof(double));
     double *P = malloc(Tk * sizeof(double)), *dP = malloc(Tk * sizeof(double));
-    double *log_totals = malloc(H * Tq * sizeof(double));
-    for (ptrdiff_t j = 0; j < Tk; j++)
+    double *log_totals = malloc(B * H * Tq * sizeof(double));
+    for (ptrdiff_t j = 0; j < B * Tk; j++)
         mask[j] = j % 3 != 0;
-    for (ptrdiff_t h = 0; h < H; h++)
+    for (ptrdiff_t e = 0; e < H * distances && bias == 2; e++) { /* 40 keys, another 40 a head on */
+        ptrdiff_t distance = e % distances - (Tq - 1) + e / distances * 40;
+        if (distance > 20 || distance <= -20)
+            distance_bias[e] = -INFINITY;
+    }
+    for (ptrdiff_t h = 0; h < B * H; h++) /* h / group: key heads follow each other like heads */
         for (ptrdiff_t i = 0; i < Tq; i++) {
             const float *q = Q + (h * Tq + i) * D, *g = dout + (h * Tq + i) * D;
+            ptrdiff_t first_key = h / group * Tk;
             double total = 0, delta = 0;
             for (ptrdiff_t j = 0; j < Tk; j++) {
-                int hidden = (causal && j > i + Tk - Tq) || (masked && !mask[j]);
+                int hidden = (causal && j > i + Tk - Tq) || (masked && !mask[h / H * Tk + j]);
                 double s = 0;
                 for (ptrdiff_t d = 0; d < D; d++)
-                    s += q[d] * K[(h * Tk + j) * D + d];
-                total += P[j] = hidden ? 0 : exp(scale * s);
+                    s += q[d] * K[(first_key + j) * D + d];
+                s *= scale;
+                if (bias)
+                    s += distance_bias[h % H * distances + j - i + Tq - 1];
+                total += P[j] = hidden ? 0 : exp(s);
             }
             log_totals[h * Tq + i] = log(total);
             for (ptrdiff_t j = 0; j < Tk; j++) {
                 P[j] = total > 0 ? P[j] / total : 0;
                 dP[j] = 0;
                 for (ptrdiff_t d = 0; d < D; d++) {
-                    dP[j] += g[d] * V[(h * Tk + j) * D + d];
-                    o[(h * Tq + i) * D + d] += P[j] * V[(h * Tk + j) * D + d];
-                    gv[(h * Tk + j) * D + d] += P[j] * g[d];
+                    dP[j] += g[d] * V[(first_key + j) * D + d];
+                    o[(h * Tq + i) * D + d] += P[j] * V[(first_key + j) * D + d];
+                    gv[(first_key + j) * D + d] += P[j] * g[d];
                 }
                 delta += P[j] * dP[j];
             }
-            for (ptrdiff_t j = 0; j < Tk; j++)
+            for (ptrdiff_t j = 0; j < Tk; j++) {
+                double dS = P[j] * (dP[j] - delta);
+                gb[h * distances + j - i + Tq - 1] += dS;
                 for (ptrdiff_t d = 0; d < D; d++) {
-                    double dS = scale * P[j] * (dP[j] - delta);
-                    gq[(h * Tq + i) * D + d] += dS * K[(h * Tk + j) * D + d];
-                    gk[(h * Tk + j) * D + d] += dS * q[d];
+                    gq[(h * Tq + i) * D + d] += scale * dS * K[(first_key + j) * D + d];
+                    gk[(first_key + j) * D + d] += scale * dS * q[d];
                 }
+            }
         }
-#define HEADS(x, T) {x, H * (T) * D, (T) * D, D}
+#define HEADS(x, H, T) {x, (H) * (T) * D, (T) * D, D}
     minillm_attention_call call = {
-        .B = 1, .H = H, .Tq = Tq, .Tk = Tk, .D = D, .ahead = causal ? Tk - Tq : Tk,
-        .Q = HEADS(Q, Tq), .K = HEADS(K, Tk), .V = HEADS(V, Tk), .out = HEADS(out, Tq),
-        .dout = HEADS(dout, Tq), .dQ = HEADS(dQ, Tq), .dK = HEADS(dK, Tk), .dV = HEADS(dV, Tk),
-        .lse = lse, .scale = scale, .key_mask = masked ? mask : NULL,
+        .B = B, .H = H, .Hkv = Hkv, .Tq = Tq, .Tk = Tk, .D = D, .ahead = causal ? Tk - Tq : Tk,
+        .Q = HEADS(Q, H, Tq), .K = HEADS(K, Hkv, Tk), .V = HEADS(V, Hkv, Tk),
+        .out = HEADS(out, H, Tq), .dout = HEADS(dout, H, Tq), .dQ = HEADS(dQ, H, Tq),
+        .dK = HEADS(dK, Hkv, Tk), .dV = HEADS(dV, Hkv, Tk), .lse = lse, .scale = scale,
+        .key_mask = masked ? mask : NULL, .distance_bias = bias ? distance_bias : NULL,
+        .ddistance_bias = bias ? ddistance_bias : NULL,
     };
     failures += minillm_attention(&call);
     compare("attention", nq, out, o, 1e-5);
-    compare("attention: lse", H * Tq, lse, log_totals, 1e-5);
+    compare("attention: lse", B * H * Tq, lse, log_totals, 1e-5);
     if (D % MINILLM_HEAD_UNIT == 0) { /* the backward takes no others */
         failures += minillm_attention_backward(&call);
         compare("attention_backward: dQ", nq, dQ, gq, 1e-4);
         compare("attention_backward: dK", nk, dK, gk, 1e-4);
         compare("attention_backward: dV", nk, dV, gv, 1e-4);
+        if (bias)
+            compare("attention_backward: ddistance_bias", B * H * distances, ddistance_bias, gb,
+                    1e-4);
     }
     free(Q), free(K), free(V), free(dout), free(out), free(lse), free(dQ), free(dK), free(dV);
-    free(mask), free(o), free(gq), free(gk), free(gv), free(P), free(dP);
-    free(log_totals);
+    free(mask), free(o), free(gq), free(gk), free(gv), free(gb), free(P), free(dP);
+    free(log_totals), free(distance_bias), free(ddistance_bias);
 }
 
 static double gelu(double x) {
@@ -265,16 +284,16 @@ int main(void) {
         check_matmul(1, 20, 40, 0);
         for (ptrdiff_t M = 1; M <= 9; M++)
             check_stored(M, 11 + 100 * M, 60 * M + 7);
-        for (int causal = 0; causal <= 1; causal++)
-            for (int masked = 0; masked <= 1; masked++) {
-                check_attention(3, 150, 150, 64, causal, masked);
-                check_attention(2, 290, 310, 32, causal, masked);
-                check_attention(2, 3, 140, 40, causal, masked);
-                check_attention(2, 5, 140, 32, causal, masked);
-                check_attention(2, 1, 33, 16, causal, masked);
-                check_attention(2, 70, 200, 32, causal, masked);
-                check_attention(2, 70, 40, 32, causal, masked); /* some see no key */
-            }
+        for (int variant = 0; variant < 12; variant++) {
+            int causal = variant & 1, masked = variant >> 1 & 1, bias = variant / 4;
+            check_attention(1, 3, 1, 150, 150, 64, causal, masked, bias);
+            check_attention(2, 4, 2, 290, 310, 32, causal, masked, bias);
+            check_attention(1, 2, 2, 3, 140, 40, causal, masked, bias);
+            check_attention(2, 6, 3, 5, 140, 32, causal, masked, bias);
+            check_attention(1, 2, 1, 1, 33, 16, causal, masked, bias);
+            check_attention(1, 2, 1, 70, 200, 32, causal, masked, bias);
+            check_attention(1, 2, 2, 70, 40, 32, causal, masked, bias); /* some see no key */
+        }
         check_rows(1, 3);
         check_rows(70, 33);
         check_rows(600, 130);
