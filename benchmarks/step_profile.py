@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minillm import kernels, ops
+from minillm.kernels import numpy_kernels
 from minillm.training import clipping, optimizers
 
 PRODUCTS = ("matmul", "attention", "attention_backward")
@@ -150,7 +151,7 @@ def _kernel_names():
     """The functions that every implementation of the kernels has."""
     return [name for name, value in vars(kernels).items()
             if callable(value) and not name.startswith("_")
-            and callable(getattr(kernels.numpy_kernels, name, None))]
+            and callable(getattr(numpy_kernels, name, None))]
 
 
 def _timed_ops():

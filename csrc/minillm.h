@@ -74,12 +74,16 @@ void minillm_attention_rung(int rung, isize heads, isize T, isize D, const float
  * rows of d or V. A target below 0 means "don't count". */
 void minillm_gelu_tanh(isize n, const float *x, float *y);
 void minillm_gelu_tanh_backward(isize n, const float *dy, const float *x, float *dx);
-void minillm_layer_norm(isize rows, isize d, const float *x, const float *gain,
-                        const float *bias, float eps, float *y, float *means, float *inverse_stds);
-enum { MINILLM_BLOCKS = 64 }; /* `sums`: so many times 2 d zeros, the first become dgain, dbias */
-void minillm_layer_norm_backward(isize rows, isize d, const float *dy, const float *x,
-                                 const float *means, const float *inverse_stds, const float *gain,
-                                 float *dx, float *sums);
+void minillm_layer_norm(isize rows, isize d, const float *x, const float *weight,
+                        const float *bias, float eps, float *y, float *mean, float *inverse_std);
+int minillm_layer_norm_backward(isize rows, isize d, const float *dy, const float *x,
+                                const float *mean, const float *inverse_std, const float *weight,
+                                float *dx, float *dweight, float *dbias);
+void minillm_rms_norm(isize rows, isize d, const float *x, const float *weight, float eps,
+                      float *y, float *inverse_rms);
+int minillm_rms_norm_backward(isize rows, isize d, const float *dy, const float *x,
+                              const float *inverse_rms, const float *weight, float *dx,
+                              float *dweight);
 void minillm_cross_entropy(isize rows, isize V, const float *logits, const int64_t *targets,
                            float smoothing, float *losses, float *log_totals);
 void minillm_cross_entropy_backward(isize rows, isize V, const float *logits,
@@ -95,6 +99,10 @@ void minillm_add_to_rows(isize rows, isize d, const int64_t *ids, const float *x
  * them, OpenMP ends the process. */
 void minillm_set_num_threads(int n);
 int minillm_get_num_threads(void);
+
+/* With 1, the other threads of a kernel don't run on the core of the thread that calls it (Linux;
+ * threads.c says why). 0 at first. */
+void minillm_avoid_callers_core(int on);
 
 /* How many floats this chip's vectors hold: 16 with AVX-512, 8 with AVX2, otherwise 4. To be asked
  * of the library compiled for any chip: code for another chip must not be called to find out. */

@@ -6,13 +6,13 @@
  * order, or as two arrays could be the same memory, `#pragma omp simd` allows it.
  *
  * Threads take rows or chunks of numbers, more at first and fewer in the end (`guided`). A sum over
- * the rows is made for each of BLOCKS blocks alone, and then over the blocks in order. (Block b
- * begins with row n b / BLOCKS: 64 bits, as that would overflow where isize has 32.) */
+ * the rows is made for each of SUMS blocks alone, and then over the blocks in order. (Block b
+ * begins with row n b / SUMS: 64 bits, as that would overflow where isize has 32.) */
 #include <math.h>
 #include <string.h>
 #include "simd.h"
 
-enum { BLOCKS = MINILLM_BLOCKS, CHUNK = 4096 };
+enum { SUMS = 64, CHUNK = 4096 };
 
 static void add(isize n, const float *restrict x, float *restrict y) {
     for (isize i = 0; i < n; i++)
@@ -47,9 +47,9 @@ void minillm_gelu_tanh_backward(isize n, const float *dy, const float *x, float 
         }
 }
 
-/* y = gain (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. The sum
+/* y = weight (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. The sum
  * of d numbers is rounded d times; the second pass measures how far that has put the mean off. */
-void minillm_layer_norm(isize rows, isize d, const float *X, const float *gain,
+void minillm_layer_norm(isize rows, isize d, const float *X, const float *weight,
                         const float *bias, float eps, float *Y, float *means, float *inverse_stds) {
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * d))
     for (isize row = 0; row < rows; row++) {
@@ -71,39 +71,94 @@ void minillm_layer_norm(isize rows, isize d, const float *X, const float *gain,
         float inverse = 1 / sqrtf((variance < 0 ? 0 : variance) + eps); /* NaN stays NaN */
         #pragma omp simd
         for (isize i = 0; i < d; i++)
-            y[i] = gain[i] * ((x[i] - mean) * inverse) + bias[i];
+            y[i] = weight[i] * ((x[i] - mean) * inverse) + bias[i];
         means[row] = mean;
         inverse_stds[row] = inverse;
     }
 }
 
-/* dx = (dx_hat - mean(dx_hat) - x_hat mean(dx_hat x_hat)) / std with dx_hat = dy gain, and for the
- * sums over the rows dgain += dy x_hat, dbias += dy. The derivation: minillm/ops/layer_norm.py. */
-void minillm_layer_norm_backward(isize rows, isize d, const float *dY, const float *X,
-                                 const float *means, const float *inverse_stds, const float *gain,
-                                 float *dX, float *sums) {
+/* dx = (dx_hat - mean(dx_hat) - x_hat mean(dx_hat x_hat)) / std with dx_hat = dy weight, and for the
+ * sums over the rows dweight += dy x_hat, dbias += dy. The derivation: minillm/ops/layer_norm.py. */
+int minillm_layer_norm_backward(isize rows, isize d, const float *dY, const float *X,
+                                const float *means, const float *inverse_stds,
+                                const float *weight, float *dX, float *dweight, float *dbias) {
+    float *sums = calloc(SUMS * 2 * d, sizeof(float)); /* dweight and dbias of each block of rows */
+    if (sums == NULL)
+        return MINILLM_OUT_OF_MEMORY;
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * rows * d))
-    for (int64_t b = 0; b < BLOCKS; b++)
-        for (isize row = rows * b / BLOCKS; row < rows * (b + 1) / BLOCKS; row++) {
+    for (int64_t b = 0; b < SUMS; b++)
+        for (isize row = rows * b / SUMS; row < rows * (b + 1) / SUMS; row++) {
             const float *dy = dY + row * d, *x = X + row * d;
-            float *dx = dX + row * d, *part_dgain = sums + 2 * b * d, *part_dbias = part_dgain + d;
+            float *dx = dX + row * d, *part_dweight = sums + 2 * b * d, *part_dbias = part_dweight + d;
             float mean = means[row], inverse = inverse_stds[row], sum = 0, along = 0;
             #pragma omp simd reduction(+ : sum, along)
             for (isize i = 0; i < d; i++) {
                 float x_hat = (x[i] - mean) * inverse;
-                sum += dy[i] * gain[i];
-                along += dy[i] * gain[i] * x_hat;
-                part_dgain[i] += dy[i] * x_hat;
+                sum += dy[i] * weight[i];
+                along += dy[i] * weight[i] * x_hat;
+                part_dweight[i] += dy[i] * x_hat;
                 part_dbias[i] += dy[i];
             }
             sum /= d;
             along /= d;
             #pragma omp simd
             for (isize i = 0; i < d; i++)
-                dx[i] = (dy[i] * gain[i] - sum - (x[i] - mean) * inverse * along) * inverse;
+                dx[i] = (dy[i] * weight[i] - sum - (x[i] - mean) * inverse * along) * inverse;
         }
-    for (int b = 1; b < BLOCKS; b++)
+    for (int b = 1; b < SUMS; b++)
         add(2 * d, sums + 2 * b * d, sums);
+    memcpy(dweight, sums, d * sizeof(float));
+    memcpy(dbias, sums + d, d * sizeof(float));
+    free(sums);
+    return MINILLM_OK;
+}
+
+/* y = weight x / sqrt(mean(x^2) + eps) for each row. */
+void minillm_rms_norm(isize rows, isize d, const float *X, const float *weight, float eps,
+                      float *Y, float *inverse_rms) {
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * d))
+    for (isize row = 0; row < rows; row++) {
+        const float *x = X + row * d;
+        float *y = Y + row * d, squares = 0;
+        #pragma omp simd reduction(+ : squares)
+        for (isize i = 0; i < d; i++)
+            squares += x[i] * x[i];
+        float inverse = 1 / sqrtf(squares / d + eps);
+        #pragma omp simd
+        for (isize i = 0; i < d; i++)
+            y[i] = weight[i] * (x[i] * inverse);
+        inverse_rms[row] = inverse;
+    }
+}
+
+/* dx = (dx_hat - x_hat mean(dx_hat x_hat)) / rms with dx_hat = dy weight, and the sum over the rows
+ * dweight += dy x_hat. The derivation: minillm/ops/rms_norm.py. */
+int minillm_rms_norm_backward(isize rows, isize d, const float *dY, const float *X,
+                              const float *inverse_rms, const float *weight, float *dX,
+                              float *dweight) {
+    float *sums = calloc(SUMS * d, sizeof(float)); /* dweight of each block of rows */
+    if (sums == NULL)
+        return MINILLM_OUT_OF_MEMORY;
+    #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * rows * d))
+    for (int64_t b = 0; b < SUMS; b++)
+        for (isize row = rows * b / SUMS; row < rows * (b + 1) / SUMS; row++) {
+            const float *dy = dY + row * d, *x = X + row * d;
+            float *dx = dX + row * d, *part = sums + b * d, inverse = inverse_rms[row], along = 0;
+            #pragma omp simd reduction(+ : along)
+            for (isize i = 0; i < d; i++) {
+                along += dy[i] * weight[i] * x[i] * inverse;
+                part[i] += dy[i] * x[i] * inverse;
+            }
+            along /= d;
+            #pragma omp simd
+            for (isize i = 0; i < d; i++)
+                dx[i] = (dy[i] * weight[i] - x[i] * inverse * along) * inverse;
+        }
+    for (int b = 1; b < SUMS; b++)
+        add(d, sums + b * d, sums);
+    memcpy(dweight, sums, d * sizeof(float));
+    free(sums);
+    return MINILLM_OK;
 }
 
 static float largest_of(isize n, const float *z) {
@@ -192,12 +247,12 @@ void minillm_adam(isize n, float *w, const float *g, float *m, float *v, double 
 
 /* The sum of x^2 over n numbers, in double precision: float32 would overflow from 1.8e19 on. */
 double minillm_sum_of_squares(isize n, const float *x) {
-    double sums[BLOCKS], total = 0;
+    double sums[SUMS], total = 0;
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * n))
-    for (int64_t b = 0; b < BLOCKS; b++) {
+    for (int64_t b = 0; b < SUMS; b++) {
         double sum = 0;
-        isize end = n * (b + 1) / BLOCKS;
-        for (isize i = n * b / BLOCKS; i < end; i += 256) {
+        isize end = n * (b + 1) / SUMS;
+        for (isize i = n * b / SUMS; i < end; i += 256) {
             for (int line = 0; line < 256; line += 16)
                 __builtin_prefetch(x + i + 512 + line, 0, 2); /* 2 KB ahead, as in few_rows.c */
             #pragma omp simd reduction(+ : sum)
@@ -206,7 +261,7 @@ double minillm_sum_of_squares(isize n, const float *x) {
         }
         sums[b] = sum;
     }
-    for (int b = 0; b < BLOCKS; b++)
+    for (int b = 0; b < SUMS; b++)
         total += sums[b];
     return total;
 }

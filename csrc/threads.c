@@ -15,23 +15,25 @@
 #ifndef _OPENMP
 void minillm_set_num_threads(int n) { (void)n; }
 int minillm_get_num_threads(void) { return 1; }
+void minillm_avoid_callers_core(int on) { (void)on; }
 int threads_for(double work) { return (void)work, 1; }
 #else
-static atomic_int most_threads = 1;
-static _Thread_local int team; /* how many threads, this one among them, have settled */
+static atomic_int most_threads = 1, avoid_callers_core = 0;
+static _Thread_local int settled; /* how many threads, with this one, avoid its core */
 
 void minillm_set_num_threads(int n) { most_threads = (int)max(1, min(n, 1024)); }
 int minillm_get_num_threads(void) { return most_threads; }
+void minillm_avoid_callers_core(int on) { avoid_callers_core = on; }
 
-/* When no core is idle, Linux likes to put a thread that is woken on the core of the one who woke
- * it: there it would wait until the caller is done. So the caller's core is forbidden to the
- * others, unless the user has said where threads belong (OMP_PROC_BIND). */
+/* When no core is idle, Linux tends to put a woken thread on the core of the thread that woke it;
+ * there it waits until the caller is done. So, if the program asks for it, the other threads must
+ * not run on the caller's core, unless the user has said where threads belong (OMP_PROC_BIND). */
 static void settle(int threads) {
 #ifdef __linux__
     static _Thread_local int avoided_core;
     int core = sched_getcpu();
     cpu_set_t cores;
-    if ((threads == team && core == avoided_core) || core < 0 ||
+    if ((threads == settled && core == avoided_core) || core < 0 ||
         omp_get_proc_bind() != omp_proc_bind_false ||
         sched_getaffinity(0, sizeof cores, &cores) != 0 || CPU_COUNT(&cores) == 1)
         return;
@@ -41,13 +43,13 @@ static void settle(int threads) {
         sched_setaffinity(0, sizeof cores, &cores);
     avoided_core = core;
 #endif
-    team = threads;
+    settled = threads;
 }
 
 /* All or one: OpenMP ends the threads that a smaller team doesn't need, and starts them slowly. */
 int threads_for(double work) {
     int threads = work < 1e6 ? 1 : most_threads;
-    if (threads > 1)
+    if (threads > 1 && avoid_callers_core)
         settle(threads);
     return threads;
 }
@@ -58,7 +60,7 @@ static void before_fork(void) {
 #ifndef __clang__
     omp_pause_resource_all(omp_pause_hard);
 #endif
-    team = 0;
+    settled = 0;
 }
 
 __attribute__((constructor)) static void when_loaded(void) {

@@ -17,8 +17,10 @@ def main(arguments=None):
             warnings.showwarning = _show_warning
             # Imported here because loading the kernels is the first thing that can go wrong.
             from minillm.cli.arguments import parse_arguments
+            from minillm.kernels import tune_process
 
             options = parse_arguments(arguments)
+            tune_process()
             status = options.command(options)
         sys.stdout.flush()
         return status or 0

@@ -1,32 +1,36 @@
 """The hot loops of a transformer, three times: naive, NumPy and C.
 
-    naive.py          nested Python loops: the definition
-    numpy_kernels.py  whole arrays at a time
-    c.py              the C library in csrc/
+    naive.py       nested Python loops: the definition
+    minillm/ops    whole arrays at a time, in the file of each op
+    csrc/          the C library
 
-All three have the same functions with the same signatures; the functions here call those of the
-implementation in use. `use("numpy")` changes it, `with use("numpy"):` changes it for a while, and
-the environment variable MINILLM_KERNELS gives the first one. It is "c" by default. If the C
-extension isn't built, NumPy takes its place, with one warning.
+`use("numpy")` chooses the implementation, `with use("numpy"):` for a while, and the environment
+variable MINILLM_KERNELS gives the first one. It is "c" by default. If the C extension isn't built,
+NumPy takes its place, with one warning.
 
 float32 is the working type. float64 (gradient checks) is computed by NumPy also in mode "c".
+Importing this package loads no library: the first kernel does, or `info()`.
 """
-
-import os
-import warnings
 
 import numpy as np
 
-from minillm.kernels import naive, numpy_kernels
+from minillm.kernels import c_library
+from minillm.kernels.dispatch import current, kernel, observe, use
+from minillm.kernels.process import tune_process
 
-try:
-    from minillm.kernels import c, c_library
-except ImportError as error:
-    c = c_library = None
-    _why_no_c = error
+__all__ = ["current", "get_num_threads", "info", "kernel", "observe", "set_num_threads",
+           "tune_process", "use"]
 
-_current_name = "numpy"
-_implementation = numpy_kernels
+
+class _Old:
+    def __getattr__(self, name):
+        import importlib
+
+        module = {"naive": "old_naive", "numpy": "numpy_kernels", "c": "c"}[current()]
+        return getattr(importlib.import_module(f"minillm.kernels.{module}"), name)
+
+
+_implementation = _Old()
 
 
 def matmul(A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False, bias=None):
@@ -180,33 +184,6 @@ def add_to_rows(table, ids, x):
     _implementation.add_to_rows(table, ids, x)
 
 
-
-class use:
-    """Choose the implementation: "naive", "numpy" or "c".
-
-        use("numpy")              # from now on, in the whole process
-        with use("naive"):        # until the end of the block
-            ...
-
-    Raises ValueError for another name and ImportError for "c" when the extension isn't built.
-    """
-
-    def __init__(self, name):
-        self._previous = _current_name
-        _set_implementation(name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        _set_implementation(self._previous)
-
-
-def current():
-    """The name of the implementation in use: "naive", "numpy" or "c"."""
-    return _current_name
-
-
 def set_num_threads(n):
     """Let each C kernel use up to `n` threads. The results are the same bit for bit for any `n`.
 
@@ -219,54 +196,21 @@ def set_num_threads(n):
         raise TypeError(f"n is a {type(n).__name__}, wanted an integer")
     if not 1 <= n <= 1024:
         raise ValueError(f"n is {n}, wanted a number of threads from 1 to 1024")
-    if c_library is not None:
-        c_library.set_num_threads(int(n))
+    if c_library.why_missing() is None:
+        c_library.lib.minillm_set_num_threads(int(n))
 
 
 def get_num_threads():
     """How many threads a C kernel may use; 1 without the extension, or one without OpenMP."""
-    return 1 if c_library is None else c_library.get_num_threads()
+    return 1 if c_library.why_missing() else c_library.lib.minillm_get_num_threads()
 
 
 def info():
     """The facts for `minillm info` -> dict: the implementation, the C library, NumPy's BLAS."""
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
-    facts = {"implementation": _current_name}
-    if c_library is None:
-        facts["c extension"] = f"not built ({_why_no_c})"
-    else:
-        facts.update(c_library.info())
+    facts = {"implementation": current()}
+    missing = c_library.why_missing()
+    facts.update({"c extension": f"not built ({missing})"} if missing else c_library.info())
     facts["numpy"] = np.__version__
     facts["numpy blas"] = f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
     return facts
-
-
-def _set_implementation(name):
-    global _current_name, _implementation
-    if name == "naive":
-        implementation = naive
-    elif name == "numpy":
-        implementation = numpy_kernels
-    elif name == "c":
-        if c is None:
-            raise ImportError(f"the C extension of minillm isn't built: {_why_no_c}")
-        implementation = c
-    else:
-        raise ValueError(f"kernels {name!r} are unknown, wanted 'naive', 'numpy' or 'c'")
-    _current_name, _implementation = name, implementation
-
-
-def _choose_at_import():
-    wanted = os.environ.get("MINILLM_KERNELS") or "c"
-    if wanted == "c" and c is None:
-        warnings.warn(
-            f"the C kernels of minillm are missing ({_why_no_c}), so NumPy computes, more slowly; "
-            "to build them, install a C compiler and then minillm again",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        wanted = "numpy"
-    _set_implementation(wanted)
-
-
-_choose_at_import()

@@ -15,7 +15,6 @@ from minillm.kernels.c_library import (
     attention_call,
     check,
     ffi,
-    from_buffer,
     lib,
     pointer,
 )
@@ -32,6 +31,8 @@ from minillm.kernels.c_rows import (
 )
 from minillm.kernels.matmul_arguments import matmul_arguments
 from minillm.kernels.stored_weights import TYPES, stored_arguments, to_float32
+
+from_buffer = ffi.from_buffer
 
 __all__ = [
     "adam",

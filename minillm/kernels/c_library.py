@@ -1,60 +1,82 @@
-"""The C library as Python sees it: choosing it, errors, pointers, threads.
+"""The C library as Python sees it: choosing it, loading it, errors, pointers, threads.
 
-The library is compiled once for each instruction set, each time as an extension of its own. This
-module imports the widest that the chip can run, or the one that MINILLM_ISA names. Importing it
-fails with ImportError when the extensions aren't built, or are damaged.
+The library is compiled once for each instruction set, each time as an extension of its own. The
+first use of `lib`, `ffi` or another name of LOADED loads the widest that the chip can run, or the
+one that MINILLM_ISA names: importing this module loads nothing. ImportError if the extensions
+aren't built, or are damaged; ValueError if MINILLM_ISA names none that runs here.
 """
 
+import contextlib
 import importlib.util
 import os
 
 import numpy as np
 
-from minillm.kernels.freed_memory import keep_freed_memory
-
 INSTRUCTION_SETS = {"avx512": 16, "avx2": 8, "baseline": 4}  # floats in a vector, widest first
+FLOAT32 = np.dtype(np.float32)
+
+LOADED = ("lib", "ffi", "FLOATS", "INTEGERS", "instruction_set", "supported")
 
 
-# For how long a thread that OpenMP keeps looks for work before it goes to sleep: some 60 microseconds
-# with GCC's library, longer than Python takes from one kernel to the next; and with Clang's 1 ms, the
-# least after none at all. By themselves they look for much longer, and by then Linux has no time left
-# for them when somebody else wants their core.
-_SHORT_SPINS = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "1"}
+def __getattr__(name):
+    """Python calls this for a name that the module doesn't have yet (PEP 562)."""
+    if name not in LOADED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _load()
+    return globals()[name]
 
 
-def _default_num_threads():
-    """OMP_NUM_THREADS, as other numerical libraries understand it, or else the number of cores."""
-    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    if first.isdecimal() and 1 <= int(first) <= 1024:
-        return int(first)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(1024, cores or 1)
-
-
-def _openmp_environment():
-    """What OpenMP's library should read while it is loaded -> dict of variables."""
-    wanted = {}
-    if "OMP_WAIT_POLICY" not in os.environ:
-        wanted = {name: value for name, value in _SHORT_SPINS.items() if name not in os.environ}
-    if "OMP_NUM_THREADS" in os.environ:  # what is no number ends the process in Clang's library
-        wanted["OMP_NUM_THREADS"] = str(_default_num_threads())
-    return wanted
+def _load():
+    supported = _supported()
+    wanted = os.environ.get("MINILLM_ISA") or supported[0]
+    if wanted not in supported:
+        raise ValueError(f"MINILLM_ISA is {wanted!r}, wanted one that this machine has: "
+                         f"{', '.join(supported)}")
+    extension = load(wanted)
+    extension.lib.minillm_set_num_threads(_default_num_threads())
+    globals().update(
+        lib=extension.lib, ffi=extension.ffi, instruction_set=wanted, supported=supported,
+        # Types are looked up once: parsing such a string takes time at each call.
+        FLOATS=extension.ffi.typeof("float[]"), INTEGERS=extension.ffi.typeof("int64_t[]"),
+    )
 
 
 def load(isa):
     """-> the extension compiled for one of INSTRUCTION_SETS. ImportError if it isn't built."""
-    # OpenMP's library reads the environment while it is loaded: only for that are these set.
-    wanted = _openmp_environment()
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
+    # OpenMP's library reads the environment while it is loaded. Clang's ends the process if
+    # OMP_NUM_THREADS is not a number.
+    threads = {"OMP_NUM_THREADS": str(_default_num_threads())}
+    with environment(threads if "OMP_NUM_THREADS" in os.environ else {}):
         return importlib.import_module(f"minillm.kernels._c_{isa}")
+
+
+@contextlib.contextmanager
+def environment(variables):
+    """Set environment variables until the end of the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
     finally:
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def is_loaded():
+    return "lib" in globals()
+
+
+def why_missing():
+    """-> None if the library is there, loaded now if it wasn't; otherwise the ImportError"""
+    try:
+        if not is_loaded():
+            _load()
+    except ImportError as error:
+        return error
+    return None
 
 
 def _is_compiled_in(isa):
@@ -68,32 +90,24 @@ def _supported():
             if its_lanes <= lanes and _is_compiled_in(isa)]
 
 
-def _choose():
-    wanted = os.environ.get("MINILLM_ISA") or SUPPORTED[0]
-    if wanted not in SUPPORTED:
-        choices = ", ".join(SUPPORTED)
-        raise ValueError(f"MINILLM_ISA is {wanted!r}, wanted one that this machine has: {choices}")
-    return wanted
+def _default_num_threads():
+    """OMP_NUM_THREADS, as other numerical libraries understand it, or else the number of cores."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if first.isdecimal() and 1 <= int(first) <= 1024:
+        return int(first)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(1024, cores or 1)
 
 
-SUPPORTED = _supported()
-instruction_set = _choose()
-_extension = load(instruction_set)
-ffi, lib = _extension.ffi, _extension.lib
-
-FLOAT32 = np.dtype(np.float32)
-FLOATS = ffi.typeof("float[]")  # looked up once: parsing the string takes time at each call
-from_buffer = ffi.from_buffer
-_ATTENTION_CALL = ffi.typeof("minillm_attention_call *")
-_FLOAT_POINTER = ffi.typeof("float *")
+# What follows is for after `lib` has been loaded: then the names of LOADED are globals.
 
 
 def pointer(array):
     """The address of a float32 array's first element, for an argument `float *`."""
     if array.flags.c_contiguous:
-        return from_buffer(FLOATS, array)
+        return ffi.from_buffer(FLOATS, array)
     # from_buffer refuses views with gaps. This way to the address takes ten times as long.
-    return ffi.cast(_FLOAT_POINTER, array.__array_interface__["data"][0])
+    return ffi.cast("float *", array.__array_interface__["data"][0])
 
 
 def attention_call(*, Q, K, key_mask, causal, scale, lse, **arrays):
@@ -102,7 +116,7 @@ def attention_call(*, Q, K, key_mask, causal, scale, lse, **arrays):
     It refers to the arrays, and doesn't keep them alive.
     """
     B, H, Tq, D = Q.shape
-    call = ffi.new(_ATTENTION_CALL)
+    call = ffi.new("minillm_attention_call *")
     call.B, call.H, call.Hkv, call.Tq, call.Tk, call.D = B, H, K.shape[1], Tq, K.shape[2], D
     call.ahead = call.Tk - Tq if causal else call.Tk
     call.Q, call.K = _heads(Q), _heads(K)
@@ -110,7 +124,7 @@ def attention_call(*, Q, K, key_mask, causal, scale, lse, **arrays):
         setattr(call, name, _heads(array))
     call.lse, call.scale = pointer(lse), scale
     if key_mask is not None:
-        call.key_mask = from_buffer("unsigned char[]", key_mask)
+        call.key_mask = ffi.from_buffer("unsigned char[]", key_mask)
     return call
 
 
@@ -127,25 +141,12 @@ def check(error_code):
     assert error_code == lib.MINILLM_OK, error_code
 
 
-def set_num_threads(n):
-    """Let a kernel use up to `n` threads."""
-    lib.minillm_set_num_threads(n)
-
-
-def get_num_threads():
-    return lib.minillm_get_num_threads()
-
-
 def info():
     """What `minillm info` says about the C library -> dict."""
     return {
         "instruction set": instruction_set,
         "compiled in": [isa for isa in INSTRUCTION_SETS if _is_compiled_in(isa)],
-        "supported": list(SUPPORTED),
-        "threads": get_num_threads(),
+        "supported": list(supported),
+        "threads": lib.minillm_get_num_threads(),
         "compiler": ffi.string(lib.minillm_compiler()).decode(),
     }
-
-
-set_num_threads(_default_num_threads())
-keep_freed_memory()

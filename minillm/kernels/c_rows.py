@@ -3,7 +3,7 @@
 import numpy as np
 
 from minillm.kernels import numpy_rows
-from minillm.kernels.c_library import FLOAT32, FLOATS, from_buffer, lib
+from minillm.kernels.c_library import FLOAT32, FLOATS, ffi, lib
 from minillm.kernels.rows_arguments import (
     adam_arguments,
     add_to_rows_arguments,
@@ -13,6 +13,8 @@ from minillm.kernels.rows_arguments import (
     layer_norm_arguments,
     layer_norm_backward_arguments,
 )
+
+from_buffer = ffi.from_buffer
 
 
 def gelu_tanh(x):
@@ -53,9 +55,9 @@ def layer_norm_backward(dy, x, mean, inverse_std, gain):
     inputs = layer_norm_backward_arguments(dy, x, mean, inverse_std, gain)
     if x.dtype != FLOAT32:
         return numpy_rows.layer_norm_backward(*inputs)
-    dx, sums = np.empty(x.shape, FLOAT32), np.zeros((lib.MINILLM_BLOCKS, 2, len(gain)), FLOAT32)
-    lib.minillm_layer_norm_backward(mean.size, len(gain), *_pointers(*inputs, dx, sums))
-    return dx, *sums[0]
+    dx, dgain, dbias = np.empty(x.shape, FLOAT32), np.empty_like(gain), np.empty_like(gain)
+    lib.minillm_layer_norm_backward(mean.size, len(gain), *_pointers(*inputs, dx, dgain, dbias))
+    return dx, dgain, dbias
 
 
 def cross_entropy(logits, targets, label_smoothing=0.0):

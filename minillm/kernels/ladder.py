@@ -15,7 +15,8 @@ a time: all of it for all heads, all of it for one head, one row, one number, on
 
 import numpy as np
 
-from minillm.kernels import naive, numpy_kernels
+from minillm.kernels import get_num_threads, numpy_kernels, set_num_threads
+from minillm.kernels import old_naive as naive
 
 try:
     from minillm.kernels import c, c_library
@@ -80,12 +81,12 @@ def _rung(number):
 
 
 def _on_one_thread(function, *arguments):
-    threads = c_library.get_num_threads()
-    c_library.set_num_threads(1)
+    threads = get_num_threads()
+    set_num_threads(1)
     try:
         return function(*arguments)
     finally:
-        c_library.set_num_threads(threads)
+        set_num_threads(threads)
 
 
 def c_vectors(A, B):

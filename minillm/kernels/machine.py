@@ -9,14 +9,13 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from minillm.kernels import c_library
-from minillm.kernels.c_library import pointer
+from minillm.kernels import c_library, get_num_threads
 
 
 def fma_peak(threads=None, seconds=0.2, instruction_set=None):
     """-> GFLOP/s of fused multiply-adds between registers, on `threads` (default: those in use).
 
-    instruction_set: one of `c_library.SUPPORTED`; by default the one in use. On a set without FMA
+    instruction_set: one of `c_library.supported`; by default the one in use. On a set without FMA
     (baseline on x86-64) a multiplication and an addition count the same.
     """
     extension = c_library.load(instruction_set or c_library.instruction_set)
@@ -27,12 +26,12 @@ def fma_peak(threads=None, seconds=0.2, instruction_set=None):
 
 def read_bandwidth(threads=None, seconds=0.5, megabytes=256):
     """-> GB/s when `threads` (default: those in use) read an array much larger than the caches."""
-    lib = c_library.load(c_library.SUPPORTED[0]).lib  # here the arithmetic never takes longer
+    lib = c_library.load(c_library.supported[0]).lib  # here the arithmetic never takes longer
     data = np.ones(megabytes * 10**6 // 4, np.float32)
 
     def run(n):
         for _ in range(n):
-            lib.minillm_sum_of_squares(data.size, pointer(data))
+            lib.minillm_sum_of_squares(data.size, c_library.pointer(data))
         return n * data.nbytes
 
     with _threads(lib, threads):
@@ -43,7 +42,7 @@ def read_bandwidth(threads=None, seconds=0.5, megabytes=256):
 def _threads(lib, threads):
     """Let the kernels of this extension use `threads`, or as many as those in use, for a while."""
     previous = lib.minillm_get_num_threads()
-    lib.minillm_set_num_threads(threads or c_library.get_num_threads())
+    lib.minillm_set_num_threads(threads or get_num_threads())
     try:
         yield
     finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minillm.kernels.freed_memory import release_freed_memory
+from minillm.kernels.process import release_freed_memory
 from minillm.generation.generation_config import GenerationConfig
 from minillm.models.gpt2_config import GPT2Config
 from minillm.models.pretrained import (

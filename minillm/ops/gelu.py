@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minillm import kernels
 from minillm.checks import require_float
+from minillm.kernels import kernel
 from minillm.ops.erf import erf
 
 
@@ -49,16 +49,25 @@ class GeluTanhCache(NamedTuple):
     x: np.ndarray  # tanh(u) is computed again: that is cheaper than keeping it in memory
 
 
+A, B = math.sqrt(2 / math.pi), 0.044715
+
+
+@kernel("x (...) -> y (...)", cache=GeluTanhCache)
 def gelu_tanh(x):
     """y = x (1 + tanh(u)) / 2,   u = √(2/π) (x + 0.044715 x³)      (Hendrycks and Gimpel, sec. 2)
 
     x: any shape  ->  y: the same shape, cache for `gelu_tanh_backward`
     """
-    return kernels.gelu_tanh(x), GeluTanhCache(x)
+    u = A * (x + B * x**3)
+    return x * (1 + np.tanh(u)) / 2, GeluTanhCache(x)
 
 
 # With T = tanh(u), T' = (1 - T²) u' and u' = √(2/π) (1 + 3 * 0.044715 x²), by the product rule
-#   dy/dx = (1 + T) / 2 + x (1 - T²) u' / 2 = (1 + T) (1 + x (1 - T) u') / 2
+#   dy/dx = (1 + T) / 2 + x (1 - T²) u' / 2
+@kernel("dy (...), x (...) -> dx (...)")
 def gelu_tanh_backward(dy, cache):
     """-> dx: the shape of dy"""
-    return kernels.gelu_tanh_backward(dy, cache.x)
+    (x,) = cache
+    T = np.tanh(A * (x + B * x**3))
+    du = A * (1 + 3 * B * x**2)
+    return dy * ((1 + T) / 2 + x * (1 - T**2) * du / 2)

@@ -4,29 +4,35 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minillm import kernels
+from minillm.kernels import kernel
 
 
 class LayerNormCache(NamedTuple):
     x: np.ndarray  # (..., d); x̂ is quickly computed again from it
-    mean: np.ndarray  # (...)
-    inverse_std: np.ndarray  # (...)
-    gain: np.ndarray
+    mean: np.ndarray  # (..., 1)
+    inverse_std: np.ndarray  # (..., 1)
+    weight: np.ndarray
 
 
-def layer_norm(x, gain, bias, eps=1e-5):
-    """y = gain * x̂ + bias,   x̂ = (x - mean) / sqrt(var + eps)          (Ba et al. 2016, eq. 4)
+@kernel("x (..., d), weight (d,), bias (d,), 0 <= eps -> "
+        "y (..., d), mean (..., 1), inverse_std (..., 1)", cache=LayerNormCache)
+def layer_norm(x, weight, bias, eps=1e-5):
+    """y = weight * x̂ + bias,   x̂ = (x - mean) / sqrt(var + eps)          (Ba et al. 2016, eq. 4)
 
-    Mean and variance are those of the last axis.
-    x: (..., d), gain and bias: (d,)  ->  y: (..., d), cache for `layer_norm_backward`
-    The cache refers to x, which must not be changed before the backward.
+    x: (..., d), weight and bias: (d,)  ->  y: (..., d), cache for `layer_norm_backward`
+
+    Mean and variance are those of the last axis. The cache refers to x, which must not change
+    before the backward.
     """
-    y, mean, inverse_std = kernels.layer_norm(x, gain, bias, eps)
-    return y, LayerNormCache(x, mean, inverse_std, gain)
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = ((x - mean) ** 2).mean(axis=-1, keepdims=True)
+    inverse_std = 1 / np.sqrt(variance + eps)
+    y = weight * (x - mean) * inverse_std + bias
+    return y, LayerNormCache(x, mean, inverse_std, weight)
 
 
-# Through gain and bias, for each element, summed over the rows that share them:
-#   dgain = Σ dy * x̂      dbias = Σ dy      dx̂ = dy * gain
+# Through weight and bias, for each element, summed over the rows that share them:
+#   dweight = Σ dy * x̂      dbias = Σ dy      dx̂ = dy * weight
 #
 # Through x̂_i = (x_i - m) / s of one row, with m = mean(x) and s = sqrt(mean((x - m)²) + eps):
 #   ∂m/∂x_j = 1/d
@@ -35,6 +41,16 @@ def layer_norm(x, gain, bias, eps=1e-5):
 # and dx_j = Σ_i dx̂_i ∂x̂_i/∂x_j, which is
 #   dx = (dx̂ - mean(dx̂) - x̂ * mean(dx̂ * x̂)) / s
 # The two means are there because m and s depend on every x of the row.
+@kernel("dy (..., d), x (..., d), mean (..., 1), inverse_std (..., 1), weight (d,) -> "
+        "dx (..., d), dweight (d,), dbias (d,)")
 def layer_norm_backward(dy, cache):
-    """-> dx: (..., d), dgain: (d,), dbias: (d,)"""
-    return kernels.layer_norm_backward(dy, cache.x, cache.mean, cache.inverse_std, cache.gain)
+    """dy: (..., d)  ->  dx: (..., d), dweight: (d,), dbias: (d,)"""
+    x, mean, inverse_std, weight = cache
+    rows = tuple(range(x.ndim - 1))  # all axes but the last
+    x_hat = (x - mean) * inverse_std
+    dweight = (dy * x_hat).sum(axis=rows)
+    dbias = dy.sum(axis=rows)
+    dx_hat = dy * weight
+    along_x_hat = (dx_hat * x_hat).mean(axis=-1, keepdims=True)
+    dx = (dx_hat - dx_hat.mean(axis=-1, keepdims=True) - x_hat * along_x_hat) * inverse_std
+    return dx, dweight, dbias

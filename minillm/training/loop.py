@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from minillm.kernels import tune_process
 from minillm.training.checkpoint import (
     Checkpoint,
     list_checkpoints,
@@ -75,6 +76,8 @@ class Trainer:
         Raises Interrupted after Ctrl-C, FloatingPointError when the loss is not a number any more;
         the checkpoints up to there stay.
         """
+        tune_process()
+        tune_process()
         # What overflows is found by `_require_finite`, which says more than NumPy's warnings.
         with _flag_for_ctrl_c() as interrupted, np.errstate(over="ignore", invalid="ignore"):
             if self.step == 0:

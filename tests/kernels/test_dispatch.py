@@ -152,7 +152,7 @@ def test_each_instruction_set(isa):
 
 
 def test_an_instruction_set_that_is_not_there_is_an_error():
-    run = run_python("import minillm.kernels", MINILLM_ISA="avx1024")
+    run = run_python("import minillm.kernels; minillm.kernels.info()", MINILLM_ISA="avx1024")
     assert run.returncode != 0
     assert "ValueError: MINILLM_ISA is 'avx1024', wanted one that this machine has: " in run.stderr
 
@@ -257,6 +257,7 @@ KEPT = """
 import resource
 import numpy as np
 import minillm.kernels
+minillm.kernels.tune_process()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(3):
@@ -273,3 +274,20 @@ print(last)
 def test_freed_memory_is_kept_unless_the_environment_says_otherwise():
     assert int(run_python(KEPT).stdout) < 1000
     assert int(run_python(KEPT, MALLOC_MMAP_THRESHOLD_="100000").stdout) > 1000
+    assert int(run_python(KEPT.replace("minillm.kernels.tune_process()", "")).stdout) > 1000
+
+
+IMPORTED = """
+import os, sys
+before = dict(os.environ)
+import minillm, minillm.kernels, minillm.ops.linear, minillm.nn, minillm.models, minillm.training.loop
+print(dict(os.environ) == before, any("_c_" in name for name in sys.modules),
+      len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1)
+minillm.kernels.tune_process()
+print(dict(os.environ) == before)
+"""
+
+
+def test_importing_loads_no_library_and_starts_no_thread():
+    run = run_python(IMPORTED, OPENBLAS_NUM_THREADS="1")
+    assert run.stdout.split() == ["True", "False", "1", "True"], run.stderr

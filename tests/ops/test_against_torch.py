@@ -11,7 +11,7 @@ from minillm import ops
 # Forward, backward, and the arguments whose gradients the backward returns, in order.
 OPS = {
     "linear": (ops.linear, ops.linear_backward, ["x", "W", "b"]),
-    "layer_norm": (ops.layer_norm, ops.layer_norm_backward, ["x", "gain", "bias"]),
+    "layer_norm": (ops.layer_norm, ops.layer_norm_backward, ["x", "weight", "bias"]),
     "gelu": (ops.gelu, ops.gelu_backward, ["x"]),
     "gelu_tanh": (ops.gelu_tanh, ops.gelu_tanh_backward, ["x"]),
     "relu": (ops.relu, ops.relu_backward, ["x"]),

@@ -14,11 +14,11 @@ widths = st.integers(1, 9)
 def test_gradients(rng, leading, d, scale):
     arrays = {
         "x": scale * rng.standard_normal((*leading, d)),
-        "gain": rng.standard_normal(d),
+        "weight": rng.standard_normal(d),
         "bias": rng.standard_normal(d),
     }
     check_op(
-        lambda x, gain, bias: layer_norm(x, gain, bias, eps=1e-3), layer_norm_backward, arrays, rng
+        lambda x, weight, bias: layer_norm(x, weight, bias, eps=1e-3), layer_norm_backward, arrays, rng
     )
 
 
@@ -65,7 +65,7 @@ def test_a_constant_row_gives_the_bias():
 
 
 def test_errors_name_the_argument():
-    with pytest.raises(ValueError, match="^gain has shape"):
+    with pytest.raises(ValueError, match="^weight has shape"):
         layer_norm(np.ones((2, 4)), np.ones(3), np.ones(4))
     with pytest.raises(ValueError, match="^bias has shape"):
         layer_norm(np.ones((2, 4)), np.ones(4), np.ones(3))

@@ -1,0 +1,235 @@
+"""Which implementation of a kernel runs: naive, NumPy or C.
+
+`@kernel(...)` stands above the NumPy formula of an op and ties three functions of the same name
+together: that one; its twin in naive.py; and `minillm_<name>` of the C library.
+"""
+
+import functools
+import inspect
+import os
+import time
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+
+from minillm.kernels import c_library
+from minillm.kernels.signature import FLOAT32, Signature, into
+
+registry = {}  # name -> the function that dispatches, for all kernels that are imported
+
+_current_name = None  # not chosen yet: choosing loads the C library
+_observers = []
+
+
+def kernel(signature, *, cache=None):
+    """Make the function below the decorator a kernel, which runs in three implementations.
+
+    signature: one line, as signature.py describes it; the function then takes
+        the arguments of the signature, in order            -> the results
+        and with `cache`, a NamedTuple class                -> the first result, cache
+        or two, of which the second is called `cache`       -> the results
+    In the last two cases the fields of the cache are arguments and results of the signature: a
+    forward collects them, and a backward's arguments are its first and then those fields. The
+    naive and the C function always take the arguments of the signature and return the results.
+    A kernel whose only result is an array also takes `out`, an array to write it to.
+
+    Instead of a signature, an object (a binding) with
+        check(*arguments, **options) -> dict of all arguments, checked, for all implementations
+        c(**checked) -> the results, for float32; it calls the C library
+        fast(*arguments, **options) -> the results, or None if this isn't a plain case (optional)
+    The function and its naive twin are called with **checked. The first value of `checked` is an
+    array whose dtype decides: float32 may run in C, everything else runs in NumPy.
+    """
+
+    def decorate(function):
+        name = function.__name__
+        if isinstance(signature, str):
+            run = _run_signature(function, Signature(signature, f"minillm_{name}"), cache)
+        else:
+            run = _run_binding(function, signature)
+
+        @functools.wraps(function)
+        def dispatch(*arguments, **options):
+            if _observers:
+                return _observed(name, run, arguments, options)
+            return run(*arguments, **options)
+
+        dispatch.signature = signature
+        registry[name] = dispatch
+        return dispatch
+
+    return decorate
+
+
+def _run_signature(function, signature, cache):
+    parameters, bind = _binder(function)
+    n_parameters, takes_cache = len(parameters), parameters[1:] == ("cache",)
+    # Where the fields of the cache are found among the arguments and results.
+    places = [*signature.names, *(item.name for item in signature.new)]
+    fields = [] if cache is None else [places.index(name) for name in cache._fields]
+    n_returned = sum(item.name not in cache._fields for item in signature.new) if cache else 0
+
+    def run(*arguments, out=None, **options):
+        if options or len(arguments) != n_parameters:
+            arguments = bind(arguments, options)
+        values = _with_fields(arguments, signature) if takes_cache else arguments
+        call = signature.check(values, out)
+        name = _current_name or current()
+        if call.dtype is not FLOAT32 and name == "c":
+            name = "numpy"
+        if name == "numpy":
+            values = call.values
+            if takes_cache:
+                values = values[0], type(arguments[1])(*values[1:])
+            result = function(*values)
+            if call.sizes.get("...", True) == ():
+                result = _as_arrays(result, call.dtype)
+            return into(out, result)
+        result = signature.c(call) if name == "c" else signature.naive(_naive_twin(function), call)
+        if cache is None:
+            return result
+        results = result if type(result) is tuple else (result,)
+        everything = *call.values, *results
+        kept = cache(*[everything[place] for place in fields])
+        return (*results[:n_returned], kept)
+
+    return run
+
+
+def _run_binding(function, binding):
+    fast = getattr(binding, "fast", None)
+
+    def run(*arguments, **options):
+        name = _current_name or current()
+        if name == "c" and fast is not None:
+            result = fast(*arguments, **options)
+            if result is not None:
+                return result
+        checked = binding.check(*arguments, **options)
+        if name == "naive":
+            return _naive_twin(function)(**checked)
+        if name == "c" and next(iter(checked.values())).dtype == FLOAT32:
+            return binding.c(**checked)
+        return function(**checked)
+
+    return run
+
+
+def _naive_twin(function):
+    from minillm.kernels import naive
+
+    return getattr(naive, function.__name__)
+
+
+def _binder(function):
+    """-> a function that puts arguments and options into order and fills in the defaults"""
+    by_inspect = inspect.signature(function)
+    names = tuple(by_inspect.parameters)
+    defaults = {name: parameter.default for name, parameter in by_inspect.parameters.items()
+                if parameter.default is not parameter.empty}
+
+    def bind(arguments, options):
+        later = names[len(arguments) :]
+        if len(arguments) > len(names) or not set(options) <= set(later) or any(
+                name not in options and name not in defaults for name in later):
+            by_inspect.bind(*arguments, **options)  # raises what Python raises for any function
+        return *arguments, *(options[name] if name in options else defaults[name]
+                             for name in later)
+
+    return names, bind
+
+
+def _with_fields(arguments, signature):
+    first, cache = arguments
+    if not isinstance(cache, tuple) or len(cache) != len(signature.names) - 1:
+        fields = ", ".join(signature.names[1:])
+        raise TypeError(f"cache is a {type(cache).__name__}, wanted what the forward returned: ({fields})")
+    return first, *cache
+
+
+def _as_arrays(result, dtype):
+    """NumPy makes a scalar of what would be a 0-d array: make it an array again."""
+    if isinstance(result, tuple):
+        parts = [_as_arrays(part, dtype) for part in result]
+        return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
+    return np.asarray(result, dtype) if isinstance(result, np.generic) else result
+
+
+# -------------------------------------------------------------------- which implementation
+
+
+class use:
+    """Choose the implementation: "naive", "numpy" or "c".
+
+        use("numpy")              # from now on, in the whole process
+        with use("naive"):        # until the end of the block
+            ...
+
+    Raises ValueError for another name and ImportError for "c" when the extension isn't built.
+    """
+
+    def __init__(self, name):
+        self._previous = current()
+        _set_current(name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        _set_current(self._previous)
+
+
+def current():
+    """The name of the implementation in use: "naive", "numpy" or "c"."""
+    if _current_name is None:
+        _choose()
+    return _current_name
+
+
+def _set_current(name):
+    global _current_name
+    if name not in ("naive", "numpy", "c"):
+        raise ValueError(f"kernels {name!r} are unknown, wanted 'naive', 'numpy' or 'c'")
+    if name == "c" and c_library.why_missing():
+        raise ImportError(f"the C extension of minillm isn't built: {c_library.why_missing()}")
+    _current_name = name
+
+
+def _choose():
+    """What MINILLM_KERNELS says, or C; NumPy with a warning if the C extension isn't built."""
+    wanted = os.environ.get("MINILLM_KERNELS") or "c"
+    if wanted == "c" and c_library.why_missing():
+        warnings.warn(
+            f"the C kernels of minillm are missing ({c_library.why_missing()}), so NumPy "
+            "computes, more slowly; to build them, install a C compiler and then minillm again",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        wanted = "numpy"
+    _set_current(wanted)
+
+
+# -------------------------------------------------------------------- watching
+
+
+@contextmanager
+def observe(callback):
+    """Call `callback(name, seconds, arguments, options, result)` after each call of a kernel.
+
+    For measuring: without observers a call tests one global variable for it.
+    """
+    _observers.append(callback)
+    try:
+        yield
+    finally:
+        _observers.remove(callback)
+
+
+def _observed(name, run, arguments, options):
+    start = time.perf_counter()
+    result = run(*arguments, **options)
+    seconds = time.perf_counter() - start
+    for callback in _observers:
+        callback(name, seconds, arguments, options, result)
+    return result
