@@ -1,11 +1,33 @@
-"""Decoding: from the scores of the next token to text.
+"""Decoding: from the scores of the next token to text. It knows no architecture.
 
-In reading order: logits_processors.py, sampling.py, stepper.py, generate.py,
-beam_search.py, text_stream.py; options.py checks what was asked for.
+In reading order: logits_processors.py, warpers.py, sampling.py, processors.py, stopping.py,
+decoding_state.py, generate.py, beam_search.py, mixins.py, text_stream.py.
+generation_config.py and options.py say which options there are and what they may be, prompts.py
+what generation starts from.
 """
 
-from minillm.generation.generate import generate, stream
+from minillm.generation.decoding_state import DecodingState, inference
+from minillm.generation.generate import GenerateOutput, generate, stream
 from minillm.generation.generation_config import GenerationConfig
-from minillm.generation.text_stream import text_pieces
+from minillm.generation.mixins import CausalLMMixin, GenerationMixin
+from minillm.generation.processors import LogitsProcessor, LogitsProcessorList
+from minillm.generation.stopping import StoppingCriteria, StoppingCriteriaList
+from minillm.generation.text_stream import TextIteratorStreamer, TextStreamer, text_pieces
 
-__all__ = ["GenerationConfig", "generate", "stream", "text_pieces"]
+__all__ = [
+    "CausalLMMixin",
+    "DecodingState",
+    "GenerateOutput",
+    "GenerationConfig",
+    "GenerationMixin",
+    "LogitsProcessor",
+    "LogitsProcessorList",
+    "StoppingCriteria",
+    "StoppingCriteriaList",
+    "TextIteratorStreamer",
+    "TextStreamer",
+    "generate",
+    "inference",
+    "stream",
+    "text_pieces",
+]

@@ -15,8 +15,8 @@ The details (how many candidates are looked at, when a search ends) are those of
 
 import numpy as np
 
-from minillm.generation.logits_processors import process
 from minillm.generation.sampling import highest, require_choice, sample_without_replacement
+from minillm.generation.stopping import is_done
 from minillm.ops.softmax import log_softmax
 
 LOW = np.float32(-1e9)  # a score that no sequence has: "not yet one of the beams"
@@ -30,34 +30,19 @@ class Beams:
         self.prompt_length = self.length = len(prompt)
         self.ids = np.empty((options.num_beams, options.max_length), np.int64)
         self.ids[:, : self.length] = prompt
+        # The beam that each new token went on from: column t for the token t after the prompt.
+        self.origins = np.empty((options.num_beams, options.max_length - self.length), np.int64)
         # All beams start alike. Only the first counts, so that the first step finds different ones.
         self.scores = np.full(options.num_beams, LOW)
         self.scores[0] = 0
-        self.finished = []  # (score, ids), the best first, at most num_beams
+        self.finished = []  # (score, ids, origins), the best first, at most num_beams
         self.closed = False  # True when nothing can get into `finished` any more
 
-    def advance(self, log_probs, rng):
-        """One more token for every beam. log_probs: (num_beams, V)
+    def candidates(self, log_probs, rng):
+        """Find the best continuations of all beams together. log_probs: (num_beams, V)
 
-        -> (num_beams,), the beam that each beam goes on from
-        """
-        scores, beams, tokens = self._candidates(log_probs, rng)
-        self.length += 1
-        ends = np.isin(tokens, self.options.eos_token_id)
-        if self.length == self.options.max_length:
-            ends[:] = True
-        self._finish(scores, beams, tokens, ends)
-        return self._go_on(scores, beams, tokens, ends)
-
-    def best(self, n):
-        """-> the ids of the n best finished sequences, the best first"""
-        return [ids for _, ids in self.finished[:n]]
-
-    def _candidates(self, log_probs, rng):
-        """The best continuations of all beams together: their scores, beams and tokens.
-
-        There are enough of them that num_beams are left when each ending token has been taken out
-        of every beam.
+        -> their ids (count, length + 1). There are enough of them that num_beams are left when
+        each ending token has been taken out of every beam.
         """
         num_beams, V = log_probs.shape
         count = max(2, 1 + len(self.options.eos_token_id)) * num_beams
@@ -67,28 +52,41 @@ class Beams:
             chosen = sample_without_replacement(totals, count, rng)
         else:
             chosen = highest(totals, count)
-        return totals[chosen], chosen // V, chosen % V
+        self.candidate_scores = totals[chosen]
+        self.candidate_beams, tokens = np.divmod(chosen, V)
+        ids = self.ids[self.candidate_beams, : self.length]
+        self.candidate_ids = np.concatenate([ids, tokens[:, None]], axis=1)
+        return self.candidate_ids
 
-    def _finish(self, scores, beams, tokens, ends):
+    def advance(self, ends):
+        """Go on with the candidates. ends: bool (count,), True where a sequence is complete
+
+        -> (num_beams,), the beam that each new beam goes on from
+        """
+        self.length += 1
+        self._finish(ends)
+        scores = np.where(ends, self.candidate_scores + LOW, self.candidate_scores)
+        chosen = highest(scores, self.options.num_beams)
+        self.scores = scores[chosen]
+        beams = self.candidate_beams[chosen]
+        self.ids[:, : self.length] = self.candidate_ids[chosen]
+        self.origins = self.origins[beams]
+        self.origins[:, self.length - self.prompt_length - 1] = beams
+        self.closed = self.closed or self._cannot_improve()
+        return beams
+
+    def _finish(self, ends):
         """Move candidates that ended into `finished`, if they are among the first num_beams."""
         if self.closed:
             return
-        penalty = (self.length - self.prompt_length) ** self.options.length_penalty
+        n_new = self.length - self.prompt_length
         for rank in np.flatnonzero(ends[: self.options.num_beams]):
-            ids = np.append(self.ids[beams[rank], : self.length - 1], tokens[rank])
-            self.finished.append((scores[rank] / penalty, ids))
-        self.finished.sort(key=lambda pair: -pair[0])
+            score = self.candidate_scores[rank] / n_new**self.options.length_penalty
+            beam = self.candidate_beams[rank]
+            origins = np.append(self.origins[beam, : n_new - 1], beam)
+            self.finished.append((score, self.candidate_ids[rank], origins))
+        self.finished.sort(key=lambda found: -found[0])
         del self.finished[self.options.num_beams :]
-
-    def _go_on(self, scores, beams, tokens, ends):
-        """Make the best candidates that didn't end the new beams -> the beams they come from."""
-        scores = np.where(ends, scores + LOW, scores)
-        chosen = highest(scores, self.options.num_beams)
-        self.scores = scores[chosen]
-        self.ids = self.ids[beams[chosen]]
-        self.ids[:, self.length - 1] = tokens[chosen]
-        self.closed = self.closed or self._cannot_improve()
-        return beams[chosen]
 
     def _cannot_improve(self):
         """Whether no growing sequence can still beat the worst finished one.
@@ -109,28 +107,50 @@ class Beams:
         return best_possible <= self.finished[-1][0]
 
 
-def beam_search(stepper, ids, options, start=None, rng=None):
-    """The best sequences for each prompt -> list of B * num_return_sequences arrays of ids
+def beam_search(run):
+    """The best sequences for each prompt -> dict of `sequences` (list of B * num_return_sequences
+    arrays of ids), `sequences_scores` and `beam_indices` (see `GenerateOutput`)
 
-    stepper: a Stepper for the prompts ids (B, T); start: (B,), the column of the first real token
-    of each; options: a GenerationConfig with every option set; rng: for do_sample, which draws the
-    continuations (without replacement) instead of taking the best ones.
+    run: a `Run`. With do_sample the continuations are drawn (without replacement) instead of taking
+    the best ones.
     """
-    num_beams = options.num_beams
-    searches = [Beams(prompt, options) for prompt in ids]
-    if start is not None:
-        start = np.repeat(start, num_beams)
-    logits = stepper.prompt(copies=num_beams)
+    options, num_beams = run.options, run.options.num_beams
+    searches = [Beams(prompt, options) for prompt in run.ids]
+    logits = run.begin(copies=num_beams)
     while True:
         sequences = np.concatenate([search.ids[:, : search.length] for search in searches])
         log_probs, _ = log_softmax(logits)
-        log_probs = process(log_probs, sequences, options, start)
-        log_probs = log_probs.reshape(len(ids), num_beams, -1)
-        rows = [search.advance(log_probs[i], rng) + i * num_beams
-                for i, search in enumerate(searches)]
-        if all(search.closed or search.length == options.max_length for search in searches):
+        log_probs = run.process(sequences, logits, log_probs)
+        log_probs = log_probs.reshape(len(searches), num_beams, -1)
+        candidates = [search.candidates(log_probs[i], run.rng)
+                      for i, search in enumerate(searches)]
+        ends = _ends(run, np.concatenate(candidates))
+        rows = [search.advance(ends_of_one) + i * num_beams for i, (search, ends_of_one)
+                in enumerate(zip(searches, np.split(ends, len(searches))))]
+        if ends.all() or all(search.closed for search in searches):
             break
-        stepper.select(np.concatenate(rows))
+        run.state.select(np.concatenate(rows))
         tokens = np.concatenate([search.ids[:, search.length - 1] for search in searches])
-        logits = stepper.next(tokens)
-    return [ids for search in searches for ids in search.best(options.num_return_sequences)]
+        logits = run.model.step(tokens, run.state)
+    return _best(searches, options)
+
+
+def _ends(run, sequences):
+    """-> bool: which of the sequences (N, T) are complete"""
+    if sequences.shape[1] == run.options.max_length:
+        return np.ones(len(sequences), bool)
+    ends = np.isin(sequences[:, -1], run.options.eos_token_id)
+    return ends | is_done(run.criteria, sequences, run.recorded_scores())
+
+
+def _best(searches, options):
+    """-> what `beam_search` returns: of each search the best finished sequences, the best first"""
+    found = [(*finished, i * options.num_beams) for i, search in enumerate(searches)
+             for finished in search.finished[: options.num_return_sequences]]
+    indices = np.full((len(found), max(len(origins) for _, _, origins, _ in found)), -1)
+    for row, (_, _, origins, first) in zip(indices, found):
+        row[: len(origins)] = origins + first
+    scores = np.array([score for score, *_ in found], np.float32)
+    return {"sequences": [ids for _, ids, *_ in found],
+            "sequences_scores": scores if options.output_scores else None,
+            "beam_indices": indices}

@@ -1,140 +1,264 @@
 """Generating text: one token after another, each put behind what the model reads next."""
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import numpy as np
 
 from minillm.checks import require_memory
 from minillm.generation.beam_search import beam_search
-from minillm.generation.logits_processors import process
 from minillm.generation.options import complete_options
+from minillm.generation.processors import build_processors
+from minillm.generation.prompts import checked_past, find_prompts
 from minillm.generation.sampling import greedy, sample
-from minillm.generation.stepper import Stepper
+from minillm.generation.stopping import build_criteria, is_done
+from minillm.nn.outputs import ModelOutput
 
 
-def generate(model, input_ids=None, attention_mask=None, *, seed=None, generator=None, **options):
+def generate(model, inputs=None, generation_config=None, logits_processor=None,
+             stopping_criteria=None, prefix_allowed_tokens_fn=None, *, streamer=None, **options):
     """Continue each prompt -> int64 array (B * num_return_sequences, T_out), prompts included
 
-    input_ids: integers (B, T); None starts from bos_token_id. Shorter prompts of a batch are padded
-        on the left, and attention_mask (B, T) is 0 there. Without a mask, a pad_token_id
-        that isn't an eos_token_id too is taken for padding.
-    seed, generator: an integer, or a numpy Generator, that all chance comes from; without them
-        every call samples anew.
+    inputs, or input_ids: integers (B, T); None starts from bos_token_id. Shorter prompts of a batch
+        are padded on the left, and attention_mask (B, T) is 0 there. Without a mask, a pad_token_id
+        that isn't an eos_token_id too is taken for padding. For an encoder-decoder these are the
+        encoder's; the decoder starts from decoder_start_token_id (by default bos_token_id), and
+        goes on from decoder_input_ids. The result has the decoder's tokens only.
+    inputs_embeds: (B, T, d_model) instead of input_ids, if the model takes them; then the result
+        has the new tokens only
+    past_key_values: a KVCache that holds the first tokens of input_ids already; it grows
+    seed, generator: an integer, or a numpy Generator, that all randomness comes from; without them
+        every call samples anew
+    generation_config: a GenerationConfig with any of the options below
 
     How long:
         max_new_tokens, or max_length (with the prompt); 20 new tokens by default. No sequence grows
-        beyond the model's n_positions (a warning says so if more was asked for).
-        min_new_tokens, min_length: no end before that
+        beyond the model's max_positions (a warning says so if more was asked for).
+        min_new_tokens, or min_length: no end before that
         eos_token_id: an id or a list of ids; a sequence ends with one of them, and is filled up
         with pad_token_id (eos_token_id if there is none) to the longest. None: no end.
+        stop_strings (with tokenizer=): a sequence ends as soon as its text has one of them
+        max_time: seconds after which no further token is begun
+        stopping_criteria: a list of functions (ids, scores) -> bool or (B,), see stopping.py
     Which token:
         do_sample: draw from the distribution, instead of taking the best token (greedy)
-        temperature, top_k, top_p: how the distribution is shaped first; see logits_processors.py.
-        top_k is 50 by default; 0 or None switches it off.
-        repetition_penalty, no_repeat_ngram_size: against loops, in all modes
+        temperature, top_h, top_k, top_p, min_p, typical_p, epsilon_cutoff, eta_cutoff: how the
+        distribution is shaped first; see warpers.py. top_k is 50 by default; 0 switches it off.
+        repetition_penalty, no_repeat_ngram_size, encoder_repetition_penalty,
+        encoder_no_repeat_ngram_size, bad_words_ids, sequence_bias, suppress_tokens,
+        begin_suppress_tokens, forced_bos_token_id, forced_eos_token_id,
+        exponential_decay_length_penalty, remove_invalid_values: in all modes; see
+        logits_processors.py
+        logits_processor: a list of functions (ids, scores) -> scores, after these
+        prefix_allowed_tokens_fn: a function (index of the prompt, ids (T,)) -> list of tokens that
+        may come next
+        renormalize_logits: log-softmax after all of them
     How many:
         num_return_sequences: per prompt; row b * num_return_sequences + i is sequence i of prompt b
         num_beams, length_penalty, early_stopping (True, False, "never"): see beam_search.py
+    What to return:
+        return_dict_in_generate: a GenerateOutput; with output_scores and output_logits it holds
+        those of every step
+        streamer: its put() gets the prompt and then the new tokens (B,), its end() ends it
 
-    Without num_beams and without an explicit do_sample, giving temperature, top_k, top_p or
-    num_return_sequences > 1 means sampling. `transformers` would ignore the first three, and refuse
-    the last; programs in tutorials are written as if they did something, so here they do.
+    Without num_beams and without do_sample, giving one of the options that shape the distribution,
+    or num_return_sequences > 1, in the call means sampling. `transformers` would ignore the former
+    and refuse the latter; programs in tutorials are written as if they did something.
 
-    Options that aren't given come from model.generation_config, then from the defaults of
-    `transformers`. Dropout is off, in whichever mode the model is.
+    Options come from the call, then from generation_config, then from model.generation_config, then
+    from the defaults of `transformers`. None in the call unsets what the model says. use_cache is
+    accepted, but the result never depends on it: the cache is always used. Dropout is off, in
+    whichever mode the model is.
 
-    Raises TypeError for an unknown option; ValueError for a value out of range, for a prompt that
-    is empty, has padding at its end or leaves no room, and for several sequences without sampling
-    or beams.
+    Raises TypeError for an unknown option or one of a wrong type; ValueError for a value out of
+    range or an option that isn't implemented, for a prompt that is empty, has padding at its end or
+    leaves no room, and for several sequences without sampling or beams.
     """
-    ids, mask, options = _prepare(model, input_ids, attention_mask, options, "generate")
-    rng = _random_generator(seed, generator)
-    stepper = Stepper(model, ids, mask, options.max_length)
-    start = None if mask is None else mask.argmax(axis=1)
+    run = _prepare(model, "generate", inputs, generation_config, logits_processor,
+                   stopping_criteria, prefix_allowed_tokens_fn, **options)
+    options = run.options
+    if streamer is not None:
+        if options.num_beams > 1:
+            raise ValueError("a streamer can't follow several beams, wanted num_beams=1")
+        streamer.put(run.ids)
+    found = {}
     if options.num_beams > 1:
-        return _padded(beam_search(stepper, ids, options, start, rng), options.pad_token_id)
-    steps = list(_decode(stepper, ids, options, start, rng))
-    prompts = np.repeat(ids, options.num_return_sequences, axis=0)
-    return np.concatenate([prompts, np.stack(steps, axis=1)], axis=1)
+        found = beam_search(run)
+        sequences = _padded(found.pop("sequences"), options.pad_token_id)
+    else:
+        columns = [np.repeat(run.ids, options.num_return_sequences, axis=0)]
+        for tokens in _decode(run):
+            columns.append(tokens[:, None])
+            if streamer is not None:
+                streamer.put(tokens)
+        sequences = np.concatenate(columns, axis=1)
+    if streamer is not None:
+        streamer.end()
+    if not options.return_dict_in_generate:
+        return sequences
+    return GenerateOutput(sequences, run.recorded_scores(), run.recorded_logits(), **found,
+                          past_key_values=getattr(run.state, "cache", None))
 
 
-def stream(model, input_ids=None, attention_mask=None, *, seed=None, generator=None, **options):
+def stream(model, inputs=None, generation_config=None, logits_processor=None,
+           stopping_criteria=None, prefix_allowed_tokens_fn=None, **options):
     """The new tokens of `generate` for one prompt (1, T), one at a time -> iterator of int
 
     Takes the same arguments, with one sequence to return and without beams. An end-of-text token
     is the last one that comes. Errors are raised by the call, not by the first step.
     """
-    ids, mask, options = _prepare(model, input_ids, attention_mask, options, "stream")
-    if len(ids) != 1 or options.num_return_sequences != 1 or options.num_beams != 1:
+    run = _prepare(model, "stream", inputs, generation_config, logits_processor,
+                   stopping_criteria, prefix_allowed_tokens_fn, **options)
+    options = run.options
+    if len(run.ids) != 1 or options.num_return_sequences != 1 or options.num_beams != 1:
         raise ValueError(
             "stream gives one sequence, wanted one prompt, num_return_sequences=1 and "
-            f"num_beams=1, got {len(ids)}, {options.num_return_sequences} and {options.num_beams}"
-        )
-    rng = _random_generator(seed, generator)
-    stepper = Stepper(model, ids, mask, options.max_length)
-    start = None if mask is None else mask.argmax(axis=1)
-    return (int(tokens[0]) for tokens in _decode(stepper, ids, options, start, rng))
+            f"num_beams=1, got {len(run.ids)}, {options.num_return_sequences} and "
+            f"{options.num_beams}")
+    return (int(tokens[0]) for tokens in _decode(run))
 
 
-def _decode(stepper, ids, options, start, rng):
+@dataclass
+class GenerateOutput(ModelOutput):
+    """What `generate` returns with return_dict_in_generate=True. What wasn't asked for is None."""
+
+    sequences: np.ndarray  # int64 (B * num_return_sequences, T_out)
+    scores: tuple | None = None  # per step (rows, V): what the token was chosen by
+    logits: tuple | None = None  # per step (rows, V): as the model gave them
+    sequences_scores: np.ndarray | None = None  # with beams: the score of each sequence
+    beam_indices: np.ndarray | None = None  # with beams: the row of each new token in `scores`, -1
+    past_key_values: Any = None  # the KVCache, which lacks the last token
+
+
+@dataclass
+class Run:
+    """One call of `generate`, prepared: what all its steps need."""
+
+    model: Any
+    ids: np.ndarray  # the prompts (B, T) that grow
+    inputs: dict  # for the model's prefill
+    options: Any  # the complete GenerationConfig
+    processors: list  # functions (ids, scores) -> scores
+    criteria: list  # functions (ids, scores) -> bool or (B,)
+    rng: np.random.Generator
+    state: Any = None  # the model's, after `begin`
+    scores: list = field(default_factory=list)
+    logits: list = field(default_factory=list)
+
+    def begin(self, copies):
+        """-> logits (B * copies, V) after the prompts, each repeated `copies` times in a row
+
+        Each prompt runs through the model once, however many sequences will grow from it.
+        """
+        logits, self.state = self.model.prefill(**self.inputs)
+        if copies == 1:
+            return logits
+        _require_memory(len(logits) * copies, copies * getattr(self.state, "nbytes", 0))
+        rows = np.repeat(np.arange(len(logits)), copies)
+        self.state.select(rows)
+        return logits[rows]
+
+    def process(self, ids, logits, scores):
+        """-> scores: all processors, one after another; and recorded, if that was asked for"""
+        for processor in self.processors:
+            scores = processor(ids, scores)
+        if self.options.return_dict_in_generate:
+            if self.options.output_scores:
+                self.scores.append(np.array(scores))
+            if self.options.output_logits:
+                self.logits.append(np.array(logits))
+        return scores
+
+    def recorded_scores(self):
+        return tuple(self.scores) if self.options.output_scores else None
+
+    def recorded_logits(self):
+        return tuple(self.logits) if self.options.output_logits else None
+
+
+def _decode(run):
     """Greedy decoding and sampling. Yield the next token of every sequence: (B * copies,) each."""
-    copies, length = options.num_return_sequences, ids.shape[1]
-    sequences = np.empty((len(ids) * copies, options.max_length), np.int64)
-    sequences[:, :length] = np.repeat(ids, copies, axis=0)
-    start = None if start is None else np.repeat(start, copies)
+    options, copies, length = run.options, run.options.num_return_sequences, run.ids.shape[1]
+    sequences = np.empty((len(run.ids) * copies, options.max_length), np.int64)
+    sequences[:, :length] = np.repeat(run.ids, copies, axis=0)
+    ends = np.array(options.eos_token_id, np.int64)
     unfinished = np.ones(len(sequences), bool)
 
-    logits = stepper.prompt(copies)
+    logits = run.begin(copies)
     while True:
-        scores = process(logits, sequences[:, :length], options, start)
-        tokens = sample(scores, rng) if options.do_sample else greedy(scores)
-        tokens = np.where(unfinished, tokens, options.pad_token_id)
-        yield tokens
+        scores = run.process(sequences[:, :length], logits, logits)
+        tokens = sample(scores, run.rng) if options.do_sample else greedy(scores)
+        if len(ends):
+            tokens = np.where(unfinished, tokens, options.pad_token_id)
+            unfinished &= (tokens[:, None] != ends).all(axis=1)
         sequences[:, length] = tokens
         length += 1
-        unfinished &= ~np.isin(tokens, options.eos_token_id)
+        if run.criteria:
+            unfinished &= ~is_done(run.criteria, sequences[:, :length], run.recorded_scores())
+        yield tokens
         if length == options.max_length or not unfinished.any():
             return
-        logits = stepper.next(tokens)
+        logits = run.model.step(tokens, run.state)
 
 
-def _prepare(model, input_ids, attention_mask, options, function):
-    """-> ids (B, T), mask (bool or None), the complete options"""
-    if input_ids is None:
-        bos = options.get("bos_token_id", model.generation_config.bos_token_id)
-        if bos is None:
-            raise ValueError("input_ids is None, and there is no bos_token_id to start from")
-        input_ids = [[bos]]
-    ids = np.asarray(input_ids)
-    if ids.ndim != 2:
-        raise ValueError(f"input_ids has shape {ids.shape}, wanted (B, T): a batch of prompts")
-    if ids.size == 0:
-        raise ValueError("input_ids is empty, wanted at least one token to go on from (None starts "
-                         "from bos_token_id)")
-    options = complete_options(model, options, ids.shape[1], function)
-    _require_memory(model.config, len(ids), options)
-    return ids, _prompt_mask(ids, attention_mask, options), options
+def _prepare(model, function, inputs, generation_config, logits_processor, stopping_criteria,
+             prefix_allowed_tokens_fn, *, input_ids=None, attention_mask=None, inputs_embeds=None,
+             past_key_values=None, decoder_input_ids=None, tokenizer=None, seed=None,
+             generator=None, **options):
+    """-> Run: every argument checked and completed"""
+    if inputs is not None and input_ids is not None:
+        raise ValueError("inputs and input_ids are both given, wanted one of them")
+    prompts = find_prompts(model, inputs if input_ids is None else input_ids, inputs_embeds,
+                           decoder_input_ids, [options, generation_config])
+    ids = prompts.ids
+    options = complete_options(model, options, generation_config, ids.shape[1],
+                               prompts.n_embedded, function)
+    mask = prompts.mask(attention_mask, options)
+    inputs = {**prompts.inputs, "attention_mask": mask,
+              "max_length": options.max_length + prompts.n_embedded}
+    if past_key_values is not None:
+        inputs["past_key_values"] = checked_past(past_key_values, ids)
+
+    copies = max(options.num_beams, options.num_return_sequences)
+    rows = len(ids) * copies
+    _require_memory(rows, rows * (8 * options.max_length + 4 * model.config.vocab_size))
+    start = None  # the column of the first real token of each sequence
+    if mask is not None and mask.shape == ids.shape and not prompts.of_encoder_decoder:
+        start = np.repeat(mask.argmax(axis=1), copies)
+    processors = build_processors(
+        options, ids, vocab_size=model.config.vocab_size, source_ids=prompts.source_ids, start=start,
+        allowed_tokens=prefix_allowed_tokens_fn,
+        more=_checked_processors(_list_of_functions("logits_processor", logits_processor)))
+    criteria = build_criteria(options, tokenizer,
+                              _list_of_functions("stopping_criteria", stopping_criteria))
+    return Run(model, ids, inputs, options, processors, criteria,
+               _random_generator(seed, generator))
 
 
-def _require_memory(config, B, options):
-    """MemoryError for more sequences than their keys, values and scores have room for."""
-    rows = B * max(options.num_beams, options.num_return_sequences)
-    numbers = 2 * config.n_layer * config.n_embd * options.max_length + config.vocab_size
-    require_memory(f"generating {rows} sequences at once", 4 * rows * numbers)
+def _list_of_functions(name, functions):
+    functions = [] if functions is None else functions
+    if not isinstance(functions, (list, tuple)) or not all(map(callable, functions)):
+        raise TypeError(f"{name} is {functions!r:.60}, wanted a list of functions")
+    return list(functions)
 
 
-def _prompt_mask(ids, attention_mask, options):
-    if attention_mask is None:
-        pad = options.pad_token_id
-        if pad in options.eos_token_id or not (ids == pad).any():
-            return None
-        attention_mask = ids != pad
-    mask = np.asarray(attention_mask)
-    if mask.shape != ids.shape:
-        raise ValueError(f"attention_mask has shape {mask.shape}, wanted {ids.shape} as input_ids")
-    mask = mask.astype(bool)
-    if not mask[:, -1].all():
-        raise ValueError("attention_mask is 0 at the end of a prompt, where its continuation "
-                         "starts: pad on the left (tokenizer.padding_side = 'left')")
-    return None if mask.all() else mask
+def _checked_processors(functions):
+    """The caller's logits processors, each with a check of what it returns."""
+    def checked(function, index):
+        def call(ids, scores):
+            changed = np.asarray(function(ids, scores))
+            if changed.shape != scores.shape:
+                raise ValueError(f"logits_processor[{index}] returns shape {changed.shape}, wanted "
+                                 f"that of its scores, {scores.shape}")
+            return changed
+        return call
+
+    return [checked(function, index) for index, function in enumerate(functions)]
+
+
+def _require_memory(rows, n_bytes):
+    """MemoryError for more sequences than this machine has room for."""
+    require_memory(f"generating {rows} sequences at once", n_bytes)
 
 
 def _padded(sequences, pad_token_id):

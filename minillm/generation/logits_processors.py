@@ -1,13 +1,29 @@
-"""Logits processors: small changes to the scores of the next token before one is chosen.
+"""Logits processors: changes to the scores of the next token that depend on the tokens so far.
 
 Each takes scores (B, V), logits or log-probabilities, and returns new ones; a token that must not
-come next gets -inf, which is probability 0. The first three judge by the tokens so far, `ids`
-(B, T); the others (temperature, top-k, top-p) shape the distribution that a sample is drawn from.
+come next gets -inf, which is probability 0. ids (B, T) are the tokens so far, the prompt included.
 """
 
 import numpy as np
 
-from minillm.ops.softmax import softmax
+
+def sequence_bias(scores, ids, biases):
+    """score + bias for the last token of every sequence in `biases` whose others came just before
+
+    biases: {tuple of ids: number}; a sequence of one token always gets its bias.
+    """
+    total = np.zeros_like(scores)
+    for sequence, bias in biases.items():
+        prefix, last = sequence[:-1], sequence[-1]
+        if len(prefix) <= ids.shape[1]:
+            follows = (ids[:, ids.shape[1] - len(prefix) :] == prefix).all(axis=1)
+            total[follows, last] += bias
+    return scores + total
+
+
+def bad_words(scores, ids, words):
+    """-inf for the token that would complete one of `words`, lists of ids"""
+    return sequence_bias(scores, ids, {tuple(word): -np.inf for word in words})
 
 
 def repetition_penalty(scores, ids, penalty, start=None):
@@ -51,82 +67,68 @@ def min_length(scores, length, minimum, eos_token_ids):
     return scores
 
 
-def temperature(scores, t):
-    """s / t: softmax(s / t) ∝ p^(1/t)                           (Ackley, Hinton, Sejnowski 1985)
+def no_ngram_of(scores, ids, source_ids, n):
+    """-inf for every token that would end an n-gram which is in source_ids (B, S)
 
-    t < 1 makes the likely likelier still, t > 1 evens things out; t → 0 is greedy decoding.
+    The encoder's n-grams, for a summary that must not copy. With n = 1 no token of the source.
     """
-    return scores / np.asarray(t, scores.dtype)
+    allowed = scores.copy()
+    for row, source in enumerate(source_ids):
+        if n > len(source) or ids.shape[1] < n - 1:
+            continue
+        ngrams = np.lib.stride_tricks.sliding_window_view(source, n)
+        prefix = ids[row, ids.shape[1] - n + 1 :]
+        allowed[row, ngrams[(ngrams[:, : n - 1] == prefix).all(axis=1), n - 1]] = -np.inf
+    return allowed
 
 
-def top_k(scores, k):
-    """-inf for all but the k highest scores of each row (and what is equal to the k-th)
-                                                        (Fan, Lewis, Dauphin 2018)
-    """
-    if k >= scores.shape[-1]:
-        return scores.copy()
-    kept = np.full_like(scores, -np.inf)
-    for row, kept_row in zip(scores, kept):
-        tokens = _some_highest(row, k)
-        candidates = row[tokens]
-        kth_highest = np.partition(candidates, len(tokens) - k)[len(tokens) - k]
-        tokens = tokens[~(candidates < kth_highest)]
-        kept_row[tokens] = row[tokens]
-    return kept
+def forced(scores, tokens):
+    """0 for `tokens`, -inf for all others: one of them comes next"""
+    certain = np.full_like(scores, -np.inf)
+    certain[:, tokens] = 0
+    return certain
 
 
-def _some_highest(row, k):
-    """scores: (V,), k < V -> tokens with the k highest of them, and a few hundred others
-
-    Cut the row into k parts. The highest of each part are k scores, so the k-th highest of all is
-    not below the lowest of these: only what isn't below it has to be sorted.
-    """
-    parts = row[: len(row) // k * k].reshape(k, -1)
-    bound = parts.max(axis=1).min()
-    return np.flatnonzero(~(row < bound))  # if there is a NaN, everything: it is reported later
-
-
-def top_p(scores, p, at_least=1):
-    """-inf for all but the fewest tokens whose probabilities add up to p or more: the nucleus
-                                                        (Holtzman et al. 2020, sec. 3.1, eq. 2)
-    From the likeliest down, a token is in as long as those before it hold less than p (and what
-    is equal to the last one is in, too). So the likeliest always is; `at_least` keeps more in.
-    """
-    nucleus = scores.copy()
-    for row in nucleus:
-        # Sorted are the scores, not the tokens: finding a threshold is all that it is for. After
-        # top_k only a few of them are left.
-        tokens = np.flatnonzero(row > -np.inf)
-        if len(tokens) == 0:
-            continue  # nothing to choose from: `sampling` will say so
-        descending = np.sort(row[tokens])[::-1]
-        probabilities, _ = softmax(descending.astype(np.float64))
-        mass_before = np.cumsum(probabilities) - probabilities
-        size = max(np.count_nonzero(mass_before < p), min(at_least, len(descending)))
-        row[tokens[row[tokens] < descending[size - 1]]] = -np.inf
-    return nucleus
-
-
-def process(scores, ids, options, start=None):
-    """All that `options` (a GenerationConfig with every option set) ask for, in this order.
-
-    The order is that of `transformers`. Temperature comes before top-p, so it decides how many
-    tokens the nucleus holds.
-    """
-    if options.repetition_penalty != 1:
-        scores = repetition_penalty(scores, ids, options.repetition_penalty, start)
-    if options.no_repeat_ngram_size:
-        scores = no_repeat_ngram(scores, ids, options.no_repeat_ngram_size)
-    if ids.shape[1] < options.min_length:
-        scores = min_length(scores, ids.shape[1], options.min_length, options.eos_token_id)
-    if not options.do_sample:
-        return scores
-    # With beams there must be a token left that doesn't end the text, for something to go on from.
-    at_least = 1 if options.num_beams == 1 else len(options.eos_token_id) + 1
-    if options.temperature != 1:
-        scores = temperature(scores, options.temperature)
-    if options.top_k:
-        scores = top_k(scores, max(options.top_k, at_least))
-    if options.top_p < 1:
-        scores = top_p(scores, options.top_p, at_least)
+def suppressed(scores, tokens):
+    """-inf for `tokens`"""
+    scores = scores.copy()
+    scores[:, tokens] = -np.inf
     return scores
+
+
+def without_invalid_values(scores):
+    """0 for NaN, the largest and the smallest finite number for inf and -inf"""
+    return np.nan_to_num(scores, nan=0.0)
+
+
+def exponential_decay_length_penalty(scores, length, start, factor, eos_token_ids):
+    """s + |s| (factor^(length - start) - 1) for the tokens that end a text, from `start` on
+
+    factor > 1 makes an end more and more likely. The absolute value serves negative scores.
+    """
+    if length <= start:
+        return scores.copy()
+    scores = scores.copy()
+    s = scores[:, eos_token_ids]
+    # Python's power of floats raises OverflowError where NumPy's is inf.
+    growth = np.float64(factor) ** (length - start) - 1
+    scores[:, eos_token_ids] = np.where(np.isfinite(s), s + np.abs(s) * growth, s)
+    return scores
+
+
+def allowed_by(function, scores, ids, copies):
+    """-inf for all tokens but those that function(batch index, ids (T,)) lists
+
+    copies: how many rows in a row belong to one prompt, the same batch index. Where all allowed
+    tokens of all these rows have -inf already, they get 0.
+    """
+    mask = np.full_like(scores, -np.inf)
+    for row, tokens in enumerate(ids):
+        allowed = list(function(row // copies, tokens))
+        if not allowed:
+            raise ValueError("prefix_allowed_tokens_fn gives no token for prompt "
+                             f"{row // copies}, wanted at least one")
+        mask[row, allowed] = 0
+    result = scores + mask
+    impossible = (result == -np.inf).all(axis=1).reshape(-1, copies).all(axis=1)
+    return np.where(np.repeat(impossible, copies)[:, None], mask, result)

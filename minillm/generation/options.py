@@ -1,118 +1,245 @@
 """From the options of a call to `generate` to one complete, checked GenerationConfig."""
 
-import difflib
+import operator
 import warnings
-from dataclasses import asdict, fields
 
 import numpy as np
 
-from minillm.generation.generation_config import GenerationConfig
+from minillm.checks import shown
+from minillm.generation.generation_config import (
+    KINDS,
+    REFUSED,
+    GenerationConfig,
+    closest,
+    option_value,
+)
 
-# What an option is if neither the call nor the checkpoint says it (as in `transformers`).
+# What an option is if no source sets it (as in `transformers`). The others stay None.
 DEFAULTS = {
-    "min_length": 0, "min_new_tokens": 0, "do_sample": False, "temperature": 1.0, "top_k": 50,
-    "top_p": 1.0, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "num_return_sequences": 1,
-    "num_beams": 1, "length_penalty": 1.0, "early_stopping": False,
+    "min_length": 0, "do_sample": False, "temperature": 1.0, "top_k": 50, "top_p": 1.0,
+    "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0, "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0, "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0, "num_return_sequences": 1, "num_beams": 1,
+    "length_penalty": 1.0, "early_stopping": False,
 }
 NEW_TOKENS = 20  # if no length is given at all
 NO_PADDING = -1  # the pad_token_id when nothing ends early, so that nothing is padded
-# What None switches off, when the call says so: options that have no other way of being absent.
-OFF = {"top_k": 0, "top_p": 1.0, "temperature": 1.0, "eos_token_id": []}
 LOWEST_TEMPERATURE = 1e-30  # scores divided by less are infinite in float32
-SHAPES_THE_SAMPLE = ("temperature", "top_k", "top_p")
+SHAPES_THE_SAMPLE = ("temperature", "top_k", "top_p", "top_h", "min_p", "typical_p",
+                     "epsilon_cutoff", "eta_cutoff")
+# Arguments of `generate` in `transformers` that aren't implemented, and why.
+REFUSED_ARGUMENTS = {
+    "assistant_model": "there is no assisted decoding", "custom_generate": "no code is loaded",
+    "assistant_tokenizer": "there is no assisted decoding",
+    "negative_prompt_ids": "there is no classifier-free guidance",
+    "negative_prompt_attention_mask": "there is no classifier-free guidance",
+    "synced_gpus": "everything runs on one CPU", "trust_remote_code": "no code is loaded",
+    "position_ids": "they follow from attention_mask", "token_type_ids": "prompts have one type",
+    "encoder_outputs": "pass input_ids", "head_mask": "no head can be masked here",
+}
 
 
-def complete_options(model, options, prompt_length, function="generate"):
-    """-> GenerationConfig in which every option is set, and eos_token_id is a list
+def complete_options(model, given, base, prompt_length, n_embedded, function="generate"):
+    """-> GenerationConfig in which every option with a default is set, and eos_token_id is a list
 
-    options: dict of what the caller gave; then come model.generation_config, then the defaults.
-    The lengths in it count the prompt.
-    Raises TypeError for an unknown option, ValueError for a value that makes no sense.
+    given: dict of the options of the call; None in it unsets what the checkpoint says
+    base: the GenerationConfig of the call, or None. Then comes model.generation_config.
+    prompt_length: tokens in the prompts;  n_embedded: positions that inputs_embeds take beside them
+    max_length and min_length of the result count the prompt.
+    Raises TypeError for an unknown option, ValueError for a value that makes no sense or isn't
+    implemented.
     """
-    _require_known(options, function)
-    given = {name: value for name, value in options.items() if value is not None}
-    off = {name: value for name, value in OFF.items() if name in options and options[name] is None}
-    stored = {name: value for name, value in asdict(model.generation_config).items()
-              if value is not None}
-    merged = GenerationConfig(**{**DEFAULTS, **stored, **given, **off})
-    merged.do_sample = _whether_to_sample(merged, given)
-    merged.eos_token_id = [] if merged.eos_token_id is None else list(np.ravel(merged.eos_token_id))
-    if "eos_token_id" not in given:  # the default of GPT2Config lies outside a small vocabulary
-        merged.eos_token_id = [id for id in merged.eos_token_id if id < model.config.vocab_size]
-    if merged.pad_token_id is None:
-        merged.pad_token_id = merged.eos_token_id[0] if merged.eos_token_id else NO_PADDING
-    _check(merged, model.config.vocab_size)
-    merged.max_length = _max_length(given, stored, prompt_length, model.config.n_positions)
-    merged.min_length = max(merged.min_length, prompt_length + merged.min_new_tokens)
-    return merged
+    _require_known(given, function)
+    given = {name: value if value is None else option_value(name, value)
+             for name, value in given.items()}
+    stored = _merged(model.generation_config, base)
+    merged = {**DEFAULTS, **stored, **_as_unset(given)}
+    options = GenerationConfig(**merged)
+    _refuse_what_is_not_implemented(options)
+    options.do_sample = _whether_to_sample(options, given)
+    _complete_special_tokens(options, given, model.config.vocab_size)
+    _complete_biases(options)
+    _check(options, model.config.vocab_size)
+    _complete_lengths(options, given, stored, prompt_length, n_embedded, model.max_positions)
+    return options
 
 
-def _require_known(options, function):
-    known = [field.name for field in fields(GenerationConfig)]
-    for name in options:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise TypeError(f"{function}() has no option {name!r}{hint}")
+def _merged(of_the_model, of_the_call):
+    """-> dict: the options that one of the two configurations sets; the call's come first"""
+    if of_the_call is not None and not isinstance(of_the_call, GenerationConfig):
+        raise TypeError(f"generation_config is a {type(of_the_call).__name__}, wanted a minillm."
+                        "generation.GenerationConfig (a mask is passed as attention_mask=)")
+    stored = {}
+    for config in (of_the_model, of_the_call):
+        if config is not None:
+            values = {name: getattr(config, name) for name in KINDS}
+            stored |= {name: option_value(name, value) for name, value in values.items()
+                       if value is not None}
+    return stored
 
 
-def _whether_to_sample(merged, given):
+def _as_unset(given):
+    """None in a call means: as if nobody had set it, and no top-k."""
+    unset = {**DEFAULTS, "top_k": 0}
+    return {name: unset.get(name) if value is None else value for name, value in given.items()}
+
+
+def _require_known(given, function):
+    for name, value in given.items():
+        if name in REFUSED_ARGUMENTS:
+            if value is not None and value is not False:
+                raise ValueError(f"{function}() has no {name}: {REFUSED_ARGUMENTS[name]}")
+        elif name not in KINDS:
+            raise TypeError(f"{function}() has no option {name!r}{closest(name, KINDS)}")
+    for name in REFUSED_ARGUMENTS:
+        given.pop(name, None)
+
+
+def _refuse_what_is_not_implemented(options):
+    for name, harmless in REFUSED.items():
+        value = getattr(options, name)
+        if name.startswith("output_") and not options.return_dict_in_generate:
+            continue  # `transformers` ignores it, too
+        if value is not None and value not in harmless:
+            raise ValueError(f"{name} is {value!r} (in the call, or in the model's "
+                             "generation_config), which is not implemented: wanted None")
+
+
+def _whether_to_sample(options, given):
     """do_sample as it was said, or as the other options of the call imply."""
-    shaping = [name for name in SHAPES_THE_SAMPLE if name in given]
-    if "do_sample" not in given and merged.num_beams == 1:
-        if shaping or merged.num_return_sequences > 1:
+    shaping = [name for name in SHAPES_THE_SAMPLE if given.get(name) is not None]
+    if given.get("do_sample") is None and options.num_beams == 1:
+        if shaping or (given.get("num_return_sequences") or 1) > 1:
             return True
-    if not merged.do_sample and shaping:
-        warnings.warn(f"{shaping[0]} has no effect without sampling: pass do_sample=True",
+    useless = [name for name in shaping if given[name]]  # temperature=0.0 does mean greedy
+    if not options.do_sample and useless:
+        warnings.warn(f"{useless[0]} has no effect without sampling: pass do_sample=True",
                       stacklevel=6)
-    return merged.do_sample
+    return options.do_sample
 
 
-def _max_length(given, stored, prompt_length, n_positions):
-    """How long a sequence may become, with its prompt, and never more than n_positions."""
-    if prompt_length >= n_positions:
-        raise ValueError(f"input_ids has {prompt_length} tokens, which leaves nothing of the "
-                         f"model's n_positions = {n_positions} to generate: shorten the prompt")
-    for source in (given, stored, {"max_new_tokens": NEW_TOKENS}):
-        if "max_new_tokens" in source or "max_length" in source:
-            break
-    if "max_new_tokens" in source:
-        _require_at_least("max_new_tokens", source["max_new_tokens"], 1)
-        max_length = prompt_length + source["max_new_tokens"]
+def _complete_special_tokens(options, given, vocab_size):
+    ends = [] if options.eos_token_id is None else [int(id) for id in
+                                                    np.ravel(options.eos_token_id)]
+    if given.get("eos_token_id") is None:  # that of the default GPT2Config is beyond a small V
+        ends = [id for id in ends if id < vocab_size]
+    options.eos_token_id = ends
+    if options.pad_token_id is None:
+        options.pad_token_id = ends[0] if ends else NO_PADDING
+
+
+def _complete_biases(options):
+    """sequence_bias as {tuple of ids: bias}; in a JSON file it is a list of pairs."""
+    biases = options.sequence_bias
+    if biases is None:
+        return
+    pairs = list(biases.items()) if isinstance(biases, dict) else biases
+    try:
+        options.sequence_bias = {tuple(map(operator.index, ids)): float(bias)
+                                 for ids, bias in pairs}
+    except (TypeError, ValueError):
+        raise ValueError(f"sequence_bias is {shown(biases)}, wanted {{tuple of ids: number}} or a "
+                         "list of [list of ids, number]") from None
+
+
+def _complete_lengths(options, given, stored, prompt_length, n_embedded, max_positions):
+    """Set max_length and min_length, which then count the prompt but not inputs_embeds.
+
+    As in `transformers`, max_new_tokens and min_new_tokens win, whichever source they come from.
+    """
+    limit = np.inf if max_positions is None else max_positions - n_embedded
+    if prompt_length >= limit:
+        raise ValueError(f"the prompt has {prompt_length + n_embedded} tokens, which leaves nothing "
+                         f"of the model's max_positions = {max_positions} to generate: shorten it")
+    asked = options.max_length
+    if options.max_new_tokens is not None:
+        _require_at_least("max_new_tokens", options.max_new_tokens, 1)
+        if given.get("max_length") is not None and given.get("max_new_tokens") is None:
+            warnings.warn(f"max_length has no effect: the model's generation_config has "
+                          f"max_new_tokens = {options.max_new_tokens}, which wins; pass "
+                          "max_new_tokens", stacklevel=6)
+        options.max_length = prompt_length + options.max_new_tokens
+    elif asked is not None:
+        _require_at_least("max_length", asked, 1)
+        options.max_length = asked - n_embedded
+        if options.max_length <= prompt_length:
+            raise ValueError(f"max_length is {asked}, but the prompt, which it counts, has "
+                             f"{prompt_length + n_embedded} tokens already: raise it or pass "
+                             "max_new_tokens")
     else:
-        max_length = source["max_length"]
-        _require_at_least("max_length", max_length, 1)
-        if max_length <= prompt_length:
-            raise ValueError(f"max_length is {max_length}, but input_ids has {prompt_length} "
-                             "tokens already, which it counts: raise it or pass max_new_tokens")
-    if max_length > n_positions and source is given:
-        warnings.warn(f"a length of {max_length} was asked for, but the model has only n_positions "
-                      f"= {n_positions}: stopping there", stacklevel=6)
-    return min(max_length, n_positions)
+        options.max_length = prompt_length + NEW_TOKENS
+    if options.max_length > limit:
+        if given.get("max_length") is not None or given.get("max_new_tokens") is not None:
+            warnings.warn(f"a length of {options.max_length + n_embedded} was asked for, but the "
+                          f"model has only max_positions = {max_positions}: stopping there",
+                          stacklevel=6)
+        options.max_length = limit
+    if options.min_new_tokens is not None:
+        options.min_length = prompt_length + options.min_new_tokens
+    else:
+        options.min_length = max(0, options.min_length - n_embedded)
 
 
 def _check(options, vocab_size):
-    for name, least in (("min_length", 0), ("min_new_tokens", 0), ("top_k", 0), ("num_beams", 1),
-                        ("no_repeat_ngram_size", 0), ("num_return_sequences", 1)):
-        _require_at_least(name, getattr(options, name), least)
-    for name in ("temperature", "repetition_penalty"):
-        if not 0 < getattr(options, name) < np.inf:
-            raise ValueError(f"{name} is {getattr(options, name)}, wanted a number > 0")
-    if options.temperature < LOWEST_TEMPERATURE:
-        raise ValueError(f"temperature is {options.temperature}, wanted at least "
-                         f"{LOWEST_TEMPERATURE}, or greedy decoding, which is its limit")
-    if not 0 < options.top_p <= 1:
-        raise ValueError(f"top_p is {options.top_p}, wanted a number over 0 and up to 1")
+    for name, least in (("min_length", 0), ("min_new_tokens", 0), ("num_beams", 1),
+                        ("no_repeat_ngram_size", 0), ("encoder_no_repeat_ngram_size", 0),
+                        ("num_return_sequences", 1)):
+        if getattr(options, name) is not None:
+            _require_at_least(name, getattr(options, name), least)
+    for name in ("repetition_penalty", "encoder_repetition_penalty"):
+        _require_between(name, getattr(options, name), 0, np.inf, "a finite number over 0")
+    if options.do_sample:
+        _check_sampling(options)
     if not np.isfinite(options.length_penalty):
         raise ValueError(f"length_penalty is {options.length_penalty}, wanted a finite number")
     if options.early_stopping not in (True, False, "never"):
         raise ValueError(f"early_stopping is {options.early_stopping!r}, wanted True, False or "
                          "'never'")
-    for name in ("eos_token_id", "pad_token_id"):
-        for id in np.ravel(getattr(options, name)):
-            if not 0 <= id < vocab_size and id != NO_PADDING:
-                raise ValueError(f"{name} is {id}, wanted an id from 0 to {vocab_size - 1}")
+    if options.max_time is not None and not options.max_time > 0:
+        raise ValueError(f"max_time is {options.max_time}, wanted seconds, over 0")
+    decay = options.exponential_decay_length_penalty
+    if decay is not None and (len(decay) != 2 or int(decay[0]) != decay[0]):
+        raise ValueError(f"exponential_decay_length_penalty is {shown(decay)}, wanted (first new "
+                         "token, factor)")
+    _check_ids(options, vocab_size)
     _check_number_of_sequences(options)
+
+
+def _check_sampling(options):
+    _require_at_least("top_k", options.top_k, 0)
+    _require_between("temperature", options.temperature, 0, np.inf, "a number > 0")
+    if options.temperature < LOWEST_TEMPERATURE:
+        raise ValueError(f"temperature is {options.temperature}, wanted at least "
+                         f"{LOWEST_TEMPERATURE}, or greedy decoding, which is its limit")
+    if not 0 <= options.top_p <= 1:
+        raise ValueError(f"top_p is {options.top_p}, wanted a number from 0 to 1")
+    if options.min_p is not None and not 0 <= options.min_p <= 1:
+        raise ValueError(f"min_p is {options.min_p}, wanted a number from 0 to 1")
+    if options.top_h is not None and not 0 < options.top_h <= 1:
+        raise ValueError(f"top_h is {options.top_h}, wanted a number over 0 and up to 1")
+    if not options.typical_p > 0:
+        raise ValueError(f"typical_p is {options.typical_p}, wanted a number over 0; 1 is off")
+
+
+def _check_ids(options, vocab_size):
+    """Every id that something looks up must be in the vocabulary. -1 marks: no padding."""
+    named = {"eos_token_id": options.eos_token_id, "pad_token_id": options.pad_token_id,
+             "forced_bos_token_id": options.forced_bos_token_id,
+             "forced_eos_token_id": options.forced_eos_token_id,
+             "decoder_start_token_id": options.decoder_start_token_id}
+    for name, ids in named.items():
+        for id in [] if ids is None else np.ravel(ids):
+            if not 0 <= id < vocab_size and (name, id) != ("pad_token_id", NO_PADDING):
+                raise ValueError(f"{name} is {id}, wanted an id from 0 to {vocab_size - 1}")
+    sequences = {"bad_words_ids": options.bad_words_ids, "sequence_bias": options.sequence_bias}
+    for name, ids in sequences.items():
+        if ids is None:
+            continue
+        if not ids or not all(ids):
+            raise ValueError(f"{name} is {shown(ids)}, wanted at least one sequence, none empty")
+        for id in (id for sequence in ids for id in sequence):
+            if not 0 <= id < vocab_size:
+                raise ValueError(f"{name} contains {id}, wanted ids from 0 to {vocab_size - 1}")
 
 
 def _check_number_of_sequences(options):
@@ -126,7 +253,10 @@ def _check_number_of_sequences(options):
 
 
 def _require_at_least(name, value, least):
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} is a {type(value).__name__}, wanted an integer")
     if value < least:
         raise ValueError(f"{name} is {value}, wanted an integer of at least {least}")
+
+
+def _require_between(name, value, over, under, wanted):
+    if not over < value < under:
+        raise ValueError(f"{name} is {value}, wanted {wanted}")

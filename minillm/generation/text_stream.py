@@ -1,28 +1,127 @@
 """From a stream of tokens to a stream of text, which never breaks a character in two."""
 
 import codecs
+from queue import Queue
 
 from minillm.text.byte_level import text_to_bytes, unspell
+
+
+class StreamDecoder:
+    """Gives the text of each token as soon as it is complete.
+
+    A token stands for bytes, and a character outside ASCII is two to four of them, often in
+    different tokens: its bytes wait until the last has come. Bytes that are no UTF-8 become U+FFFD.
+    An id without a token, as a padded vocabulary has them, is no text.
+    """
+
+    def __init__(self, tokenizer, skip_special_tokens=True):
+        self.tokenizer = tokenizer
+        self.special = set(tokenizer.all_special_ids) if skip_special_tokens else ()
+        self.decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, id):
+        """-> the text that the token `id` completes, often all of its own"""
+        token = None if id in self.special else self._token(id)
+        if token is None:
+            return ""
+        data = unspell(token)
+        return self.decoder.decode(text_to_bytes(token) if data is None else data)
+
+    def finish(self):
+        """-> what is left at the end: U+FFFD for a character that was never completed"""
+        return self.decoder.decode(b"", final=True)
+
+    def _token(self, id):
+        try:
+            return self.tokenizer.convert_ids_to_tokens(int(id))
+        except ValueError:
+            return None
 
 
 def text_pieces(tokenizer, ids, skip_special_tokens=True):
     """Yield the text of each id of the iterable `ids` as soon as it is complete.
 
-    A token stands for bytes, and a character outside ASCII is two to four of them, often in
-    different tokens: its bytes wait until the last has come. Bytes that are no UTF-8 become U+FFFD.
     The pieces joined are tokenizer.decode(ids, skip_special_tokens), but for lone surrogates, which
-    no terminal can show: they are U+FFFD here too.
+    no terminal can show: they are U+FFFD here.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    special = set(tokenizer.all_special_ids) if skip_special_tokens else ()
+    decoder = StreamDecoder(tokenizer, skip_special_tokens)
     for id in ids:
-        if id in special:
-            continue
-        token = tokenizer.convert_ids_to_tokens(id)
-        data = unspell(token)
-        piece = decoder.decode(text_to_bytes(token) if data is None else data)
+        piece = decoder.push(id)
         if piece:
             yield piece
-    rest = decoder.decode(b"", final=True)
+    rest = decoder.finish()
     if rest:
         yield rest
+
+
+class TextStreamer:
+    """Prints the text of one sequence while `generate` makes it:
+
+        model.generate(**inputs, streamer=TextStreamer(tokenizer))
+
+    skip_prompt: print only what is new;  skip_special_tokens: print none of them
+    """
+
+    def __init__(self, tokenizer, skip_prompt=False, *, skip_special_tokens=False):
+        self.tokenizer = tokenizer
+        self.skip_prompt = skip_prompt
+        self.skip_special_tokens = skip_special_tokens
+        self._begin()
+
+    def _begin(self):
+        self.decoder = StreamDecoder(self.tokenizer, self.skip_special_tokens)
+        self.next_is_prompt = True
+
+    def put(self, value):
+        """Take the prompt (1, T), and then each new token (1,)."""
+        if value.ndim == 2 and len(value) > 1 or value.ndim == 1 and len(value) > 1:
+            raise ValueError(f"a TextStreamer follows one sequence, got {len(value)} of them")
+        is_prompt, self.next_is_prompt = self.next_is_prompt, False
+        if is_prompt and self.skip_prompt:
+            return
+        text = "".join(self.decoder.push(id) for id in value.ravel().tolist())
+        if text:
+            self.on_finalized_text(text)
+
+    def end(self):
+        """Print what is left, and a line end. The streamer can follow another sequence then."""
+        rest = self.decoder.finish()
+        self._begin()
+        self.on_finalized_text(rest, stream_end=True)
+
+    def on_finalized_text(self, text, stream_end=False):
+        """Called with each piece of text; a subclass may do something else with it."""
+        print(text, end="\n" if stream_end else "", flush=True)
+
+
+class TextIteratorStreamer(TextStreamer):
+    """An iterator of the pieces of text, for `generate` in another thread:
+
+        streamer = TextIteratorStreamer(tokenizer, skip_prompt=True)
+        Thread(target=model.generate, kwargs={**inputs, "streamer": streamer}).start()
+        for piece in streamer: ...
+
+    timeout: seconds to wait for the next piece before queue.Empty is raised; None waits for ever
+    """
+
+    END = object()
+
+    def __init__(self, tokenizer, skip_prompt=False, timeout=None, *, skip_special_tokens=False):
+        super().__init__(tokenizer, skip_prompt, skip_special_tokens=skip_special_tokens)
+        self.timeout = timeout
+        self.queue = Queue()
+
+    def on_finalized_text(self, text, stream_end=False):
+        if text:
+            self.queue.put(text)
+        if stream_end:
+            self.queue.put(self.END)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        piece = self.queue.get(timeout=self.timeout)
+        if piece is self.END:
+            raise StopIteration
+        return piece

@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from minillm.generation import GenerationConfig, generate
+from minillm.generation import CausalLMMixin, GenerationConfig
 from minillm.models.gpt2_checkpoint import GPT2PreTrainedModel
 from minillm.models.gpt2_config import ACTIVATIONS, GPT2Config
 from minillm.models.input_checks import (
@@ -45,7 +45,7 @@ class GPT2Model(GPT2PreTrainedModel):
 
     def __init__(self, config=None, seed=0, draw_weights=True):
         self.config = config = config or GPT2Config()
-        self.generation_config = _generation_defaults(config)
+        self.generation_config = GenerationConfig.from_model_config(config.to_dict())
         self.rng = rng = np.random.default_rng(seed)
         std = config.initializer_range if draw_weights else 0.0
         self.wte = Embedding(config.vocab_size, config.n_embd, rng=rng, std=std)
@@ -122,7 +122,7 @@ class GPT2Model(GPT2PreTrainedModel):
         return self
 
 
-class GPT2LMHeadModel(GPT2PreTrainedModel):
+class GPT2LMHeadModel(CausalLMMixin, GPT2PreTrainedModel):
     """GPT-2 with its output head, which is the embedding table once more (Press and Wolf 2017):
 
         logits = transformer(ids) wteᵀ
@@ -197,15 +197,11 @@ class GPT2LMHeadModel(GPT2PreTrainedModel):
         # The table was used twice; wte.backward adds the embedding's share to the head's.
         self.transformer.backward(dhidden)
 
-    def generate(self, input_ids=None, attention_mask=None, **options):
-        """Continue the prompts `input_ids` (B, T): see `minillm.generation.generate`."""
-        return generate(self, input_ids, attention_mask, **options)
+    @property
+    def max_positions(self):
+        """The longest sequence."""
+        return self.config.n_positions
 
     @property
     def body(self):
         return self.transformer
-
-
-def _generation_defaults(config):
-    return GenerationConfig(bos_token_id=config.bos_token_id, eos_token_id=config.eos_token_id,
-                            pad_token_id=config.pad_token_id)

@@ -70,11 +70,10 @@ class GPT2PreTrainedModel(Module):
         config = replace(GPT2Config.from_dict(read_config(folder, "gpt2")), **changes)
         model = cls(config, draw_weights=False)
         model._take_weights(read_weights(folder), folder)
-        if (folder / "generation_config.json").is_file():
-            model.generation_config = GenerationConfig.read(folder / "generation_config.json")
+        model.generation_config = GenerationConfig.from_pretrained(folder)
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-            if name in changes or getattr(model.generation_config, name) is None:
-                setattr(model.generation_config, name, getattr(config, name))
+            if name in changes:
+                setattr(model.generation_config, name, changes[name])
         model.eval()
         return model if dtype is None else model.store_weights(dtype)
 
@@ -143,7 +142,7 @@ class GPT2PreTrainedModel(Module):
         write_weights(folder, arrays, dtype)
         architecture = {"architectures": [type(self).__name__], "dtype": str(np.dtype(dtype))}
         write_config(folder, {**architecture, **self.config.to_dict()})
-        self.generation_config.write(Path(folder) / "generation_config.json")
+        self.generation_config.save_pretrained(folder)
 
     def num_parameters(self):
         """-> how many numbers are learned; the tied head counts once"""

@@ -1,10 +1,11 @@
 """What a language model's forward gives back: the outputs, and a loss that can run the backward."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from minillm.nn.outputs import ModelOutput
 from minillm.ops.cross_entropy import cross_entropy, cross_entropy_backward
 
 
@@ -75,46 +76,6 @@ def next_token_loss(model, logits, labels):
     targets[:, :-1] = labels[:, 1:]
     value, cache = cross_entropy(logits, targets, ignore_index=-100)
     return Loss(value, model, cache)
-
-
-class ModelOutput:
-    """Base of the dataclasses that a forward returns: named results, read in three ways.
-
-    As in `transformers`: output.logits, output["logits"] and output[0] are the same value. What is
-    None doesn't count: it is no key, and positions skip it. Iterating gives the keys, as for a dict;
-    `to_tuple()` gives the values.
-    """
-
-    def keys(self):
-        return [field.name for field in fields(self) if getattr(self, field.name) is not None]
-
-    def values(self):
-        return [getattr(self, name) for name in self.keys()]
-
-    def items(self):
-        return list(zip(self.keys(), self.values()))
-
-    def get(self, key, default=None):
-        return getattr(self, key) if key in self else default
-
-    def to_tuple(self):
-        return tuple(self.values())
-
-    def __getitem__(self, key):
-        if not isinstance(key, str):
-            return self.to_tuple()[key]
-        if key not in self:
-            raise KeyError(key)
-        return getattr(self, key)
-
-    def __contains__(self, key):
-        return key in self.keys()
-
-    def __iter__(self):
-        return iter(self.keys())
-
-    def __len__(self):
-        return len(self.keys())
 
 
 @dataclass

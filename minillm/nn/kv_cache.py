@@ -66,6 +66,11 @@ class KVCache:
         """How many positions are in the cache."""
         return self.layers[0].length if self.layers else 0
 
+    @property
+    def nbytes(self):
+        """How much memory the keys and values take, room to grow included."""
+        return sum(layer.K.nbytes + layer.V.nbytes for layer in self.layers if layer.length)
+
     def layer(self, index):
         """-> the LayerCache of layer `index`, for its attention to append to"""
         if index == len(self.layers):

@@ -80,7 +80,7 @@ def copy(trained, tmp_path):
     (["generate", "--top-k", "-2", "hi"], "top_k"),
     (["generate", "--max-new-tokens", "0", "hi"], "max_new_tokens"),
     (["generate", "--greedy", "--top-k", "3", "hi"], "--greedy leaves nothing to"),
-    (["generate", "word " * 300], "n_positions"),
+    (["generate", "word " * 300], "max_positions"),
     (["eval"], "give --text"),
     (["eval", "--text", "nowhere.txt"], "nowhere.txt"),
     (["eval", "--block-size", "100000"], "block_size is 100000"),

@@ -29,7 +29,7 @@ def prompts(seed, B=2, T=5):
 @pytest.mark.parametrize("name", FROZEN)
 def test_greedy_and_beams_as_transformers(model, name):
     case = FROZEN[name]
-    output = model.generate(np.array(case["prompt"]), np.array(case["mask"]), **case["options"])
+    output = model.generate(np.array(case["prompt"]), attention_mask=np.array(case["mask"]), **case["options"])
     assert output.dtype == np.int64
     np.testing.assert_array_equal(output, case["output"])
 
@@ -80,7 +80,7 @@ def test_any_options_as_transformers(random_pair, seed, options):
     for row, padding in enumerate([0, 2, 5]):
         ids[row, :padding], mask[row, :padding] = 1, 0
     expected = theirs.generate(torch.tensor(ids), attention_mask=torch.tensor(mask), **options)
-    np.testing.assert_array_equal(ours.generate(ids, mask, **options), expected.numpy())
+    np.testing.assert_array_equal(ours.generate(ids, attention_mask=mask, **options), expected.numpy())
     # The pad token isn't an end of text here, so the mask can be told from the ids.
     np.testing.assert_array_equal(ours.generate(ids, **options), expected.numpy())
 
@@ -108,7 +108,7 @@ def test_left_padding_changes_nothing(model, seed, mode):
     alone = model.generate(ids, **options)
     noise = prompts(seed + 1, B=1, T=3)
     mask = np.array([[0] * 3 + [1] * 5])
-    padded = model.generate(np.concatenate([noise, ids], axis=1), mask, **options)
+    padded = model.generate(np.concatenate([noise, ids], axis=1), attention_mask=mask, **options)
     np.testing.assert_array_equal(padded[:, 3:], alone)
 
 
@@ -219,7 +219,7 @@ def test_sampling_with_beams_is_seeded_and_varies(model):
 @settings(max_examples=20)
 def test_after_the_end_there_is_only_padding(model, seed):
     ends = list(range(0, 400, 8))
-    output = model.generate(prompts(seed), np.ones((2, 5)), max_length=40, num_return_sequences=3,
+    output = model.generate(prompts(seed), attention_mask=np.ones((2, 5)), max_length=40, num_return_sequences=3,
                             top_k=0, seed=seed, eos_token_id=ends, pad_token_id=399)
     finished = []
     for row in output[:, 5:]:
@@ -252,7 +252,7 @@ def test_lengths(model, options, length):
 
 
 def test_generation_stops_at_n_positions(model):
-    with pytest.warns(UserWarning, match="only n_positions = 64: stopping there"):
+    with pytest.warns(UserWarning, match="only max_positions = 64: stopping there"):
         output = model.generate(PROMPT, max_length=500, eos_token_id=None)
     assert output.shape == (1, 64)
     assert model.generate(np.ones((1, 60), int), eos_token_id=None).shape == (1, 64)
@@ -288,7 +288,8 @@ def test_defaults_come_from_the_checkpoint(tmp_path):
     outputs = [again.generate(PROMPT, seed=seed) for seed in range(5)]
     assert max(output.shape[1] for output in outputs) <= 9
     assert len({tuple(output[0]) for output in outputs}) > 1
-    assert again.generate(PROMPT, max_length=12, do_sample=False).shape[1] <= 12
+    with pytest.warns(UserWarning, match="max_length has no effect"):  # as in `transformers`
+        assert again.generate(PROMPT, max_length=12, do_sample=False).shape[1] <= 9
 
 
 def test_dropout_is_off_and_the_mode_comes_back():
@@ -334,10 +335,10 @@ def bad(error, match, **options):
     bad(TypeError, "no option 'frequency'", frequency=5),
     bad(ValueError, "temperature is 0", temperature=0),
     bad(ValueError, "temperature is -1", temperature=-1.0),
-    bad(ValueError, "top_p is 0", top_p=0),
+    bad(ValueError, "top_p is -0.1", top_p=-0.1),
     bad(ValueError, "top_p is 1.1", top_p=1.1),
     bad(ValueError, "top_k is -1", top_k=-1),
-    bad(TypeError, "top_k is a float", top_k=2.5),
+    bad(TypeError, "top_k is 2.5, wanted an integer", top_k=2.5),
     bad(ValueError, "repetition_penalty is 0", repetition_penalty=0),
     bad(ValueError, "no_repeat_ngram_size is -1", no_repeat_ngram_size=-1),
     bad(ValueError, "num_beams is 0", num_beams=0),
@@ -345,7 +346,7 @@ def bad(error, match, **options):
     bad(ValueError, "early_stopping is 'soon'", num_beams=2, early_stopping="soon"),
     bad(ValueError, "length_penalty is inf", num_beams=2, length_penalty=np.inf),
     bad(ValueError, "max_new_tokens is 0", max_new_tokens=0),
-    bad(ValueError, "max_length is 5, but input_ids has 5 tokens already", max_length=5),
+    bad(ValueError, "max_length is 5, but the prompt, which it counts, has 5 tokens", max_length=5),
     bad(ValueError, "eos_token_id is 400, wanted an id from 0 to 399", eos_token_id=400),
     bad(ValueError, "pad_token_id is 500", pad_token_id=500),
     bad(ValueError, "seed and generator", seed=1, generator=np.random.default_rng()),

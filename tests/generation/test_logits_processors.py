@@ -4,77 +4,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minillm.generation.logits_processors import (
+    allowed_by,
+    bad_words,
+    exponential_decay_length_penalty,
+    forced,
     min_length,
+    no_ngram_of,
     no_repeat_ngram,
-    process,
     repetition_penalty,
-    temperature,
-    top_k,
-    top_p,
+    sequence_bias,
+    suppressed,
+    without_invalid_values,
 )
-from minillm.generation.generation_config import GenerationConfig
-from minillm.ops.softmax import softmax
+from tests.helpers.scores import draw, kept
 
 generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
-
-
-def draw(rng, B=None, V=None, T=None, kinds=None):
-    """-> scores (B, V) and ids (B, T) of few kinds, so that they repeat"""
-    B, V = B or rng.integers(1, 4), V or rng.integers(2, 40)
-    T = T or rng.integers(1, 30)
-    scores = (rng.standard_normal((B, V)) * rng.choice([0.1, 1, 5])).astype(np.float32)
-    return scores, rng.integers(0, min(V, kinds or V), (B, T))
-
-
-def kept(scores):
-    return scores > -np.inf
-
-
-@given(generators, st.floats(0.1, 10))
-def test_temperature_raises_probabilities_to_a_power(rng, t):
-    scores, _ = draw(rng)
-    p, _ = softmax(scores.astype(np.float64))
-    expected = p ** (1 / t) / (p ** (1 / t)).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(softmax(temperature(scores, t))[0], expected, rtol=1e-3, atol=1e-7)
-    assert temperature(scores, t).dtype == np.float32
-
-
-@given(generators, st.integers(1, 50))
-def test_top_k_keeps_the_k_highest(rng, k):
-    scores, _ = draw(rng)
-    result = top_k(scores, k)
-    V = scores.shape[1]
-    assert (kept(result).sum(axis=1) == min(k, V)).all()
-    for row, before in zip(result, scores):
-        assert set(row[kept(row)]) == set(np.sort(before)[-k:])
-
-
-@given(generators, st.floats(0.01, 1))
-def test_top_p_keeps_the_smallest_set_with_enough_mass(rng, p):
-    scores, _ = draw(rng)
-    result = top_p(scores, p)
-    np.testing.assert_array_equal(result[kept(result)], scores[kept(result)])
-    for row, before in zip(result, scores):
-        everything = np.exp(before.astype(np.float64) - before.max())
-        mass = np.sort(everything[kept(row)]) / everything.sum()
-        assert mass.sum() >= p - 1e-6
-        assert mass.sum() - mass[0] < p + 1e-6  # without its least likely token it is too little
-        assert before[kept(row)].min() >= before[~kept(row)].max(initial=-np.inf)
-
-
-@given(generators, st.floats(0.01, 1), st.integers(1, 5))
-def test_top_p_keeps_at_least(rng, p, at_least):
-    scores, _ = draw(rng)
-    count = kept(top_p(scores, p, at_least)).sum(axis=1)
-    expected = np.maximum(kept(top_p(scores, p)).sum(axis=1), min(at_least, scores.shape[1]))
-    np.testing.assert_array_equal(count, expected)
-
-
-@pytest.mark.parametrize("row", [-np.inf, np.nan])
-def test_where_nothing_can_be_chosen_top_p_changes_nothing(row):
-    """So that whoever chooses can say what is wrong."""
-    scores = np.full((2, 5), row, np.float32)
-    np.testing.assert_array_equal(top_p(scores, 0.5), scores)
 
 
 @given(generators, st.floats(1, 5))
@@ -119,38 +63,121 @@ def test_min_length_forbids_the_end_before(rng, minimum):
     np.testing.assert_array_equal(kept(result), np.broadcast_to(allowed, scores.shape))
 
 
+# ---- one example each that can be checked by hand
+
+SCORES = np.array([[1.0, -2.0, 3.0, 0.5]], np.float32)
+
+
+def test_sequence_bias_by_hand():
+    biases = {(0,): 1.0, (2, 1): 5.0, (1, 1): 7.0}
+    np.testing.assert_array_equal(
+        sequence_bias(SCORES, np.array([[3, 2]]), biases), [[2.0, 3.0, 3.0, 0.5]])
+
+
+def test_bad_words_by_hand():
+    ids = np.array([[3, 2]])
+    np.testing.assert_array_equal(kept(bad_words(SCORES, ids, [[0], [2, 3], [1, 2]])),
+                                  [[False, True, True, False]])
+
+
+def test_ngrams_of_the_source_by_hand():
+    source = np.array([[1, 2, 3, 1, 0]])
+    np.testing.assert_array_equal(kept(no_ngram_of(SCORES, np.array([[0, 1]]), source, 2)),
+                                  [[False, True, False, True]])
+    np.testing.assert_array_equal(kept(no_ngram_of(SCORES, np.array([[0, 1]]), source, 6)),
+                                  [[True, True, True, True]])
+
+
+def test_forced_and_suppressed_by_hand():
+    np.testing.assert_array_equal(forced(SCORES, [1, 2]), [[-np.inf, 0, 0, -np.inf]])
+    np.testing.assert_array_equal(suppressed(SCORES, [1, 2]), [[1, -np.inf, -np.inf, 0.5]])
+
+
+def test_exponential_decay_by_hand():
+    # Two tokens after the start: |s| (2² - 1) is added to the scores of the ends 1 and 2.
+    np.testing.assert_array_equal(
+        exponential_decay_length_penalty(SCORES, 7, 5, 2.0, [1, 2]), [[1.0, 4.0, 12.0, 0.5]])
+    np.testing.assert_array_equal(
+        exponential_decay_length_penalty(SCORES, 5, 5, 2.0, [1, 2]), SCORES)
+
+
+def test_invalid_values_by_hand():
+    largest = np.finfo(np.float32).max
+    scores = np.array([[np.nan, np.inf, -np.inf, 2]], np.float32)
+    np.testing.assert_array_equal(without_invalid_values(scores), [[0, largest, -largest, 2]])
+
+
+def test_only_allowed_tokens_are_left():
+    scores = np.zeros((4, 3), np.float32)
+    scores[2:] = [-np.inf, 1, 1]
+    calls = []
+
+    def allowed(batch, ids):
+        calls.append((batch, ids.tolist()))
+        return [0] if batch == 1 else [1, 2]
+
+    result = allowed_by(allowed, scores, np.arange(4)[:, None], 2)
+    assert calls == [(0, [0]), (0, [1]), (1, [2]), (1, [3])]
+    np.testing.assert_array_equal(kept(result), [[0, 1, 1], [0, 1, 1], [1, 0, 0], [1, 0, 0]])
+    with pytest.raises(ValueError, match="prefix_allowed_tokens_fn gives no token for prompt 0"):
+        allowed_by(lambda batch, ids: [], scores, np.arange(4)[:, None], 2)
+
+
+# ---- all of them
+
+
 @given(generators)
-def test_inputs_stay_as_they_are(rng):
-    scores, ids = draw(rng, V=20, kinds=3)
-    before = scores.copy()
-    options = GenerationConfig(
-        do_sample=True, temperature=0.7, top_k=5, top_p=0.8, repetition_penalty=1.3,
-        no_repeat_ngram_size=2, min_length=40, eos_token_id=[1], num_beams=1)
-    result = process(scores, ids, options)
+def test_inputs_stay_as_they_are_and_so_does_the_dtype(rng):
+    scores, ids = draw(rng, V=20, T=6, kinds=3)
+    before, ids_before = scores.copy(), ids.copy()
+    for result in (
+        sequence_bias(scores, ids, {(1,): 2.0, (0, 1): 1.0}), bad_words(scores, ids, [[1], [0, 1]]),
+        repetition_penalty(scores, ids, 1.3), no_repeat_ngram(scores, ids, 2),
+        no_ngram_of(scores, ids, ids, 2), min_length(scores, 6, 9, [1]), forced(scores, [3]),
+        suppressed(scores, [3]), without_invalid_values(scores),
+        exponential_decay_length_penalty(scores, 9, 4, 1.5, [1, 2]),
+        allowed_by(lambda batch, ids: [1], scores, ids, 1),
+    ):
+        assert result.dtype == np.float32 and not np.shares_memory(result, scores)
     np.testing.assert_array_equal(scores, before)
-    assert result.dtype == np.float32 and 1 <= kept(result).sum(axis=1).min()
-    assert kept(result).sum(axis=1).max() <= 5 and not kept(result)[:, 1].any()
+    np.testing.assert_array_equal(ids, ids_before)
 
 
 @given(generators)
 def test_each_is_what_transformers_does(rng):
     torch = pytest.importorskip("torch")
     theirs = pytest.importorskip("transformers.generation.logits_process")
-    scores, ids = draw(rng, V=30, kinds=8)
-    n, k = int(rng.integers(1, 4)), int(rng.integers(1, 35))
-    t, p, penalty = rng.uniform(0.3, 3), rng.uniform(0.05, 0.99), rng.uniform(0.5, 2)
-    least = int(rng.integers(1, 4))
-    for ours, processor in [
-        (temperature(scores, t), theirs.TemperatureLogitsWarper(t)),
-        (top_k(scores, k), theirs.TopKLogitsWarper(k)),
-        (top_p(scores, p), theirs.TopPLogitsWarper(p)),
-        (top_p(scores, p, least), theirs.TopPLogitsWarper(p, min_tokens_to_keep=least)),
-        (top_p(top_k(scores, 9), p), lambda i, s: theirs.TopPLogitsWarper(p)(
-            i, theirs.TopKLogitsWarper(9)(i, s))),
+    scores, ids = draw(rng, B=4, V=30, kinds=8)
+    source = rng.integers(0, 12, (2, 9))
+    n, T = int(rng.integers(1, 4)), ids.shape[1]
+    penalty = rng.uniform(0.5, 2)
+    ends = rng.choice(30, 2, replace=False).tolist()
+    biases = {tuple(rng.integers(0, 8, rng.integers(1, 4)).tolist()): float(rng.normal())
+              for _ in range(6)}
+    words = [list(word) for word in biases]
+    start, factor = int(rng.integers(0, T)), float(rng.uniform(0.9, 1.3))
+    spread = np.repeat(source, 2, axis=0)
+    tokens = rng.integers(0, 30, 3).tolist()
+    cases = [
+        (sequence_bias(scores, ids, biases), theirs.SequenceBiasLogitsProcessor(biases)),
+        (bad_words(scores, ids, words), theirs.NoBadWordsLogitsProcessor(words)),
         (repetition_penalty(scores, ids, penalty),
          theirs.RepetitionPenaltyLogitsProcessor(penalty)),
+        (repetition_penalty(scores, spread, 1 / penalty),
+         theirs.EncoderRepetitionPenaltyLogitsProcessor(penalty, torch.tensor(source))),
         (no_repeat_ngram(scores, ids, n), theirs.NoRepeatNGramLogitsProcessor(n)),
-        (min_length(scores, ids.shape[1], 15, [2, 4]), theirs.MinLengthLogitsProcessor(15, [2, 4])),
-    ]:
+        (no_ngram_of(scores, ids, spread, n),
+         theirs.EncoderNoRepeatNGramLogitsProcessor(n, torch.tensor(source))),
+        (min_length(scores, T, 15, ends), theirs.MinLengthLogitsProcessor(15, ends)),
+        (forced(scores, ends), theirs.ForcedEOSTokenLogitsProcessor(T + 1, ends)),
+        (suppressed(scores, tokens), theirs.SuppressTokensLogitsProcessor(tokens)),
+        (suppressed(scores, tokens), theirs.SuppressTokensAtBeginLogitsProcessor(tokens, T)),
+        (exponential_decay_length_penalty(scores, T, start, factor, ends),
+         theirs.ExponentialDecayLengthPenalty((start, factor), ends, 0)),
+        (without_invalid_values(scores), theirs.InfNanRemoveLogitsProcessor()),
+        (allowed_by(lambda batch, ids: [batch, 2], scores, ids, 2),
+         theirs.PrefixConstrainedLogitsProcessor(lambda batch, ids: [batch, 2], 2)),
+    ]
+    for ours, processor in cases:
         expected = processor(torch.tensor(ids), torch.tensor(scores)).numpy()
-        np.testing.assert_allclose(ours, expected, rtol=1e-6, err_msg=str(processor))
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6, err_msg=str(processor))
