@@ -1,37 +1,61 @@
 """Layers that own parameters: each wraps a forward/backward pair of `minillm.ops`, or other layers.
 
-In reading order: module, linear, embedding, layer_norm, dropout, activations, feed_forward,
-attention, kv_cache, blocks.
+In reading order: module, layers, feed_forward, positions, attention, blocks; trace and loss;
+kv_cache.
 """
 
-from minillm.nn.activations import Gelu, GeluTanh, Relu, make_activation
-from minillm.nn.attention import MultiHeadAttention
-from minillm.nn.blocks import DecoderBlock, EncoderBlock
-from minillm.nn.dropout import Dropout
-from minillm.nn.embedding import Embedding, LearnedPositions, SinusoidalPositions
+from minillm.nn.attention import CrossAttention, MultiHeadAttention, SelfAttention
+from minillm.nn.blocks import DecoderBlock, EncoderBlock, Residual
 from minillm.nn.feed_forward import FeedForward
-from minillm.nn.kv_cache import KVCache
-from minillm.nn.layer_norm import LayerNorm
-from minillm.nn.linear import Linear
+from minillm.nn.kv_cache import KVCache, LayerCache
+from minillm.nn.layers import (
+    Activation,
+    Dropout,
+    Embedding,
+    LayerNorm,
+    Linear,
+    OutputHead,
+    RMSNorm,
+)
+from minillm.nn.loss import Loss, cross_entropy_loss
 from minillm.nn.module import Module, Parameter, no_grad
+from minillm.nn.positions import (
+    Alibi,
+    AttentionPositions,
+    LearnedPositions,
+    RelativeBias,
+    Rotary,
+    SinusoidalPositions,
+)
+from minillm.nn.trace import trace
 
 __all__ = [
+    "Activation",
+    "Alibi",
+    "AttentionPositions",
+    "CrossAttention",
     "DecoderBlock",
     "Dropout",
     "Embedding",
     "EncoderBlock",
     "FeedForward",
-    "Gelu",
-    "GeluTanh",
     "KVCache",
+    "LayerCache",
     "LayerNorm",
     "LearnedPositions",
     "Linear",
+    "Loss",
     "Module",
     "MultiHeadAttention",
+    "OutputHead",
     "Parameter",
-    "Relu",
+    "RMSNorm",
+    "RelativeBias",
+    "Residual",
+    "Rotary",
+    "SelfAttention",
     "SinusoidalPositions",
-    "make_activation",
+    "cross_entropy_loss",
     "no_grad",
+    "trace",
 ]

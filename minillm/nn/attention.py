@@ -1,154 +1,242 @@
-"""Multi-head attention: several attentions side by side, each in a subspace of its own."""
+"""Multi-head attention: several attentions side by side, each in a subspace of its own.
 
-from typing import Any, NamedTuple
+    MultiHead = Concat(head_1, …, head_h) W_O,   head_i = Attention(Q_i, K_i, V_i)
+                                                          (Vaswani et al. 2017, sec. 3.2.2)
+In self-attention Q, K and V all come from x. In cross-attention Q comes from x, K and V come from
+the memory, an encoder's output. What they share is the core, `MultiHeadAttention`.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from minillm.checks import require_float, require_shape
-from minillm.nn.linear import Linear
+from minillm.nn.layers import Linear
 from minillm.nn.module import Module
+from minillm.nn.positions import AttentionPositions
 from minillm.ops.attention import (
-    AttentionCache,
-    attention,
-    attention_backward,
+    AttentionBias,
+    AttentionWeightsCache,
+    WeightedValuesCache,
+    attention_weights,
+    attention_weights_backward,
     streaming_attention,
     streaming_attention_backward,
+    weighted_values,
+    weighted_values_backward,
 )
-from minillm.ops.dropout import require_probability
-from minillm.ops.linear import linear, linear_backward
+from minillm.ops.dropout import DropoutCache, dropout, dropout_backward, require_probability
 
 
-class CrossProjectionCache(NamedTuple):
-    query: Any  # the two caches of `linear`
-    key_value: Any
+class MaterializedCache(NamedTuple):
+    """The caches of the three steps, where the weights existed."""
+
+    weights: AttentionWeightsCache
+    dropout: DropoutCache
+    values: WeightedValuesCache
 
 
 class MultiHeadAttention(Module):
-    """Concat(head_1, …, head_h) W_O,   head_i = Attention(Q_i, K_i, V_i)
+    """The core: heads of Q, K and V in, their outputs side by side out.
 
-    (Vaswani et al. 2017, sec. 3.2.2)
+    n_heads:     H, the number of query heads; each has d_model / H numbers
+    n_kv_heads:  the number of key and value heads, a divisor of H; query heads share them in groups
+                 (grouped-query attention: Ainslie et al. 2023). By default H.
+    causal:      each position sees only itself and what is before it
+    positions:   an AttentionPositions, such as Rotary; None: positions aren't attention's business
+    scale:       what multiplies the scores; by default 1 / √(d_model / H)
+    dropout:     probability of dropping an attention weight in training, by the Generator `rng`
 
-    `qkv`:    Linear(d_model, 3 d_model), the projections of all heads side by side in one matrix
-              with the columns [W_Q | W_K | W_V], each of them [head_1 | … | head_h]
-    `output`: Linear(d_model, d_model), W_O; initial std `output_std` if other than `std`
-
-    causal:  each position sees only itself and what is before it
-    dropout: probability of dropping an attention weight while training, with chance from `rng`
+    A trace sees "weights" (B, H, T, keys), before dropout; "heads" (B, H, T, D), what each head
+    found, before W_O mixes them; and each of them alone as "head_0", "head_1", …
     """
 
-    def __init__(
-        self,
-        d_model,
-        n_heads,
-        *,
-        causal=False,
-        dropout=0.0,
-        bias=True,
-        rng,
-        std=0.02,
-        output_std=None,
-    ):
+    def __init__(self, d_model, n_heads, *, n_kv_heads=None, causal=False, positions=None,
+                 scale=None, dropout=0.0, rng):
+        n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
         if n_heads < 1 or d_model % n_heads:
             raise ValueError(f"n_heads is {n_heads}, wanted a divisor of d_model = {d_model}")
+        if n_kv_heads < 1 or n_heads % n_kv_heads:
+            raise ValueError(f"n_kv_heads is {n_kv_heads}, wanted a divisor of n_heads = {n_heads}")
         require_probability("dropout", dropout)
-        self.qkv = Linear(d_model, 3 * d_model, bias, rng=rng, std=std)
-        output_std = std if output_std is None else output_std
-        self.output = Linear(d_model, d_model, bias, rng=rng, std=output_std)
         self.d_model = d_model
         self.n_heads = n_heads
+        self.n_kv_heads = n_kv_heads
+        self.head_dim = d_model // n_heads
         self.causal = causal
+        self.positions = AttentionPositions() if positions is None else positions
+        self.scale = scale
         self.dropout = dropout
         self.rng = rng
 
-    def forward(self, x, memory=None, *, key_mask=None, kv_cache=None, return_weights=False):
-        """Self-attention; given `memory`, cross-attention: queries from x, the rest from memory.
+    def attend(self, Q, K, V, key_mask):
+        """Q: (B, H, T, D); K, V: (B, n_kv_heads, S, D); key_mask: bool (B, S) or None
 
-        x: (B, T, d_model), memory: (B, S, d_model)  ->  y: (B, T, d_model)
+        -> (B, T, d_model), the heads side by side
 
-        key_mask:       bool (B, number of keys), True where a key may be attended to
-        kv_cache:       an object whose `append(K, V)` takes the new keys and values, (B, H, T, D),
-                        and returns those of all positions so far; no backward follows
-        return_weights: return (y, weights), weights: (B, H, T, number of keys) before dropout
+        The streaming kernel computes it without the weights; where these are wanted (dropout of
+        weights, or a trace), they are made.
         """
-        self._check(x, memory, kv_cache)
-        if memory is None:
-            Q, K, V = self._split_heads(self.qkv(x), 3)
-            projection_cache = None
+        distance_bias = self.positions.distance_bias(Q.shape[2], K.shape[2])
+        if distance_bias is not None:
+            distance_bias = distance_bias.astype(Q.dtype, copy=False)
+        bias = AttentionBias(self.causal, key_mask, distance_bias)
+        dropout_p = self.dropout if self.training else 0.0
+        if dropout_p or self.is_traced("weights"):
+            weights, weights_cache = attention_weights(Q, K, bias=bias, scale=self.scale)
+            weights = self.tap("weights", weights)
+            dropped, dropout_cache = dropout(weights, dropout_p, self.rng)
+            heads, values_cache = weighted_values(dropped, V)
+            self.remember(MaterializedCache(weights_cache, dropout_cache, values_cache))
         else:
-            Q, K, V, projection_cache = self._project_cross(x, memory)
-        if kv_cache is not None:
-            K, V = kv_cache.append(K, V)
+            heads, cache = streaming_attention(Q, K, V, bias=bias, scale=self.scale)
+            self.remember(cache)
+        return self._merge_heads(self._tap_heads(heads))
 
-        masks = {"causal": self.causal, "key_mask": key_mask}
-        dropout = self.dropout if self.training else 0.0
-        weights = None
-        if return_weights or dropout:
-            heads, weights, cache = attention(Q, K, V, **masks, dropout_p=dropout, rng=self.rng)
+    def attend_backward(self, dmerged, grads):
+        """dmerged: (B, T, d_model); grads: three arrays that dQ, dK and dV are written to"""
+        dheads = self._tap_heads_gradient(self._split_heads(dmerged, self.n_heads)[0])
+        cache = self.recall()
+        if isinstance(cache, MaterializedCache):
+            ddropped, dV = weighted_values_backward(dheads, cache.values)
+            dweights = self.tap_gradient("weights", dropout_backward(ddropped, cache.dropout))
+            dQ, dK, dbias = attention_weights_backward(dweights, cache.weights)
+            for grad, computed in zip(grads, (dQ, dK, dV)):
+                grad[...] = computed
         else:
-            heads, cache = streaming_attention(Q, K, V, **masks)
-        y = self.output(self._merge_heads(heads))
-
-        self.remember((cache, projection_cache) if kv_cache is None else None)
-        return (y, weights) if return_weights else y
-
-    def backward(self, dy):
-        """dy: (B, T, d_model) -> dx: (B, T, d_model); after cross-attention dx, dmemory"""
-        cache, projection_cache = self.recall()
-        dheads = self._split_heads(self.output.backward(dy), 1)[0]
-        materialized = isinstance(cache, AttentionCache)
-        backward = attention_backward if materialized else streaming_attention_backward
-
-        # dQ, dK, dV are written where the gradient of the projection is wanted: side by side.
-        B, T, d_model = dy.shape
-        if projection_cache is None:
-            dqkv = np.empty((B, T, 3 * d_model), dy.dtype)
-            backward(dheads, cache, grads=self._split_heads(dqkv, 3))
-            return self.qkv.backward(dqkv)
-        S = cache.K.shape[2]
-        dq = np.empty((B, T, d_model), dy.dtype)
-        dkv = np.empty((B, S, 2 * d_model), dy.dtype)
-        backward(dheads, cache, grads=self._split_heads(dq, 1) + self._split_heads(dkv, 2))
-        return self._project_cross_backward(dq, dkv, projection_cache)
-
-    # Cross-attention multiplies x by the columns W_Q of `qkv`, and memory by [W_K | W_V]:
-    # views of the one matrix, and in the backward of its one gradient.
-
-    def _project_cross(self, x, memory):
-        d, W, b = self.d_model, self.qkv.weight.data, self.qkv.bias
-        b_q, b_kv = (None, None) if b is None else (b.data[:d], b.data[d:])
-        q, query_cache = linear(x, W[:, :d], b_q)
-        kv, key_value_cache = linear(memory, W[:, d:], b_kv)
-        (Q,) = self._split_heads(q, 1)
-        K, V = self._split_heads(kv, 2)
-        return Q, K, V, CrossProjectionCache(query_cache, key_value_cache)
-
-    def _project_cross_backward(self, dq, dkv, cache):
-        d = self.d_model
-        dW, add = self.qkv.weight.gradient_target()
-        dx, _, db_q = linear_backward(dq, cache.query, dW=dW[:, :d], accumulate=add)
-        dmemory, _, db_kv = linear_backward(dkv, cache.key_value, dW=dW[:, d:], accumulate=add)
-        if self.qkv.bias is not None:
-            self.qkv.bias.add_grad(np.concatenate([db_q, db_kv]))
-        return dx, dmemory
+            _, _, _, dbias = streaming_attention_backward(dheads, cache, grads=grads)
+        if dbias is not None:
+            self.positions.distance_bias_backward(dbias)
 
     # Heads are split and merged by looking at the same memory with other axes; nothing moves.
 
-    def _split_heads(self, x, n):
-        """(B, T, n d_model) -> a tuple of n views (B, H, T, D), for example Q, K, V"""
+    def _split_heads(self, x, *counts):
+        """(B, T, sum of counts * D) -> a tuple of views (B, count, T, D), for example Q, K, V"""
         B, T, _ = x.shape
-        x = x.reshape(B, T, n, self.n_heads, self.d_model // self.n_heads)
-        return tuple(x[:, :, i].transpose(0, 2, 1, 3) for i in range(n))
+        x = x.reshape(B, T, -1, self.head_dim).transpose(0, 2, 1, 3)
+        ends = np.cumsum(counts)
+        return tuple(x[:, end - count : end] for end, count in zip(ends, counts))
 
     def _merge_heads(self, heads):
         """(B, H, T, D) -> (B, T, d_model)"""
         B, H, T, D = heads.shape
         return heads.transpose(0, 2, 1, 3).reshape(B, T, H * D)
 
-    def _check(self, x, memory, kv_cache):
-        require_float("x", x)
-        require_shape("x", x, (None, None, self.d_model))
-        if memory is not None:
-            require_float("memory", memory)
-            require_shape("memory", memory, (x.shape[0], None, self.d_model))
+    def _tap_heads(self, heads):
+        heads = self.tap("heads", heads)
+        traced = [h for h in range(self.n_heads) if self.is_traced(f"head_{h}")]
+        if traced:
+            copies = list(heads.transpose(1, 0, 2, 3))
+            for h in traced:
+                copies[h] = self.tap(f"head_{h}", copies[h])
+            heads = np.stack(copies, axis=2).transpose(0, 2, 1, 3)
+        return heads
+
+    def _tap_heads_gradient(self, dheads):
+        if self.has_traces():
+            parts = [self.tap_gradient(f"head_{h}", dheads[:, h]) for h in range(self.n_heads)]
+            dheads = np.stack(parts, axis=2).transpose(0, 2, 1, 3)
+        return self.tap_gradient("heads", dheads)
+
+    def _check(self, name, x, shape):
+        require_float(name, x)
+        require_shape(name, x, shape)
+
+
+class SelfAttention(MultiHeadAttention):
+    """Every position attends to the positions of its own sequence.
+
+    `qkv`:    Linear(d_model, (H + 2 n_kv_heads) D), the projections of all heads side by side in
+              one matrix with the columns [W_Q | W_K | W_V], each of them [head_1 | … | head_h]
+    `output`: Linear(d_model, d_model), W_O; initial std `output_std` if other than `std`
+
+    For the other arguments see MultiHeadAttention.
+    """
+
+    def __init__(self, d_model, n_heads, *, bias=True, rng, std=0.02, output_std=None, **options):
+        super().__init__(d_model, n_heads, rng=rng, **options)
+        self._counts = (self.n_heads, self.n_kv_heads, self.n_kv_heads)
+        self.qkv = Linear(d_model, sum(self._counts) * self.head_dim, bias, rng=rng, std=std)
+        output_std = std if output_std is None else output_std
+        self.output = Linear(d_model, d_model, bias, rng=rng, std=output_std)
+
+    def forward(self, x, *, key_mask=None, kv_cache=None):
+        """x: (B, T, d_model) -> y: (B, T, d_model)
+
+        key_mask: bool (B, number of keys), True where a key may be attended to
+        kv_cache: a LayerCache with the keys and values of earlier positions; those of x are
+                  appended. No backward follows.
+        """
+        self._check("x", x, (None, None, self.d_model))
+        start = 0 if kv_cache is None else kv_cache.length
+        Q, K, V = self._split_heads(self.qkv(x), *self._counts)
+        Q, K = self.positions.rotate(Q, K, start)
+        if kv_cache is not None:
+            K, V = kv_cache.append(K, V)
+        return self.output(self.attend(Q, K, V, key_mask))
+
+    def backward(self, dy):
+        """dy: (B, T, d_model) -> dx: (B, T, d_model)"""
+        B, T, _ = dy.shape
+        # dQ, dK, dV are written where the gradient of `qkv` is wanted: side by side.
+        dqkv = np.empty((B, T, sum(self._counts) * self.head_dim), dy.dtype)
+        dQ, dK, dV = self._split_heads(dqkv, *self._counts)
+        self.attend_backward(self.output.backward(dy), (dQ, dK, dV))
+        rotated = self.positions.rotate_backward(dQ, dK)
+        for grad, turned in zip((dQ, dK), rotated):
+            if turned is not grad:
+                grad[...] = turned
+        return self.qkv.backward(dqkv)
+
+
+class CrossAttention(MultiHeadAttention):
+    """Every position attends to the positions of another sequence, the memory.
+
+    `query`:     Linear(d_model, d_model), W_Q, of x
+    `key_value`: Linear(d_memory, 2 n_kv_heads D), [W_K | W_V], of the memory
+    `output`:    Linear(d_model, d_model), W_O; initial std `output_std` if other than `std`
+
+    For the other arguments see MultiHeadAttention.
+    """
+
+    def __init__(self, d_model, n_heads, *, d_memory=None, bias=True, rng, std=0.02,
+                 output_std=None, **options):
+        super().__init__(d_model, n_heads, rng=rng, **options)
+        self.d_memory = d_model if d_memory is None else d_memory
+        self.query = Linear(d_model, d_model, bias, rng=rng, std=std)
+        self.key_value = Linear(self.d_memory, 2 * self.n_kv_heads * self.head_dim, bias, rng=rng,
+                                std=std)
+        output_std = std if output_std is None else output_std
+        self.output = Linear(d_model, d_model, bias, rng=rng, std=output_std)
+
+    def forward(self, x, memory, *, key_mask=None, kv_cache=None):
+        """x: (B, T, d_model), memory: (B, S, d_memory) -> y: (B, T, d_model)
+
+        key_mask: bool (B, S), True where a position of the memory may be attended to
+        kv_cache: a LayerCache. The first call puts the keys and values of the memory into it; later
+                  ones use these, and `memory` may be None. No backward follows.
+        """
+        self._check("x", x, (None, None, self.d_model))
+        (Q,) = self._split_heads(self.query(x), self.n_heads)
+        if kv_cache is not None and kv_cache.length:
+            K, V = kv_cache.views()
+        else:
+            self._check("memory", memory, (x.shape[0], None, self.d_memory))
+            K, V = self._split_heads(self.key_value(memory), self.n_kv_heads, self.n_kv_heads)
             if kv_cache is not None:
-                raise ValueError("kv_cache is for self-attention, wanted None with a memory")
+                K, V = kv_cache.append(K, V)
+        merged = self.attend(Q, K, V, key_mask)
+        self.remember(K.shape[2])
+        return self.output(merged)
+
+    def backward(self, dy):
+        """dy: (B, T, d_model) -> dx: (B, T, d_model), dmemory: (B, S, d_memory)"""
+        B, T, _ = dy.shape
+        dmerged = self.output.backward(dy)
+        S = self.recall()
+        dq = np.empty((B, T, self.d_model), dy.dtype)
+        dkv = np.empty((B, S, 2 * self.n_kv_heads * self.head_dim), dy.dtype)
+        (dQ,) = self._split_heads(dq, self.n_heads)
+        dK, dV = self._split_heads(dkv, self.n_kv_heads, self.n_kv_heads)
+        self.attend_backward(dmerged, (dQ, dK, dV))
+        return self.query.backward(dq), self.key_value.backward(dkv)

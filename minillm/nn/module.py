@@ -2,14 +2,25 @@
 
 There is no automatic differentiation here. Every layer's `forward` keeps what its `backward`
 needs, and `backward` is written by hand: the lines of `forward`, differentiated, in reverse order.
+
+    y = layer(x)                 # runs layer.forward(x)
+    dx = layer.backward(dy)      # adds to the .grad of every Parameter, returns the input's gradient
+
+A layer may run several times before its backwards. Each call from outside is a `Pass` with caches
+of its own, and backwards come in reverse order, the last call first.
 """
 
+import weakref
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import wraps
 
 import numpy as np
 
+from minillm.nn.trace import active_traces
+
 _keeps_caches = ContextVar("keeps_caches", default=True)
+_current_pass = ContextVar("current_pass", default=None)
 
 
 @contextmanager
@@ -23,12 +34,16 @@ def no_grad():
 
 
 class Parameter:
-    """A trainable array `data` and, after a backward, its gradient `grad` (None before one)."""
+    """An array `data` and, after a backward, its gradient `grad` (None before one).
 
-    def __init__(self, data):
+    trainable: False freezes it: a backward then computes no gradient for it.
+    """
+
+    def __init__(self, data, trainable=True):
         self.data = data
         self.grad = None
-        self._buffer = None  # memory of the last gradient, used again for the next one
+        self.trainable = trainable
+        self._buffer = None  # the memory of the last gradient, reused for the next one
 
     @property
     def shape(self):
@@ -56,7 +71,9 @@ class Parameter:
         return self.grad, accumulate
 
     def add_grad(self, gradient):
-        """Add `gradient`, an array of the parameter's shape, to `grad`."""
+        """Add `gradient`, an array of the parameter's shape, to `grad`, unless it is frozen."""
+        if not self.trainable:
+            return
         target, accumulate = self.gradient_target()
         if accumulate:
             target += gradient
@@ -70,31 +87,194 @@ class Parameter:
         return f"Parameter(shape={self.shape}, dtype={self.data.dtype})"
 
 
+class Pass:
+    """One call of a module from outside: the caches of all modules that ran in it.
+
+    Its caches can go when nobody can want a backward any more, that is, when the caller has let go
+    of every array of the result. `lend` finds out: it returns views whose lifetime can be watched,
+    however many views the caller takes of them.
+    """
+
+    def __init__(self, owner=None):
+        self.owner = owner  # the module that was called
+        self.caches = {}  # module -> list, one for each time that it ran
+        self.traces = active_traces()
+        self.blocked = set()  # (module, name) of patched values: no gradient goes through them
+        self._lent = []  # weak references
+
+    def is_wanted(self):
+        return any(reference() is not None for reference in self._lent)
+
+    def watch(self, thing):
+        self._lent.append(weakref.ref(thing))
+        return thing
+
+    def lend(self, result):
+        """-> `result`, an array, a tuple or an object with arrays as attributes, watched"""
+        if isinstance(result, np.ndarray):
+            return self.watch(np.asarray(_Lender(result)))
+        if isinstance(result, tuple):
+            return tuple(map(self.lend, result))
+        if hasattr(result, "__dataclass_fields__"):
+            for name, value in vars(result).items():
+                if isinstance(value, (np.ndarray, tuple)):
+                    setattr(result, name, self.lend(value))
+        return result
+
+    @contextmanager
+    def running(self):
+        """Inside: forwards keep their caches here, and backwards find them here."""
+        token = _current_pass.set(self)
+        try:
+            yield
+        finally:
+            _current_pass.reset(token)
+
+
+class _Lender:
+    """Makes np.asarray return a new array over the same memory, which owns no other reference."""
+
+    def __init__(self, array):
+        self.array = array
+        self.__array_interface__ = array.__array_interface__
+
+
+def _for_one_pass(backward):
+    """A module's `backward`, called from outside, runs for the newest Pass, and ends it."""
+
+    @wraps(backward)
+    def run(self, *gradients):
+        if _current_pass.get() is not None:  # called by the backward of a module around this one
+            return backward(self, *self.tap_gradients(gradients))
+        newest = self._passes[-1] if self._passes else Pass()
+        with newest.running():
+            dx = backward(self, *self.tap_gradients(gradients))
+        if newest.owner is self:  # what is left belongs to frozen layers
+            newest.caches.clear()
+        self._passes = [each for each in self._passes if each.caches]
+        return dx
+
+    return run
+
+
 class Module:
-    """A layer or a model: it owns Parameters and other Modules as plain attributes."""
+    """A layer or a model: it owns Parameters and other Modules as plain attributes.
+
+    An attribute whose name begins with an underscore is borrowed, not owned.
+    """
 
     training = True
-    cache = None  # what the last forward kept for the backward
+    _passes = ()  # the Passes whose backward may still come, in order
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if "backward" in vars(cls):
+            cls.backward = _for_one_pass(cls.backward)
 
     def __call__(self, *inputs, **options):
-        return self.forward(*inputs, **options)
+        if not _keeps_caches.get():
+            return self.tap("", self.forward(*inputs, **options))
+        if _current_pass.get() is not None:
+            self._join(_current_pass.get())
+            return self.tap("", self.forward(*inputs, **options))
+        for older in self._passes[:-1]:  # the newest stays, whether its result is in use or not
+            if older.owner is self and not older.is_wanted():
+                older.caches.clear()
+        this = Pass(self)
+        self._join(this)
+        with this.running():
+            y = self.tap("", self.forward(*inputs, **options))
+        return this.lend(y)
+
+    def _join(self, this):
+        """Note that the newest Pass has something to do with this module."""
+        if not self._passes or self._passes[-1] is not this:
+            self._passes = [*(each for each in self._passes if each.caches), this]
 
     def remember(self, cache):
         """Keep `cache` for the backward of this forward (nothing is kept inside `no_grad`)."""
-        self.cache = cache if _keeps_caches.get() else None
+        if not _keeps_caches.get():
+            return
+        this = _current_pass.get()
+        if this is None:
+            name = type(self).__name__
+            raise RuntimeError(f"{name}.forward() was called directly, wanted a call of the {name}")
+        this.caches.setdefault(self, []).append(cache)
 
     def recall(self):
-        """Hand out the cache of the last forward, once: a backward needs a forward of its own."""
-        cache, self.cache = self.cache, None
-        if cache is None:
+        """Return the cache of the last forward that had no backward yet, and forget it."""
+        caches = _current_pass.get().caches
+        if self not in caches:
             raise RuntimeError(
-                f"{type(self).__name__}.backward() needs a forward() before it, outside no_grad()"
+                f"{type(self).__name__}.backward() needs a forward() before it, outside no_grad(); "
+                "each forward has one backward, and all but the last two lose theirs when their "
+                "results are deleted"
             )
+        cache = caches[self].pop()
+        if not caches[self]:
+            del caches[self]
         return cache
+
+    def deferred_backward(self):
+        """-> a function that runs `backward` for the forward that is running or was the last.
+
+        It can be called once, at any time: the order among several doesn't matter.
+        """
+        this = _current_pass.get() or (self._passes[-1] if self._passes else None)
+        if this is None or not _keeps_caches.get():
+            return _no_backward
+
+        def run(*gradients):
+            if not this.caches:
+                raise RuntimeError("this forward has no backward any more: it was called already")
+            with this.running():
+                dx = self.backward(*gradients)
+            this.caches.clear()
+            return dx
+
+        return this.watch(run)
+
+    # ---- observed and changed from outside: minillm/nn/trace.py
+
+    def tap(self, name, x):
+        """-> x, or what a trace puts in its place. `name`: "" for the output of the module."""
+        for trace in active_traces():
+            x, patched = trace.value(self, name, x)
+            if patched and _current_pass.get() is not None:
+                _current_pass.get().blocked.add((self, name))
+        return x
+
+    def tap_gradient(self, name, dx):
+        """The same for the gradient of what `tap(name)` returned: 0 if that was patched."""
+        this = _current_pass.get()
+        if this.traces:
+            if (self, name) in this.blocked:
+                dx = np.zeros_like(dx)
+            for trace in this.traces:
+                trace.gradient(self, name, dx)
+        return dx
+
+    def tap_gradients(self, gradients):
+        """`tap_gradient` for the output of the module: what its `backward` is called with."""
+        if _current_pass.get().traces and len(gradients) == 1:
+            return (self.tap_gradient("", gradients[0]),)
+        return gradients
+
+    def has_traces(self):
+        """Inside a backward: did a trace watch the forward that it belongs to?"""
+        return bool(_current_pass.get().traces)
+
+    def is_traced(self, name):
+        """Does a trace want to see or to replace what `tap(name)` would show?"""
+        return any(trace.wants(self, name) for trace in active_traces())
+
+    # ---- what the module owns
 
     def named_children(self):
         """Yield (name, child) for each Module or Parameter; a list's items are named by index."""
         for name, value in vars(self).items():
+            if name.startswith("_"):
+                continue
             if isinstance(value, (Module, Parameter)):
                 yield name, value
             elif isinstance(value, list):
@@ -102,24 +282,37 @@ class Module:
                     if isinstance(item, (Module, Parameter)):
                         yield f"{name}.{index}", item
 
+    def named_modules(self, prefix=""):
+        """Yield (dotted name, module) for this module, "", and every module below it."""
+        yield prefix, self
+        for name, child in self.named_children():
+            if isinstance(child, Module):
+                yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
     def modules(self):
         """Yield this module and every module below it."""
-        yield self
-        for _, child in self.named_children():
-            if isinstance(child, Module):
-                yield from child.modules()
+        for _, module in self.named_modules():
+            yield module
 
-    def named_parameters(self, prefix=""):
-        """Yield (dotted name, Parameter); a parameter shared by two layers appears under both."""
-        for name, child in self.named_children():
-            if isinstance(child, Parameter):
-                yield prefix + name, child
-            else:
-                yield from child.named_parameters(f"{prefix}{name}.")
+    def named_parameters(self):
+        """Yield (dotted name, Parameter); one that layers share comes once, under its first name."""
+        seen = set()
+        for path, module in self.named_modules():
+            for name, child in module.named_children():
+                if isinstance(child, Parameter) and id(child) not in seen:
+                    seen.add(id(child))
+                    yield f"{path}.{name}" if path else name, child
 
     def parameters(self):
         """-> list of the Parameters, each once even where layers share it."""
-        return list({id(parameter): parameter for _, parameter in self.named_parameters()}.values())
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def freeze(self, frozen=True):
+        """Make every parameter of this module untrainable (or trainable again); return self."""
+        for parameter in self.parameters():
+            parameter.trainable = not frozen
+            parameter.zero_grad()
+        return self
 
     def zero_grad(self):
         for parameter in self.parameters():
@@ -160,3 +353,7 @@ class Module:
 
     def eval(self):
         return self.train(False)
+
+
+def _no_backward(*gradients):
+    raise RuntimeError("this forward has no backward: it ran inside no_grad()")

@@ -1,0 +1,196 @@
+"""The simple layers: each owns its parameters and wraps one forward/backward pair of `minillm.ops`.
+
+Linear, OutputHead, Embedding, LayerNorm, RMSNorm, Dropout and the activations.
+"""
+
+import numpy as np
+
+from minillm.nn.module import Module, Parameter
+from minillm.ops.dropout import dropout, dropout_backward, require_probability
+from minillm.ops.embedding import embedding, embedding_backward
+from minillm.ops.gelu import gelu, gelu_backward, gelu_tanh, gelu_tanh_backward
+from minillm.ops.layer_norm import layer_norm, layer_norm_backward
+from minillm.ops.linear import linear, linear_backward
+from minillm.ops.quick_gelu import quick_gelu, quick_gelu_backward
+from minillm.ops.relu import relu, relu_backward
+from minillm.ops.rms_norm import rms_norm, rms_norm_backward
+from minillm.ops.silu import silu, silu_backward
+from minillm.ops.tanh import tanh, tanh_backward
+
+
+def normal(rng, shape, std):
+    """-> float32 array of `shape`, drawn from N(0, std²) by the Generator `rng`; std 0: zeros"""
+    if std == 0:
+        return np.zeros(shape, np.float32)  # drawing takes long for large models
+    values = rng.standard_normal(shape, dtype=np.float32)
+    values *= std
+    return values
+
+
+class Linear(Module):
+    """y = x W + b, with `weight` W: (d_in, d_out) and `bias` b: (d_out,), or None without bias.
+
+    W starts as N(0, std²) drawn from `rng`, b as zeros (GPT-2's initialization).
+    """
+
+    def __init__(self, d_in, d_out, bias=True, *, rng, std=0.02):
+        self.weight = Parameter(normal(rng, (d_in, d_out), std))
+        self.bias = Parameter(np.zeros(d_out, np.float32)) if bias else None
+
+    def forward(self, x):
+        """x: (..., d_in) -> y: (..., d_out)"""
+        y, cache = linear(x, self.weight.data, None if self.bias is None else self.bias.data)
+        self.remember(cache)
+        return y
+
+    def backward(self, dy):
+        """dy: (..., d_out) -> dx: (..., d_in)"""
+        return _linear_backward(dy, self.recall(), self.weight, self.bias)
+
+
+class OutputHead(Module):
+    """logits = x weightᵀ, with `weight`: (n, d), a row for each of n tokens.
+
+    Given the Parameter of a token embedding, the two are tied (Press and Wolf 2017): the table is
+    used twice, and its gradient is the sum of both uses.
+    """
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    def forward(self, x):
+        """x: (..., d) -> logits: (..., n)"""
+        logits, cache = linear(x, self.weight.data, transpose_W=True)
+        self.remember(cache)
+        return logits
+
+    def backward(self, dlogits):
+        """dlogits: (..., n) -> dx: (..., d)"""
+        return _linear_backward(dlogits, self.recall(), self.weight, None)
+
+
+def _linear_backward(dy, cache, weight, bias):
+    if not weight.trainable:  # frozen: only dx is wanted
+        dx, _, _ = linear_backward(dy, cache, with_dW=False)
+        return dx
+    dW, accumulate = weight.gradient_target()
+    dx, _, db = linear_backward(dy, cache, dW=dW, accumulate=accumulate)
+    if bias is not None:
+        bias.add_grad(db)
+    return dx
+
+
+class Embedding(Module):
+    """y = weight[ids], with `weight`: (n, d), a row for each of the ids 0 … n - 1."""
+
+    def __init__(self, n, d, *, rng, std=0.02):
+        self.weight = Parameter(normal(rng, (n, d), std))
+
+    def forward(self, ids):
+        """ids: (...) integers -> y: (..., d)"""
+        y, cache = embedding(ids, self.weight.data)
+        self.remember(cache)
+        return y
+
+    def backward(self, dy):
+        """dy: (..., d). Nothing comes back: ids have no gradient."""
+        cache = self.recall()
+        if self.weight.trainable:
+            dtable, accumulate = self.weight.gradient_target()
+            embedding_backward(dy, cache, dtable=dtable, accumulate=accumulate)
+
+
+class LayerNorm(Module):
+    """y = weight * x̂ + bias, with `weight` (d,), at first ones, and `bias` (d,), at first zeros."""
+
+    def __init__(self, d, eps=1e-5):
+        self.weight = Parameter(np.ones(d, np.float32))
+        self.bias = Parameter(np.zeros(d, np.float32))
+        self.eps = eps
+
+    def forward(self, x):
+        """x: (..., d) -> y: (..., d)"""
+        y, cache = layer_norm(x, self.weight.data, self.bias.data, self.eps)
+        self.remember(cache)
+        return y
+
+    def backward(self, dy):
+        """dy: (..., d) -> dx: (..., d)"""
+        dx, dweight, dbias = layer_norm_backward(dy, self.recall())
+        self.weight.add_grad(dweight)
+        self.bias.add_grad(dbias)
+        return dx
+
+
+class RMSNorm(Module):
+    """y = weight * x / rms(x), with `weight` (d,), at first ones."""
+
+    def __init__(self, d, eps=1e-6):
+        self.weight = Parameter(np.ones(d, np.float32))
+        self.eps = eps
+
+    def forward(self, x):
+        """x: (..., d) -> y: (..., d)"""
+        y, cache = rms_norm(x, self.weight.data, self.eps)
+        self.remember(cache)
+        return y
+
+    def backward(self, dy):
+        """dy: (..., d) -> dx: (..., d)"""
+        dx, dweight = rms_norm_backward(dy, self.recall())
+        self.weight.add_grad(dweight)
+        return dx
+
+
+class Dropout(Module):
+    """In training, zeroes each number with probability p and scales the others by 1 / (1 - p).
+
+    After `eval()` it returns its input. `rng` is the Generator that every draw comes from.
+    """
+
+    def __init__(self, p, rng):
+        require_probability("p", p)
+        self.p = p
+        self.rng = rng
+
+    def forward(self, x):
+        """x: any shape -> y: the same shape"""
+        y, cache = dropout(x, self.p if self.training else 0, self.rng)
+        self.remember(cache)
+        return y
+
+    def backward(self, dy):
+        """dy: the shape of x -> dx: the same shape"""
+        return dropout_backward(dy, self.recall())
+
+
+# A name of an activation -> its forward and its backward.
+ACTIVATIONS = {
+    "relu": (relu, relu_backward),  # Vaswani et al. 2017
+    "gelu": (gelu, gelu_backward),  # BERT
+    "gelu_tanh": (gelu_tanh, gelu_tanh_backward),  # GPT-2
+    "quick_gelu": (quick_gelu, quick_gelu_backward),
+    "silu": (silu, silu_backward),  # LLaMA
+    "tanh": (tanh, tanh_backward),
+}
+
+
+class Activation(Module):
+    """y = f(x) for each number alone; `name` is one of ACTIVATIONS. Nothing to learn."""
+
+    def __init__(self, name):
+        if name not in ACTIVATIONS:
+            wanted = ", ".join(map(repr, ACTIVATIONS))
+            raise ValueError(f"activation is {name!r}, wanted one of {wanted}")
+        self.name = name
+        self._forward, self._backward = ACTIVATIONS[name]
+
+    def forward(self, x):
+        """x: any shape -> y: the same shape"""
+        y, cache = self._forward(x)
+        self.remember(cache)
+        return y
+
+    def backward(self, dy):
+        """dy: the shape of x -> dx: the same shape"""
+        return self._backward(dy, self.recall())

@@ -1,0 +1,79 @@
+"""Loss: a number that knows how to run the backward that it starts."""
+
+from minillm.nn.trace import active_traces
+from minillm.ops.cross_entropy import cross_entropy, cross_entropy_backward
+
+
+class Loss:
+    """Any scalar with a backward.
+
+    value:    the number
+    backward: a function of dloss, the gradient of what the scalar is used for. It runs the backward
+              of everything that the scalar was computed from.
+
+    `loss.backward()` adds its gradient to every parameter's `grad`; `loss.item()` or `float(loss)`
+    is the number. Losses add up and scale: `(loss_a + 0.5 * loss_b).backward()`, and with
+    `(loss / n).backward()`, n small batches add up to the gradient of their mean.
+    """
+
+    def __init__(self, value, backward):
+        self._value = float(value)
+        self._backward = backward
+
+    def item(self):
+        return self._value
+
+    def backward(self):
+        """Start with dloss = 1. RuntimeError if it ran already or the forward was in `no_grad()`."""
+        self._backward(1.0)
+
+    def __float__(self):
+        return self._value
+
+    def __add__(self, other):
+        if not isinstance(other, Loss):  # a constant: sum() starts with 0
+            return Loss(self._value + other, self._backward)
+
+        # d(a + b)/da = d(a + b)/db = 1. The backward of what came last runs first.
+        def backward(dloss):
+            other._backward(dloss)
+            self._backward(dloss)
+
+        return Loss(self._value + other._value, backward)
+
+    __radd__ = __add__
+
+    def __mul__(self, factor):
+        factor = float(factor)
+        return Loss(self._value * factor, lambda dloss: self._backward(dloss * factor))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor):
+        return self * (1 / float(divisor))
+
+    def __neg__(self):
+        return self * -1.0
+
+    def __sub__(self, other):
+        return self + -other
+
+    def __format__(self, spec):
+        return format(self._value, spec)
+
+    def __repr__(self):
+        return f"Loss({self._value:.6g})"
+
+
+def cross_entropy_loss(model, logits, targets, *, label_smoothing=0.0, overwrite_logits=False):
+    """The mean cross-entropy of what `model` said -> Loss          (minillm/ops/cross_entropy.py)
+
+    model: the Module whose last forward returned logits: (..., V), and whose `backward` takes
+    dlogits; targets: integers (...), -100 where there is nothing to predict.
+    overwrite_logits: write dlogits over the logits, if nobody reads these any more: they are the
+    largest array of a step.
+    """
+    value, cache = cross_entropy(logits, targets, label_smoothing=label_smoothing)
+    model_backward = model.deferred_backward()
+    out = logits if overwrite_logits and not active_traces() else None
+    return Loss(value, lambda dloss: model_backward(cross_entropy_backward(dloss, cache, out=out)))
