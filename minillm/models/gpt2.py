@@ -22,25 +22,20 @@ import numpy as np
 from minillm.generation import CausalLMMixin, GenerationConfig
 from minillm.models.gpt2_checkpoint import GPT2PreTrainedModel
 from minillm.models.gpt2_config import ACTIVATIONS, GPT2Config
-from minillm.models.input_checks import (
-    checked_ids,
-    checked_labels,
-    checked_mask,
-    checked_positions,
-)
-from minillm.models.outputs import BaseOutput, CausalLMOutput, Loss, next_token_loss
-from minillm.nn import DecoderBlock, Dropout, Embedding, LayerNorm
-from minillm.nn.kv_cache import KVCache
-from minillm.ops.cross_entropy import cross_entropy
-from minillm.ops.linear import linear, linear_backward
+from minillm.models.input_checks import DecoderInputs, checked_labels
+from minillm.models.outputs import BaseOutput, CausalLMOutput
+from minillm.nn import DecoderBlock, Dropout, Embedding, KVCache, LayerNorm, OutputHead
+from minillm.nn.loss import next_token_loss
+from minillm.nn.module import frozen_prefix, no_grad_if
+from minillm.nn.trace import trace
 
 
 class GPT2Model(GPT2PreTrainedModel):
     """GPT-2 without an output head: ids to the vectors after the last layer norm.
 
-    Its parts have the paper's code's names: wte and wpe (embeddings of tokens and positions),
-    drop, h (the blocks), ln_f. `seed` gives the initial weights and all dropout. Whoever has other
-    weights at hand says draw_weights=False: then they begin as zeros.
+    Its parts have the names of the paper's code: wte and wpe (embeddings of tokens and positions),
+    drop, h (the blocks), ln_f. `seed` determines the initial weights and all dropout. Pass
+    draw_weights=False when you load weights: they begin as zeros, which takes no time.
     """
 
     def __init__(self, config=None, seed=0, draw_weights=True):
@@ -59,6 +54,7 @@ class GPT2Model(GPT2PreTrainedModel):
                 cross_attention=False,
                 norm="pre",
                 activation=ACTIVATIONS[config.activation_function],
+                scale=config.attention_scale(layer),
                 dropout=config.resid_pdrop,
                 attention_dropout=config.attn_pdrop,
                 eps=config.layer_norm_epsilon,
@@ -66,55 +62,74 @@ class GPT2Model(GPT2PreTrainedModel):
                 std=std,
                 output_std=std / math.sqrt(2 * config.n_layer),
             )
-            for _ in range(config.n_layer)
+            for layer in range(config.n_layer)
         ]
         self.ln_f = LayerNorm(config.n_embd, config.layer_norm_epsilon)
 
-    def forward(self, input_ids, attention_mask=None, position_ids=None, past_key_values=None,
-                use_cache=False, output_attentions=False, output_hidden_states=False):
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None, token_type_ids=None,
+                inputs_embeds=None, past_key_values=None, use_cache=False, output_attentions=False,
+                output_hidden_states=False, return_dict=True):
         """ids (B, T) -> BaseOutput with last_hidden_state (B, T, d_model)
 
         For the arguments see `GPT2LMHeadModel.forward`.
         """
         if past_key_values is None and use_cache:
             past_key_values = KVCache()
-        n_past = 0 if past_key_values is None else past_key_values.length
-        input_ids = checked_ids(input_ids, self.config, n_past)
-        B, T = input_ids.shape
-        key_mask = checked_mask(attention_mask, (B, n_past + T))
-        positions = checked_positions(position_ids, B, T, n_past, self.config.n_positions)
-
-        x = self.wte(input_ids) + self.wpe(positions)
-        x = self.drop(x)
-        states, attentions = [x], []
-        for layer, block in enumerate(self.h):
-            kv_cache = None if past_key_values is None else past_key_values.layer(layer)
-            x = block(x, key_mask=key_mask, kv_cache=kv_cache, return_weights=output_attentions)
-            if output_attentions:
-                x, weights = x
-                attentions.append(weights)
-            if output_hidden_states:
+        inputs = DecoderInputs(self.config, past_key_values, input_ids, attention_mask,
+                               position_ids, token_type_ids, inputs_embeds)
+        with (no_grad_if(past_key_values is not None),
+              trace(self, "h.*.attention.weights" if output_attentions else []) as traced):
+            x = self._embed(inputs)
+            states = [x]
+            for layer, block in enumerate(self.h):
+                kv_cache = None if past_key_values is None else past_key_values.layer(layer)
+                x = block(x, key_mask=inputs.key_mask, kv_cache=kv_cache)
                 states.append(x)
-        x = self.ln_f(x)
-        states[-1] = x
+            x = self.ln_f(x)
+            states[-1] = x
 
-        self.remember(len(positions) == B)
-        return BaseOutput(
+        weights = [traced[f"h.{layer}.attention.weights"]
+                   for layer in range(len(self.h) if output_attentions else 0)]
+        output = BaseOutput(
             x,
             past_key_values,
             tuple(states) if output_hidden_states else None,
-            tuple(attentions) if output_attentions else None,
+            tuple(weights) if output_attentions else None,
         )
+        return output if return_dict else output.to_tuple()
+
+    def _embed(self, inputs):
+        """What each token is plus where it stands: (B, T, d_model)"""
+        x = self.wte(inputs.ids) if inputs.embeddings is None else inputs.embeddings
+        x = x + self.wpe(inputs.positions)
+        if inputs.token_types is not None:
+            x = x + self.wte(inputs.token_types)
+        self.remember(inputs)
+        return self.drop(x)
 
     def backward(self, dx):
-        """dx: (B, T, d_model), that of last_hidden_state. Returns nothing: ids have none."""
-        one_position_a_token = self.recall()
+        """dx: (B, T, d_model), that of last_hidden_state
+
+        -> None, because ids have no gradient; after inputs_embeds theirs, (B, T, d_model)
+        """
+        inputs = self.recall()
+        # Below the lowest layer that learns, no gradient is of use, unless somebody looks at it.
+        learns = not (self.wte.is_frozen() and self.wpe.is_frozen()) or self.has_traces()
+        learns = learns or inputs.embeddings is not None
         dx = self.ln_f.backward(dx)
-        for block in reversed(self.h):
+        for block in reversed(self.h[0 if learns else frozen_prefix(self.h) :]):
             dx = block.backward(dx)
-        dx = self.drop.backward(dx)
+        if learns:
+            return self._embed_backward(self.drop.backward(dx), inputs)
+
+    def _embed_backward(self, dx, inputs):
+        if inputs.token_types is not None:
+            self.wte.backward(dx)
         # The rows of a batch usually share the positions (1, T): their gradients add up.
-        self.wpe.backward(dx if one_position_a_token else dx.sum(axis=0, keepdims=True))
+        B = len(dx)
+        self.wpe.backward(dx if len(inputs.positions) == B else dx.sum(axis=0, keepdims=True))
+        if inputs.embeddings is not None:
+            return dx
         self.wte.backward(dx)
 
     @property
@@ -127,13 +142,14 @@ class GPT2LMHeadModel(CausalLMMixin, GPT2PreTrainedModel):
 
         logits = transformer(ids) wteᵀ
 
-    A new model is in training mode (dropout on); `from_pretrained` gives one in eval mode.
+    A new model is in training mode (dropout on); `from_pretrained` returns one in eval mode.
     """
 
     prefix = "transformer."
 
     def __init__(self, config=None, seed=0, draw_weights=True):
         self.transformer = GPT2Model(config, seed, draw_weights)
+        self.lm_head = OutputHead(self.transformer.wte.weight)
         self.config = self.transformer.config
         self.generation_config = self.transformer.generation_config
 
@@ -142,60 +158,53 @@ class GPT2LMHeadModel(CausalLMMixin, GPT2PreTrainedModel):
         """The Generator that all dropout draws from."""
         return self.transformer.rng
 
-    def forward(self, input_ids, attention_mask=None, position_ids=None, labels=None,
-                past_key_values=None, use_cache=False, output_attentions=False,
-                output_hidden_states=False, logits_to_keep=0):
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None, labels=None,
+                token_type_ids=None, inputs_embeds=None, past_key_values=None, use_cache=False,
+                output_attentions=False, output_hidden_states=False, logits_to_keep=0,
+                return_dict=True):
         """Scores for the next token at every position -> CausalLMOutput
 
         input_ids: integers (B, T)
         attention_mask: (B, T) of 1 (token) and 0 (padding), or (B, past + T) with past_key_values.
-            It hides keys. It doesn't move positions: give position_ids with padding on the left.
+            It hides keys. It doesn't move positions: pass position_ids with padding on the left.
         position_ids: integers (B, T) or (1, T); by default past, past + 1, …
         labels: (B, T), usually input_ids themselves, -100 where there is nothing to learn. Then
             `loss` is the mean cross-entropy of predicting each label from what is before it.
-        past_key_values: a `minillm.nn.kv_cache.KVCache` with the keys and values of the tokens
-            before input_ids; those of input_ids are added. use_cache=True starts a new one.
+        token_type_ids: integers (B, T), whose embeddings (rows of wte) are added
+        inputs_embeds: float (B, T, d_model) in the place of input_ids
+        past_key_values: a `minillm.nn.KVCache` with the keys and values of the tokens before
+            input_ids; those of input_ids are added. use_cache=True starts a new one. No backward.
         output_attentions: also return every block's attention weights (B, H, T, keys)
         output_hidden_states: also return the input of every block, and the last hidden state
-        logits_to_keep: only the logits of so many last positions; 0 means all. No backward then.
+        logits_to_keep: compute the logits of the last positions only; 0 means all. No backward.
+        return_dict: False returns a tuple of what isn't None
 
         Raises TypeError and ValueError for inputs of a wrong type or shape, for an id outside the
         vocabulary and for more than n_positions tokens.
         """
         if labels is not None:
-            labels = checked_labels(labels, np.shape(input_ids), self.config.vocab_size)
+            given = input_ids if inputs_embeds is None else inputs_embeds
+            labels = checked_labels(labels, np.shape(given)[:2], self.config.vocab_size)
             if logits_to_keep:
                 raise ValueError("labels need the logits of all positions, wanted logits_to_keep=0")
-        base = self.transformer(input_ids, attention_mask, position_ids, past_key_values,
-                                use_cache, output_attentions, output_hidden_states)
-        hidden = base.last_hidden_state[:, -logits_to_keep:]
-        logits, head_cache = linear(hidden, self.transformer.wte.weight.data, transpose_W=True)
-
-        has_backward = base.past_key_values is None and not logits_to_keep
-        self.remember(head_cache if has_backward else None)
-        loss = None if labels is None else next_token_loss(self, logits, labels)
-        return CausalLMOutput(loss, logits, base.past_key_values, base.hidden_states,
-                              base.attentions)
-
-    def loss(self, input_ids, targets):
-        """-> the Loss of predicting targets[:, t] from input_ids[:, : t + 1], both (B, T)
-
-        What a training loop has at hand: every token of a batch with the token that follows it, also
-        the last. (`labels` of `forward` are not moved yet, so nothing follows the last of them.)
-        -100 in targets: not counted.
-        """
-        logits = self.forward(input_ids).logits
-        value, cache = cross_entropy(logits, targets)
-        return Loss(value, self, cache, owns_logits=True)
+        with no_grad_if(past_key_values is not None or use_cache or logits_to_keep):
+            base = self.transformer(
+                input_ids, attention_mask, position_ids, token_type_ids, inputs_embeds,
+                past_key_values, use_cache, output_attentions, output_hidden_states,
+            )
+            logits = self.lm_head(base.last_hidden_state[:, -logits_to_keep:])
+            loss = None if labels is None else next_token_loss(self, logits, labels)
+        output = CausalLMOutput(loss, logits, base.past_key_values, base.hidden_states,
+                                base.attentions)
+        return output if return_dict else output.to_tuple()
 
     def backward(self, dlogits):
-        """dlogits: (B, T, V); `loss.backward()` computes it and comes here. Fills every .grad."""
+        """dlogits: (B, T, V); `loss.backward()` computes it and comes here. Fills every .grad.
+
+        A tied table was used twice: wte adds the embedding's share to the head's.
+        """
         self._require_plain_weights("train")
-        head_cache = self.recall()
-        dW, accumulate = self.transformer.wte.weight.gradient_target()
-        dhidden, _, _ = linear_backward(dlogits, head_cache, dW=dW, accumulate=accumulate)
-        # The table was used twice; wte.backward adds the embedding's share to the head's.
-        self.transformer.backward(dhidden)
+        return self.transformer.backward(self.lm_head.backward(dlogits))
 
     @property
     def max_positions(self):

@@ -71,6 +71,10 @@ class GPT2Config:
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in stored.items() if name in known})
 
+    def attention_scale(self, layer):
+        """-> what multiplies the scores of block number `layer`; None: the usual 1 / √D"""
+        return None
+
     def to_dict(self):
         """-> dict for config.json"""
         return {"model_type": "gpt2", **asdict(self)}

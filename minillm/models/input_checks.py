@@ -2,7 +2,39 @@
 
 import numpy as np
 
-from minillm.checks import require_ids
+from minillm.checks import require_float, require_ids, require_shape
+
+
+class DecoderInputs:
+    """The inputs of a decoder's forward, checked.
+
+    ids: integers (B, T), or embeddings: float (B, T, d_model), and None for the other
+    key_mask: bool (B, past + T), or None if nothing is hidden
+    positions: integers (1, T) or (B, T);  token_types: integers (B, T) or None
+
+    Raises TypeError and ValueError that name the argument.
+    """
+
+    def __init__(self, config, past, input_ids, attention_mask=None, position_ids=None,
+                 token_type_ids=None, inputs_embeds=None):
+        n_past = 0 if past is None else past.length
+        if (input_ids is None) == (inputs_embeds is None):
+            count = "both" if inputs_embeds is not None else "neither"
+            raise ValueError(f"input_ids and inputs_embeds: {count} given, wanted one of them")
+        self.ids, self.embeddings, self.token_types = input_ids, inputs_embeds, None
+        if inputs_embeds is None:
+            self.ids = checked_ids(input_ids, config, n_past)
+            B, T = self.ids.shape
+        else:
+            require_float("inputs_embeds", inputs_embeds)
+            require_shape("inputs_embeds", inputs_embeds, (None, None, config.n_embd))
+            B, T, _ = inputs_embeds.shape
+            _require_length("inputs_embeds", B * T, n_past + T, config)
+        self.key_mask = checked_mask(attention_mask, (B, n_past + T))
+        self.positions = checked_positions(position_ids, B, T, n_past, config.n_positions)
+        if token_type_ids is not None:
+            require_shape("token_type_ids", np.asarray(token_type_ids), (B, T))
+            self.token_types = require_ids("token_type_ids", token_type_ids, config.vocab_size)
 
 
 def checked_ids(input_ids, config, n_past):
@@ -10,13 +42,16 @@ def checked_ids(input_ids, config, n_past):
     if input_ids.ndim != 2:
         raise ValueError(f"input_ids has shape {input_ids.shape}, wanted (B, T): a batch of "
                          "sequences")
-    if input_ids.size == 0:
-        raise ValueError(f"input_ids has shape {input_ids.shape}: there is no token in it")
-    end = n_past + input_ids.shape[1]
-    if end > config.n_positions:
-        raise ValueError(f"input_ids reaches {end} tokens, wanted at most n_positions = "
-                         f"{config.n_positions}")
+    _require_length("input_ids", input_ids.size, n_past + input_ids.shape[1], config)
     return require_ids("input_ids", input_ids, config.vocab_size)
+
+
+def _require_length(name, size, end, config):
+    if size == 0:
+        raise ValueError(f"{name} is empty, wanted at least one token")
+    if end > config.n_positions:
+        raise ValueError(f"{name} reaches {end} tokens, wanted at most n_positions = "
+                         f"{config.n_positions}")
 
 
 def checked_mask(attention_mask, shape):
@@ -44,6 +79,8 @@ def checked_positions(position_ids, B, T, n_past, n_positions):
 
 def checked_labels(labels, shape, vocab_size):
     labels = np.asarray(labels)
+    if np.issubdtype(labels.dtype, np.integer):
+        labels = labels.astype(np.int64)  # -100 is outside the range of unsigned integers
     if labels.shape != shape:
         raise ValueError(f"labels has shape {labels.shape}, wanted {shape} as input_ids")
     require_ids("labels", np.where(labels == -100, 0, labels), vocab_size)

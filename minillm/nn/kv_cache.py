@@ -24,7 +24,11 @@ class LayerCache:
         self.K[:, :, start:end] = K
         self.V[:, :, start:end] = V
         self.length = end
-        return self.K[:, :, :end], self.V[:, :, :end]
+        return self.views()
+
+    def views(self):
+        """-> views of all keys and values so far: (B, H, T, D) each"""
+        return self.K[:, :, : self.length], self.V[:, :, : self.length]
 
     def select(self, rows):
         """Row b becomes what row rows[b] was: beams that go on from others, repeated prompts."""

@@ -1,5 +1,7 @@
 """Loss: a number that knows how to run the backward that it starts."""
 
+import numpy as np
+
 from minillm.nn.trace import active_traces
 from minillm.ops.cross_entropy import cross_entropy, cross_entropy_backward
 
@@ -77,3 +79,15 @@ def cross_entropy_loss(model, logits, targets, *, label_smoothing=0.0, overwrite
     model_backward = model.deferred_backward()
     out = logits if overwrite_logits and not active_traces() else None
     return Loss(value, lambda dloss: model_backward(cross_entropy_backward(dloss, cache, out=out)))
+
+
+def next_token_loss(model, logits, labels):
+    """The Loss of predicting each label from what stands before it     (Radford et al. 2018, eq. 1)
+
+    logits: (B, T, V); labels: integers (B, T), the input ids themselves, with -100 where nothing is
+    to be predicted. Position t is compared with label t + 1: the labels move one step to the left,
+    and nothing follows the last position.
+    """
+    targets = np.full(labels.shape, -100, np.int64)
+    targets[:, :-1] = labels[:, 1:]
+    return cross_entropy_loss(model, logits, targets)

@@ -11,7 +11,7 @@ of its own, and backwards come in reverse order, the last call first.
 """
 
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import wraps
 
@@ -31,6 +31,11 @@ def no_grad():
         yield
     finally:
         _keeps_caches.reset(token)
+
+
+def no_grad_if(condition):
+    """`no_grad()` if the condition holds, otherwise a context that changes nothing"""
+    return no_grad() if condition else nullcontext()
 
 
 class Parameter:
@@ -314,6 +319,10 @@ class Module:
             parameter.zero_grad()
         return self
 
+    def is_frozen(self):
+        """Is there no parameter that can be trained?"""
+        return not any(parameter.trainable for _, parameter in self.named_parameters())
+
     def zero_grad(self):
         for parameter in self.parameters():
             parameter.zero_grad()
@@ -353,6 +362,11 @@ class Module:
 
     def eval(self):
         return self.train(False)
+
+
+def frozen_prefix(modules):
+    """-> how many of the first of `modules` are frozen"""
+    return next((i for i, module in enumerate(modules) if not module.is_frozen()), len(modules))
 
 
 def _no_backward(*gradients):
