@@ -16,6 +16,7 @@ The names of classes and arguments are those of Hugging Face's `transformers`, a
 """
 
 import math
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -77,8 +78,8 @@ class GPT2Model(GPT2PreTrainedModel):
             past_key_values = KVCache()
         inputs = DecoderInputs(self.config, past_key_values, input_ids, attention_mask,
                                position_ids, token_type_ids, inputs_embeds)
-        with (no_grad_if(past_key_values is not None),
-              trace(self, "h.*.attention.weights" if output_attentions else []) as traced):
+        watch = trace(self, "h.*.attention.weights") if output_attentions else nullcontext()
+        with no_grad_if(past_key_values is not None), watch as traced:
             x = self._embed(inputs)
             states = [x]
             for layer, block in enumerate(self.h):
