@@ -302,11 +302,17 @@ class Module:
     def named_parameters(self):
         """Yield (dotted name, Parameter); one that layers share comes once, under its first name."""
         seen = set()
-        for path, module in self.named_modules():
-            for name, child in module.named_children():
-                if isinstance(child, Parameter) and id(child) not in seen:
-                    seen.add(id(child))
-                    yield f"{path}.{name}" if path else name, child
+        for name, parameter in self._all_parameters(""):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield name, parameter
+
+    def _all_parameters(self, prefix):
+        for name, child in self.named_children():
+            if isinstance(child, Parameter):
+                yield prefix + name, child
+            else:
+                yield from child._all_parameters(f"{prefix}{name}.")
 
     def parameters(self):
         """-> list of the Parameters, each once even where layers share it."""
