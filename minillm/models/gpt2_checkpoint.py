@@ -21,15 +21,14 @@ from minillm.ops.stored_weights import DTYPES, StoredWeights, store_together
 
 # A parameter's name here -> its name in Hugging Face's files. Their weights are (d_in, d_out) too.
 RENAMED = [
-    ("norm1.gain", "ln_1.weight"),
+    ("norm1.weight", "ln_1.weight"),
     ("norm1.bias", "ln_1.bias"),
     ("attention.qkv", "attn.c_attn"),
     ("attention.output", "attn.c_proj"),
-    ("norm2.gain", "ln_2.weight"),
+    ("norm2.weight", "ln_2.weight"),
     ("norm2.bias", "ln_2.bias"),
     ("feed_forward.expand", "mlp.c_fc"),
     ("feed_forward.contract", "mlp.c_proj"),
-    ("ln_f.gain", "ln_f.weight"),
 ]
 
 
