@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.cases import GPT2_124M, bytes_per_token, normal, stored_shape, token_batch
 from minillm import AdamW, GPT2Config, GPT2LMHeadModel, kernels, nn, ops
+from minillm.nn.loss import cross_entropy_loss
 from minillm.training.clipping import clip_factor, grad_norm
 
 # ---- kernels
@@ -118,11 +119,11 @@ def layer(kind, B, T, d, V=None, n_head=None):
         module = nn.Linear(d, 4 * d, rng=rng)
         dy = normal(B, T, 4 * d, seed=1)
     elif kind == "gelu":
-        module = nn.make_activation("gelu_tanh")
+        module = nn.Activation("gelu_tanh")
     elif kind == "layer_norm":
         module = nn.LayerNorm(d)
     elif kind == "attention":
-        module = nn.MultiHeadAttention(d, n_head, causal=True, rng=rng)
+        module = nn.SelfAttention(d, n_head, causal=True, rng=rng)
     else:
         module = nn.DecoderBlock(d, n_head, 4 * d, cross_attention=False, rng=rng)
 
@@ -165,7 +166,7 @@ def train_step(B, T, V, implementation=None, **shape):
 
     def step():
         optimizer.zero_grad()
-        loss = model.loss(inputs, targets)
+        loss = cross_entropy_loss(model, model(inputs).logits, targets, overwrite_logits=True)
         loss.backward()
         optimizer.step(grad_scale=clip_factor(grad_norm(parameters), 1.0))
         return loss.item()

@@ -16,7 +16,7 @@ from minillm.models.pretrained import (
     write_config,
     write_weights,
 )
-from minillm.nn import Linear, Module, Parameter
+from minillm.nn import Linear, Module
 from minillm.ops.stored_weights import DTYPES, StoredWeights, store_together
 
 # A parameter's name here -> its name in Hugging Face's files. Their weights are (d_in, d_out) too.
@@ -91,7 +91,7 @@ class GPT2PreTrainedModel(Module):
         linears = [module for module in self.body.modules() if isinstance(module, Linear)]
         matrices = [linear.weight.data.T for linear in linears] + [self.body.wte.weight.data]
         for module, stored in zip([*linears, self.body.wte], store_together(matrices, dtype)):
-            module.weight = Parameter(stored)
+            module.weight.data = stored  # the same Parameter, which a tied head shares
         del matrices
         release_freed_memory()  # that of the weights as they were
         return self.eval()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from minillm.kernels import tune_process
+from minillm.nn.loss import cross_entropy_loss
 from minillm.training.checkpoint import (
     Checkpoint,
     list_checkpoints,
@@ -105,7 +106,7 @@ class Trainer:
         mean_loss = 0.0
         for _ in range(settings.grad_accum):
             inputs, targets = next(self.batches)
-            loss = self.model.loss(inputs, targets) / settings.grad_accum
+            loss = self._loss(inputs, targets) / settings.grad_accum
             self._require_finite(f"the loss of step {self.step + 1}", loss.item(),
                                  lambda: find_nonfinite(self.model, inputs))
             loss.backward()
@@ -124,6 +125,10 @@ class Trainer:
                 "step": self.step, "loss": mean_loss, "grad_norm": norm, "lr": self.optimizer.lr,
                 "tokens_per_s": round(self.tokens_per_second),
             })
+
+    def _loss(self, inputs, targets):
+        logits = self.model(inputs).logits
+        return cross_entropy_loss(self.model, logits, targets, overwrite_logits=True)
 
     def evaluate(self):
         """Measure the model on the validation text; keep it in the run's folder if it's the best."""

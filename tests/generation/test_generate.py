@@ -299,7 +299,7 @@ def test_dropout_is_off_and_the_mode_comes_back():
     np.testing.assert_array_equal(model.train().generate(PROMPT, max_length=15), expected)
     assert all(module.training for module in model.modules())
     assert model.rng.bit_generator.state == state
-    assert not any(module.cache for module in model.modules())
+    assert not any(module._passes for module in model.modules())
 
 
 # ---- streaming

@@ -57,5 +57,5 @@ def test_a_gradient_is_named_by_the_order_of_the_backward(model):
     assert "every gradient is finite" in find_nonfinite_gradient(model)
     blocks = model.transformer.h
     for block in blocks[:2]:  # the gradient of block 1 comes first
-        block.norm1.gain.grad[0] = np.nan
-    assert find_nonfinite_gradient(model).endswith("transformer.h.1.norm1.gain contains nan")
+        block.norm1.weight.grad[0] = np.nan
+    assert find_nonfinite_gradient(model).endswith("transformer.h.1.norm1.weight contains nan")
