@@ -103,7 +103,9 @@ class Rotary(AttentionPositions):
     """
 
     def __init__(self, head_dim, n_positions, *, base=10000.0, rotary_dim=None, interleaved=False):
-        self.cos, self.sin = rotary_angles(n_positions, rotary_dim or head_dim, base)
+        self.cos, self.sin = rotary_angles(
+            n_positions, rotary_dim or head_dim, base, np.float64
+        )
         self.interleaved = interleaved
 
     def rotate(self, Q, K, start):

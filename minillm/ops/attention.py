@@ -138,3 +138,60 @@ def streaming_attention_backward(dout, cache, *, grads=None):
     return kernels.attention_backward(
         dout, Q, K, V, out, log_sum_exp, causal=causal, key_mask=key_mask, scale=scale, grads=grads
     )
+
+
+class AttentionBias(NamedTuple):
+    causal: bool = False
+    key_mask: object = None
+    distance_bias: object = None
+class AttentionWeightsCache(NamedTuple):
+    Q: np.ndarray; K: np.ndarray; W: np.ndarray; scale: float; bias: object
+class WeightedValuesCache(NamedTuple):
+    W: np.ndarray; V: np.ndarray
+def _full(bias,Tq,Tk):
+    j=np.arange(Tk)[None]-np.arange(Tq)[:,None]+Tq-1
+    return bias[:, j]
+def attention_weights(Q,K,*,bias=AttentionBias(),scale=None):
+    scale = 1 / math.sqrt(Q.shape[-1]) if scale is None else scale
+    G=Q.shape[1]//K.shape[1]; Kr=np.repeat(K,G,1)
+    S=(Q@Kr.swapaxes(-1,-2)*Q.dtype.type(scale))
+    if bias.distance_bias is not None: S=S+_full(bias.distance_bias,Q.shape[2],K.shape[2])
+    vis=visible_keys(S.shape,bias.causal,bias.key_mask)
+    if vis is not None: S=np.where(vis,S,S.dtype.type(-np.inf))
+    W,_=softmax(S)
+    return W,AttentionWeightsCache(Q,K,W,scale,bias)
+def attention_weights_backward(dW,c):
+    Q,K,W,scale,bias=c
+    dS=W*(dW-(dW*W).sum(-1,keepdims=True))
+    db=None
+    B,H,Tq,Tk=W.shape
+    if bias.distance_bias is not None:
+        db=np.zeros_like(bias.distance_bias)
+        j=np.arange(Tk)[None]-np.arange(Tq)[:,None]+Tq-1
+        for h in range(H): np.add.at(db[h], j, dS[:,h].sum(0))
+    dS=dS*dS.dtype.type(scale)
+    G=H//K.shape[1]
+    dQ=dS@np.repeat(K,G,1)
+    dK=(dS.swapaxes(-1,-2)@Q).reshape(B,K.shape[1],G,Tk,-1).sum(2)
+    return dQ,dK,db
+def weighted_values(W,V):
+    G=W.shape[1]//V.shape[1]
+    return W@np.repeat(V,G,1), WeightedValuesCache(W,V)
+def weighted_values_backward(dout,c):
+    W,V=c
+    G=W.shape[1]//V.shape[1]
+    return dout@np.repeat(V,G,1).swapaxes(-1,-2), (W.swapaxes(-1,-2)@dout).reshape(V.shape[0],V.shape[1],G,V.shape[2],-1).sum(2)
+_old=(attention, streaming_attention, streaming_attention_backward)
+def streaming_attention(Q,K,V,*,bias=AttentionBias(),scale=None):
+    if bias.distance_bias is None and K.shape[1]==Q.shape[1]:
+        return _old[1](Q,K,V,causal=bias.causal,key_mask=bias.key_mask,scale=scale)
+    W,c=attention_weights(Q,K,bias=bias,scale=scale)
+    out,v=weighted_values(W,V)
+    return out,(c,v)
+def streaming_attention_backward(dout,cache,*,grads=None):
+    if len(cache)==8: return (*_old[2](dout,cache,grads=grads),None)
+    dW,dV=weighted_values_backward(dout,cache[1])
+    dQ,dK,db=attention_weights_backward(dW,cache[0])
+    if grads is not None:
+        for g,d in zip(grads,(dQ,dK,dV)): g[...]=d
+    return dQ,dK,dV,db

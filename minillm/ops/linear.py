@@ -46,7 +46,7 @@ def linear(x, W, b=None, *, transpose_W=False):
 #   ∂L/∂W_ij = Σ_n x_ni dy_nj    dW = xᵀ dy
 #   ∂L/∂b_j  = Σ_n dy_nj         db = 1ᵀ dy, the sum of the rows: x is a column of ones here
 # For y = x Vᵀ put W = Vᵀ:  dx = dy V,  dV = (dW)ᵀ = dyᵀ x.
-def linear_backward(dy, cache, *, dW=None, accumulate=False):
+def linear_backward(dy, cache, *, dW=None, accumulate=False, with_dW=True):
     """-> dx: (..., d_in), dW: of W's shape, db: (d_out,), or None if there was no b
 
     A given `dW` is written into (with `accumulate`: added to) and returned, so that the largest
@@ -55,6 +55,8 @@ def linear_backward(dy, cache, *, dW=None, accumulate=False):
     x, W, transpose_W, has_bias = cache
     rows = dy.reshape(-1, dy.shape[-1])
     dx = kernels.matmul(rows, W, transpose_B=not transpose_W)
+    if not with_dW:
+        return dx.reshape(*dy.shape[:-1], x.shape[-1]), None, None
     left, right = (rows, x) if transpose_W else (x, rows)
     dW = kernels.matmul(left, right, dW, transpose_A=True, accumulate=accumulate)
     db = kernels.matmul(np.ones((1, len(rows)), rows.dtype), rows)[0] if has_bias else None

@@ -1,0 +1,90 @@
+"""Rotary positions: each query and key is turned by an angle that grows with its position."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minillm.checks import require_float
+
+
+def rotary_angles(n_positions, D, base=10000.0, dtype=np.float32):
+    """The cosines and sines of the angles θ[m, i] = m base^(-2i / D)     (Su et al. 2021, sec. 3.3)
+
+    ->  cos, sin: (n_positions, D / 2), one row for each position m, one column for each pair i
+
+    D: how many elements of a head are turned, an even number. Pair 0 turns by one radian a
+    position, the last pair by almost 1 / base, like the hands of a clock.
+    """
+    if D < 2 or D % 2:
+        raise ValueError(f"D is {D}, wanted an even number of at least 2")
+    angle = np.arange(n_positions)[:, None] * base ** (-np.arange(0, D, 2) / D)
+    return np.cos(angle).astype(dtype), np.sin(angle).astype(dtype)
+
+
+class RotaryCache(NamedTuple):
+    cos: np.ndarray
+    sin: np.ndarray
+    interleaved: bool
+
+
+# R(θ) turns a pair (a, b), a point of the plane, by the angle θ. Turn the query at position m by m θ
+# and the key at position n by n θ: only the distance is left in their product, because
+# R(m θ)ᵀ R(n θ) = R((n - m) θ):
+#
+#   (R(m θ) q) · (R(n θ) k) = qᵀ R((n - m) θ) k
+#
+# Attention sees relative positions, and nothing is added to the vectors themselves.
+def rotary(x, cos, sin, *, interleaved=False):
+    """(a, b) -> (a cos θ - b sin θ, a sin θ + b cos θ) for each pair of elements of x
+
+    x: (B, H, T, D), queries or keys;  cos, sin: the rows of `rotary_angles` for the T positions,
+    (T, r / 2), or broadcastable to (B, H, T, r / 2) where sequences begin at different positions
+    ->  y: (B, H, T, D), cache for `rotary_backward`
+
+    The first r elements of each head are turned, r <= D; the rest stays as it is (partial rotary).
+    interleaved: the pairs are (2i, 2i + 1), as in Su et al. 2021; otherwise they are (i, i + r / 2),
+    as in LLaMA's files from Hugging Face. The two differ by a permutation of the elements.
+
+    Raises TypeError for a wrong dtype and ValueError for shapes that don't fit.
+    """
+    _check("x", x, cos, sin)
+    y = x.copy(order="K")
+    a, b = _pairs(x, cos.shape[-1], interleaved)
+    y_a, y_b = _pairs(y, cos.shape[-1], interleaved)
+    y_a[...] = a * cos - b * sin
+    y_b[...] = a * sin + b * cos
+    return y, RotaryCache(cos, sin, interleaved)
+
+
+# y = R(θ) x is linear, so dx = R(θ)ᵀ dy; and the transpose of a rotation turns back: R(θ)ᵀ = R(-θ),
+# with cos(-θ) = cos θ and sin(-θ) = -sin θ.
+def rotary_backward(dy, cache):
+    """dy: (B, H, T, D)  ->  dx: (B, H, T, D)"""
+    cos, sin, interleaved = cache
+    dx, _ = rotary(dy, cos, -sin, interleaved=interleaved)
+    return dx
+
+
+def _pairs(x, n_pairs, interleaved):
+    """-> views of the first and of the second element of each pair, (..., n_pairs)"""
+    if interleaved:
+        return x[..., 0 : 2 * n_pairs : 2], x[..., 1 : 2 * n_pairs : 2]
+    return x[..., :n_pairs], x[..., n_pairs : 2 * n_pairs]
+
+
+def _check(name, x, cos, sin):
+    require_float(name, x)
+    if x.ndim != 4:
+        raise ValueError(f"{name} has shape {x.shape}, wanted 4 axes: (B, H, T, D)")
+    B, H, T, D = x.shape
+    for angle_name, array in (("cos", cos), ("sin", sin)):
+        require_float(angle_name, array)
+        if array.dtype != x.dtype:
+            raise TypeError(f"{angle_name} has dtype {array.dtype}, wanted {x.dtype} as {name} has")
+        shape = (1,) * (4 - array.ndim) + array.shape
+        fits = len(shape) == 4 and 2 * shape[3] <= D and shape[2] == T
+        if not (fits and shape[0] in (1, B) and shape[1] in (1, H)):
+            raise ValueError(f"{angle_name} has shape {array.shape}, wanted ({T}, r / 2) with "
+                             f"r <= {D} for {name} of shape {x.shape}")
+    if sin.shape != cos.shape:
+        raise ValueError(f"sin has shape {sin.shape}, wanted {cos.shape} as cos has")
