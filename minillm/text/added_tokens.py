@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 
 import regex
 
+from minillm.checks import shown
+from minillm.text.traced_text import text_of
+
 
 @dataclass(frozen=True)
 class AddedToken:
@@ -15,7 +18,7 @@ class AddedToken:
     special: left out by decode(..., skip_special_tokens=True)
     single_word: only found where no letter or digit touches it
     lstrip, rstrip: the white space to its left or right is swallowed
-    normalized: searched for after all tokens for which this is False
+    normalized: searched for in the normalized text, after all tokens for which this is False
     """
 
     content: str
@@ -26,57 +29,86 @@ class AddedToken:
     special: bool = False
 
     @classmethod
-    def from_json(cls, value):
-        """A token as Hugging Face's files write it: a string, or a dict with the fields above.
+    def from_json(cls, value, where, **missing):
+        """A token as Hugging Face's files write it: a string, or an object with the fields above
 
-        Raises ValueError for anything else.
+        missing: values of fields that aren't there. An "id" and "__type" are passed over.
+        Raises ValueError, beginning with `where`, for anything else.
         """
         if isinstance(value, str):
-            value = {"content": value, "special": True}
+            value = {"content": value, **missing}
         if not isinstance(value, dict) or not isinstance(value.get("content"), str):
-            raise ValueError(f"a special token is {value!r}, wanted a string or an AddedToken dict")
-        flags = {name: bool(value[name]) for name in cls.__dataclass_fields__ if name in value}
-        return cls(**{**flags, "content": value["content"]})
+            raise ValueError(f"{where} is {shown(value)}, wanted a string or an object with content")
+        for name, flag in value.items():
+            if name in ("content", "id", "__type"):
+                continue
+            if name not in cls.__dataclass_fields__:
+                raise ValueError(f"{where}.{shown(name)[1:-1]} is not known for a token")
+            if type(flag) is not bool:
+                raise ValueError(f"{where}.{name} is {shown(flag)}, wanted true or false")
+        if not value["content"]:
+            raise ValueError(f"{where} is empty")
+        known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
+        return cls(**{**missing, **known})
 
     def to_json(self):
         return asdict(self)
 
 
 class AddedTokenSplitter:
-    """Cuts a text at its added tokens."""
+    """Cuts a text at its added tokens, and normalizes what is left.
 
-    def __init__(self, tokens):
+    Tokens that aren't `normalized` are looked for in the text as it is. Then what stands between
+    them is normalized, and the others are looked for in that, normalized themselves.
+    """
+
+    def __init__(self, tokens, normalizer=None):
         """tokens: iterable of AddedToken, each with a content that is not empty."""
         tokens = list(tokens)
-        by_pass = [[token for token in tokens if token.normalized == normalized]
-                   for normalized in (False, True)]
-        self._passes = [_Pass(group) for group in by_pass if group]
+        self.normalizer = normalizer
+        self._raw = _Finder({token.content: token for token in tokens if not token.normalized})
+        normalize = normalizer or str
+        normalized = {normalize(token.content): token for token in tokens if token.normalized}
+        normalized.pop("", None)
+        self._normalized = _Finder(normalized)
 
-    def split(self, text):
-        """-> list of pieces in order: str for ordinary text (never empty), or an AddedToken."""
-        pieces = [text] if text else []
-        for one in self._passes:
-            pieces = [
-                part
-                for piece in pieces
-                for part in (one.split(piece) if isinstance(piece, str) else [piece])
-            ]
-        return pieces
+    def split(self, text, split_special_tokens=False):
+        """-> list of (piece, token) in order: token is None for ordinary text, which is not empty
+
+        text: a str or a TracedText, as are the pieces, which are normalized.
+        split_special_tokens: leave special tokens in the text, as any other characters
+        """
+        pieces = [(text, None)] if text_of(text) else []
+        pieces = self._raw.split(pieces, split_special_tokens)
+        if self.normalizer is not None:
+            pieces = [(self.normalizer(piece) if token is None else piece, token)
+                      for piece, token in pieces]
+            pieces = [(piece, token) for piece, token in pieces if text_of(piece)]
+        return self._normalized.split(pieces, split_special_tokens)
 
 
-class _Pass:
+class _Finder:
+    """Finds tokens: the leftmost, and of those at one place the longest."""
+
     def __init__(self, tokens):
-        self.tokens = {token.content: token for token in tokens}
-        # The leftmost match wins; of those at one place, the longest. Alternatives are tried in
-        # the order in which they are written, so the longest is written first.
-        contents = sorted(self.tokens, key=len, reverse=True)
-        self.pattern = regex.compile("|".join(map(regex.escape, contents)))
+        self.tokens = tokens  # {what to look for: AddedToken}
+        # Alternatives are tried in the order in which they are written, so the longest comes first.
+        contents = sorted(tokens, key=len, reverse=True)
+        self.pattern = regex.compile("|".join(map(regex.escape, contents))) if contents else None
 
-    def split(self, text):
-        end = 0  # of what has been handed out
+    def split(self, pieces, split_special_tokens):
+        if self.pattern is None:
+            return pieces
+        return [part for piece, token in pieces
+                for part in ([(piece, token)] if token else self._cut(piece, split_special_tokens))]
+
+    def _cut(self, piece, split_special_tokens):
+        text, end = text_of(piece), 0  # end: how far the text has been dealt with
         for match in self.pattern.finditer(text):
             token = self.tokens[match[0]]
             start, stop = match.span()
+            if split_special_tokens and token.special:
+                continue
             if token.single_word and _touches_a_word(text, start, stop):
                 continue
             if token.lstrip:
@@ -84,11 +116,11 @@ class _Pass:
             if token.rstrip:
                 stop = _SPACE.match(text, stop).end()
             if start > end:
-                yield text[end:start]
-            yield token
+                yield piece[end:start], None
+            yield piece[start:stop], token
             end = stop
         if end < len(text):
-            yield text[end:]
+            yield piece[end:] if end else piece, None
 
 
 _WORD = regex.compile(r"\w")

@@ -11,7 +11,8 @@ from collections import Counter, defaultdict
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
-from minillm.text.byte_level import BYTE_TO_CHARACTER, split_words, text_to_bytes
+from minillm.checks import shown
+from minillm.text.byte_level import BYTE_TO_CHARACTER, split_words, text_to_bytes, unspell
 
 # Ids 0 … 255 are the bytes in the order of their characters' code points (so "!" is 0): GPT-2's.
 ALPHABET = sorted(BYTE_TO_CHARACTER.values())
@@ -133,44 +134,56 @@ class BPE:
     """The merges of a trained vocabulary, applied to words.
 
     ids: {token: id};  merges: list of (left, right) tokens, the earliest merge first.
+    ignore_merges: a word that is a token as a whole is that token, whatever the merges say
+        (Llama 3).
     Raises ValueError for a merge whose halves or whose result are not in `ids`.
     """
 
+    type = "BPE"
     CACHE_SIZE = 1 << 16  # words; when it is full, it starts again from nothing
     CACHED_LENGTH = 64  # longer words hardly ever come twice
 
-    def __init__(self, ids, merges):
+    def __init__(self, ids, merges, ignore_merges=False):
         self.byte_ids = [ids.get(BYTE_TO_CHARACTER[byte]) for byte in range(256)]
         self.merges = {}  # (left id, right id) -> (rank, id of the merged token)
         for rank, (left, right) in enumerate(merges):
             for token in (left, right, left + right):
                 if token not in ids:
                     raise ValueError(
-                        f"merge {rank + 1} ({left!r}, {right!r}) needs the token {token!r}, "
-                        "which the vocabulary does not have"
+                        f"merge {rank + 1} ({shown(left)}, {shown(right)}) needs the token "
+                        f"{shown(token)}, which the vocabulary does not have"
                     )
             self.merges[ids[left], ids[right]] = rank, ids[left + right]
+        self._lengths = {id: len(token) for token, id in ids.items()}
+        self.ignore_merges = ignore_merges
+        self._whole = {unspell(token): id for token, id in ids.items()} if ignore_merges else {}
         self._cache = {}
 
-    def encode(self, text):
-        """-> list of the ids of `text`, a str without special tokens."""
+    def encode(self, words):
+        """-> list of the ids of `words`, an iterable of str."""
         cache, ids = self._cache, []
-        for word in split_words(text):
+        for word in words:
             known = cache.get(word)
             ids.extend(self._encode_new(word) if known is None else known)
         return ids
 
     def _encode_new(self, word):
-        ids = self.encode_word(word)
+        ids = self.encode_bytes(text_to_bytes(word))
         if len(word) <= self.CACHED_LENGTH:
             if len(self._cache) >= self.CACHE_SIZE:
                 self._cache.clear()
             self._cache[word] = ids
         return ids
 
-    def encode_word(self, word):
-        """-> list of the ids of one word. A byte that is not in the vocabulary is left out."""
-        symbols = [self.byte_ids[byte] for byte in text_to_bytes(word)]
+    def encode_piece(self, word):
+        """-> list of (id, number of bytes) of one word, spelled in the printable characters."""
+        return [(id, self._lengths[id]) for id in self.encode_bytes(unspell(word))]
+
+    def encode_bytes(self, word):
+        """-> list of the ids of one word's bytes. One that is not in the vocabulary is left out."""
+        if word in self._whole:
+            return [self._whole[word]]
+        symbols = [self.byte_ids[byte] for byte in word]
         if None in symbols:
             symbols = [symbol for symbol in symbols if symbol is not None]
         merge = merge_short if len(symbols) <= 32 else merge_long

@@ -1,62 +1,73 @@
-"""GPT-2's tokenizer: text to ids and back, with the interface that everybody knows.
+"""GPT-2's tokenizer: byte-pair encoding on bytes, with the interface that everybody knows.
 
 Radford et al. 2019, section 2.2. The parts are in files of their own: the alphabet of bytes and
-the pattern in byte_level.py, learning and applying merges in bpe.py, tokens and their ids in
-vocabulary.py, special tokens in a text in added_tokens.py, the files in tokenizer_files.py.
+the pattern in byte_level.py, learning and applying merges in bpe.py, the steps around them and the
+interface in tokenizer.py, the files in tokenizer_files.py. Later models use the same algorithm with
+other patterns (Llama 3, Qwen 2, StarCoder): what their tokenizer.json says is obeyed here too.
 """
 
-import math
 import warnings
 from pathlib import Path
 
-import numpy as np
-
+from minillm.checks import shown
+from minillm.json_files import fields
 from minillm.text import bpe
 from minillm.text.added_tokens import AddedToken, AddedTokenSplitter
-from minillm.text.batch_encoding import BatchEncoding, pad_rows, rows_to_array
 from minillm.text.byte_level import bytes_to_text, text_to_bytes, unspell
+from minillm.text.pre_tokenizers import ByteLevel, flatten, with_prefix_space
+from minillm.text.tokenizer import PreTrainedTokenizer
 from minillm.text.tokenizer_files import (
     TokenizerFiles,
+    check_merges,
+    check_vocab,
     read_merges,
     read_tokenizer_files,
     read_vocab,
     write_tokenizer_files,
 )
-from minillm.text.vocabulary import SPECIAL_NAMES, Vocabulary, one_of, require_str
+from minillm.text.vocabulary import one_of, require_str
 
 END_OF_TEXT = "<|endoftext|>"
-NO_LIMIT = int(1e30)  # the model_max_length that Hugging Face writes for "none"
+DECODER = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+# The classes of `transformers` whose files this class reads. The last three stand for whatever
+# tokenizer.json says.
+CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend",
+           "PreTrainedTokenizer")
 
 
-class GPT2Tokenizer(Vocabulary):
+class GPT2Tokenizer(PreTrainedTokenizer):
     """A byte-level BPE tokenizer with the interface of `transformers.GPT2Tokenizer`.
 
     The ids are those of Hugging Face's libraries for the same vocabulary, and
-    decode(encode(text)) == text for every str. minillm computes with NumPy, so `return_tensors`
-    "pt" and "np" (programs of tutorials say "pt") both give int64 NumPy arrays of shape (B, T).
+    decode(encode(text)) == text for every str, unless a normalizer changes the text.
 
     vocab: {token: id}, or the path of a vocab.json;  merges: list of (left, right), or the path of
     a merges.txt. `from_pretrained` and `train` are the usual ways to make one.
-    bos_token, eos_token, unk_token, pad_token: str, AddedToken or None; one that isn't in the
-    vocabulary yet is added at its end. additional_special_tokens: a list of such, likewise.
-    added_tokens: {id: AddedToken}, tokens that are looked for in the text before anything else.
     errors: what decoding does with bytes that are not UTF-8 (see `bytes.decode`).
+    bos_token, eos_token, unk_token, pad_token, sep_token, cls_token, mask_token: str, AddedToken or
+    None; one that isn't in the vocabulary yet is added at its end. additional_special_tokens, or
+    extra_special_tokens: a list of such, or {name: token}, likewise.
     add_prefix_space: put a space before a text that has none, so that its first word is encoded
-    as within a sentence. add_bos_token: put `bos_token` first.
-    model_max_length: the length that truncation=True cuts to if no max_length is given.
+    as within a sentence.
+    pre_tokenizer: another way to cut texts into words than GPT-2's (see pre_tokenizers.py); it ends
+    with bytes. ignore_merges: see bpe.BPE.
+    The other options are those of PreTrainedTokenizer.
     Raises ValueError for a vocabulary and merges that don't fit together.
     """
 
+    cleans_up_spaces = False  # as in `transformers`: for byte-level BPE it would break the text
+
     def __init__(self, vocab, merges, errors="replace", unk_token=END_OF_TEXT,
                  bos_token=END_OF_TEXT, eos_token=END_OF_TEXT, pad_token=None,
-                 add_prefix_space=False, *, add_bos_token=False, additional_special_tokens=(),
-                 added_tokens=None, model_max_length=NO_LIMIT, padding_side="right",
-                 truncation_side="right"):
+                 add_prefix_space=None, *, sep_token=None, cls_token=None, mask_token=None,
+                 special_tokens=None, additional_special_tokens=(), extra_special_tokens=(),
+                 pre_tokenizer=None, ignore_merges=False, sections=None,
+                 clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output=False,
+                 **options):
         vocab = vocab if isinstance(vocab, dict) else read_vocab(vocab)
-        super().__init__(vocab, added_tokens or {})
         self._merges = read_merges(merges) if isinstance(merges, (str, Path)) else list(merges)
-        self._bpe = bpe.BPE(self._vocab, self._merges)
-        missing = self._bpe.byte_ids.count(None)
+        model = bpe.BPE(vocab, self._merges, ignore_merges)
+        missing = model.byte_ids.count(None)
         if missing:
             warnings.warn(
                 f"the vocabulary has no token for {missing} of the 256 bytes; "
@@ -65,22 +76,45 @@ class GPT2Tokenizer(Vocabulary):
             )
         self.errors = one_of("errors", errors, ("replace", "strict", "ignore", "backslashreplace",
                                                 "surrogateescape"))
-        self.add_prefix_space = add_prefix_space
-        self.add_bos_token = add_bos_token
-        if model_max_length is None:
-            model_max_length = NO_LIMIT
-        if not isinstance(model_max_length, (int, float)) or not 1 <= model_max_length < math.inf:
-            raise ValueError(f"model_max_length is {model_max_length!r}, wanted a positive integer")
-        self.model_max_length = int(model_max_length)
-        self.padding_side = one_of("padding_side", padding_side, ("right", "left"))
-        self.truncation_side = one_of("truncation_side", truncation_side, ("right", "left"))
-        given = (bos_token, eos_token, unk_token, pad_token)
-        self.add_special_tokens({
-            **{name: token for name, token in zip(SPECIAL_NAMES, given) if token is not None},
-            "additional_special_tokens": additional_special_tokens,
-        })
-        if add_bos_token and bos_token is None:
-            raise ValueError("add_bos_token is True, but there is no bos_token")
+        pre_tokenizer = pre_tokenizer or ByteLevel(add_prefix_space=False, trim_offsets=True)
+        if add_prefix_space is not None:
+            pre_tokenizer = with_prefix_space(pre_tokenizer, bool(add_prefix_space))
+        self._spells_last = flatten(pre_tokenizer)[-1].spells_bytes
+        if clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output:
+            self.cleans_up_spaces = True
+        self._sections = sections or {}
+        self._bytes = {}  # id -> the bytes of the token, for decoding; filled by `_put_added` too
+        named = {"bos_token": bos_token, "eos_token": eos_token, "unk_token": unk_token,
+                 "sep_token": sep_token, "pad_token": pad_token, "cls_token": cls_token,
+                 "mask_token": mask_token, **(special_tokens or {})}
+        for extra in (additional_special_tokens, extra_special_tokens):
+            if isinstance(extra, dict):
+                named.update(extra)
+        super().__init__(
+            vocab, model, pre_tokenizer, special_tokens=named, extra_special_tokens=[
+                token for extra in (additional_special_tokens, extra_special_tokens)
+                if not isinstance(extra, dict) for token in extra or ()],
+            **options,
+        )
+        for token, id in vocab.items():
+            if id not in self._added:
+                # A token that isn't spelled in the alphabet of bytes stands for itself.
+                data = unspell(token)
+                self._bytes[id] = text_to_bytes(token) if data is None else data
+
+    def _put_added(self, id, token):
+        super()._put_added(id, token)
+        self._bytes[id] = text_to_bytes(self._token(id))
+
+    @property
+    def add_prefix_space(self):
+        """Whether a space is put before a text that has none."""
+        return next(part.add_prefix_space for part in flatten(self.pre_tokenizer)
+                    if isinstance(part, ByteLevel))
+
+    @add_prefix_space.setter
+    def add_prefix_space(self, value):
+        self.pre_tokenizer = with_prefix_space(self.pre_tokenizer, bool(value))
 
     # ---- made by training, read from files, written to files
 
@@ -109,8 +143,8 @@ class GPT2Tokenizer(Vocabulary):
         splitter = AddedTokenSplitter(AddedToken(token) for token in special_tokens)
         texts = [texts] if isinstance(texts, str) else texts
         counts = bpe.count_words(
-            piece for text in texts for piece in splitter.split(require_str("texts", text))
-            if isinstance(piece, str)
+            piece for text in texts for piece, token in splitter.split(require_str("texts", text))
+            if token is None
         )
         if not counts:
             raise ValueError("texts hold no text: there is nothing to learn a vocabulary from")
@@ -134,19 +168,29 @@ class GPT2Tokenizer(Vocabulary):
 
         A name that is no directory is looked up as `GPT2LMHeadModel.from_pretrained` does it.
         options: arguments of the constructor that overrule the files, e.g. pad_token="<pad>".
-        Raises FileNotFoundError if the files aren't there, ValueError if they are broken.
+        Raises FileNotFoundError if the files aren't there, ValueError if they are broken or ask for
+        something that minillm does not have (see tokenizer_files.py).
         """
         folder = Path(name_or_path)
         if not folder.is_dir():
             from minillm.models.pretrained import find_pretrained
 
             folder = find_pretrained(name_or_path)
-        files = read_tokenizer_files(folder)
+        options.pop("use_fast", None)  # there is one kind only
+        files = read_tokenizer_files(folder, CLASSES)
+        path = folder / "tokenizer.json" if files.whole else folder / "vocab.json"
+        vocab, merges, ignore_merges = _read_bpe(path, files)
+        special = {name: token for name, token in files.special_tokens.items()
+                   if name not in options}
         try:
-            return cls(files.vocab, files.merges, **{
-                **files.options, **files.special_tokens,
-                "additional_special_tokens": files.extra_special_tokens,
-                "added_tokens": files.added_tokens, **options,
+            return cls(vocab, merges, **{
+                **files.options,
+                "special_tokens": {**special, **options.pop("special_tokens", {})},
+                "extra_special_tokens": files.extra_special_tokens,
+                "added_tokens": files.added_tokens, "normalizer": files.normalizer,
+                "pre_tokenizer": files.pre_tokenizer, "post_processor": files.post_processor,
+                "ignore_merges": ignore_merges, "kept": files.kept, "sections": files.sections,
+                **options,
             })
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from None
@@ -157,142 +201,44 @@ class GPT2Tokenizer(Vocabulary):
         `transformers` and `tokenizers` open what is written, with the same ids.
         """
         special = {name: token and AddedToken(token) for name, token in self._special.items()}
-        named = set(self._special.values())
-        extra = [token for token in self._added.values()
-                 if token.special and token.content not in named]
+        options = {
+            "add_bos_token": self.add_bos_token,
+            "add_eos_token": self.add_eos_token,
+            "add_prefix_space": self.add_prefix_space,
+            "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
+            "errors": self.errors,
+            "model_input_names": self.model_input_names,
+            "model_max_length": self.model_max_length,
+            "padding_side": self.padding_side,
+            "split_special_tokens": self.split_special_tokens,
+            "truncation_side": self.truncation_side,
+        }
+        if self.cleans_up_spaces:
+            options["clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"] = True
+        if self.chat_template is not None:
+            options["chat_template"] = self.chat_template
         write_tokenizer_files(folder, TokenizerFiles(
-            self._vocab, self._merges, self._added, special, extra,
-            {
-                "add_bos_token": self.add_bos_token,
-                "add_prefix_space": self.add_prefix_space,
-                "errors": self.errors,
-                "model_max_length": self.model_max_length,
-                "padding_side": self.padding_side,
-                "truncation_side": self.truncation_side,
+            model={
+                "type": "BPE", "dropout": None, "unk_token": None,
+                "continuing_subword_prefix": "", "end_of_word_suffix": "", "fuse_unk": False,
+                "byte_fallback": False, "ignore_merges": self.model.ignore_merges,
+                "vocab": self._vocab, "merges": [" ".join(merge) for merge in self._merges],
             },
-        ))
-
-    # ---- text to ids
-
-    def tokenize(self, text):
-        """-> list of the tokens of `text` as they stand in the vocabulary (a space is "Ġ")."""
-        return self.convert_ids_to_tokens(self._encode_text(text))
-
-    def encode(self, text, add_special_tokens=True, padding=False, truncation=None,
-               max_length=None, return_tensors=None):
-        """-> list of the ids of `text`, or with return_tensors="pt" or "np" an int64 array (1, T).
-
-        Special tokens that are written in the text become their ids. The empty text has no ids:
-        [] or shape (1, 0). add_special_tokens=False leaves out the bos_token of add_bos_token.
-        padding, truncation, max_length: as in `__call__`.
-        """
-        require_str("text", text)
-        return self(text, add_special_tokens, padding, truncation, max_length,
-                    return_tensors)["input_ids"]
-
-    def __call__(self, text, add_special_tokens=True, padding=False, truncation=None,
-                 max_length=None, return_tensors=None, return_attention_mask=True):
-        """Encode one text or several -> BatchEncoding with input_ids and attention_mask.
-
-        text: str, or a list of str. For one str without return_tensors the values are flat lists.
-        padding: True or "longest": all to the length of the longest; "max_length": to `max_length`
-        or else `model_max_length`; False: none. It goes to `padding_side`.
-        truncation: True cuts to `max_length` or else `model_max_length`, at `truncation_side`.
-        A `max_length` without padding or truncation truncates.
-        return_tensors: "pt" or "np", int64 arrays (B, T); None, lists.
-        Raises TypeError for what isn't a text; ValueError for texts of unequal length if they are
-        to be padded and there is no pad token, or to be an array without padding.
-        """
-        single = isinstance(text, str)
-        if not single and not isinstance(text, (list, tuple)):
-            raise TypeError(f"text is a {type(text).__name__}, wanted a str or a list of str")
-        texts = [text] if single else text
-        if not texts:
-            raise ValueError("text is an empty list, wanted at least one text")
-        one_of("return_tensors", return_tensors, (None, "pt", "np"))
-        padding, cut = self._lengths(padding, truncation, max_length)
-        first = [self.bos_token_id] if add_special_tokens and self.add_bos_token else []
-        rows = [self._encode_text(text) for text in texts]
-        if cut is not None:  # the text is cut, not the token before it
-            rows = [self._truncate(row, max(cut - len(first), 0)) for row in rows]
-        rows = [first + row for row in rows]
-        length = max(map(len, rows)) if padding == "longest" else padding or 0
-        rows, masks = pad_rows(rows, length, self.pad_token_id, self.padding_side)
-        encoding = BatchEncoding(input_ids=rows)
-        if return_attention_mask:
-            encoding["attention_mask"] = masks
-        for name, value in encoding.items():
-            if return_tensors is not None:
-                encoding[name] = rows_to_array(value)
-            elif single:
-                encoding[name] = value[0]
-        return encoding
-
-    def _lengths(self, padding, truncation, max_length):
-        """-> padding ("longest", a length or None), length to cut to (or None)."""
-        padding = one_of("padding", padding,
-                         (False, None, True, "longest", "max_length", "do_not_pad"))
-        truncation = one_of("truncation", truncation,
-                            (None, False, True, "longest_first", "only_first", "do_not_truncate"))
-        whole = isinstance(max_length, (int, np.integer))
-        if max_length is not None and not (whole and max_length >= 1):
-            raise ValueError(f"max_length is {max_length!r}, wanted an integer of at least 1")
-        if padding in (False, "do_not_pad"):
-            padding = None
-        elif padding is True:
-            padding = "longest"
-        if truncation is None and max_length is not None and padding is None:
-            truncation = True
-        limit = max_length
-        if limit is None and self.model_max_length < NO_LIMIT:
-            limit = self.model_max_length
-        if padding == "max_length":
-            if limit is None:
-                raise ValueError("padding='max_length' needs a max_length or a model_max_length")
-            padding = limit
-        return padding, None if truncation in (None, False, "do_not_truncate") else limit
-
-    def _truncate(self, row, length):
-        return row[:length] if self.truncation_side == "right" else row[max(len(row) - length, 0):]
-
-    def _encode_text(self, text):
-        ids = []
-        for piece in self._splitter.split(require_str("text", text)):
-            if isinstance(piece, AddedToken):
-                ids.append(self._added_ids[piece.content])
-            elif self.add_prefix_space and not piece.startswith(" "):
-                ids += self._bpe.encode(" " + piece)
-            else:
-                ids += self._bpe.encode(piece)
-        return ids
+            decoder=DECODER, normalizer=self.normalizer, pre_tokenizer=self.pre_tokenizer,
+            post_processor=self.post_processor, added_tokens=self._added, special_tokens=special,
+            extra_special_tokens=[AddedToken(token) for token in self.extra_special_tokens],
+            options=options, kept=self.kept, sections=self._sections,
+        ), "GPT2Tokenizer")
 
     # ---- ids to text
 
-    def decode(self, ids, skip_special_tokens=False):
-        """-> the text of `ids`, an int, a list or an array (T,); of rows (B, T), a list of texts.
+    def _join(self, ids):
+        """The bytes of all tokens, read as UTF-8. A character's bytes can be in several tokens."""
+        return bytes_to_text(b"".join([self._bytes.get(id, b"") for id in ids]), self.errors)
 
-        Spaces are left as they are. Where the bytes are no UTF-8 (ids that end in the middle of a
-        character), `errors` decides. Raises ValueError for an id outside the vocabulary.
-        """
-        if isinstance(ids, (list, tuple)) and ids and not np.isscalar(ids[0]) and np.ndim(ids[0]):
-            return self.batch_decode(ids, skip_special_tokens)
-        array = np.asarray(ids)
-        if array.ndim == 2:
-            return self.batch_decode(array, skip_special_tokens)
-        if array.size and not np.issubdtype(array.dtype, np.integer):
-            raise TypeError(f"ids are {array.dtype}, wanted integers")
-        pieces = []
-        for id in array.reshape(-1).tolist():
-            token = self._added.get(id)
-            if token is None:
-                pieces.append(self._lookup(self._bytes, id))
-            elif not (skip_special_tokens and token.special):
-                pieces.append(text_to_bytes(token.content))
-        return bytes_to_text(b"".join(pieces), self.errors)
-
-    def batch_decode(self, sequences, skip_special_tokens=False):
-        """-> list of the texts of `sequences`, rows of ids."""
-        return [self.decode(ids, skip_special_tokens) for ids in sequences]
+    def token_bytes(self, id):
+        """-> the bytes that the token of `id` stands for; none if no token has this id."""
+        return self._bytes.get(int(id), b"")
 
     def convert_tokens_to_string(self, tokens):
         """-> the text that a list of tokens spells."""
@@ -301,5 +247,62 @@ class GPT2Tokenizer(Vocabulary):
                 for token, piece in zip(tokens, pieces)]
         return bytes_to_text(b"".join(data), self.errors)
 
-    def __repr__(self):
-        return f"GPT2Tokenizer({len(self)} tokens, special: {self.special_tokens_map})"
+
+# tokenizer.json's model for byte-pair encoding, and what of it minillm has.
+MODEL = {
+    "type": str | None,
+    "vocab": dict,
+    "merges": list,
+    "ignore_merges": bool | None,  # obeyed
+    "dropout": float | None,  # 0: it makes encoding random
+    "unk_token": str | None,  # passed over where every byte is a token: then nothing is unknown
+    "fuse_unk": bool | None,  # the same
+    "byte_fallback": bool | None,  # the same: each byte has its token, but not spelled "<0x0A>"
+    "continuing_subword_prefix": str | None,  # none: pieces of words are not marked
+    "end_of_word_suffix": str | None,  # none: ends of words are not marked
+}
+
+
+def _read_bpe(path, files):
+    """-> vocab, merges, ignore_merges of `files`; ValueError unless it is a byte-level BPE."""
+    model, found = files.model, {}
+    if files.whole:
+        kind = model.get("type", "BPE")
+        if kind not in ("BPE", None):
+            raise ValueError(f"{path}: model.type is {shown(kind)}, but for GPT-2 it is 'BPE'")
+        for name in model:
+            if name not in MODEL:
+                raise ValueError(f"{path}: model.{shown(name)[1:-1]} is not a field of a BPE model")
+        found = fields(path, model, {name: kind for name, kind in MODEL.items()
+                                     if name not in ("vocab", "merges")}, where="model")
+        for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
+            if found.get(name):
+                raise ValueError(f"{path}: model.{name} is {shown(found[name])}, which minillm does "
+                                 "not have")
+        _require_bytes(path, files)
+    vocab = check_vocab(path, model.get("vocab"))
+    merges = check_merges(path, model)
+    lacks_bytes = not all(character in vocab for character in bpe.ALPHABET)
+    for name in ("unk_token", "byte_fallback"):
+        if found.get(name) and lacks_bytes:
+            raise ValueError(f"{path}: model.{name} is {shown(found[name])}, which minillm has only "
+                             "for a vocabulary with all 256 bytes")
+    return vocab, merges, bool(found.get("ignore_merges"))
+
+
+def _require_bytes(path, files):
+    """Raise ValueError unless words are spelled in bytes, and read back from them."""
+    parts = flatten(files.pre_tokenizer) if files.pre_tokenizer else []
+    if not any(part.spells_bytes for part in parts):
+        found = ", ".join(type(part).__name__ for part in parts) or "null"
+        raise ValueError(f"{path}: pre_tokenizer is {found}, but for GPT-2 it has ByteLevel")
+    decoder = files.decoder
+    while decoder is not None and decoder.get("type") == "Sequence":
+        decoders = decoder.get("decoders")
+        if not isinstance(decoders, list) or len(decoders) != 1 or not isinstance(decoders[0], dict):
+            raise ValueError(f"{path}: decoder is {shown(decoder)}, but for GPT-2 it is ByteLevel")
+        decoder = decoders[0]
+    # Without a decoder, `transformers` too takes that of GPT-2.
+    if decoder is not None and decoder.get("type") != "ByteLevel":
+        raise ValueError(f"{path}: decoder.type is {shown(decoder.get('type'))}, but for GPT-2 it is "
+                         "'ByteLevel'")

@@ -1,43 +1,144 @@
-"""The files of a GPT-2 tokenizer as Hugging Face's libraries write and read them.
+"""The files of a tokenizer as Hugging Face's libraries write and read them.
 
-    vocab.json               {token: id}
-    merges.txt               one merge a line, the two tokens separated by a space
-    tokenizer.json           both of these and the added tokens in one file
+    tokenizer.json           the steps of tokenizer.py, the vocabulary and the added tokens
+    vocab.json, merges.txt   {token: id}; one merge a line, the two tokens separated by a space
     tokenizer_config.json    which token is the end of text, the side of padding, and so on
     special_tokens_map.json  the special tokens once more (older versions read them here)
     added_tokens.json        {token: id} of added tokens (written by older versions only)
+    chat_template.jinja      how a conversation is written down
 
-Every file that is broken raises ValueError with one line that begins with its path.
+Every field that is found is obeyed, or refused by name, or passed over for a reason that stands in
+the tables below. Every file that is broken raises ValueError with one line that begins with its
+path and names the field.
 """
 
-import json
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from minillm.checks import shown
 from minillm.files import atomic_write
+from minillm.json_files import fields, read_json, write_json
 from minillm.text.added_tokens import AddedToken
-from minillm.text.vocabulary import SPECIAL_NAMES
+from minillm.text.components import component_to_json
+from minillm.text.normalizers import read_normalizer
+from minillm.text.post_processors import read_post_processor
+from minillm.text.pre_tokenizers import read_pre_tokenizer
+from minillm.text.vocabulary import EXTRA_NAMES, SPECIAL_NAMES
 
-OTHER_SPECIAL_NAMES = ("sep_token", "cls_token", "mask_token")  # BERT's: kept as special tokens
-OPTIONS = ("add_bos_token", "add_prefix_space", "errors", "model_max_length", "padding_side",
-           "truncation_side")
+# tokenizer.json, all of it. The components are in normalizers.py, pre_tokenizers.py and
+# post_processors.py (KINDS); the model and the decoder belong to the algorithm.
+TOKENIZER_JSON = {
+    "version": str,  # "1.0"
+    "truncation": dict | None,  # its direction is truncation_side; the rest see TRUNCATION
+    "padding": dict | None,  # its direction is padding_side, its pad_token is pad_token
+    "added_tokens": list[dict] | None,
+    "normalizer": dict | None,
+    "pre_tokenizer": dict | None,
+    "post_processor": dict | None,
+    "decoder": dict | None,
+    "model": dict,
+}
+# Which lengths are cut and padded to is said in each call, in `transformers` too: it sets these
+# anew every time. They are kept and written back.
+TRUNCATION = {"direction": str, "max_length": int, "strategy": str, "stride": int}
+PADDING = {"strategy": str | dict, "direction": str, "pad_to_multiple_of": int | None, "pad_id": int,
+           "pad_type_id": int, "pad_token": str}
+
+# tokenizer_config.json: what is obeyed. Special tokens are any fields that end in _token.
+OBEYED = {
+    "add_bos_token": bool | None,  # only without a tokenizer.json, which says it itself
+    "add_eos_token": bool | None,  # the same
+    "add_prefix_space": bool | None,
+    "clean_up_tokenization_spaces": bool | None,
+    "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output": bool | None,
+    "errors": str | None,
+    "model_input_names": list[str] | None,
+    "model_max_length": float | None,
+    "max_len": float | None,  # the older name of model_max_length
+    "padding_side": str | None,
+    "truncation_side": str | None,
+    "split_special_tokens": bool | None,
+    "added_tokens_decoder": dict[str, dict] | None,
+    "additional_special_tokens": list | None,
+    "extra_special_tokens": list | dict | None,
+    "model_specific_special_tokens": dict | None,
+    "chat_template": str | dict | list | None,  # kept and written back
+    "tokenizer_class": str | None,  # the class that reads the file has to be it, see CLASSES
+}
+# What is written back as it was, and changes nothing: `transformers` itself passes it over, or it
+# says how the file was made or where it lay.
+KEPT = {
+    "backend": "which library `transformers` used",
+    "is_local": "where the files lay",
+    "local_files_only": "where the files lay",
+    "name_or_path": "where the files lay",
+    "special_tokens_map_file": "where the files lay",
+    "tokenizer_file": "where the files lay",
+    "vocab_file": "where the files lay",
+    "merges_file": "where the files lay",
+    "files_loaded": "where the files lay",
+    "transformers_version": "who wrote it",
+    "processor_class": "the processor of a model with images or sound",
+    "trust_remote_code": "how it was loaded",
+    "use_fast": "how it was loaded",
+    "slow_tokenizer_class": "an older class of the same tokenizer",
+    "verbose": "which messages to log",
+    "max_length": "said in each call",
+    "stride": "said in each call",
+    "truncation": "said in each call",
+    "truncation_strategy": "said in each call",
+    "padding": "said in each call",
+    "pad_to_multiple_of": "said in each call",
+    "pad_token_type_id": "0 in `transformers`, whatever stands here",
+    "response_template": "belongs to the chat template",
+    "response_schema": "belongs to the chat template",
+    "chat_control_tokens": "belongs to the chat template",
+    "legacy": "belongs to SentencePiece",
+    "sp_model_kwargs": "belongs to SentencePiece",
+    "spaces_between_special_tokens": "belongs to tokenizers in Python",
+    "tokenizer_type": "read by nobody",
+    "model_type": "read by nobody",
+}
+# What would change the ids, and which minillm does not have.
+REFUSED = {
+    "auto_map": "it names a program to run instead of this tokenizer",
+    "fast_tokenizer_files": "it names other files for other versions of `transformers`",
+    "init_inputs": "it gives arguments without names to a class that is not known",
+    "do_lower_case": "lower case belongs to tokenizer.json's normalizer",
+    "fix_mistral_regex": "it changes the pattern of tokenizer.json",
+}
 
 
 @dataclass
 class TokenizerFiles:
-    """What the files say. merges: list of (left, right); added_tokens: {id: AddedToken}."""
+    """What the files say.
 
-    vocab: dict
-    merges: list
+    model: tokenizer.json's section; without that file, what vocab.json and merges.txt have
+    decoder: likewise;  whole: whether there was a tokenizer.json
+    special_tokens: {name: AddedToken or None};  extra_special_tokens: list of those without a name
+    options: {field of OBEYED: value};  kept: what is only written back
+    sections: {"truncation": …, "padding": …} of tokenizer.json, to be written back
+    """
+
+    model: dict
+    decoder: dict | None = None
+    normalizer: object = None
+    pre_tokenizer: object = None
+    post_processor: object = None
     added_tokens: dict = field(default_factory=dict)
-    special_tokens: dict = field(default_factory=dict)  # name -> AddedToken or None
+    special_tokens: dict = field(default_factory=dict)
     extra_special_tokens: list = field(default_factory=list)
     options: dict = field(default_factory=dict)
+    kept: dict = field(default_factory=dict)
+    sections: dict = field(default_factory=dict)
+    whole: bool = False
 
 
-def read_tokenizer_files(folder):
+def read_tokenizer_files(folder, classes):
     """-> TokenizerFiles of `folder`, which holds tokenizer.json, or vocab.json and merges.txt.
 
+    classes: the names of tokenizer_class that the caller can stand for
     Raises FileNotFoundError if they are not there, ValueError if a file is broken or two disagree.
     """
     folder = Path(folder)
@@ -45,42 +146,33 @@ def read_tokenizer_files(folder):
     whole, vocab, merges = (folder / name for name in names)
     if whole.is_file():
         files = read_tokenizer_json(whole)
-        if vocab.is_file() and read_vocab(vocab) != files.vocab:
+        if vocab.is_file() and read_vocab(vocab) != files.model.get("vocab"):
             raise ValueError(f"{vocab}: its vocabulary is not that of {whole.name} beside it")
-        if merges.is_file() and read_merges(merges) != files.merges:
+        if merges.is_file() and read_merges(merges) != check_merges(whole, files.model):
             raise ValueError(f"{merges}: its merges are not those of {whole.name} beside it")
     elif vocab.is_file() and merges.is_file():
-        files = TokenizerFiles(read_vocab(vocab), read_merges(merges))
+        files = TokenizerFiles({"vocab": read_vocab(vocab), "merges": read_merges(merges)})
     else:
         missing = [path.name for path in (vocab, merges) if not path.is_file()]
         raise FileNotFoundError(
             f"{folder}: no tokenizer.json there, and no {' and no '.join(missing)} either"
         )
-    _read_settings(folder, files)
+    _read_settings(folder, files, classes)
     return files
 
 
-def read_json(path):
-    """-> the dict in a JSON file; ValueError if it is anything else."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: not a JSON file ({error})") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds a {type(content).__name__}, wanted a JSON object")
-    return content
-
-
 def read_vocab(path):
-    return _check_vocab(path, read_json(path))
+    """-> {token: id} of a vocab.json."""
+    return check_vocab(path, read_json(path))
 
 
-def _check_vocab(path, vocab):
+def check_vocab(path, vocab):
     if not isinstance(vocab, dict) or not vocab:
         raise ValueError(f"{path}: no vocabulary in it, wanted an object {{token: id}}")
     for token, id in vocab.items():
         if type(id) is not int or id < 0:
-            raise ValueError(f"{path}: the id of token {token!r} is {id!r}, wanted an integer >= 0")
+            raise ValueError(f"{path}: the id of token {shown(token)} is {shown(id)}, wanted an "
+                             "integer >= 0")
     if len(set(vocab.values())) < len(vocab):
         raise ValueError(f"{path}: two tokens have the same id")
     return vocab
@@ -93,9 +185,9 @@ def read_merges(path):
     """
     try:
         # Not splitlines(): a token may contain characters that it takes for the end of a line.
-        lines = Path(path).read_bytes().decode("utf-8").split("\n")
+        lines = Path(path).read_bytes().decode("utf-8").removeprefix("\ufeff").split("\n")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 ({error})") from None
+        raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
     merges = []
     for number, line in enumerate(lines, 1):
         line = line.removesuffix("\r")
@@ -105,179 +197,208 @@ def read_merges(path):
     return merges
 
 
+def check_merges(path, model):
+    """-> list of (left, right) of tokenizer.json's model, where each is "left right" or a pair."""
+    if not isinstance(model.get("merges"), list):
+        raise ValueError(f"{path}: no list of 'merges' in its model")
+    return [_check_merge(f"{path}: merge {number}", merge)
+            for number, merge in enumerate(model["merges"], 1)]
+
+
 def _check_merge(where, merge):
     pair = merge.split(" ") if isinstance(merge, str) else merge
-    if (not isinstance(pair, list) or len(pair) != 2
+    if (not isinstance(pair, (list, tuple)) or len(pair) != 2
             or not all(isinstance(half, str) and half for half in pair)):
-        raise ValueError(f"{where}: {merge!r} is no merge, wanted two tokens and a space between")
+        raise ValueError(f"{where}: {shown(merge)} is no merge, wanted two tokens and a space "
+                         "between")
     return tuple(pair)
 
 
 def read_tokenizer_json(path):
-    """-> TokenizerFiles (without settings) of a tokenizer.json.
-
-    The format can describe other kinds of tokenizers; these raise ValueError.
-    """
+    """-> TokenizerFiles (without settings) of a tokenizer.json."""
     content = read_json(path)
-    model = content.get("model")
-    if not isinstance(model, dict):
+    if "model" not in content:
         raise ValueError(f"{path}: no 'model' in it")
-    _require_gpt2(path, content, model)
-    vocab = _check_vocab(path, model.get("vocab"))
-    if not isinstance(model.get("merges"), list):
-        raise ValueError(f"{path}: no list of 'merges' in its model")
-    merges = [_check_merge(f"{path}: merge {number}", merge)
-              for number, merge in enumerate(model["merges"], 1)]
+    _refuse_others(path, "", content, TOKENIZER_JSON)
+    fields(path, content, TOKENIZER_JSON)
+    if content.get("version", "1.0") != "1.0":
+        raise ValueError(f"{path}: version is {shown(content['version'])}, wanted '1.0'")
     added = {}
-    for entry in content.get("added_tokens") or []:
-        if not isinstance(entry, dict) or type(entry.get("id")) is not int:
-            raise ValueError(f"{path}: the added token {entry!r} has no integer id")
-        added[entry["id"]] = _added_token(path, entry)
-    options = {"add_prefix_space": content["pre_tokenizer"].get("add_prefix_space", True)}
-    files = TokenizerFiles(vocab, merges, added, options=options)
-    template = (content.get("post_processor") or {}).get("single")
-    if template:  # [{"SpecialToken": …}, {"Sequence": …}]: a beginning-of-text token is put first
-        first = [part["SpecialToken"]["id"] for part in template if "SpecialToken" in part]
-        files.options["add_bos_token"] = bool(first)
-        if first:
-            files.special_tokens["bos_token"] = AddedToken(first[0], special=True)
+    for index, entry in enumerate(content.get("added_tokens") or []):
+        if type(entry.get("id")) is not int or entry["id"] < 0:
+            raise ValueError(f"{path}: added_tokens[{index}] has no integer id")
+        added[entry["id"]] = AddedToken.from_json(entry, f"{path}: added_tokens[{index}]")
+    files = TokenizerFiles(
+        model=content["model"], decoder=content.get("decoder"),
+        normalizer=read_normalizer(path, content.get("normalizer")),
+        pre_tokenizer=read_pre_tokenizer(path, content.get("pre_tokenizer")),
+        post_processor=read_post_processor(path, content.get("post_processor")),
+        added_tokens=added, whole=True,
+        sections={name: content.get(name) for name in ("truncation", "padding")},
+    )
+    for name, kinds, option in (("truncation", TRUNCATION, "truncation_side"),
+                                ("padding", PADDING, "padding_side")):
+        section = content.get(name)
+        if section is not None:
+            _refuse_others(path, f"{name}.", section, kinds)
+            found = fields(path, section, kinds, where=name)
+            if "direction" in found:
+                files.options[option] = found["direction"].lower()
+            if "pad_token" in found:
+                files.special_tokens["pad_token"] = AddedToken(found["pad_token"], special=True)
     return files
 
 
-def _require_gpt2(path, content, model):
-    """Raise ValueError unless tokenizer.json describes a byte-level BPE with GPT-2's pattern."""
-    pre_tokenizer = content.get("pre_tokenizer")
-    pre_tokenizer = pre_tokenizer if isinstance(pre_tokenizer, dict) else {}
-    post_processor = content.get("post_processor") or {}
-    found = {
-        "model.type": (model.get("type", "BPE"), "BPE"),
-        "model.continuing_subword_prefix": (model.get("continuing_subword_prefix") or None, None),
-        "model.end_of_word_suffix": (model.get("end_of_word_suffix") or None, None),
-        "model.byte_fallback": (model.get("byte_fallback", False), False),
-        "model.ignore_merges": (model.get("ignore_merges", False), False),
-        "model.dropout": (model.get("dropout") or None, None),
-        "normalizer": (content.get("normalizer"), None),
-        "pre_tokenizer.type": (pre_tokenizer.get("type"), "ByteLevel"),
-        "pre_tokenizer.use_regex": (pre_tokenizer.get("use_regex", True), True),
-    }
-    for name, (value, wanted) in found.items():
-        if value != wanted:
-            raise ValueError(f"{path}: {name} is {value!r}, but for GPT-2 it is {wanted!r}")
-    kinds = [set(part) for part in post_processor.get("single", [])]
-    if kinds not in ([], [{"Sequence"}], [{"SpecialToken"}, {"Sequence"}]):
-        raise ValueError(f"{path}: its post_processor puts tokens where GPT-2's tokenizer doesn't")
+def _refuse_others(path, where, content, known):
+    for name in content:
+        if name not in known:
+            raise ValueError(f"{path}: {where}{shown(name)[1:-1]} is not a field that minillm knows")
 
 
-def _added_token(path, value):
-    try:
-        token = AddedToken.from_json(value)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    if not token.content:
-        raise ValueError(f"{path}: a special token is empty")
-    return token
-
-
-def _read_settings(folder, files):
-    """Read the smaller files into `files`; what a later one says counts."""
-    path = folder / "added_tokens.json"
-    if path.is_file():
-        for content, id in _check_vocab(path, read_json(path) or {"": 0}).items():
+def _read_settings(folder, files, classes):
+    """Read the smaller files into `files`; what a later one says holds."""
+    path = folder / "tokenizer_config.json"
+    config = read_json(path) if path.is_file() else {}
+    fields(path, config, OBEYED)
+    _require_class(path, config, classes)
+    for name in (name for name in REFUSED if config.get(name) not in (None, False, [], {})):
+        raise ValueError(f"{path}: {name} is {shown(config[name])}, which minillm does not have: "
+                         f"{REFUSED[name]}")
+    added = folder / "added_tokens.json"
+    if added.is_file():
+        for content, id in (check_vocab(added, read_json(added) or {"": 0})).items():
             files.added_tokens.setdefault(id, AddedToken(content))
-    for path in (folder / "special_tokens_map.json", folder / "tokenizer_config.json"):
-        if path.is_file():
-            _read_special_tokens(path, read_json(path), files)
-    if path.is_file():
-        config = read_json(path)
-        files.options.update({name: config[name] for name in OPTIONS if name in config})
-
-
-def _read_special_tokens(path, config, files):
-    for name in SPECIAL_NAMES:
-        if name in config:
-            value = config[name]
-            files.special_tokens[name] = None if value is None else _added_token(path, value)
-    extra = [config[name] for name in OTHER_SPECIAL_NAMES if config.get(name) is not None]
-    for name in ("additional_special_tokens", "extra_special_tokens"):
-        values = config.get(name) or []
-        extra += values.values() if isinstance(values, dict) else values
-    files.extra_special_tokens += [_added_token(path, value) for value in extra]
     for id, value in (config.get("added_tokens_decoder") or {}).items():
         if not id.isdecimal():
-            raise ValueError(f"{path}: the id of an added token is {id!r}, wanted an integer")
-        files.added_tokens[int(id)] = _added_token(path, value)
+            raise ValueError(f"{path}: the id of an added token is {shown(id)}, wanted an integer")
+        where = f"{path}: added_tokens_decoder[{id}]"
+        files.added_tokens[int(id)] = AddedToken.from_json(value, where)
+    # As in `transformers`: a config that lists the added tokens is newer than the map.
+    map_path = folder / "special_tokens_map.json"
+    sources = [(path, config)]
+    if map_path.is_file():
+        older = "added_tokens_decoder" in config
+        sources.insert(0 if older else 1, (map_path, read_json(map_path)))
+    for source in sources:
+        _read_special_tokens(*source, files)
+    _read_options(path, config, files)
+    _read_chat_templates(folder, files)
 
 
-def write_tokenizer_files(folder, files):
+def _require_class(path, config, classes):
+    name = config.get("tokenizer_class")
+    if name is not None and name not in classes:
+        raise ValueError(f"{path}: tokenizer_class is {shown(name)}, which works in another way than "
+                         f"{classes[0]}; minillm reads {', '.join(classes)}")
+
+
+def _read_special_tokens(path, content, files):
+    """Fields that end in _token, and the lists and objects of tokens beside them."""
+    fields(path, content, {name: OBEYED[name] for name in (*EXTRA_NAMES,
+                                                           "model_specific_special_tokens")})
+    named = {name: value for name, value in content.items()
+             if name in SPECIAL_NAMES or (name.endswith("_token") and name not in OBEYED
+                                          and isinstance(value, (str, dict)))}
+    for name in (*EXTRA_NAMES, "model_specific_special_tokens"):
+        values = content.get(name) or []
+        if isinstance(values, dict):
+            named.update(values)
+            continue
+        files.extra_special_tokens += [
+            AddedToken.from_json(value, f"{path}: {name}[{index}]", special=True)
+            for index, value in enumerate(values)]
+    for name, value in named.items():
+        files.special_tokens[name] = None if value is None else AddedToken.from_json(
+            value, f"{path}: {name}", special=True)
+
+
+def _read_options(path, config, files):
+    special = (*EXTRA_NAMES, "model_specific_special_tokens", "added_tokens_decoder",
+               "tokenizer_class")
+    for name, value in config.items():
+        if name in OBEYED:
+            from_elsewhere = name in ("add_bos_token", "add_eos_token") and files.whole
+            if name not in special and value is not None and not from_elsewhere:
+                files.options[name] = value
+        elif name not in files.special_tokens and name not in REFUSED:
+            files.kept[name] = value
+    if "max_len" in files.options:
+        files.options.setdefault("model_max_length", files.options.pop("max_len"))
+    unknown = sorted(files.kept.keys() - KEPT.keys())
+    if unknown:
+        warnings.warn(f"{path}: {shown(', '.join(unknown))[1:-1]} is not known and changes nothing; "
+                      "it is written back when the tokenizer is saved", stacklevel=4)
+
+
+def _read_chat_templates(folder, files):
+    """chat_template.jinja, and those with a name in additional_chat_templates, before the config's."""
+    path = folder / "chat_template.jinja"
+    templates = {"default": _read_text(path)} if path.is_file() else {}
+    for path in sorted((folder / "additional_chat_templates").glob("*.jinja")):
+        templates[path.stem] = _read_text(path)
+    if templates:
+        files.options["chat_template"] = (templates["default"] if list(templates) == ["default"]
+                                          else templates)
+    given = files.options.get("chat_template")
+    if isinstance(given, list):  # [{"name": …, "template": …}, …]
+        for index, entry in enumerate(given):
+            fields(folder / "tokenizer_config.json", entry, {"name": str, "template": str},
+                   ("name", "template"), f"chat_template[{index}]")
+        files.options["chat_template"] = {entry["name"]: entry["template"] for entry in given}
+
+
+def _read_text(path):
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+
+
+def write_tokenizer_files(folder, files, tokenizer_class):
     """Write `files`, a TokenizerFiles, into `folder`, which is made if need be.
 
-    All five files are written, so that every version of Hugging Face's libraries, and every
-    program that knows only OpenAI's original two, finds what it reads.
+    All files are written, so that every version of Hugging Face's libraries, and every program
+    that knows only OpenAI's original two, finds what it reads.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    merges = [" ".join(merge) for merge in files.merges]
-    with atomic_write(folder / "merges.txt", "w") as file:
-        file.write("\n".join(["#version: 0.2", *merges, ""]))
-    _write_json(folder / "vocab.json", files.vocab, indent=None)
-    _write_json(folder / "tokenizer.json", _tokenizer_json(files, merges))
+    if "merges" in files.model:
+        with atomic_write(folder / "merges.txt", "w") as file:
+            file.write("\n".join(["#version: 0.2", *files.model["merges"], ""]))
+    options = {"ensure_ascii": False}
+    write_json(folder / "vocab.json", files.model["vocab"], indent=None, **options)
+    write_json(folder / "tokenizer.json", _tokenizer_json(files), **options)
     special = {name: token.content if token else None
                for name, token in files.special_tokens.items()}
+    # Names that only this tokenizer has are one object, as `transformers` reads them.
+    own = {name: token for name, token in special.items() if name not in SPECIAL_NAMES}
+    special = {name: token for name, token in special.items() if name in SPECIAL_NAMES}
     extra = [token.content for token in files.extra_special_tokens]
     extra = {"additional_special_tokens": extra} if extra else {}
     present = {name: token for name, token in special.items() if token is not None}
-    _write_json(folder / "special_tokens_map.json", {**present, **extra})
-    added = {str(id): token.to_json() for id, token in sorted(files.added_tokens.items())}
-    _write_json(folder / "tokenizer_config.json", {
+    write_json(folder / "special_tokens_map.json", {**present, **own, **extra}, **options)
+    write_json(folder / "tokenizer_config.json", {
+        **files.kept,
         **files.options,
-        "added_tokens_decoder": added,
+        "added_tokens_decoder": {str(id): token.to_json()
+                                 for id, token in sorted(files.added_tokens.items())},
         **extra,
+        **({"extra_special_tokens": own} if own else {}),
         **special,
-        "clean_up_tokenization_spaces": False,
-        "tokenizer_class": "GPT2Tokenizer",
-    })
+        "tokenizer_class": tokenizer_class,
+    }, **options)
 
 
-def _tokenizer_json(files, merges):
-    prefix = files.options["add_prefix_space"]
-    byte_level = {"type": "ByteLevel", "trim_offsets": True, "use_regex": True}
-    if files.options["add_bos_token"]:
-        bos = files.special_tokens["bos_token"].content
-        bos_id = next(id for id, token in files.added_tokens.items() if token.content == bos)
-        post_processor = _bos_template(bos, bos_id)
-    else:
-        post_processor = {**byte_level, "add_prefix_space": True, "trim_offsets": False}
+def _tokenizer_json(files):
     return {
         "version": "1.0",
-        "truncation": None,
-        "padding": None,
+        "truncation": files.sections.get("truncation"),
+        "padding": files.sections.get("padding"),
         "added_tokens": [{"id": id, **token.to_json()}
                          for id, token in sorted(files.added_tokens.items())],
-        "normalizer": None,
-        "pre_tokenizer": {**byte_level, "add_prefix_space": prefix},
-        "post_processor": post_processor,
-        "decoder": {**byte_level, "add_prefix_space": True},
-        "model": {
-            "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "",
-            "end_of_word_suffix": "", "fuse_unk": False, "byte_fallback": False,
-            "ignore_merges": False, "vocab": files.vocab, "merges": merges,
-        },
+        "normalizer": component_to_json(files.normalizer),
+        "pre_tokenizer": component_to_json(files.pre_tokenizer),
+        "post_processor": component_to_json(files.post_processor),
+        "decoder": files.decoder,
+        "model": files.model,
     }
-
-
-def _bos_template(bos, bos_id):
-    """The post-processor that puts the token `bos` before a text (and before each of a pair)."""
-    special = {"SpecialToken": {"id": bos, "type_id": 0}}
-    text, second = ({"Sequence": {"id": name, "type_id": n}} for n, name in enumerate("AB"))
-    return {
-        "type": "TemplateProcessing",
-        "single": [special, text],
-        "pair": [special, text, {"SpecialToken": {"id": bos, "type_id": 1}}, second],
-        "special_tokens": {bos: {"id": bos, "ids": [bos_id], "tokens": [bos]}},
-    }
-
-
-def _write_json(path, content, indent=2):
-    with atomic_write(path, "w") as file:
-        json.dump(content, file, ensure_ascii=False, indent=indent)
-        file.write("\n")

@@ -5,39 +5,37 @@ from dataclasses import replace
 import numpy as np
 
 from minillm.text.added_tokens import AddedToken, AddedTokenSplitter
-from minillm.text.byte_level import text_to_bytes, unspell
 
-SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token")
+# The names that every tokenizer has, set or not. Files can bring more, such as image_token.
+SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token",
+                 "mask_token")
+EXTRA_NAMES = ("additional_special_tokens", "extra_special_tokens")  # lists of tokens without a name
 
 
 class Vocabulary:
-    """Tokens and ids: what a GPT2Tokenizer knows beside its merges.
+    """Tokens and ids: what a tokenizer knows beside its algorithm.
 
-    A token is written in the printable characters of byte_level.py. Beside the vocabulary proper
-    stand the added tokens, which are looked for in a text first. Some have a name: bos_token (the
-    beginning of a text), eos_token (its end), unk_token (stands for what is unknown) and pad_token
-    (fills up short texts); the id of each is bos_token_id and so on. All can be set:
+    Beside the vocabulary proper stand the added tokens, which are looked for in a text first. Some
+    have a name: bos_token (the beginning of a text), eos_token (its end), unk_token (stands for what
+    is unknown), pad_token (fills up short texts), and sep_token, cls_token and mask_token, which
+    GPT-2 doesn't use; the id of each is bos_token_id and so on. All can be set:
     tokenizer.pad_token = tokenizer.eos_token.
 
     vocab: {token: id};  added_tokens: {id: AddedToken}
+    normalizer: what is done to texts before tokens with normalized=True are looked for
     Raises ValueError for an added token whose id the vocabulary gives to another token.
     """
 
-    def __init__(self, vocab, added_tokens):
+    def __init__(self, vocab, added_tokens, normalizer=None):
         self._vocab = dict(vocab)
-        # The bytes of every token, for decoding. A token that isn't spelled in the alphabet of
-        # bytes (such as "<|fin de texte|>", with its spaces) stands for itself.
         self._tokens = {id: token for token, id in self._vocab.items()}
-        self._bytes = {id: unspell(token) for id, token in self._tokens.items()}
-        for id, data in self._bytes.items():
-            if data is None:
-                self._bytes[id] = text_to_bytes(self._tokens[id])
+        self.normalizer = normalizer
         self._added = {}  # id -> AddedToken
         self._added_ids = {}  # content -> id
+        self._special = dict.fromkeys(SPECIAL_NAMES)
         for id, token in sorted(added_tokens.items()):
             self._put_added(id, token)
-        self._splitter = AddedTokenSplitter(self._added.values())
-        self._special = dict.fromkeys(SPECIAL_NAMES)
+        self._splitter = AddedTokenSplitter(self._added.values(), normalizer)
 
     @property
     def vocab_size(self):
@@ -52,9 +50,16 @@ class Vocabulary:
         """-> {token: id} of all tokens."""
         return {**self._vocab, **self._added_ids}
 
+    vocab = property(get_vocab)
+
     def get_added_vocab(self):
         """-> {token: id} of the tokens that are looked for before the text is split up."""
         return dict(self._added_ids)
+
+    @property
+    def added_tokens_decoder(self):
+        """{id: AddedToken} of the same tokens."""
+        return dict(self._added)
 
     def convert_tokens_to_ids(self, tokens):
         """-> the id of a token, or the list of ids of a list; an unknown one is `unk_token_id`."""
@@ -64,27 +69,30 @@ class Vocabulary:
         return [self.convert_tokens_to_ids(token) for token in tokens]
 
     def convert_ids_to_tokens(self, ids, skip_special_tokens=False):
-        """-> the token of an id, or the list of tokens of a sequence of ids."""
-        if np.ndim(ids) == 0:
-            id = int(ids)
-            return self._added[id].content if id in self._added else self._lookup(self._tokens, id)
-        special = set(self.all_special_ids) if skip_special_tokens else ()
-        return [self.convert_ids_to_tokens(id) for id in ids if int(id) not in special]
+        """-> the token of an id, or the list of tokens of a sequence of ids
 
-    def _lookup(self, table, id):
-        try:
-            return table[id]
-        except KeyError:
-            raise ValueError(
-                f"ids contain {id}, which is not in the vocabulary of {len(self)} tokens"
-            ) from None
+        An id that no token has, such as those that fill up a model's vocabulary to a round number,
+        gives None. Raises TypeError for anything but integers, ValueError for negative ones.
+        """
+        if np.ndim(ids) == 0:
+            return self._token(require_ids(ids)[0])
+        special = set(self.all_special_ids) if skip_special_tokens else ()
+        return [self._token(id) for id in require_ids(ids) if id not in special]
+
+    def _token(self, id):
+        added = self._added.get(id)
+        if added is None:
+            return self._tokens.get(id)
+        normalize = self.normalizer if added.normalized and self.normalizer else str
+        return normalize(added.content)
 
     # ---- special tokens
 
     def add_tokens(self, tokens, special_tokens=False):
         """Add tokens (str, AddedToken, or a list of them) -> how many are new to the vocabulary.
 
-        They get the next free ids. The model's embedding must be made larger by as many rows.
+        They get the next free ids. The model's embedding must be made larger by as many rows:
+        model.resize_token_embeddings(len(tokenizer)).
         """
         tokens = [tokens] if isinstance(tokens, (str, AddedToken)) else tokens
         before = len(self)
@@ -97,25 +105,30 @@ class Vocabulary:
             known = self._added.get(id)
             if known is None or (special_tokens and not known.special):
                 self._put_added(self._next_id() if id is None else id, token)
-        self._splitter = AddedTokenSplitter(self._added.values())
+        self._splitter = AddedTokenSplitter(self._added.values(), self.normalizer)
         return len(self) - before
 
     def add_special_tokens(self, tokens):
         """Name special tokens, adding those that are not in the vocabulary -> how many were added.
 
-        tokens: {"pad_token": "<pad>", …} and "additional_special_tokens": a list; a token is a str
-        or an AddedToken.
+        tokens: {"pad_token": "<pad>", …}, and "additional_special_tokens" or "extra_special_tokens":
+        a list of tokens without a name. A token is a str or an AddedToken.
         """
         count = 0
         for name, value in tokens.items():
-            if name in ("additional_special_tokens", "extra_special_tokens"):
+            if name in EXTRA_NAMES:
                 count += self.add_tokens(list(value), special_tokens=True)
-            elif name in SPECIAL_NAMES:
-                count += self.add_tokens([value], special_tokens=True)
-                self._special[name] = value.content if isinstance(value, AddedToken) else value
+            elif name in self._special:
+                count += self.name_token(name, value)
             else:
-                wanted = ", ".join((*SPECIAL_NAMES, "additional_special_tokens"))
+                wanted = ", ".join((*self._special, *EXTRA_NAMES))
                 raise ValueError(f"tokens has the name {name!r}, wanted {wanted}")
+        return count
+
+    def name_token(self, name, token):
+        """Give `token`, a str or AddedToken, this name, any that ends in _token -> 1 if it is new."""
+        count = self.add_tokens([token], special_tokens=True)
+        self._special[name] = token.content if isinstance(token, AddedToken) else token
         return count
 
     def _put_added(self, id, token):
@@ -130,57 +143,79 @@ class Vocabulary:
         self._added_ids[token.content] = id
 
     def _next_id(self):
-        return max([*self._tokens, *self._added], default=-1) + 1
+        return max(max(self._tokens, default=-1), max(self._added, default=-1)) + 1
 
     @property
     def all_special_tokens(self):
-        """Contents of all special tokens, those with a name first, the others by id."""
+        """List of all tokens that are special, those with a name first."""
         named = [token for token in self._special.values() if token is not None]
-        others = [token.content for _, token in sorted(self._added.items()) if token.special]
-        return list(dict.fromkeys(named + others))
+        return list(dict.fromkeys(named + self.extra_special_tokens))
 
     @property
     def all_special_ids(self):
         return self.convert_tokens_to_ids(self.all_special_tokens)
 
     @property
+    def extra_special_tokens(self):
+        """List of the special tokens that have no name."""
+        named = set(self._special.values())
+        return [token.content for _, token in sorted(self._added.items())
+                if token.special and token.content not in named]
+
+    additional_special_tokens = extra_special_tokens  # its older name
+
+    @property
     def special_tokens_map(self):
         """{name: token} of the special tokens that are set."""
         return {name: token for name, token in self._special.items() if token is not None}
 
+    def __getattr__(self, name):
+        """bos_token, bos_token_id and so on, and the names that a file brought."""
+        special = self.__dict__.get("_special", {})
+        if name in special:
+            return special[name]
+        token_name = name.removesuffix("_id")
+        if token_name in special and name != token_name:
+            token = special[token_name]
+            return None if token is None else self.convert_tokens_to_ids(token)
+        raise AttributeError(f"{type(self).__name__} has no {name!r}")
+
+    def __setattr__(self, name, value):
+        special = self.__dict__.get("_special", {})
+        if name in special:
+            self._set_special(name, value)
+        elif name.endswith("_id") and name.removesuffix("_id") in special:
+            token = None if value is None else self.convert_ids_to_tokens(value)
+            if value is not None and token is None:
+                raise ValueError(f"{name} is {value}, which no token has")
+            self._set_special(name.removesuffix("_id"), token)
+        else:
+            super().__setattr__(name, value)
+
     def _set_special(self, name, token):
         if token is not None:
-            if require_str(name, token) not in self._vocab and token not in self._added_ids:
+            content = token.content if isinstance(token, AddedToken) else require_str(name, token)
+            if content not in self._vocab and content not in self._added_ids:
                 raise ValueError(
                     f"{name} is {token!r}, which is not in the vocabulary; add it with "
                     f"tokenizer.add_special_tokens({{{name!r}: {token!r}}})"
                 )
-            self.add_tokens([token], special_tokens=True)
-        self._special[name] = token
+            self.name_token(name, token)
+        else:
+            self._special[name] = None
 
-    def _special_id(self, name):
-        token = self._special[name]
-        return None if token is None else self.convert_tokens_to_ids(token)
 
-    def _set_special_id(self, name, id):
-        self._set_special(name, None if id is None else self.convert_ids_to_tokens(id))
+def require_ids(ids):
+    """-> list of int of `ids`, an int, a sequence or an array (T,) of any integer dtype
 
-    bos_token = property(lambda self: self._special["bos_token"],
-                         lambda self, token: self._set_special("bos_token", token))
-    eos_token = property(lambda self: self._special["eos_token"],
-                         lambda self, token: self._set_special("eos_token", token))
-    unk_token = property(lambda self: self._special["unk_token"],
-                         lambda self, token: self._set_special("unk_token", token))
-    pad_token = property(lambda self: self._special["pad_token"],
-                         lambda self, token: self._set_special("pad_token", token))
-    bos_token_id = property(lambda self: self._special_id("bos_token"),
-                            lambda self, id: self._set_special_id("bos_token", id))
-    eos_token_id = property(lambda self: self._special_id("eos_token"),
-                            lambda self, id: self._set_special_id("eos_token", id))
-    unk_token_id = property(lambda self: self._special_id("unk_token"),
-                            lambda self, id: self._set_special_id("unk_token", id))
-    pad_token_id = property(lambda self: self._special_id("pad_token"),
-                            lambda self, id: self._set_special_id("pad_token", id))
+    Raises TypeError for anything but integers, ValueError for negative ones.
+    """
+    array = np.asarray(ids)
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"ids are {array.dtype}, wanted integers")
+    if array.size and array.min() < 0:
+        raise ValueError(f"ids contain {array.min()}, wanted at least 0")
+    return array.reshape(-1).tolist()
 
 
 def require_str(name, value):

@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minillm.text.added_tokens import AddedToken, AddedTokenSplitter
-from minillm.text.batch_encoding import BatchEncoding
+from minillm.text.encoding import BatchEncoding
 from minillm.text.gpt2_tokenizer import GPT2Tokenizer
 
 EVERY_CHARACTER = st.characters(exclude_categories=())  # lone surrogates too
@@ -85,10 +85,30 @@ def test_spaces_are_not_cleaned_up(tokenizer):
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-@pytest.mark.parametrize("ids", [401, [0, 401], [-1], np.array([10**6])])
-def test_an_id_outside_the_vocabulary_is_an_error(tokenizer, ids):
-    with pytest.raises(ValueError, match="not in the vocabulary of 401 tokens"):
-        tokenizer.decode(ids)
+def test_an_id_without_a_token_adds_nothing(tokenizer):
+    # A model's vocabulary is often filled up to a round number, and may generate such an id.
+    assert tokenizer.decode([65, 2100, 66]) == "ab"
+    assert tokenizer.decode(401) == "" == tokenizer.decode(np.array([10**6]))
+    assert tokenizer.convert_ids_to_tokens([65, 2100]) == ["a", None]
+    assert tokenizer.convert_ids_to_tokens(2100) is None and tokenizer.token_bytes(2100) == b""
+    with pytest.raises(ValueError, match="no token has"):
+        tokenizer.pad_token_id = 2100
+
+
+def test_ids_must_not_be_negative(tokenizer):
+    for ids in (-1, [0, -2], np.array([-3])):
+        with pytest.raises(ValueError, match="ids contain -"):
+            tokenizer.decode(ids)
+
+
+@read_only
+@given(st.lists(st.integers(0, 127), max_size=8),
+       st.sampled_from(["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", ">i4"]))
+def test_ids_of_any_integer_dtype_are_the_same(tokenizer, ids, dtype):
+    array = np.array(ids, dtype)
+    assert tokenizer.decode(array) == tokenizer.decode(ids)
+    assert tokenizer.convert_ids_to_tokens(array) == tokenizer.convert_ids_to_tokens(ids)
+    assert tokenizer.decode(array[None]) == [tokenizer.decode(ids)]
 
 
 def test_ids_must_be_integers(tokenizer):
@@ -221,28 +241,41 @@ def test_a_new_token_gets_the_next_id(tokenizer):
     assert tokenizer.add_tokens(["[PAD]", "two words"]) == 1
     assert tokenizer.decode(tokenizer.encode("two words[PAD]"), skip_special_tokens=True) == (
         "two words")
-    with pytest.raises(ValueError, match="cls_token"):
-        tokenizer.add_special_tokens({"cls_token": "[CLS]"})
+    assert tokenizer.add_special_tokens({"cls_token": "[CLS]"}) == 1
+    assert tokenizer.cls_token == "[CLS]" and tokenizer.cls_token_id == len(tokenizer) - 1
+    with pytest.raises(ValueError, match="no_such_token"):
+        tokenizer.add_special_tokens({"no_such_token": "[CLS]"})
     with pytest.raises(ValueError, match="empty"):
         tokenizer.add_tokens("")
     with pytest.raises(TypeError, match="int"):
         tokenizer.add_tokens([3])
 
 
+def pieces(splitter, text):
+    return [token.content if token else piece for piece, token in splitter.split(text)]
+
+
 def test_the_longest_added_token_wins_at_one_place():
     splitter = AddedTokenSplitter([AddedToken("<a"), AddedToken("<a>"), AddedToken("a>b")])
-    assert [getattr(piece, "content", piece) for piece in splitter.split("x<a>b<a")] == [
-        "x", "<a>", "b", "<a"]
-    assert AddedTokenSplitter([]).split("text") == ["text"]
+    assert pieces(splitter, "x<a>b<a") == ["x", "<a>", "b", "<a"]
+    assert pieces(AddedTokenSplitter([]), "text") == ["text"]
 
 
 def test_options_of_added_tokens():
     splitter = AddedTokenSplitter([AddedToken("<l>", lstrip=True), AddedToken("<r>", rstrip=True),
                                    AddedToken("cat", single_word=True),
                                    AddedToken("<n", normalized=True)])
-    pieces = [getattr(piece, "content", piece)
-              for piece in splitter.split("a  <l> b <r>  c cat concat<n <l>")]
-    assert pieces == ["a", "<l>", " b ", "<r>", "c ", "cat", " concat", "<n", "<l>"]
+    assert pieces(splitter, "a  <l> b <r>  c cat concat<n <l>") == [
+        "a", "<l>", " b ", "<r>", "c ", "cat", " concat", "<n", "<l>"]
+
+
+def test_special_tokens_can_be_text(tokenizer):
+    text = "a<|endoftext|>b"
+    split = tokenizer(text, split_special_tokens=True).input_ids
+    assert 0 not in split and tokenizer.decode(split) == text
+    tokenizer.split_special_tokens = True
+    assert tokenizer.encode(text) == split
+    assert tokenizer(text, split_special_tokens=False).input_ids == [65, 0, 66]
 
 
 def test_training_leaves_special_tokens_out():

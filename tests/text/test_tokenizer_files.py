@@ -141,11 +141,11 @@ def drop_merge_token(folder):
 
 
 BROKEN = {
-    "vocab.json cut": (lambda f: break_json(f / "vocab.json"), "vocab.json: not a JSON"),
-    "tokenizer.json cut": (lambda f: break_json(f / "tokenizer.json"), "tokenizer.json: not a"),
-    "config cut": (lambda f: break_json(f / "tokenizer_config.json"), "config.json: not a JSON"),
-    "config a list": (lambda f: write(f / "tokenizer_config.json", [1]), "config.json: holds a"),
-    "not UTF-8": (lambda f: (f / "vocab.json").write_bytes(b"\xff"), "vocab.json: not a JSON"),
+    "vocab.json cut": (lambda f: break_json(f / "vocab.json"), "vocab.json is not valid JSON"),
+    "tokenizer.json cut": (lambda f: break_json(f / "tokenizer.json"), "tokenizer.json is not valid"),
+    "config cut": (lambda f: break_json(f / "tokenizer_config.json"), "config.json is not valid JSON"),
+    "config a list": (lambda f: write(f / "tokenizer_config.json", [1]), "config.json holds a list"),
+    "not UTF-8": (lambda f: (f / "vocab.json").write_bytes(b"\xff"), "vocab.json is not UTF-8"),
     "merges not UTF-8": (lambda f: (f / "merges.txt").write_bytes(b"\xff \xff"), "txt: not UTF-8"),
     "a line of merges": (lambda f: (f / "merges.txt").write_text("a b\na b c\n"), "line 2"),
     "id a string": (lambda f: write(f / "vocab.json", {"a": "0"}), "vocab.json: the id"),
@@ -159,9 +159,9 @@ BROKEN = {
     "other model": (lambda f: edit(f / "tokenizer.json", lambda t: t["model"].update(
         type="WordPiece")), "model.type is 'WordPiece'"),
     "other pre-tokenizer": (lambda f: edit(f / "tokenizer.json", lambda t: t.update(
-        pre_tokenizer={"type": "Whitespace"})), "pre_tokenizer.type is 'Whitespace'"),
+        pre_tokenizer={"type": "Whitespace"})), "pre_tokenizer is Whitespace"),
     "normalizer": (lambda f: edit(f / "tokenizer.json", lambda t: t.update(
-        normalizer={"type": "NFC"})), "normalizer is"),
+        normalizer={"type": "Precompiled"})), "normalizer is of type 'Precompiled'"),
     "merges missing": (lambda f: edit(f / "tokenizer.json", lambda t: t["model"].pop("merges")),
                        "'merges'"),
     "token without id": (lambda f: edit(f / "tokenizer.json", lambda t: t["added_tokens"].append(
@@ -169,7 +169,7 @@ BROKEN = {
     "id taken": (lambda f: edit(f / "tokenizer.json", lambda t: t["added_tokens"].append(
         {"content": "<x>", "id": 5})), "'<x>' has id 5"),
     "special token a number": (lambda f: edit(f / "tokenizer_config.json", lambda t: t.update(
-        pad_token=3)), "special token is 3"),
+        pad_token=3)), "pad_token is 3"),
     "padding side": (lambda f: edit(f / "tokenizer_config.json", lambda t: t.update(
         padding_side="up")), "padding_side is 'up'"),
 }
@@ -194,7 +194,7 @@ def test_missing_files(folder):
 
 def test_nothing_is_overwritten_if_saving_fails(folder, tokenizer, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    monkeypatch.setattr(json, "dump", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(json, "dumps", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         tokenizer.save_pretrained(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

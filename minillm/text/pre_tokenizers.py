@@ -1,0 +1,201 @@
+"""How a text is cut into words ("pre-tokens"); no merge of byte-pair encoding crosses the cuts.
+
+    GPT-2      ByteLevel: its pattern, and the bytes
+    Llama 3    Split with a pattern of its own, then ByteLevel without GPT-2's
+    StarCoder  Digits, each alone, then ByteLevel
+
+Each pre-tokenizer is applied to each piece that the ones before it left. A piece is a str or, where
+offsets are wanted, a TracedText. A str keeps its characters, a TracedText comes out of ByteLevel
+with one character for each byte: bpe.py takes both.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import regex
+
+from minillm.text.byte_level import BYTE_TO_CHARACTER, PATTERN, text_to_bytes
+from minillm.text.components import read_component
+from minillm.text.patterns import compile_pattern, matches
+from minillm.text.traced_text import pieces_of, spread, text_of
+
+BEHAVIORS = Literal["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]
+
+
+class Splitter:
+    """A pre-tokenizer that cuts where a pattern matches. What becomes of a match is its `behavior`:
+
+    Removed: it is left out;  Isolated: it is a word;  Contiguous: matches in a row are one word;
+    MergedWithPrevious, MergedWithNext: it belongs to the word before it, or after it
+    """
+
+    spells_bytes = False
+
+    def split(self, piece):
+        """-> list of the words of `piece`, of its type; none is empty."""
+        parts = matches(self.compiled, text_of(piece))
+        if self.inverted:
+            parts = ((start, end, not is_match) for start, end, is_match in parts)
+        return pieces_of(piece, merge_cuts(list(parts), self.behavior))
+
+
+def merge_cuts(parts, behavior):
+    """-> list of (start, end) of the words, given (start, end, is a match) of all parts in order."""
+    if behavior == "Removed":
+        return [(start, end) for start, end, is_match in parts if not is_match]
+    if behavior == "MergedWithNext":  # from right to left, the next one is the previous one
+        mirrored = [(-end, -start, is_match) for start, end, is_match in reversed(parts)]
+        cuts = merge_cuts(mirrored, "MergedWithPrevious")
+        return [(-end, -start) for start, end in reversed(cuts)]
+    words, before = [], False
+    for start, end, is_match in parts:
+        joins = {"Isolated": False, "Contiguous": is_match == before,
+                 "MergedWithPrevious": is_match and not before}[behavior]
+        if words and joins:
+            words[-1] = words[-1][0], end
+        else:
+            words.append((start, end))
+        before = is_match
+    return words
+
+
+@dataclass(frozen=True)
+class Split(Splitter):
+    pattern: dict[str, str]
+    behavior: BEHAVIORS
+    invert: bool
+    compiled: object = field(init=False, repr=False, compare=False)
+    inverted = property(lambda self: self.invert)
+
+    def __post_init__(self):
+        object.__setattr__(self, "compiled", compile_pattern(self.pattern))
+
+    def split(self, piece):
+        if isinstance(piece, str) and self.behavior == "Isolated" and not self.compiled.groups:
+            # Most patterns match all of a text, and then this is all there is to do.
+            words = self.compiled.findall(piece)
+            if sum(map(len, words)) == len(piece):
+                return words if all(words) else list(filter(None, words))
+        return super().split(piece)
+
+
+@dataclass(frozen=True)
+class Digits(Splitter):
+    """Numbers, or with individual_digits each digit, are words of their own."""
+
+    individual_digits: bool
+    compiled = regex.compile(r"\p{N}")
+    inverted = False
+    behavior = property(lambda self: "Isolated" if self.individual_digits else "Contiguous")
+
+
+@dataclass(frozen=True)
+class Punctuation(Splitter):
+    """Each punctuation mark, in ASCII or of Unicode's category P, is a word, or see `behavior`."""
+
+    behavior: BEHAVIORS = "Isolated"
+    compiled = regex.compile(r"[!-/:-@\[-`{-~\p{P}]")
+    inverted = False
+
+
+@dataclass(frozen=True)
+class Whitespace(Splitter):
+    """Runs of letters and digits, and runs of anything else but white space, which is left out."""
+
+    compiled = regex.compile(r"[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+"
+                             r"|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+")
+    inverted = True
+    behavior = "Removed"
+
+
+@dataclass(frozen=True)
+class WhitespaceSplit(Splitter):
+    """What stands between white space."""
+
+    compiled = regex.compile(r"\p{White_Space}")
+    inverted = False
+    behavior = "Removed"
+
+
+@dataclass(frozen=True)
+class ByteLevel:
+    """GPT-2's: cut by its pattern (use_regex), and write bytes instead of characters.
+
+    add_prefix_space: put a space before each piece that has none, so that the first word of a text
+        is encoded as within a sentence
+    trim_offsets: says nothing here, only in a post-processor
+    """
+
+    add_prefix_space: bool
+    trim_offsets: bool
+    use_regex: bool = True
+    spells_bytes = True
+
+    def split(self, piece):
+        text = text_of(piece)
+        if self.add_prefix_space and not text.startswith(" "):
+            if isinstance(piece, str):
+                piece = " " + text
+            elif text:
+                piece = piece.changed(" " + text, [0, *range(len(text))])
+        if isinstance(piece, str):
+            return PATTERN.findall(piece) if self.use_regex else [piece] if piece else []
+        words = [piece]
+        if self.use_regex:
+            words = pieces_of(piece, (match.span() for match in PATTERN.finditer(piece.text)))
+        return [spelled(word) for word in words]
+
+
+def spelled(piece):
+    """-> `piece`, a TracedText, with each character replaced by those that stand for its bytes."""
+    data = [text_to_bytes(character) for character in piece.text]
+    text = "".join(BYTE_TO_CHARACTER[byte] for character in data for byte in character)
+    return piece.changed(text, spread(map(len, data)))
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One after the other, each on all pieces that the one before left."""
+
+    pretokenizers: list[dict]
+    parts = "pretokenizers"
+
+    def __post_init__(self):
+        parts = flatten(self)
+        if sum(part.spells_bytes for part in parts) > 1:
+            raise ValueError("pretokenizers has ByteLevel twice: bytes are spelled once")
+
+    @property
+    def spells_bytes(self):
+        return any(part.spells_bytes for part in self.pretokenizers)
+
+    def split(self, piece):
+        pieces = [piece]
+        for part in self.pretokenizers:
+            pieces = [word for piece in pieces for word in part.split(piece)]
+        return pieces
+
+
+KINDS = {cls.__name__: cls for cls in (
+    ByteLevel, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, Sequence)}
+
+
+def read_pre_tokenizer(path, content):
+    """-> the pre-tokenizer of a tokenizer.json, None for null; ValueError for one not here."""
+    return None if content is None else read_component(path, content, "pre_tokenizer", KINDS)
+
+
+def flatten(pre_tokenizer):
+    """-> list of the pre-tokenizers in it, in order."""
+    parts = getattr(pre_tokenizer, "pretokenizers", None)
+    return [pre_tokenizer] if parts is None else [one for part in parts for one in flatten(part)]
+
+
+def with_prefix_space(pre_tokenizer, add_prefix_space):
+    """-> `pre_tokenizer` with this `add_prefix_space` in its ByteLevel."""
+    if isinstance(pre_tokenizer, ByteLevel):
+        return replace(pre_tokenizer, add_prefix_space=add_prefix_space)
+    if isinstance(pre_tokenizer, Sequence):
+        return Sequence(tuple(with_prefix_space(part, add_prefix_space)
+                              for part in pre_tokenizer.pretokenizers))
+    return pre_tokenizer
