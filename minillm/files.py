@@ -147,15 +147,17 @@ def _locked_temporary(path, *, folder):
 def try_lock(descriptor, wait=False):
     """Lock an open file exclusively, until it is closed or the process ends -> whether that worked
 
-    False if another process holds the lock (unless `wait`), and where files can't be locked (some
+    False if another process holds the lock (unless `wait`); None where files can't be locked (some
     network drives).
     """
     if fcntl is None:
-        return False
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True
 
 

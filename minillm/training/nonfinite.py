@@ -1,30 +1,84 @@
 """When the loss is not a number: which layer went wrong first?"""
 
+from contextlib import contextmanager
+
 import numpy as np
 
 from minillm.nn.module import no_grad
 
 
-def find_nonfinite(model, inputs):
-    """-> a line that names the first parameter or layer of a GPT-2 `model` with a nan or inf.
+def find_nonfinite(model, forward):
+    """-> a line that names the first parameter or layer of `model` with a nan or inf.
 
-    Parameters are looked at first: a bad weight explains a bad output. Then the forward runs again
-    on `inputs` (B, T), and what flows from block to block is looked at in its order.
+    forward: a function that runs the model again, such as lambda: model(inputs). Parameters are
+    looked at first: a bad weight explains a bad output. Then the forward runs, without dropout, and
+    the first module to return something that isn't finite is the one: those inside a module return
+    before it does.
     """
     broken = find_nonfinite_parameter(model)
     if broken:
         return broken
+    was_training = model.training
     model.eval()
-    with no_grad(), np.errstate(all="ignore"):
-        output = model(inputs, output_hidden_states=True)
-    names = ["the embeddings", *(f"block {i} (h.{i})" for i in range(len(output.hidden_states)))]
-    names[len(output.hidden_states) - 1] = "the last block or ln_f"
-    for name, state in zip(names, output.hidden_states):
-        if not np.isfinite(state).all():
-            return f"the first layer whose output contains {_which(state)} is {name}"
-    if not np.isfinite(output.logits).all():
-        return f"all layers are finite, but the logits (lm_head) contain {_which(output.logits)}"
-    return "all layers and the logits are finite without dropout: only the loss itself is not"
+    with _watched(model) as found, no_grad(), np.errstate(all="ignore"):
+        forward()
+    model.train(was_training)
+    if found:
+        name, array = found[0]
+        return f"the first layer whose output contains {_which(array)} is {name}"
+    return "all layers are finite without dropout: only the loss itself is not"
+
+
+@contextmanager
+def _watched(model):
+    """Give a list that collects (name, array) of each output that isn't finite, in their order."""
+    found = []
+    watched = dict(_named_modules(model))
+    for name, module in watched.items():
+        # An attribute of the object hides the method of its class.
+        module.forward = _reporting(module.forward, name or type(module).__name__, found)
+    try:
+        yield found
+    finally:
+        for module in watched.values():
+            del module.forward
+
+
+def _reporting(forward, name, found):
+    def watched_forward(*inputs, **options):
+        output = forward(*inputs, **options)
+        found.extend((part, array) for part, array in _arrays(name, output)
+                     if not np.isfinite(array).all())
+        return output
+
+    return watched_forward
+
+
+def _arrays(name, output):
+    """Yield (name, array) of what a forward returned: an array, a tuple of them, named outputs."""
+    if isinstance(output, np.ndarray) and np.issubdtype(output.dtype, np.floating):
+        yield name, output
+    elif isinstance(output, (tuple, list)):
+        for item in output:
+            yield from _arrays(name, item)
+    elif hasattr(output, "items"):
+        for key, item in output.items():
+            yield from _arrays(f"{name} ({key})", item)
+
+
+def _named_modules(module, name=""):
+    """Yield (dotted name, module) for a module and all below it; a shared one only once."""
+    seen = set()
+
+    def walk(module, name):
+        if id(module) not in seen:
+            seen.add(id(module))
+            yield name, module
+            for child_name, child in module.named_children():
+                if hasattr(child, "named_children"):
+                    yield from walk(child, f"{name}.{child_name}" if name else child_name)
+
+    return walk(module, name)
 
 
 def find_nonfinite_parameter(model):
