@@ -1,10 +1,9 @@
 """When the loss is not a number: which layer went wrong first?"""
 
-from contextlib import contextmanager
-
 import numpy as np
 
 from minillm.nn.module import no_grad
+from minillm.nn.trace import trace
 
 
 def find_nonfinite(model, forward):
@@ -20,38 +19,28 @@ def find_nonfinite(model, forward):
         return broken
     was_training = model.training
     model.eval()
-    with _watched(model) as found, no_grad(), np.errstate(all="ignore"):
+    with _Watch(model) as watch, no_grad(), np.errstate(all="ignore"):
         forward()
     model.train(was_training)
-    if found:
-        name, array = found[0]
-        return f"the first layer whose output contains {_which(array)} is {name}"
-    return "all layers are finite without dropout: only the loss itself is not"
+    return watch.found or "all layers are finite without dropout: only the loss itself is not"
 
 
-@contextmanager
-def _watched(model):
-    """Give a list that collects (name, array) of each output that isn't finite, in their order."""
-    found = []
-    watched = dict(_named_modules(model))
-    for name, module in watched.items():
-        # An attribute of the object hides the method of its class.
-        module.forward = _reporting(module.forward, name or type(module).__name__, found)
-    try:
-        yield found
-    finally:
-        for module in watched.values():
-            del module.forward
+class _Watch(trace):
+    """A trace that keeps no values, only the name of the first that isn't finite."""
 
+    found = None
 
-def _reporting(forward, name, found):
-    def watched_forward(*inputs, **options):
-        output = forward(*inputs, **options)
-        found.extend((part, array) for part, array in _arrays(name, output)
-                     if not np.isfinite(array).all())
-        return output
+    def wants(self, module, name):
+        return False  # no attention weights only for this
 
-    return watched_forward
+    def value(self, module, name, x):
+        if self.found is None:
+            full = self._full_name(module, name) or type(module).__name__
+            for part, array in _arrays(full, x):
+                if not np.isfinite(array).all():
+                    self.found = f"the first layer whose output contains {_which(array)} is {part}"
+                    break
+        return x, False
 
 
 def _arrays(name, output):
@@ -64,21 +53,6 @@ def _arrays(name, output):
     elif hasattr(output, "items"):
         for key, item in output.items():
             yield from _arrays(f"{name} ({key})", item)
-
-
-def _named_modules(module, name=""):
-    """Yield (dotted name, module) for a module and all below it; a shared one only once."""
-    seen = set()
-
-    def walk(module, name):
-        if id(module) not in seen:
-            seen.add(id(module))
-            yield name, module
-            for child_name, child in module.named_children():
-                if hasattr(child, "named_children"):
-                    yield from walk(child, f"{name}.{child_name}" if name else child_name)
-
-    return walk(module, name)
 
 
 def find_nonfinite_parameter(model):
