@@ -10,6 +10,11 @@ import numpy as np
 from benchmarks.cases import GPT2_124M, bytes_per_token, normal, stored_shape, token_batch
 from minillm import AdamW, GPT2Config, GPT2LMHeadModel, kernels, nn, ops
 from minillm.nn.loss import cross_entropy_loss
+from minillm.ops.attention import (
+    AttentionBias,
+    streaming_attention,
+    streaming_attention_backward,
+)
 from minillm.training.clipping import clip_factor, grad_norm
 
 # ---- kernels
@@ -53,13 +58,13 @@ def attention(B, H, T, D, backward=False):
     """Causal attention of views into a (B, T, 3, H, D) buffer, as the models call it."""
     Q, K, V = _heads(normal(B, T, 3, H, D))
     if not backward:
-        return lambda: kernels.attention(Q, K, V, causal=True)
+        return lambda: streaming_attention(Q, K, V, bias=AttentionBias(causal=True))
     dout = _heads(normal(B, T, 1, H, D, seed=1))[0]
     grads = _heads(np.empty((B, T, 3, H, D), np.float32))
 
     def run():
-        out, lse = kernels.attention(Q, K, V, causal=True)
-        kernels.attention_backward(dout, Q, K, V, out, lse, causal=True, grads=grads)
+        _, cache = streaming_attention(Q, K, V, bias=AttentionBias(causal=True))
+        streaming_attention_backward(dout, cache, grads=grads)
 
     return run
 

@@ -65,8 +65,8 @@ static isize queries_too_early(const one_head *head, isize i, isize n, isize key
 typedef struct { isize first, end; } key_range;
 
 /* The keys that at least one of the n queries from number i on may see, up to the causal limit and
- * inside the window. A window is what runs of -inf at the ends of distance_bias leave: the bias of
- * query i + q and key j is window[j + n - 1 - q], so a key that all n find at -inf can be skipped. */
+ * inside the window. A window is what runs of -inf at the ends of distance_bias leave. The bias of
+ * query i + q and key j is window[j + n - 1 - q]: a key that all n queries find at -inf is skipped. */
 static key_range keys_in_sight(const one_head *head, isize i, isize n) {
     isize end = keys_in_time(head, i + n, 0, head->Tk);
     isize low = 0, high = end + n - 1; /* of window: the first that isn't -inf, after the last */
@@ -346,8 +346,8 @@ static void head_backward(const one_head *head, float *workspace) {
 }
 
 /* A piece of the backward: one key head with all the query heads that read it. All their tiles add
- * to the rows of its dK and dV, which grow in the workspace, where they lie side by side. One thread
- * adds them, in one order: so the sums are bit for bit the same for any number of threads. */
+ * to the rows of its dK and dV, which grow in the workspace, where they lie side by side. One
+ * thread adds them, in one order: the sums are bit for bit the same for any number of threads. */
 static void group_backward(const minillm_attention_call *call, isize piece, float *workspace) {
     isize group = call->H / call->Hkv, tile_space = 2 * QUERIES * (KEYS + call->D);
     one_head first = select_head(call, piece * group);

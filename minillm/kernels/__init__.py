@@ -69,43 +69,6 @@ def matmul_stored(x, weights, scale=None, bias=None):
     return _implementation.matmul_stored(x, weights, scale, bias)
 
 
-def attention(Q, K, V, *, causal=False, key_mask=None, scale=None, out=None):
-    """out = softmax(Q Kᵀ * scale + mask) V          (Vaswani et al. 2017, eq. 1)
-
-    Q: (B, H, Tq, D);  K, V: (B, H, Tk, D);  float32 or float64, all the same
-    ->  out: (B, H, Tq, D), lse: (B, H, Tq), the logarithm of each query's softmax denominator,
-    which `attention_backward` wants.
-
-    causal:   query i sees only the keys j <= i + (Tk - Tq): the last query sees all of them
-    key_mask: bool (B, Tk), True where a key may be attended to
-    scale:    1/√D by default
-    out:      where the result is written: any view with a contiguous last axis, with no memory in
-              common with an input. A new `out` lies in memory as (B, Tq, H, D), so that merging
-              the heads is a reshape that copies nothing.
-
-    A query that sees no key gets out = 0 and lse = -inf, and its gradients are 0.
-    Raises TypeError for a wrong type or dtype, ValueError for shapes that don't fit and for an
-    `out` that can't be written or that overlaps an input.
-    """
-    return _implementation.attention(
-        Q, K, V, causal=causal, key_mask=key_mask, scale=scale, out=out
-    )
-
-
-def attention_backward(
-    dout, Q, K, V, out, lse, *, causal=False, key_mask=None, scale=None, grads=None
-):
-    """-> dQ, dK, dV, the gradients of `attention`, given dout: (B, H, Tq, D)
-
-    out and lse are what `attention` returned for the same Q, K, V, masks and scale.
-    grads: three arrays to write dQ, dK and dV to (they may be views into one buffer); new ones lie
-    in memory as (B, T, H, D). Raises what `attention` raises.
-    """
-    return _implementation.attention_backward(
-        dout, Q, K, V, out, lse, causal=causal, key_mask=key_mask, scale=scale, grads=grads
-    )
-
-
 def gelu_tanh(x):
     """y = x (1 + tanh(u)) / 2,   u = √(2/π) (x + 0.044715 x³)     (Hendrycks and Gimpel 2016)
 

@@ -8,11 +8,9 @@ import math
 import numpy as np
 
 from minillm.kernels import numpy_kernels
-from minillm.kernels.arguments import attention_arguments, attention_backward_arguments
 from minillm.kernels.c_library import (
     FLOAT32,
     FLOATS,
-    attention_call,
     check,
     ffi,
     lib,
@@ -37,8 +35,6 @@ from_buffer = ffi.from_buffer
 __all__ = [
     "adam",
     "add_to_rows",
-    "attention",
-    "attention_backward",
     "cross_entropy",
     "cross_entropy_backward",
     "gelu_tanh",
@@ -184,68 +180,3 @@ def _is_plain_stored(x, weights, scale, bias):
             x.shape[-1] == weights.shape[1] and (scale is None) == (weights.dtype != np.int8) and
             (scale is None or _is_plain_bias(scale, len(weights))) and
             (bias is None or _is_plain_bias(bias, len(weights))))
-
-
-def attention(Q, K, V, *, causal=False, key_mask=None, scale=None, out=None):
-    """-> out (B, H, Tq, D), lse (B, H, Tq): see `minillm.kernels.attention`."""
-    Q, K, V, scale, out = attention_arguments(Q, K, V, key_mask, scale, out)
-    if Q.dtype != FLOAT32:
-        return numpy_kernels.attention(
-            Q, K, V, causal=causal, key_mask=key_mask, scale=scale, out=out
-        )
-    B, H, Tq, D = Q.shape
-    lse = np.empty((B, H, Tq), FLOAT32)
-    if key_mask is not None:
-        key_mask = np.ascontiguousarray(key_mask)
-    wide_out = out
-    if D % lib.MINILLM_HEAD_UNIT and Tq >= lib.MINILLM_FEW_QUERIES:
-        Q, K, V, wide_out = _widened(Q), _widened(K), _widened(V), _wide_zeros(out)
-    check(lib.minillm_attention(attention_call(
-        Q=Q, K=K, V=V, out=wide_out, lse=lse, key_mask=key_mask, causal=bool(causal), scale=scale,
-    )))
-    if wide_out is not out:
-        out[...] = wide_out[..., :D]
-    return out, lse
-
-
-def _widened(array):
-    """A copy whose heads are filled up with zeros to whole units: they change no product."""
-    wide = _wide_zeros(array)
-    wide[..., : array.shape[3]] = array
-    return wide
-
-
-def _wide_zeros(array):
-    """Zeros in the place of `array`, with heads of whole units."""
-    B, H, T, D = array.shape
-    unit = lib.MINILLM_HEAD_UNIT
-    return np.zeros((B, H, T, (D + unit - 1) // unit * unit), FLOAT32)
-
-
-def attention_backward(
-    dout, Q, K, V, out, lse, *, causal=False, key_mask=None, scale=None, grads=None
-):
-    """-> dQ, dK, dV: see `minillm.kernels.attention_backward`."""
-    dout, Q, K, V, out, lse, scale, grads = attention_backward_arguments(
-        dout, Q, K, V, out, lse, key_mask, scale, grads
-    )
-    if Q.dtype != FLOAT32:
-        return numpy_kernels.attention_backward(
-            dout, Q, K, V, out, lse, causal=causal, key_mask=key_mask, scale=scale, grads=grads
-        )
-    D = Q.shape[3]
-    if key_mask is not None:
-        key_mask = np.ascontiguousarray(key_mask)
-    wide_grads = grads
-    if D % lib.MINILLM_HEAD_UNIT:
-        dout, Q, K, V, out = (_widened(array) for array in (dout, Q, K, V, out))
-        wide_grads = [_wide_zeros(grad) for grad in grads]
-    dQ, dK, dV = wide_grads
-    check(lib.minillm_attention_backward(attention_call(
-        Q=Q, K=K, V=V, out=out, lse=lse, dout=dout, dQ=dQ, dK=dK, dV=dV, key_mask=key_mask,
-        causal=bool(causal), scale=scale,
-    )))
-    if wide_grads is not grads:
-        for grad, wide in zip(grads, wide_grads):
-            grad[...] = wide[..., :D]
-    return grads

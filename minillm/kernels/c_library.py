@@ -110,30 +110,6 @@ def pointer(array):
     return ffi.cast("float *", array.__array_interface__["data"][0])
 
 
-def attention_call(*, Q, K, key_mask, causal, scale, lse, **arrays):
-    """minillm.h's struct of everything that attention is given; arrays: (B, H, T, D) float32.
-
-    It refers to the arrays, and doesn't keep them alive.
-    """
-    B, H, Tq, D = Q.shape
-    call = ffi.new("minillm_attention_call *")
-    call.B, call.H, call.Hkv, call.Tq, call.Tk, call.D = B, H, K.shape[1], Tq, K.shape[2], D
-    call.ahead = call.Tk - Tq if causal else call.Tk
-    call.Q, call.K = _heads(Q), _heads(K)
-    for name, array in arrays.items():
-        setattr(call, name, _heads(array))
-    call.lse, call.scale = pointer(lse), scale
-    if key_mask is not None:
-        call.key_mask = ffi.from_buffer("unsigned char[]", key_mask)
-    return call
-
-
-def _heads(array):
-    """A (B, H, T, D) float32 array as minillm.h's minillm_heads: its address, strides in floats."""
-    batch, head, row, _ = array.strides
-    return pointer(array), batch // 4, head // 4, row // 4
-
-
 def check(error_code):
     """Turn an error code of minillm.h into an exception."""
     if error_code == lib.MINILLM_OUT_OF_MEMORY:

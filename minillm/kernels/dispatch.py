@@ -38,6 +38,8 @@ def kernel(signature, *, cache=None):
         check(*arguments, **options) -> dict of all arguments, checked, for all implementations
         c(**checked) -> the results, for float32; it calls the C library
         fast(*arguments, **options) -> the results, or None if this isn't a plain case (optional)
+        trivial(**checked) -> the results if there is no work, whatever the sizes (2⁴⁰ matrices
+            without rows); otherwise None (optional)
     The function and its naive twin are called with **checked. The first value of `checked` is an
     array whose dtype decides: float32 may run in C, everything else runs in NumPy.
     """
@@ -98,7 +100,7 @@ def _run_signature(function, signature, cache):
 
 
 def _run_binding(function, binding):
-    fast = getattr(binding, "fast", None)
+    fast, trivial = getattr(binding, "fast", None), getattr(binding, "trivial", None)
 
     def run(*arguments, **options):
         name = _current_name or current()
@@ -107,6 +109,10 @@ def _run_binding(function, binding):
             if result is not None:
                 return result
         checked = binding.check(*arguments, **options)
+        if trivial is not None:
+            result = trivial(**checked)
+            if result is not None:
+                return result
         if name == "naive":
             return _naive_twin(function)(**checked)
         if name == "c" and next(iter(checked.values())).dtype == FLOAT32:

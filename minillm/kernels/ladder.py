@@ -15,8 +15,9 @@ a time: all of it for all heads, all of it for one head, one row, one number, on
 
 import numpy as np
 
-from minillm.kernels import get_num_threads, numpy_kernels, set_num_threads
-from minillm.kernels import old_naive as naive
+from minillm.kernels import get_num_threads, naive_attention, set_num_threads
+from minillm.kernels import attention as attention_kernel
+from minillm.kernels.arguments import contiguous, require_array
 
 try:
     from minillm.kernels import c, c_library
@@ -119,26 +120,43 @@ if c is not None:
     ]
 
 
+def _checked_attention(Q, K, V):
+    """-> the arguments of causal attention, checked: float32, and a key for each query"""
+    require_array("Q", Q, np.float32)
+    checked = attention_kernel.forward.check(Q, K, V, (True, None, None))
+    if K.shape != Q.shape:
+        raise ValueError(f"K has shape {K.shape}, wanted {Q.shape} as Q has")
+    return checked
+
+
 def python_attention(Q, K, V):
     """The definition, in the interpreter: about 50 ns for each multiply-add."""
-    return naive.attention(Q, K, V, causal=True)[0]
+    return naive_attention.fused_attention(**_checked_attention(Q, K, V))[0]
 
 
 def numpy_attention(Q, K, V):
     """Whole arrays at a time: the scores and the weights of all heads, B H T² numbers each."""
-    return numpy_kernels.attention(Q, K, V, causal=True)[0]
+    T, D = Q.shape[2:]
+    S = Q @ K.swapaxes(-1, -2) / np.float32(np.sqrt(D))
+    S[..., np.arange(T) > np.arange(T)[:, None]] = -np.inf
+    P = np.exp(S - S.max(axis=-1, keepdims=True))
+    P /= P.sum(axis=-1, keepdims=True)
+    return P @ V
 
 
 def _attention_rung(number):
     """Rung 1 to 3 of csrc/attention_ladder.c as a function of Q, K and V."""
 
     def attention(Q, K, V):
+        checked = _checked_attention(Q, K, V)
+        Q, K, V = (contiguous(checked[name]) for name in "QKV")
+        out = np.empty(Q.shape, np.float32)
         B, H, T, D = Q.shape
-        out = np.empty((B, H, T, D), np.float32)
         S = np.empty(T * T if number == 1 else T, np.float32)  # the scores it keeps
-        c_library.lib.minillm_attention_rung(
-            number, B * H, T, D, *map(c_library.pointer, (Q, K, V, out, S))
-        )
+        if out.size:
+            c_library.lib.minillm_attention_rung(
+                number, B * H, T, D, *map(c_library.pointer, (Q, K, V, out, S))
+            )
         return out
 
     return attention
@@ -152,7 +170,7 @@ def c_attention_tiles(Q, K, V):
 
 def c_attention_threads(Q, K, V):
     """csrc/attention.c on all threads: each takes the tiles of queries that it can get."""
-    return c.attention(Q, K, V, causal=True)[0]
+    return attention_kernel.forward.c(**_checked_attention(Q, K, V))[0]
 
 
 ATTENTION_RUNGS = [

@@ -9,6 +9,8 @@ import math
 
 import numpy as np
 
+from minillm.kernels.naive_attention import fused_attention, fused_attention_backward  # noqa: F401
+
 # ---------------------------------------------------------------- nonlinearities
 
 A, B = math.sqrt(2 / math.pi), 0.044715

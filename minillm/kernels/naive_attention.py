@@ -1,93 +1,98 @@
-"""Softmax attention in plain Python loops: the definition that the other two must equal.
+"""Attention in plain Python loops: the definition that NumPy and C must equal.
 
-    out_i = sum_j P_ij V_j,    P_ij = exp(S_ij) / sum_j' exp(S_ij'),    S_ij = scale * (Q_i . K_j)
-
-(Vaswani et al. 2017, eq. 1.) The sums run over the keys j that the query i may see. Nothing here
-is fast and nothing guards against overflow in a clever way: Python floats have 53 bits, and the
-one precaution (subtracting the largest score, which cancels in the quotient) is the usual one.
+Nothing here is fast. Python floats have 53 bits, and the one precaution against overflow is the
+usual one: the largest score is subtracted, which cancels in the quotient. The formulas and the
+derivation of the backward are in minillm/ops/attention.py; the letters are the same. `bias` is
+(causal, key_mask, distance_bias).
 """
 
 import math
 
 import numpy as np
 
-from minillm.kernels.arguments import attention_arguments, attention_backward_arguments
 
-
-def attention(Q, K, V, *, causal=False, key_mask=None, scale=None, out=None):
-    """-> out (B, H, Tq, D), lse (B, H, Tq): see `minillm.kernels.attention`."""
-    Q, K, V, scale, out = attention_arguments(Q, K, V, key_mask, scale, out)
-    B, H, Tq, D = Q.shape
-    lse = np.empty((B, H, Tq), Q.dtype)
-    for b in range(B):
-        for h in range(H):
-            queries, keys, values = Q[b, h].tolist(), K[b, h].tolist(), V[b, h].tolist()
-            for i in range(Tq):
-                visible = _visible_keys(i, Tq, len(keys), causal, _mask_row(key_mask, b))
-                scores = [scale * _dot(queries[i], keys[j]) for j in visible]
-                lse[b, h, i] = log_sum_exp = _log_sum_exp(scores)
-                P = [math.exp(score - log_sum_exp) for score in scores]
-                for d in range(D):
-                    out[b, h, i, d] = sum(p * values[j][d] for p, j in zip(P, visible))
+def fused_attention(Q, K, V, bias, scale, out):
+    """out_i = Σ_j P_ij V_j,   P_ij = exp(S_ij - lse_i),   lse_i = log Σ_j exp(S_ij)"""
+    lse = np.empty(Q.shape[:3], Q.dtype)
+    for b, h in np.ndindex(Q.shape[:2]):
+        keys, values = _key_head(K, b, h, Q).tolist(), _key_head(V, b, h, Q).tolist()
+        for i, query in enumerate(Q[b, h].tolist()):
+            S = _scores(b, h, i, query, keys, Q.shape[2], bias, scale)
+            lse[b, h, i] = log_total = _logsumexp(S.values())
+            P = {j: _weight(S_ij, log_total) for j, S_ij in S.items()}
+            for d in range(Q.shape[3]):
+                out[b, h, i, d] = sum(P_ij * values[j][d] for j, P_ij in P.items())
     return out, lse
 
 
-# Backward, written as the chain rule has it. Let dout be the gradient that arrives at out.
-#   out_i = sum_j P_ij V_j      =>  dV_j  += P_ij dout_i,      dP_ij = dout_i . V_j
-#   P_i = softmax(S_i)          =>  dS_ij  = sum_j' dP_ij' (dP_ij' / dS_ij)
-#                                          = sum_j' dP_ij' P_ij' ([j = j'] - P_ij)
-#                                          = P_ij (dP_ij - sum_j' P_ij' dP_ij')
-#   S_ij = scale * (Q_i . K_j)  =>  dQ_i  += scale * dS_ij K_j,  dK_j += scale * dS_ij Q_i
-def attention_backward(
-    dout, Q, K, V, out, lse, *, causal=False, key_mask=None, scale=None, grads=None
-):
-    """-> dQ, dK, dV: see `minillm.kernels.attention_backward`."""
-    dout, Q, K, V, out, lse, scale, grads = attention_backward_arguments(
-        dout, Q, K, V, out, lse, key_mask, scale, grads
-    )
-    B, H, Tq, D = Q.shape
-    Tk = K.shape[2]
-    for b in range(B):
-        for h in range(H):
-            queries, keys, values = Q[b, h].tolist(), K[b, h].tolist(), V[b, h].tolist()
-            dQ = [[0.0] * D for _ in range(Tq)]
-            dK = [[0.0] * D for _ in range(Tk)]
-            dV = [[0.0] * D for _ in range(Tk)]
-            for i, dout_i in enumerate(dout[b, h].tolist()):
-                visible = _visible_keys(i, Tq, Tk, causal, _mask_row(key_mask, b))
-                scores = [scale * _dot(queries[i], keys[j]) for j in visible]
-                P = [math.exp(score - float(lse[b, h, i])) for score in scores]
-                dP = [_dot(dout_i, values[j]) for j in visible]
-                weighted_mean = _dot(P, dP)
-                for p, dp, j in zip(P, dP, visible):
-                    dS = p * (dp - weighted_mean)
-                    for d in range(D):
-                        dV[j][d] += p * dout_i[d]
-                        dQ[i][d] += scale * dS * keys[j][d]
-                        dK[j][d] += scale * dS * queries[i][d]
-            for grad, values_of_grad in zip(grads, (dQ, dK, dV)):
-                grad[b, h] = np.array(values_of_grad).reshape(-1, D)
-    return grads
+def fused_attention_backward(dout, Q, K, V, out, lse, bias, scale, grads):
+    """dV_j = Σ_i P_ij dout_i                       dP_ij = dout_i · V_j
+    dS_ij = P_ij (dP_ij - Σ_j' P_ij' dP_ij')       ddistance_bias[n] = Σ dS_ij, j - i + Tq - 1 = n
+    dQ_i = scale Σ_j dS_ij K_j                     dK_j = scale Σ_i dS_ij Q_i
+
+    The sums run over all query heads that read the key head, and over the batch for the bias.
+    """
+    (B, H, Tq, D), (_, Hkv, Tk, _) = Q.shape, K.shape
+    dQ, dK, dV = (np.zeros(array.shape) for array in (Q, K, V))
+    ddistance_bias = None if bias[2] is None else np.zeros(bias[2].shape)
+    for b, h in np.ndindex(Q.shape[:2]):
+        keys, values = _key_head(K, b, h, Q).tolist(), _key_head(V, b, h, Q).tolist()
+        dkeys, dvalues = _key_head(dK, b, h, Q), _key_head(dV, b, h, Q)
+        for i, query in enumerate(Q[b, h].tolist()):
+            dout_i = dout[b, h, i].tolist()
+            S = _scores(b, h, i, query, keys, Tq, bias, scale)
+            P = {j: _weight(S_ij, float(lse[b, h, i])) for j, S_ij in S.items()}
+            dP = {j: _dot(dout_i, values[j]) for j in P}
+            delta = sum(P[j] * dP[j] for j in P)
+            for j in P:
+                dS = P[j] * (dP[j] - delta)
+                if ddistance_bias is not None:
+                    ddistance_bias[h, j - i + Tq - 1] += dS
+                for d in range(D):
+                    dvalues[j, d] += P[j] * dout_i[d]
+                    dQ[b, h, i, d] += scale * dS * keys[j][d]
+                    dkeys[j, d] += scale * dS * query[d]
+    for grad, result in zip(grads, (dQ, dK, dV)):
+        grad[...] = result
+    return (*grads, None if ddistance_bias is None else ddistance_bias.astype(Q.dtype))
 
 
-def _visible_keys(i, Tq, Tk, causal, mask):
-    """The keys that query i may see. The last query is aligned with the last key, so that a
-    causal query i sees the keys j <= i + (Tk - Tq): with a KV cache, the queries are the newest."""
-    last = i + (Tk - Tq) if causal else Tk - 1
-    return [j for j in range(Tk) if j <= last and (mask is None or mask[j])]
+def _key_head(X, b, h, Q):
+    """The head of K, V, dK or dV that query head h reads: a view (Tk, D)."""
+    group = Q.shape[1] // X.shape[1]
+    return X[b, h // group]
 
 
-def _mask_row(key_mask, b):
-    return None if key_mask is None else key_mask[b].tolist()
+def _scores(b, h, i, query, keys, Tq, bias, scale):
+    """-> {j: S_ij} for the keys j that query i sees, S_ij = scale (Q_i · K_j) + bias
+
+    The last query is aligned with the last key, so that a causal query sees the keys
+    j <= i + (Tk - Tq): with a KV cache, the queries are the newest positions.
+    """
+    causal, key_mask, distance_bias = bias
+    S = {}
+    for j, key in enumerate(keys):
+        too_late = causal and j > i + len(keys) - Tq
+        masked = key_mask is not None and not key_mask[b, j]
+        if not too_late and not masked:
+            S[j] = scale * _dot(query, key)
+            if distance_bias is not None:
+                S[j] += float(distance_bias[h, j - i + Tq - 1])
+    return S
+
+
+def _weight(S_ij, log_total):
+    """exp(S_ij - lse_i), and 0 for a key that the bias hides by -inf (-inf - -inf is no number)."""
+    return 0.0 if S_ij == -math.inf else math.exp(S_ij - log_total)
 
 
 def _dot(x, y):
     return sum(a * b for a, b in zip(x, y))
 
 
-def _log_sum_exp(scores):
-    """log(sum(exp(scores))); -inf for no scores at all, the logarithm of an empty sum."""
-    if not scores:
+def _logsumexp(scores):
+    """log Σ exp(S); -inf where no key is seen, the logarithm of an empty sum."""
+    largest = max(scores, default=-math.inf)
+    if largest == -math.inf:
         return -math.inf
-    largest = max(scores)
     return largest + math.log(sum(math.exp(score - largest) for score in scores))

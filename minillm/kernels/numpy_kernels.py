@@ -3,7 +3,6 @@
 import numpy as np
 
 from minillm.kernels.matmul_arguments import matmul_arguments
-from minillm.kernels.numpy_attention import attention, attention_backward
 from minillm.kernels.numpy_rows import (
     adam,
     add_to_rows,
@@ -20,8 +19,6 @@ from minillm.kernels.stored_weights import stored_arguments, to_float32
 __all__ = [
     "adam",
     "add_to_rows",
-    "attention",
-    "attention_backward",
     "cross_entropy",
     "cross_entropy_backward",
     "gelu_tanh",

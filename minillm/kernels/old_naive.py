@@ -6,7 +6,6 @@ Nothing here is fast. Sums are Python floats (53 bits), rounded once when they a
 import numpy as np
 
 from minillm.kernels.matmul_arguments import matmul_arguments
-from minillm.kernels.naive_attention import attention, attention_backward
 from minillm.kernels.naive_rows import (
     adam,
     add_to_rows,
@@ -23,8 +22,6 @@ from minillm.kernels.stored_weights import stored_arguments, to_float32
 __all__ = [
     "adam",
     "add_to_rows",
-    "attention",
-    "attention_backward",
     "cross_entropy",
     "cross_entropy_backward",
     "gelu_tanh",

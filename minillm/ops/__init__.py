@@ -10,7 +10,6 @@ from minillm.ops.attention import (
     attention_backward,
     streaming_attention,
     streaming_attention_backward,
-    visible_keys,
 )
 from minillm.ops.cross_entropy import cross_entropy, cross_entropy_backward
 from minillm.ops.dropout import dropout, dropout_backward
@@ -57,5 +56,4 @@ __all__ = [
     "softmax_backward",
     "streaming_attention",
     "streaming_attention_backward",
-    "visible_keys",
 ]

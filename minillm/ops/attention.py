@@ -1,105 +1,200 @@
-"""Attention: every query takes a weighted average of the values, by how well the keys match it.
+"""Attention: every query takes a weighted mean of the values, by how well their keys match it.
 
-Twice, on purpose. `attention` builds the matrix of weights: to read, to plot, to drop out.
-`streaming_attention` calls a kernel that never holds that matrix; models run on it.
+    S = scale Q Kᵀ + bias     a score for each query i and key j
+    P = softmax(S)            over the keys: the weights of a query add up to 1
+    out = P V                                                        (Vaswani et al. 2017, eq. 1)
+
+Q: (B, H, Tq, D); K, V: (B, Hkv, Tk, D); S, P: (B, H, Tq, Tk); out: (B, H, Tq, D)
+
+Hkv divides H, and query head h reads key head h // (H / Hkv): one key head for each query head is
+multi-head attention, one for all is multi-query attention (Shazeer 2019), anything between is
+grouped-query attention (Ainslie et al. 2023).
+
+Attention is here twice, on purpose. `attention` makes P: to read, to plot, to drop out.
+`streaming_attention` runs a kernel that never holds P; models run on it. Its C is csrc/attention.c.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
-from minillm import kernels
-from minillm.checks import require_float
+from minillm.kernels import attention as checks
+from minillm.kernels import kernel, matmul
+from minillm.kernels.attention import empty_heads
 from minillm.ops.dropout import DropoutCache, dropout, dropout_backward
-from minillm.ops.softmax import SoftmaxCache, softmax, softmax_backward
+from minillm.ops.softmax import SoftmaxCache, log_sum_exp, softmax, softmax_backward
+
+
+class AttentionBias(NamedTuple):
+    """What is added to the scores; -inf hides a key from a query.
+
+    causal:        query i sees only the keys j <= i + (Tk - Tq): the last query sees all of them
+    key_mask:      bool (B, Tk), True where a key may be seen: False for padding
+    distance_bias: (H, Tq + Tk - 1), the dtype of Q. Number j - i + Tq - 1 is added to S_ij. The
+                   distance j - i runs from -(Tq - 1) to Tk - 1. -inf outside a window makes
+                   attention local; -slope * |j - i| is ALiBi (Press et al. 2022); numbers that are
+                   learned are a relative bias as in T5 (Raffel et al. 2020)
+    """
+
+    causal: bool = False
+    key_mask: np.ndarray | None = None
+    distance_bias: np.ndarray | None = None
+
+
+def add_bias(S, bias):
+    """S += bias, in place; S: (B, H, Tq, Tk)"""
+    causal, key_mask, distance_bias = bias
+    Tq, Tk = S.shape[-2:]
+    distance = np.arange(Tk) - np.arange(Tq)[:, None]  # (Tq, Tk), j - i
+    if distance_bias is not None:
+        S += distance_bias[:, distance + Tq - 1]  # (H, Tq, Tk)
+    if causal:
+        np.copyto(S, -np.inf, where=distance > Tk - Tq)
+    if key_mask is not None:
+        np.copyto(S, -np.inf, where=~key_mask[:, None, None, :])
+
+
+def add_bias_backward(dS, bias):
+    """-> ddistance_bias (H, Tq + Tk - 1): the sum of dS along each diagonal; None without a bias"""
+    if bias[2] is None:
+        return None
+    Tq, Tk = dS.shape[-2:]
+    ddistance_bias = np.zeros_like(bias[2])
+    for i in range(Tq):
+        ddistance_bias[:, Tq - 1 - i :][:, :Tk] += dS[:, :, i].sum(axis=0)
+    return ddistance_bias
+
+
+def repeat_heads(K, H):
+    """(B, Hkv, Tk, D) -> (B, H, Tk, D): each key head as often as query heads read it"""
+    Hkv = K.shape[1]
+    return K if H == Hkv else np.repeat(K, H // Hkv, axis=1)
+
+
+def repeat_heads_backward(dK, Hkv):
+    """(B, H, Tk, D) -> (B, Hkv, Tk, D): the sum over the query heads that read a key head"""
+    B, H, Tk, D = dK.shape
+    return dK if H == Hkv else dK.reshape(B, Hkv, -1 if dK.size else 0, Tk, D).sum(axis=2)
+
+
+# The backward is derived here for the whole project: the kernel below, naive_attention.py and
+# csrc/attention.c compute the same with the same letters. For each query i and key j, of one head:
+#
+#   out_i = Σ_j P_ij V_j                   dP_ij = dout_i · V_j        dV_j = Σ_i P_ij dout_i
+#   P_i = softmax(S_i)                     dS_ij = P_ij (dP_ij - δ_i),   δ_i = Σ_j P_ij dP_ij
+#   S_ij = scale Q_i · K_j + bias_ij       dQ_i = scale Σ_j dS_ij K_j,   dK_j = scale Σ_i dS_ij Q_i
+#   bias_ij = distance_bias[j - i + Tq - 1]     ddistance_bias[n] = Σ dS_ij over j - i + Tq - 1 = n
+#
+# The second line is the backward of softmax (ops/softmax.py): ∂P_ij'/∂S_ij = P_ij' ([j = j'] - P_ij).
+# The bias is added after the multiplication by scale, so its gradient has no factor `scale`. A
+# hidden score is the constant -inf: its P is 0, and so is its dS; masks need no case of their own.
+# An input that several outputs read gets the sum of their gradients: K and V over the query heads
+# of their group, distance_bias also over the batch.
+
+
+class AttentionWeightsCache(NamedTuple):
+    Q: np.ndarray
+    K: np.ndarray
+    bias: AttentionBias
+    scale: float
+    softmax: SoftmaxCache
+
+
+def attention_weights(Q, K, *, bias=AttentionBias(), scale=None):
+    """P = softmax(scale Q Kᵀ + bias)
+
+    Q: (B, H, Tq, D), K: (B, Hkv, Tk, D)  ->  P: (B, H, Tq, Tk), cache for
+    `attention_weights_backward`
+
+    scale: 1/√D by default: the dot product of D random numbers grows like √D
+    A query that sees no key gets weights 0. Raises TypeError and ValueError that name the argument.
+    """
+    bias, scale = checks.check_scores(Q, K, bias, scale)
+    S = scale * matmul(Q, repeat_heads(K, Q.shape[1]), transpose_B=True)
+    add_bias(S, bias)
+    P, softmax_cache = softmax(S)
+    return P, AttentionWeightsCache(Q, K, bias, scale, softmax_cache)
+
+
+def attention_weights_backward(dP, cache):
+    """dP: (B, H, Tq, Tk)  ->  dQ, dK, ddistance_bias (None if there was no distance_bias)"""
+    Q, K, bias, scale, softmax_cache = cache
+    dS = softmax_backward(dP, softmax_cache)
+    dQ = scale * matmul(dS, repeat_heads(K, Q.shape[1]))
+    dK = repeat_heads_backward(scale * matmul(dS, Q, transpose_A=True), K.shape[1])
+    return dQ, dK, add_bias_backward(dS, bias)
+
+
+class WeightedValuesCache(NamedTuple):
+    P: np.ndarray
+    V: np.ndarray
+
+
+def weighted_values(P, V):
+    """out = P V
+
+    P: (B, H, Tq, Tk), V: (B, Hkv, Tk, D)  ->  out: (B, H, Tq, D), cache for
+    `weighted_values_backward`. The memory of `out` is laid out (B, Tq, H, D): merging the heads
+    copies nothing.
+    """
+    B, H, Tq, _ = P.shape
+    out = matmul(P, repeat_heads(V, H), empty_heads(B, H, Tq, V.shape[3], P.dtype))
+    return out, WeightedValuesCache(P, V)
+
+
+def weighted_values_backward(dout, cache):
+    """dout: (B, H, Tq, D)  ->  dP, dV"""
+    P, V = cache
+    dP = matmul(dout, repeat_heads(V, P.shape[1]), transpose_B=True)
+    dV = repeat_heads_backward(matmul(P, dout, transpose_A=True), V.shape[1])
+    return dP, dV
 
 
 class AttentionCache(NamedTuple):
-    Q: np.ndarray
-    K: np.ndarray
-    V: np.ndarray
-    dropped_weights: np.ndarray  # the weights after dropout
-    softmax: SoftmaxCache
+    weights: AttentionWeightsCache
     dropout: DropoutCache
-    scale: float
+    values: WeightedValuesCache
 
 
-def attention(Q, K, V, *, causal=False, key_mask=None, scale=None, dropout_p=0.0, rng=None):
-    """out = weights V,   weights = dropout(softmax(Q Kᵀ * scale))      (Vaswani et al. 2017, eq. 1)
+def attention(Q, K, V, *, bias=AttentionBias(), scale=None, dropout_p=0.0, rng=None):
+    """out = dropout(P) V,   P = softmax(scale Q Kᵀ + bias)
 
-    Q: (..., Tq, D); K, V: (..., Tk, D), with equal leading axes, such as (batch, heads)
-    causal:    query i sees only the keys j <= i + (Tk - Tq): the last query sees all of them
-    key_mask:  bool (..., Tk), True where a key may be attended to; its leading axes are the first
-               of Q's, so (batch, Tk) for Q: (batch, heads, Tq, D)
-    scale:     1/√D by default: the dot product of D random numbers grows like √D
-    dropout_p: probability of dropping a weight, with chance from `rng`
+    Q: (B, H, Tq, D); K, V: (B, Hkv, Tk, D)
+    ->  out: (B, H, Tq, D), P: (B, H, Tq, Tk) before dropout, cache for `attention_backward`
 
-    ->  out: (..., Tq, D), weights: (..., Tq, Tk) before dropout, cache for `attention_backward`
+    dropout_p: probability of dropping a weight; the randomness comes from `rng`
 
-    A query that sees no key gets weights 0 and out 0.
+    A query that sees no key gets out 0. Raises TypeError and ValueError that name the argument.
     """
-    for name, array in (("Q", Q), ("K", K), ("V", V)):
-        require_float(name, array)
-    if Q.ndim < 2 or K.shape != Q.shape[:-2] + (K.shape[-2], Q.shape[-1]) or V.shape != K.shape:
-        raise ValueError(
-            f"Q has shape {Q.shape}, K {K.shape} and V {V.shape}, wanted (..., Tq, D) for Q "
-            "and (..., Tk, D) for K and V"
-        )
-    scale = 1 / math.sqrt(Q.shape[-1]) if scale is None else scale
-    scores = kernels.matmul(Q, K, transpose_B=True)
-    scores *= scale
-    visible = visible_keys(scores.shape, causal, key_mask)
-    if visible is not None:
-        np.copyto(scores, -np.inf, where=~visible)
-    weights, softmax_cache = softmax(scores)
-    dropped_weights, dropout_cache = dropout(weights, dropout_p, rng)
-    out = kernels.matmul(dropped_weights, V)
-    cache = AttentionCache(Q, K, V, dropped_weights, softmax_cache, dropout_cache, scale)
-    return out, weights, cache
+    P, weights_cache = attention_weights(Q, K, bias=bias, scale=scale)
+    checks.check_values(V, K)
+    dropped_P, dropout_cache = dropout(P, dropout_p, rng)
+    out, values_cache = weighted_values(dropped_P, V)
+    return out, P, AttentionCache(weights_cache, dropout_cache, values_cache)
 
 
-def visible_keys(scores_shape, causal=False, key_mask=None):
-    """-> bool, broadcastable to `scores_shape` (..., Tq, Tk): which query may attend to which key
-
-    None if every query may attend to every key. See `attention` for the two masks.
-    """
-    *leading, Tq, Tk = scores_shape
-    visible = None
-    if causal:
-        visible = np.tri(Tq, Tk, k=Tk - Tq, dtype=bool)
-    if key_mask is not None:
-        key_mask = np.asarray(key_mask)
-        if key_mask.dtype != bool:
-            raise TypeError(f"key_mask has dtype {key_mask.dtype}, wanted bool")
-        if key_mask.shape != (*leading[: key_mask.ndim - 1], Tk):
-            wanted = (*leading[:1], Tk)
-            raise ValueError(f"key_mask has shape {key_mask.shape}, wanted {wanted}")
-        shared = (1,) * (len(scores_shape) - key_mask.ndim)  # the heads and the queries
-        key_mask = key_mask.reshape(*key_mask.shape[:-1], *shared, Tk)
-        visible = key_mask if visible is None else visible & key_mask
-    return visible
-
-
-# The forward is four steps, and the backward is their four backwards in reverse order:
-#   out = W' V                  dW' = dout Vᵀ,    dV = W'ᵀ dout        (as for a linear map)
-#   W' = dropout(W)             dW = dropout_backward(dW')
-#   W = softmax(S)              dS = W * (dW - Σ_k dW W)
-#   S = Q Kᵀ * scale            dQ = dS K * scale,   dK = dSᵀ Q * scale
-# A masked score is the constant -inf; its weight W is 0, and with it its dS: no case of its own.
 def attention_backward(dout, cache, *, grads=None):
-    """-> dQ: (..., Tq, D), dK: (..., Tk, D), dV: (..., Tk, D)
+    """dout: (B, H, Tq, D)  ->  dQ, dK, dV, ddistance_bias (None if there was no distance_bias)
 
-    They are written into the three arrays `grads` if given.
+    grads: three arrays to write dQ, dK and dV to, such as views into one fused buffer
     """
-    dQ, dK, dV = (None, None, None) if grads is None else grads
-    dV = kernels.matmul(cache.dropped_weights, dout, dV, transpose_A=True)
-    dweights = kernels.matmul(dout, cache.V, transpose_B=True)
-    dscores = softmax_backward(dropout_backward(dweights, cache.dropout), cache.softmax)
-    dscores *= cache.scale
-    dQ = kernels.matmul(dscores, cache.K, dQ)
-    dK = kernels.matmul(dscores, cache.Q, dK, transpose_A=True)
-    return dQ, dK, dV
+    ddropped_P, dV = weighted_values_backward(dout, cache.values)
+    dP = dropout_backward(ddropped_P, cache.dropout)
+    dQ, dK, ddistance_bias = attention_weights_backward(dP, cache.weights)
+    if grads is None:
+        return dQ, dK, dV, ddistance_bias
+    for grad, value in zip(grads, (dQ, dK, dV)):
+        grad[...] = value
+    return *grads, ddistance_bias
+
+
+# The streaming form holds neither P nor a row of it. The forward computes the softmax piece by piece
+# with a running maximum and sum (Milakov and Gimelshein 2018; Rabe and Staats 2021), and keeps one
+# number a query, lse_i = log Σ_j exp(S_ij). With it the backward needs no row of P either
+# (Dao et al. 2022, "FlashAttention", sec. 3.1 and appendix B.2; lse as in Dao 2023, sec. 3.1):
+#
+#   P_ij = exp(S_ij - lse_i)                    each weight can be computed again on its own
+#   δ_i = Σ_j P_ij (dout_i · V_j) = dout_i · Σ_j P_ij V_j = dout_i · out_i
 
 
 class StreamingAttentionCache(NamedTuple):
@@ -107,91 +202,52 @@ class StreamingAttentionCache(NamedTuple):
     K: np.ndarray
     V: np.ndarray
     out: np.ndarray
-    log_sum_exp: np.ndarray  # (B, H, Tq)
-    causal: bool
-    key_mask: np.ndarray | None
+    lse: np.ndarray  # (B, H, Tq)
+    bias: AttentionBias
     scale: float | None
 
 
-def streaming_attention(Q, K, V, *, causal=False, key_mask=None, scale=None):
-    """The `out` of `attention`, for Q: (B, H, Tq, D), K and V: (B, H, Tk, D), key_mask: (B, Tk)
+def streaming_attention(Q, K, V, *, bias=AttentionBias(), scale=None):
+    """The `out` of `attention`, in memory that grows like Tq + Tk instead of Tq * Tk.
 
+    Arguments, shapes, errors and the layout of `out` are those of `attention`.
     ->  out: (B, H, Tq, D), cache for `streaming_attention_backward`
-
-    The kernel reads the keys once per query, with a running maximum and a running sum for the
-    softmax (Milakov and Gimelshein 2018; Rabe and Staats 2021), in memory that grows like
-    Tq + Tk, not Tq * Tk. It keeps the logarithm of each query's softmax denominator for the
-    backward. The memory of `out` is laid out (B, Tq, H, D): merging the heads copies nothing.
     """
-    out, log_sum_exp = kernels.attention(Q, K, V, causal=causal, key_mask=key_mask, scale=scale)
-    cache = StreamingAttentionCache(Q, K, V, out, log_sum_exp, causal, key_mask, scale)
-    return out, cache
+    out, lse = fused_attention(Q, K, V, bias, scale)
+    return out, StreamingAttentionCache(Q, K, V, out, lse, bias, scale)
 
 
-# The same four steps as in `attention_backward`, a few rows at a time. Two things make that
-# possible (Dao et al. 2022, "FlashAttention", appendix B.2):
-#   W_qk = exp(S_qk - log_sum_exp_q)         each weight can be computed again on its own
-#   Σ_k dW_qk W_qk = Σ_k Σ_d dout_qd V_kd W_qk = Σ_d dout_qd out_qd        needs no row of weights
 def streaming_attention_backward(dout, cache, *, grads=None):
-    """-> dQ, dK, dV, written into the three arrays `grads` if given"""
-    Q, K, V, out, log_sum_exp, causal, key_mask, scale = cache
-    return kernels.attention_backward(
-        dout, Q, K, V, out, log_sum_exp, causal=causal, key_mask=key_mask, scale=scale, grads=grads
-    )
+    """-> dQ, dK, dV, ddistance_bias, as `attention_backward`"""
+    return fused_attention_backward(dout, *cache, grads)
 
 
-class AttentionBias(NamedTuple):
-    causal: bool = False
-    key_mask: object = None
-    distance_bias: object = None
-class AttentionWeightsCache(NamedTuple):
-    Q: np.ndarray; K: np.ndarray; W: np.ndarray; scale: float; bias: object
-class WeightedValuesCache(NamedTuple):
-    W: np.ndarray; V: np.ndarray
-def _full(bias,Tq,Tk):
-    j=np.arange(Tk)[None]-np.arange(Tq)[:,None]+Tq-1
-    return bias[:, j]
-def attention_weights(Q,K,*,bias=AttentionBias(),scale=None):
-    scale = 1 / math.sqrt(Q.shape[-1]) if scale is None else scale
-    G=Q.shape[1]//K.shape[1]; Kr=np.repeat(K,G,1)
-    S=(Q@Kr.swapaxes(-1,-2)*Q.dtype.type(scale))
-    if bias.distance_bias is not None: S=S+_full(bias.distance_bias,Q.shape[2],K.shape[2])
-    vis=visible_keys(S.shape,bias.causal,bias.key_mask)
-    if vis is not None: S=np.where(vis,S,S.dtype.type(-np.inf))
-    W,_=softmax(S)
-    return W,AttentionWeightsCache(Q,K,W,scale,bias)
-def attention_weights_backward(dW,c):
-    Q,K,W,scale,bias=c
-    dS=W*(dW-(dW*W).sum(-1,keepdims=True))
-    db=None
-    B,H,Tq,Tk=W.shape
-    if bias.distance_bias is not None:
-        db=np.zeros_like(bias.distance_bias)
-        j=np.arange(Tk)[None]-np.arange(Tq)[:,None]+Tq-1
-        for h in range(H): np.add.at(db[h], j, dS[:,h].sum(0))
-    dS=dS*dS.dtype.type(scale)
-    G=H//K.shape[1]
-    dQ=dS@np.repeat(K,G,1)
-    dK=(dS.swapaxes(-1,-2)@Q).reshape(B,K.shape[1],G,Tk,-1).sum(2)
-    return dQ,dK,db
-def weighted_values(W,V):
-    G=W.shape[1]//V.shape[1]
-    return W@np.repeat(V,G,1), WeightedValuesCache(W,V)
-def weighted_values_backward(dout,c):
-    W,V=c
-    G=W.shape[1]//V.shape[1]
-    return dout@np.repeat(V,G,1).swapaxes(-1,-2), (W.swapaxes(-1,-2)@dout).reshape(V.shape[0],V.shape[1],G,V.shape[2],-1).sum(2)
-_old=(attention, streaming_attention, streaming_attention_backward)
-def streaming_attention(Q,K,V,*,bias=AttentionBias(),scale=None):
-    if bias.distance_bias is None and K.shape[1]==Q.shape[1]:
-        return _old[1](Q,K,V,causal=bias.causal,key_mask=bias.key_mask,scale=scale)
-    W,c=attention_weights(Q,K,bias=bias,scale=scale)
-    out,v=weighted_values(W,V)
-    return out,(c,v)
-def streaming_attention_backward(dout,cache,*,grads=None):
-    if len(cache)==8: return (*_old[2](dout,cache,grads=grads),None)
-    dW,dV=weighted_values_backward(dout,cache[1])
-    dQ,dK,db=attention_weights_backward(dW,cache[0])
-    if grads is not None:
-        for g,d in zip(grads,(dQ,dK,dV)): g[...]=d
-    return dQ,dK,dV,db
+@kernel(checks.forward)
+def fused_attention(Q, K, V, bias, scale, out):
+    """-> out, lse: what the C kernel computes tile by tile, here with the whole of S at once
+
+    out: where the result is written; a new array by default
+    """
+    S = scale * matmul(Q, repeat_heads(K, Q.shape[1]), transpose_B=True)
+    add_bias(S, bias)
+    P, _ = softmax(S)
+    out[...] = matmul(P, repeat_heads(V, Q.shape[1]))
+    return out, log_sum_exp(S)[..., 0]
+
+
+@kernel(checks.backward)
+def fused_attention_backward(dout, Q, K, V, out, lse, bias, scale, grads):
+    """-> dQ, dK, dV, ddistance_bias"""
+    H, Hkv = Q.shape[1], K.shape[1]
+    K_of_query, V_of_query = repeat_heads(K, H), repeat_heads(V, H)
+    dQ, dK, dV = grads
+    S = scale * matmul(Q, K_of_query, transpose_B=True)
+    add_bias(S, bias)
+    P = np.exp(S - np.where(lse == -np.inf, 0, lse)[..., None])  # all of S is -inf there: P = 0
+    dP = matmul(dout, V_of_query, transpose_B=True)
+    delta = (dout * out).sum(axis=-1, keepdims=True)
+    dS = P * (dP - delta)
+    dQ[...] = scale * matmul(dS, K_of_query)
+    dK[...] = repeat_heads_backward(scale * matmul(dS, Q, transpose_A=True), Hkv)
+    dV[...] = repeat_heads_backward(matmul(P, dout, transpose_A=True), Hkv)
+    return dQ, dK, dV, add_bias_backward(dS, bias)

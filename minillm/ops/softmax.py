@@ -66,10 +66,11 @@ def log_sum_exp(x):
     largest = _finite_max(x)
     shifted = x - largest
     np.exp(shifted, out=shifted)
-    return np.log(shifted.sum(axis=-1, keepdims=True)) + largest
+    with np.errstate(divide="ignore"):  # log 0 = -inf, where all x are -inf
+        return np.log(shifted.sum(axis=-1, keepdims=True)) + largest
 
 
 def _finite_max(x):
     """The largest x of each row, (..., 1), or 0 where that is -inf (-inf - -inf is no number)."""
-    largest = x.max(axis=-1, keepdims=True)
+    largest = x.max(axis=-1, keepdims=True, initial=-np.inf)
     return np.where(largest == -np.inf, 0, largest)

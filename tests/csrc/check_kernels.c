@@ -96,8 +96,8 @@ static void check_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K) {
     free(x), free(scale), free(bias), free(y), free(q), free(half), free(wanted);
 }
 
-/* Attention by its definition: its weights P and its gradients. The H query heads read H / group key
- * heads. `bias`: 0 for none, 1 for random numbers, 2 for random numbers inside a sliding window. */
+/* Attention by its definition: its weights P and its gradients. The H query heads read H / group
+ * key heads. `bias`: 0 for none, 1 for random numbers, 2 for random numbers inside a sliding window. */
 static void check_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t group, ptrdiff_t Tq, ptrdiff_t Tk,
                             ptrdiff_t D, int causal, int masked, int bias) {
     ptrdiff_t Hkv = H / group, nq = B * H * Tq * D, nk = B * Hkv * Tk * D, distances = Tq + Tk - 1;

@@ -1,4 +1,4 @@
-"""attention: naive == NumPy == C == PyTorch, forward and backward, and what must hold for any input."""
+"""Attention's kernel: naive == NumPy == C == PyTorch, and what must hold for any input."""
 
 import threading
 from pathlib import Path
@@ -9,10 +9,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minillm import kernels
+from minillm.ops.attention import AttentionBias, fused_attention, fused_attention_backward
 from tests.helpers.gradcheck import check_gradients
 from tests.kernels.test_dispatch import every_instruction_set, run_python, worst_error
 
 IMPLEMENTATIONS = ["naive", "numpy", "c"]
+CAUSAL = AttentionBias(causal=True)
 every_implementation = pytest.mark.parametrize("name", IMPLEMENTATIONS)
 
 # Small sizes and the neighbourhood of the sizes of vectors and tiles (4 … 64).
@@ -20,6 +22,9 @@ lengths = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 
 widths = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 31, 32, 33, 64])
 seeds = st.integers(0, 2**32 - 1)
 masks = st.sampled_from(["none", "some", "first", "all", "but one"])
+biases = st.sampled_from(["none", "none", "random", "alibi", "window", "holes", "nothing"])
+# (query heads, how many of them read one key head)
+heads = st.sampled_from([(1, 1), (2, 1), (3, 1), (2, 2), (3, 3), (4, 2), (6, 3)])
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +35,9 @@ def _restore():
     kernels.set_num_threads(threads)
 
 
-def inputs(rng, B, H, Tq, Tk, D, dtype=np.float32, scale=1.0):
-    """-> Q, K, V, dout"""
-    shapes = [(B, H, Tq, D), (B, H, Tk, D), (B, H, Tk, D), (B, H, Tq, D)]
+def inputs(rng, B, H, Tq, Tk, D, dtype=np.float32, scale=1.0, group=1):
+    """-> Q, K, V, dout; `group` query heads read each key head, so H must be a multiple of it"""
+    shapes = [(B, H, Tq, D), (B, H // group, Tk, D), (B, H // group, Tk, D), (B, H, Tq, D)]
     return [(scale * rng.standard_normal(shape)).astype(dtype) for shape in shapes]
 
 
@@ -50,18 +55,47 @@ def make_mask(rng, kind, B, Tk):
     return mask
 
 
-def run(name, Q, K, V, dout, **options):
-    """-> out, lse, dQ, dK, dV"""
+def make_distance_bias(rng, kind, H, Tq, Tk, dtype=np.float32):
+    """A distance_bias (H, Tq + Tk - 1): random numbers, ALiBi, and in a sliding window, …"""
+    distance = np.arange(Tq + Tk - 1) - (Tq - 1)
+    bias = rng.standard_normal((H, Tq + Tk - 1)).astype(dtype)
+    if kind == "none":
+        return None
+    if kind == "alibi":
+        bias[...] = -np.abs(distance) / 2.0 ** np.arange(1, H + 1)[:, None]
+    if kind == "window":  # another one for each head; some are empty
+        middle = rng.integers(-Tq, Tk, (H, 1))
+        bias[np.abs(distance - middle) > rng.integers(-1, 40, (H, 1))] = -np.inf
+    if kind == "holes":
+        bias[rng.random(bias.shape) < 0.4] = -np.inf
+    if kind == "nothing":
+        bias[...] = -np.inf
+    return bias
+
+
+def run(name, Q, K, V, dout, causal=False, key_mask=None, distance_bias=None, scale=None):
+    """-> out, lse, dQ, dK, dV, and ddistance_bias if there is a distance_bias"""
+    bias = AttentionBias(causal, key_mask, distance_bias)
     with kernels.use(name):
-        out, lse = kernels.attention(Q, K, V, **options)
-        return out, lse, *kernels.attention_backward(dout, Q, K, V, out, lse, **options)
+        out, lse = fused_attention(Q, K, V, bias, scale)
+        *grads, ddistance_bias = fused_attention_backward(dout, Q, K, V, out, lse, bias, scale)
+    assert (ddistance_bias is None) == (distance_bias is None)
+    return out, lse, *grads, *([] if distance_bias is None else [ddistance_bias])
+
+
+def doubles(arrays, options):
+    """The same in float64."""
+    bias = options.get("distance_bias")
+    bias = None if bias is None else bias.astype(np.float64)
+    return [x.astype(np.float64) for x in arrays], options | {"distance_bias": bias}
 
 
 def assert_close(actual, expected, tolerance=2e-5):
-    for which, a, e in zip(("out", "lse", "dQ", "dK", "dV"), actual, expected):
+    names = ("out", "lse", "dQ", "dK", "dV", "ddistance_bias")
+    for which, a, e in zip(names[: len(expected)], actual, expected, strict=True):
         # dS = P (dP - delta): where a query has one key, two equal sums of D products cancel, and
         # their rounding errors are what is left, summed over all queries.
-        atol = (10 if which in ("dQ", "dK") else 1) * tolerance * (1 + _size(e))
+        atol = (10 if which in ("dQ", "dK", "ddistance_bias") else 1) * tolerance * (1 + _size(e))
         np.testing.assert_allclose(a, e, rtol=tolerance, atol=atol, err_msg=which)
 
 
@@ -74,32 +108,42 @@ def _size(array):
 
 
 @given(
-    B=st.integers(1, 2), H=st.integers(1, 3), Tq=lengths, Tk=lengths, D=widths,
-    causal=st.booleans(), mask=masks, scale=st.sampled_from([None, 0.0, 0.3, -1.0]), seed=seeds,
+    B=st.integers(1, 2), heads=heads, Tq=lengths, Tk=lengths, D=widths, causal=st.booleans(),
+    mask=masks, bias=biases, scale=st.sampled_from([None, 0.0, 0.3, -1.0]), seed=seeds,
 )
-@example(B=1, H=1, Tq=1, Tk=1, D=1, causal=True, mask="none", scale=None, seed=0)
-@example(B=1, H=2, Tq=100, Tk=100, D=64, causal=True, mask="none", scale=None, seed=0)
-@example(B=2, H=1, Tq=65, Tk=33, D=17, causal=True, mask="some", scale=None, seed=0)
-def test_c_equals_numpy(B, H, Tq, Tk, D, causal, mask, scale, seed):
+@example(B=1, heads=(1, 1), Tq=1, Tk=1, D=1, causal=True, mask="none", bias="none", scale=None, seed=0)
+@example(B=1, heads=(2, 1), Tq=100, Tk=100, D=64, causal=True, mask="none", bias="none", scale=None,
+         seed=0)
+@example(B=2, heads=(1, 1), Tq=65, Tk=33, D=17, causal=True, mask="some", bias="random", scale=None,
+         seed=0)
+@example(B=2, heads=(6, 3), Tq=100, Tk=300, D=32, causal=True, mask="none", bias="window", scale=None,
+         seed=1)
+def test_c_equals_numpy(B, heads, Tq, Tk, D, causal, mask, bias, scale, seed):
     """Against NumPy in float64, so that the difference is the error of the C."""
     rng = np.random.default_rng(seed)
-    arrays = inputs(rng, B, H, Tq, Tk, D)
-    options = {"causal": causal, "key_mask": make_mask(rng, mask, B, Tk), "scale": scale}
-    expected = run("numpy", *(x.astype(np.float64) for x in arrays), **options)
+    H, group = heads
+    arrays = inputs(rng, B, H, Tq, Tk, D, group=group)
+    options = {"causal": causal, "key_mask": make_mask(rng, mask, B, Tk), "scale": scale,
+               "distance_bias": make_distance_bias(rng, bias, H, Tq, Tk)}
+    exact_arrays, exact_options = doubles(arrays, options)
+    expected = run("numpy", *exact_arrays, **exact_options)
     for result in (run("c", *arrays, **options), run("numpy", *arrays, **options)):
         assert all(x.dtype == np.float32 for x in result)
         assert_close(result, expected)
 
 
 @given(
-    B=st.integers(1, 2), H=st.integers(1, 2), Tq=st.integers(1, 6), Tk=st.integers(1, 6),
-    D=st.integers(1, 4), causal=st.booleans(), mask=masks, scale=st.sampled_from([None, 0.3, -2]),
-    dtype=st.sampled_from([np.float32, np.float64]), seed=seeds,
+    B=st.integers(1, 2), heads=heads, Tq=st.integers(1, 6), Tk=st.integers(1, 6),
+    D=st.integers(1, 4), causal=st.booleans(), mask=masks, bias=biases,
+    scale=st.sampled_from([None, 0.3, -2]), dtype=st.sampled_from([np.float32, np.float64]),
+    seed=seeds,
 )
-def test_naive_is_the_definition(B, H, Tq, Tk, D, causal, mask, scale, dtype, seed):
+def test_naive_is_the_definition(B, heads, Tq, Tk, D, causal, mask, bias, scale, dtype, seed):
     rng = np.random.default_rng(seed)
-    arrays = inputs(rng, B, H, Tq, Tk, D, dtype)
-    options = {"causal": causal, "key_mask": make_mask(rng, mask, B, Tk), "scale": scale}
+    H, group = heads
+    arrays = inputs(rng, B, H, Tq, Tk, D, dtype, group=group)
+    options = {"causal": causal, "key_mask": make_mask(rng, mask, B, Tk), "scale": scale,
+               "distance_bias": make_distance_bias(rng, bias, H, Tq, Tk, dtype)}
     expected = run("naive", *arrays, **options)
     tolerance = 2e-5 if dtype == np.float32 else 1e-13
     for name in ("numpy", "c"):
@@ -109,19 +153,27 @@ def test_naive_is_the_definition(B, H, Tq, Tk, D, causal, mask, scale, dtype, se
 
 
 @given(
-    Tq=st.integers(1, 7), Tk=st.integers(1, 7), D=st.integers(1, 4), causal=st.booleans(),
-    mask=masks, seed=seeds,
+    heads=heads, Tq=st.integers(1, 7), Tk=st.integers(1, 7), D=st.integers(1, 4),
+    causal=st.booleans(), mask=masks, bias=biases, scale=st.sampled_from([None, -0.3]), seed=seeds,
 )
-def test_gradients_are_the_slopes_of_the_forward(Tq, Tk, D, causal, mask, seed):
+def test_gradients_are_the_slopes_of_the_forward(
+    heads, Tq, Tk, D, causal, mask, bias, scale, seed
+):
     rng = np.random.default_rng(seed)
-    Q, K, V, dout = inputs(rng, 2, 2, Tq, Tk, D, np.float64)
-    options = {"causal": causal, "key_mask": make_mask(rng, mask, 2, Tk)}
+    H, group = heads
+    Q, K, V, dout = inputs(rng, 2, H, Tq, Tk, D, np.float64, group=group)
+    distance_bias = make_distance_bias(rng, bias, H, Tq, Tk, np.float64)
+    of = AttentionBias(causal, make_mask(rng, mask, 2, Tk), distance_bias)
+    arrays = {"Q": Q, "K": K, "V": V}
     with kernels.use("numpy"):
-        out, lse = kernels.attention(Q, K, V, **options)
-        dQ, dK, dV = kernels.attention_backward(dout, Q, K, V, out, lse, **options)
+        out, lse = fused_attention(Q, K, V, of, scale)
+        *grads, ddistance_bias = fused_attention_backward(dout, Q, K, V, out, lse, of, scale)
+        gradients = dict(zip(arrays, grads))
+        if distance_bias is not None and np.all(np.isfinite(distance_bias)):
+            arrays["distance_bias"] = distance_bias
+            gradients["distance_bias"] = ddistance_bias
         check_gradients(
-            lambda: np.sum(kernels.attention(Q, K, V, **options)[0] * dout),
-            {"Q": Q, "K": K, "V": V}, {"Q": dQ, "K": dK, "V": dV}, rng,
+            lambda: np.sum(fused_attention(Q, K, V, of, scale)[0] * dout), arrays, gradients, rng,
         )
 
 
@@ -134,10 +186,12 @@ def test_same_as_pytorch(name, case):
     """Against what tests/fixtures/make_attention.py froze."""
     of = {key.split("/")[1]: FROZEN[key] for key in FROZEN if key.startswith(case + "/")}
     scale = None if np.isnan(of["scale"]) else float(of["scale"])
-    out, _, dQ, dK, dV = run(name, of["Q"], of["K"], of["V"], of["dout"], scale=scale,
-                             causal=bool(of["causal"]), key_mask=of["key_mask"])
-    for which, array in (("out", out), ("dQ", dQ), ("dK", dK), ("dV", dV)):
-        np.testing.assert_allclose(array, of[which], rtol=2e-5, atol=2e-5, err_msg=which)
+    result = run(name, of["Q"], of["K"], of["V"], of["dout"], scale=scale,
+                 causal=bool(of["causal"]), key_mask=of["key_mask"],
+                 distance_bias=of.get("distance_bias"))
+    for which, array in zip(("out", "lse", "dQ", "dK", "dV", "ddistance_bias"), result):
+        if which != "lse":
+            np.testing.assert_allclose(array, of[which], rtol=2e-5, atol=2e-5, err_msg=which)
 
 
 # ------------------------------------------------------------------ what must hold for any input
@@ -150,7 +204,7 @@ def test_rows_of_weights_sum_to_one(name, Tq, Tk, D, seed):
     rng = np.random.default_rng(seed)
     Q, K, V, _ = inputs(rng, 1, 2, Tq, Tk, D)
     with kernels.use(name):
-        out, lse = kernels.attention(Q, K, np.ones_like(V))
+        out, lse = fused_attention(Q, K, np.ones_like(V))
     np.testing.assert_allclose(out, 1, rtol=1e-5)
     scores = Q.astype(float) @ K.astype(float).swapaxes(-1, -2) / np.sqrt(D)
     np.testing.assert_allclose(lse, np.log(np.exp(scores).sum(axis=-1)), rtol=1e-5, atol=1e-5)
@@ -164,8 +218,8 @@ def test_the_same_vector_added_to_all_keys_changes_nothing_but_lse(name, Tq, Tk,
     Q, K, V, _ = inputs(rng, 1, 2, Tq, Tk, D)
     c = rng.standard_normal((1, 2, 1, D)).astype(np.float32)
     with kernels.use(name):
-        out, lse = kernels.attention(Q, K, V)
-        shifted_out, shifted_lse = kernels.attention(Q, K + c, V)
+        out, lse = fused_attention(Q, K, V)
+        shifted_out, shifted_lse = fused_attention(Q, K + c, V)
     np.testing.assert_allclose(shifted_out, out, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(shifted_lse - lse, (Q * c).sum(-1) / np.sqrt(D), atol=1e-4)
 
@@ -203,10 +257,10 @@ def test_each_causal_query_equals_the_query_alone_with_the_keys_it_sees(Tq, Tk, 
     rng = np.random.default_rng(seed)
     Q, K, V, _ = inputs(rng, 1, 1, Tq, Tk, D)
     with kernels.use("c"):
-        out, lse = kernels.attention(Q, K, V, causal=True)
+        out, lse = fused_attention(Q, K, V, CAUSAL)
         for i in {0, Tq // 2, Tq - 1}:
             seen = max(0, i + Tk - Tq + 1)
-            alone = kernels.attention(Q[:, :, i : i + 1], K[:, :, :seen], V[:, :, :seen])
+            alone = fused_attention(Q[:, :, i : i + 1], K[:, :, :seen], V[:, :, :seen])
             np.testing.assert_allclose(out[:, :, i : i + 1], alone[0], rtol=1e-5, atol=1e-5)
             np.testing.assert_allclose(lse[:, :, i : i + 1], alone[1], rtol=1e-5, atol=1e-5)
 
@@ -281,7 +335,7 @@ def test_nan_is_not_hidden(name, where):
     arrays = dict(zip("QKV", inputs(np.random.default_rng(0), 1, 1, 5, 5, 3)))
     arrays[where][0, 0, 2] = np.nan
     with kernels.use(name), np.errstate(invalid="ignore"):
-        out, _ = kernels.attention(**arrays)
+        out, _ = fused_attention(**arrays)
     assert np.all(np.isnan(out[0, 0, 2]))
 
 
@@ -313,12 +367,11 @@ def test_views_into_a_fused_buffer(name, B, H, T, D, causal, seed):
     out_buffer, (out, _, _) = fused(rng, B, H, T, D)
     outside = [np.isnan(grad_buffer), np.isnan(out_buffer)]
 
+    bias = AttentionBias(causal)
     expected = run(name, Q.copy(), K.copy(), V.copy(), dout.copy(), causal=causal)
     with kernels.use(name):
-        out_result, lse = kernels.attention(Q, K, V, causal=causal, out=out)
-        result = kernels.attention_backward(
-            dout, Q, K, V, out, lse, causal=causal, grads=tuple(grads)
-        )
+        out_result, lse = fused_attention(Q, K, V, bias, out=out)
+        *result, _ = fused_attention_backward(dout, Q, K, V, out, lse, bias, grads=tuple(grads))
     assert out_result is out and all(a is b for a, b in zip(result, grads))
     assert_close((out, lse, *grads), expected)
     np.testing.assert_array_equal(buffer, before)
@@ -335,7 +388,8 @@ def test_many_tiles_of_heads_side_by_side(Tq, Tk, causal):
     _, (_, K, V) = fused(rng, 2, 3, Tk, 40)
     dout = rng.standard_normal((2, Tq, 3, 40)).astype(np.float32).transpose(0, 2, 1, 3)
     options = {"causal": causal, "key_mask": rng.random((2, Tk)) < 0.8}
-    exact = run("numpy", *(x.astype(np.float64) for x in (Q, K, V, dout)), **options)
+    exact_arrays, exact_options = doubles((Q, K, V, dout), options)
+    exact = run("numpy", *exact_arrays, **exact_options)
     assert_close(run("c", Q, K, V, dout, **options), exact)
 
 
@@ -397,8 +451,8 @@ def test_two_python_threads_at_once():
 
     def work(Q, K, V, dout, right):
         for _ in range(30):
-            out, lse = kernels.attention(Q, K, V, causal=True)
-            grads = kernels.attention_backward(dout, Q, K, V, out, lse, causal=True)
+            out, lse = fused_attention(Q, K, V, CAUSAL)
+            *grads, _ = fused_attention_backward(dout, Q, K, V, out, lse, CAUSAL)
             result = (out, lse, *grads)
             if not all(np.array_equal(a, b) for a, b in zip(result, right)):
                 wrong.append(Q.shape)
@@ -419,18 +473,18 @@ FORCED = """
 import json
 import numpy as np
 from minillm import kernels
+from minillm.ops.attention import AttentionBias, streaming_attention, streaming_attention_backward
 rng = np.random.default_rng(0)
 worst = 0.0
 for Tq, Tk, D in [(1, 1, 1), (1, 200, 64), (2, 70, 5), (33, 33, 17), (65, 130, 64), (40, 9, 33)]:
-    shapes = [(2, 2, Tq, D), (2, 2, Tk, D), (2, 2, Tk, D), (2, 2, Tq, D)]
+    shapes = [(2, 4, Tq, D), (2, 2, Tk, D), (2, 2, Tk, D), (2, 4, Tq, D), (4, Tq + Tk - 1)]
     arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
     mask = rng.random((2, Tk)) < 0.7
     results = []
     for dtype in (np.float32, np.float64):        # float64 is computed by NumPy
-        Q, K, V, dout = (x.astype(dtype) for x in arrays)
-        out, lse = kernels.attention(Q, K, V, causal=True, key_mask=mask)
-        results.append((out, np.exp(lse), *kernels.attention_backward(
-            dout, Q, K, V, out, lse, causal=True, key_mask=mask)))
+        Q, K, V, dout, distance_bias = (x.astype(dtype) for x in arrays)
+        out, cache = streaming_attention(Q, K, V, bias=AttentionBias(True, mask, distance_bias))
+        results.append((out, np.exp(cache.lse), *streaming_attention_backward(dout, cache)))
     for single, double in zip(*results):
         worst = max(worst, np.abs(single - double).max() / (1 + np.abs(double).max()))
 print(json.dumps([kernels.info()["instruction set"], float(worst)]))
@@ -446,14 +500,16 @@ MEMORY = """
 import resource
 import numpy as np
 from minillm import kernels
+from minillm.ops.attention import AttentionBias, streaming_attention, streaming_attention_backward
 kernels.set_num_threads(2)
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 rng = np.random.default_rng(0)
 def work(T):
     Q, K, V, dout = rng.standard_normal((4, 1, 2, T, 2), dtype=np.float32)
-    out, lse = kernels.attention(Q, K, V, causal=True)
-    kernels.attention_backward(dout, Q, K, V, out, lse, causal=True)
+    bias = AttentionBias(True, None, np.zeros((2, 2 * T - 1), np.float32))
+    _, cache = streaming_attention(Q, K, V, bias=bias)
+    streaming_attention_backward(dout, cache)
 work(100)
 before = peak()
 work(8000)                        # one T x T matrix would take 256 MB

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 from minillm import kernels
 from minillm.kernels import machine
 from minillm.kernels.ladder import ATTENTION_RUNGS, MATMUL_RUNGS
+from minillm.ops.attention import AttentionBias, fused_attention
+
+CAUSAL = AttentionBias(causal=True)
 
 
 @pytest.mark.parametrize("rung", [name for name, _ in MATMUL_RUNGS])
@@ -40,7 +43,7 @@ def test_attention_rung(rung, B, H, T, D, scale, seed):
     Q, K, V = scale * rng.standard_normal((3, B, H, T, D)).astype(np.float32)
     out = dict(ATTENTION_RUNGS)[rung](Q, K, V)
     with kernels.use("numpy"):
-        exact, _ = kernels.attention(*(x.astype(float) for x in (Q, K, V)), causal=True)
+        exact, _ = fused_attention(*(x.astype(float) for x in (Q, K, V)), CAUSAL)
     assert out.dtype == np.float32 and out.shape == Q.shape
     # An error of 1e-7 in a score of some 10,000 is one of 1e-3 in its exponential.
     np.testing.assert_allclose(out, exact, atol=1e-5 if scale == 1 else 0.5)
@@ -50,8 +53,24 @@ def test_the_last_attention_rung_is_what_the_models_use():
     rng = np.random.default_rng(0)
     Q, K, V = rng.standard_normal((3, 1, 2, 130, 16)).astype(np.float32)
     with kernels.use("c"):
-        out, _ = kernels.attention(Q, K, V, causal=True)
+        out, _ = fused_attention(Q, K, V, CAUSAL)
     np.testing.assert_array_equal(ATTENTION_RUNGS[-1][1](Q, K, V), out)
+
+
+@pytest.mark.parametrize("rung", [name for name, _ in ATTENTION_RUNGS if name != "NumPy"])
+def test_attention_rungs_take_views_and_refuse_what_does_not_fit(rung):
+    rng = np.random.default_rng(0)
+    attention = dict(ATTENTION_RUNGS)[rung]
+    Q, K, V = rng.standard_normal((3, 1, 2, 9, 4)).astype(np.float32)
+    views = (np.asfortranarray(Q), K[:, :, ::-1][:, :, ::-1], np.repeat(V, 2, axis=3)[..., ::2])
+    np.testing.assert_allclose(attention(*views), attention(Q, K, V), rtol=1e-6)
+    assert attention(Q[:, :, :0], K[:, :, :0], V[:, :, :0]).shape == (1, 2, 0, 4)
+    with pytest.raises(ValueError, match="^K has shape"):
+        attention(Q, K[:, :, :5], V[:, :, :5])
+    with pytest.raises(ValueError, match="^V has shape"):
+        attention(Q, K, V[..., :3])
+    with pytest.raises(TypeError, match="^Q has dtype float64"):
+        attention(Q.astype(float), K, V)
 
 
 def test_one_thread_of_the_ladder_leaves_the_setting_alone():

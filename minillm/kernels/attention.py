@@ -1,0 +1,254 @@
+"""How attention reaches its implementations: the checks of its arguments, and its call of the C.
+
+`forward` and `backward` are bindings for the decorator `kernel` (dispatch.py), which stands above
+the NumPy formulas in minillm/ops/attention.py. `bias` is a tuple of three here: causal, key_mask,
+distance_bias (`AttentionBias`).
+"""
+
+import math
+
+import numpy as np
+
+from minillm.checks import require_float
+from minillm.kernels import c_library
+from minillm.kernels.arguments import (
+    contiguous,
+    require_apart,
+    require_array,
+    require_output,
+    rows_contiguous,
+)
+
+NO_BIAS = (False, None, None)
+
+
+class Forward:
+    """fused_attention(Q, K, V, bias, scale, out=None) -> out, lse"""
+
+    def check(self, Q, K, V, bias=NO_BIAS, scale=None, out=None):
+        bias, scale = check_scores(Q, K, bias, scale)
+        check_values(V, K)
+        if out is None:
+            out = empty_heads(*Q.shape, Q.dtype)
+        else:
+            require_output("out", out, Q.shape, Q.dtype)
+            for name, array in _named(Q, K, V, bias):
+                require_apart("out", out, name, array)
+        Q, K, V = (rows_contiguous(array) for array in (Q, K, V))
+        return {"Q": Q, "K": K, "V": V, "bias": bias, "scale": scale, "out": out}
+
+    def trivial(self, Q, out, **_):
+        return (out, np.empty(Q.shape[:3], Q.dtype)) if Q.size == 0 else None
+
+    def c(self, Q, K, V, bias, scale, out):
+        lse = np.empty(Q.shape[:3], np.float32)
+        wide_out = out
+        if Q.shape[3] % _unit() and Q.shape[2] >= c_library.lib.MINILLM_FEW_QUERIES:
+            Q, K, V, wide_out = _widened(Q), _widened(K), _widened(V), _wide_zeros(out)
+        call = _call(Q, K, bias, scale, lse, V=V, out=wide_out)
+        c_library.check(c_library.lib.minillm_attention(call))
+        if wide_out is not out:
+            out[...] = wide_out[..., : out.shape[3]]
+        return out, lse
+
+
+class Backward:
+    """fused_attention_backward(dout, Q, K, V, out, lse, bias, scale, grads=None)
+    -> dQ, dK, dV, ddistance_bias"""
+
+    def check(self, dout, Q, K, V, out, lse, bias=NO_BIAS, scale=None, grads=None):
+        bias, scale = check_scores(Q, K, bias, scale)
+        check_values(V, K)
+        for name, array, shape in (
+            ("dout", dout, Q.shape), ("out", out, Q.shape), ("lse", lse, Q.shape[:3])
+        ):
+            require_array(name, array, Q.dtype)
+            if array.shape != shape:
+                raise ValueError(f"{name} has shape {array.shape}, wanted {shape}")
+        if grads is None:
+            grads = tuple(empty_heads(*array.shape, Q.dtype) for array in (Q, K, V))
+        else:
+            inputs = [("dout", dout), ("out", out), ("lse", lse), *_named(Q, K, V, bias)]
+            grads = check_grads(grads, (Q, K, V), inputs)
+        dout, Q, K, V, out = (rows_contiguous(array) for array in (dout, Q, K, V, out))
+        return {"dout": dout, "Q": Q, "K": K, "V": V, "out": out, "lse": contiguous(lse),
+                "bias": bias, "scale": scale, "grads": grads}
+
+    def trivial(self, Q, bias, grads, **_):
+        """Without queries the gradients of K, V and the bias are sums of no terms."""
+        if Q.size:
+            return None
+        for grad in grads:
+            grad[...] = 0
+        return (*grads, None if bias[2] is None else np.zeros_like(bias[2]))
+
+    def c(self, dout, Q, K, V, out, lse, bias, scale, grads):
+        D = Q.shape[3]
+        wide_grads = grads
+        if D % _unit():
+            dout, Q, K, V, out = (_widened(array) for array in (dout, Q, K, V, out))
+            wide_grads = [_wide_zeros(grad) for grad in grads]
+        dQ, dK, dV = wide_grads
+        call = _call(Q, K, bias, scale, lse, V=V, out=out, dout=dout, dQ=dQ, dK=dK, dV=dV)
+        of_each_sequence = None
+        if bias[2] is not None:
+            of_each_sequence = np.empty((len(Q), *bias[2].shape), np.float32)
+            call.ddistance_bias = c_library.pointer(of_each_sequence)
+        c_library.check(c_library.lib.minillm_attention_backward(call))
+        if wide_grads is not grads:
+            for grad, wide in zip(grads, wide_grads):
+                grad[...] = wide[..., :D]
+        return (*grads, None if bias[2] is None else of_each_sequence.sum(axis=0))
+
+
+forward, backward = Forward(), Backward()
+
+
+def empty_heads(B, H, T, D, dtype):
+    """A new (B, H, T, D) array whose memory lies as (B, T, H, D).
+
+    Merging the heads, (B, H, T, D) -> (B, T, H * D), is then a reshape that copies nothing.
+    """
+    return np.empty((B, T, H, D), dtype).transpose(0, 2, 1, 3)
+
+
+# -------------------------------------------------------------------- checks
+
+
+def check_scores(Q, K, bias, scale):
+    """Check what the scores are made of, and fill in the default scale -> bias, scale.
+
+    Raises TypeError and ValueError: one line that names the argument.
+    """
+    for name, array in (("Q", Q), ("K", K)):
+        require_float(name, array)
+        _require_dtype_of_Q(name, array, Q.dtype)
+        if array.ndim != 4:
+            raise ValueError(f"{name} has shape {array.shape}, wanted 4 axes: (B, H, T, D)")
+    (B, H, Tq, D), (_, Hkv, Tk, _) = Q.shape, K.shape
+    if D == 0:
+        raise ValueError(f"Q has shape {Q.shape}, wanted at least one element in the last axis")
+    if K.shape != (B, Hkv, Tk, D):
+        raise ValueError(f"K has shape {K.shape}, wanted ({B}, Hkv, Tk, {D}) to match Q")
+    if H % Hkv if Hkv else H:
+        raise ValueError(f"K has shape {K.shape}: {Hkv} heads, wanted a divisor of Q's {H}")
+    return _checked_bias(bias, B, H, Tq, Tk, Q.dtype), _checked_scale(scale, D)
+
+
+def check_values(V, K):
+    """V must look like K, which is checked already."""
+    require_float("V", V)
+    _require_dtype_of_Q("V", V, K.dtype)
+    if V.shape != K.shape:
+        raise ValueError(f"V has shape {V.shape}, wanted {K.shape} as K has")
+
+
+def check_grads(grads, arrays, inputs):
+    """Check the arrays that the gradients of `arrays` are written to -> the same as a tuple
+
+    inputs: (name, array) of everything that is read while they are written
+    """
+    if not isinstance(grads, (tuple, list)):
+        raise TypeError(f"grads is a {type(grads).__name__}, wanted a tuple (dQ, dK, dV)")
+    if len(grads) != 3:
+        raise ValueError(f"grads has {len(grads)} arrays, wanted three: dQ, dK, dV")
+    for index, (grad, array) in enumerate(zip(grads, arrays)):
+        name = f"grads[{index}]"
+        require_output(name, grad, array.shape, array.dtype)
+        others = [(f"grads[{later}]", grads[later]) for later in range(index + 1, 3)]
+        for other_name, other in (*inputs, *others):
+            if isinstance(other, np.ndarray):  # the later grads are checked when their turn comes
+                require_apart(name, grad, other_name, other)
+    return tuple(grads)
+
+
+def _require_dtype_of_Q(name, array, dtype):
+    if array.dtype != dtype:
+        raise TypeError(f"{name} has dtype {array.dtype}, wanted {dtype} as Q has")
+
+
+def _checked_bias(bias, B, H, Tq, Tk, dtype):
+    """-> the three parts, the arrays contiguous"""
+    if not isinstance(bias, tuple) or len(bias) != 3:
+        raise TypeError(f"bias is a {type(bias).__name__}, wanted an AttentionBias")
+    causal, key_mask, distance_bias = bias
+    if not isinstance(causal, (bool, np.bool_)):
+        raise TypeError(f"causal is a {type(causal).__name__}, wanted True or False")
+    if key_mask is not None:
+        require_array("key_mask", key_mask, np.bool_)
+        if key_mask.shape != (B, Tk):
+            raise ValueError(f"key_mask has shape {key_mask.shape}, wanted {(B, Tk)}: (B, Tk)")
+        key_mask = contiguous(key_mask)
+    if distance_bias is not None:
+        require_array("distance_bias", distance_bias, dtype)
+        wanted = (H, max(0, Tq + Tk - 1))
+        if distance_bias.shape != wanted:
+            raise ValueError(f"distance_bias has shape {distance_bias.shape}, wanted {wanted}: "
+                             "(H, Tq + Tk - 1)")
+        distance_bias = contiguous(distance_bias)
+    return bool(causal), key_mask, distance_bias
+
+
+def _checked_scale(scale, D):
+    """The default of Vaswani et al. 2017, sec. 3.2.1: scores of unit variance for unit Q and K."""
+    if scale is None:
+        return 1.0 / math.sqrt(D)
+    if not isinstance(scale, (int, float, np.integer, np.floating)) or isinstance(scale, bool):
+        raise TypeError(f"scale is a {type(scale).__name__}, wanted a number")
+    if not math.isfinite(scale):
+        raise ValueError(f"scale is {scale}, wanted a finite number")
+    return float(scale)
+
+
+def _named(Q, K, V, bias):
+    """Everything that the kernels read, for the checks of overlap."""
+    return [("Q", Q), ("K", K), ("V", V), ("key_mask", bias[1]), ("distance_bias", bias[2])]
+
+
+# -------------------------------------------------------------------- the call of the C
+
+
+def _unit():
+    """The C wants the width of a head to be a multiple of this."""
+    return c_library.lib.MINILLM_HEAD_UNIT
+
+
+def _widened(array):
+    """A copy whose heads are filled up with zeros to whole units: they change no product."""
+    wide = _wide_zeros(array)
+    wide[..., : array.shape[3]] = array
+    return wide
+
+
+def _wide_zeros(array):
+    """Zeros in the shape of `array`, with heads of whole units."""
+    B, H, T, D = array.shape
+    return np.zeros((B, H, T, -(-D // _unit()) * _unit()), np.float32)
+
+
+def _call(Q, K, bias, scale, lse, **arrays):
+    """minillm.h's struct of everything that attention is given; arrays: (B, H, T, D) float32.
+
+    It refers to the arrays, and doesn't keep them alive.
+    """
+    causal, key_mask, distance_bias = bias
+    B, H, Tq, D = Q.shape
+    Hkv, Tk = K.shape[1:3]
+    call = c_library.ffi.new("minillm_attention_call *")
+    call.B, call.H, call.Hkv, call.Tq, call.Tk, call.D = B, H, Hkv, Tq, Tk, D
+    call.ahead = Tk - Tq if causal else Tk
+    call.Q, call.K = _heads(Q), _heads(K)
+    for name, array in arrays.items():
+        setattr(call, name, _heads(array))
+    call.lse, call.scale = c_library.pointer(lse), scale
+    if key_mask is not None:
+        call.key_mask = c_library.ffi.from_buffer("unsigned char[]", key_mask)
+    if distance_bias is not None:
+        call.distance_bias = c_library.pointer(distance_bias)
+    return call
+
+
+def _heads(array):
+    """A (B, H, T, D) float32 array as minillm.h's minillm_heads: its address, strides in floats."""
+    batch, head, row, _ = array.strides
+    return c_library.pointer(array), batch // 4, head // 4, row // 4
