@@ -16,7 +16,8 @@ from minillm import kernels, ops
 from minillm.kernels import numpy_kernels
 from minillm.training import clipping, optimizers
 
-PRODUCTS = ("matmul", "attention", "attention_backward")
+ATTENTION = ("fused_attention", "fused_attention_backward")
+PRODUCTS = ("matmul", *ATTENTION)
 
 # About how many operations an op does for each number of its first argument. Exponentials and
 # divisions count as one, as everywhere; only the roofline uses this.
@@ -131,6 +132,10 @@ def _clocks(collected):
 
     for name in _kernel_names():
         replace(kernels, name, collected.timed(getattr(kernels, name), name, is_kernel=True))
+    op_of_attention = sys.modules["minillm.ops.attention"]
+    for name in ATTENTION:
+        function = getattr(op_of_attention, name)
+        replace(op_of_attention, name, collected.timed(function, name, is_kernel=True))
     for name, function in _timed_ops().items():
         timed = collected.timed(function, name, is_kernel=False)
         for module_name, module in list(sys.modules.items()):
@@ -155,7 +160,7 @@ def _kernel_names():
 
 
 def _timed_ops():
-    found = {name: getattr(ops, name) for name in ops.__all__ if name != "visible_keys"}
+    found = {name: getattr(ops, name) for name in ops.__all__}
     found["grad_norm"] = clipping.grad_norm
     return found
 
@@ -169,11 +174,13 @@ def _work(name, arguments, options, arrays, result):
         batch = result.size // (M * N)
         moved = A.nbytes + B.nbytes + result.nbytes * (2 if options.get("accumulate") else 1)
         return 2.0 * batch * M * N * K, moved, (batch, M, N, K)
-    if name in ("attention", "attention_backward"):
-        Q, K = arguments[:2] if name != "attention_backward" else arguments[1:3]
+    if name in ATTENTION:
+        forward = name == "fused_attention"
+        Q, K = arguments[:2] if forward else arguments[1:3]
+        causal = arguments[3 if forward else 6].causal
         (B, H, T, D), S = Q.shape, K.shape[2]
-        pairs = T * (S - T) + T * (T + 1) / 2 if options.get("causal") else T * S
-        products = 5 if name == "attention_backward" else 2
+        pairs = T * (S - T) + T * (T + 1) / 2 if causal else T * S
+        products = 2 if forward else 5
         moved = sum(array.nbytes for array in arrays) + _bytes_of(result)
         return 2.0 * products * B * H * pairs * D, moved, (B, H, T, D)
     if name == "adam":  # reads w, g, m, v; writes w, m, v

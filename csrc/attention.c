@@ -66,7 +66,7 @@ typedef struct { isize first, end; } key_range;
 
 /* The keys that at least one of the n queries from number i on may see, up to the causal limit and
  * inside the window. A window is what runs of -inf at the ends of distance_bias leave. The bias of
- * query i + q and key j is window[j + n - 1 - q]: a key that all n queries find at -inf is skipped. */
+ * query i + q and key j is window[j + n - 1 - q]: a key at -inf for all n queries is skipped. */
 static key_range keys_in_sight(const one_head *head, isize i, isize n) {
     isize end = keys_in_time(head, i + n, 0, head->Tk);
     isize low = 0, high = end + n - 1; /* of window: the first that isn't -inf, after the last */

@@ -39,9 +39,9 @@ int minillm_few_rows(isize M, isize N, isize K, const float *x, isize ldx, int t
 typedef struct { float *data; isize batch, head, row; } minillm_heads;
 
 /* One call of attention: out = P V, P = softmax(scale Q Kᵀ + bias), and the logarithm of each
- * query's softmax denominator in lse, a contiguous (B, H, Tq) array. Q, out and their gradients have
- * H heads of Tq rows; K, V and theirs have Hkv heads of Tk rows, and Hkv divides H: query head h
- * reads key head h / (H / Hkv) (grouped-query attention). Three fields make up the bias:
+ * query's softmax denominator in lse, a contiguous (B, H, Tq) array. Q, out and their gradients
+ * have H heads of Tq rows; K, V and theirs have Hkv heads of Tk rows, and Hkv divides H: query head
+ * h reads key head h / (H / Hkv) (grouped-query attention). Three fields make up the bias:
  *
  *     ahead           Query i sees no key after i + ahead: Tk - Tq if causal, Tk to see all.
  *     key_mask        No query sees a key whose byte is 0: (B, Tk), contiguous, or NULL.

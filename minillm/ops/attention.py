@@ -85,7 +85,7 @@ def repeat_heads_backward(dK, Hkv):
 #   S_ij = scale Q_i · K_j + bias_ij       dQ_i = scale Σ_j dS_ij K_j,   dK_j = scale Σ_i dS_ij Q_i
 #   bias_ij = distance_bias[j - i + Tq - 1]     ddistance_bias[n] = Σ dS_ij over j - i + Tq - 1 = n
 #
-# The second line is the backward of softmax (ops/softmax.py): ∂P_ij'/∂S_ij = P_ij' ([j = j'] - P_ij).
+# The second line is softmax_backward (ops/softmax.py): ∂P_ij'/∂S_ij = P_ij' ([j = j'] - P_ij).
 # The bias is added after the multiplication by scale, so its gradient has no factor `scale`. A
 # hidden score is the constant -inf: its P is 0, and so is its dS; masks need no case of their own.
 # An input that several outputs read gets the sum of their gradients: K and V over the query heads

@@ -27,8 +27,8 @@ class RotaryCache(NamedTuple):
     interleaved: bool
 
 
-# R(θ) turns a pair (a, b), a point of the plane, by the angle θ. Turn the query at position m by m θ
-# and the key at position n by n θ: only the distance is left in their product, because
+# R(θ) turns a pair (a, b), a point of the plane, by the angle θ. Turn the query at position m by
+# m θ and the key at position n by n θ: only the distance is left in their product, because
 # R(m θ)ᵀ R(n θ) = R((n - m) θ):
 #
 #   (R(m θ) q) · (R(n θ) k) = qᵀ R((n - m) θ) k
@@ -42,8 +42,8 @@ def rotary(x, cos, sin, *, interleaved=False):
     ->  y: (B, H, T, D), cache for `rotary_backward`
 
     The first r elements of each head are turned, r <= D; the rest stays as it is (partial rotary).
-    interleaved: the pairs are (2i, 2i + 1), as in Su et al. 2021; otherwise they are (i, i + r / 2),
-    as in LLaMA's files from Hugging Face. The two differ by a permutation of the elements.
+    interleaved: the pairs are (2i, 2i + 1), as in Su et al. 2021; otherwise (i, i + r / 2), as in
+    LLaMA's files from Hugging Face. The two differ by a permutation of the elements.
 
     Raises TypeError for a wrong dtype and ValueError for shapes that don't fit.
     """

@@ -113,7 +113,7 @@ static void check_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t group, ptrdiff_t
     double *log_totals = malloc(B * H * Tq * sizeof(double));
     for (ptrdiff_t j = 0; j < B * Tk; j++)
         mask[j] = j % 3 != 0;
-    for (ptrdiff_t e = 0; e < H * distances && bias == 2; e++) { /* 40 keys, another 40 a head on */
+    for (ptrdiff_t e = 0; e < H * distances && bias == 2; e++) { /* 40 keys, other ones a head */
         ptrdiff_t distance = e % distances - (Tq - 1) + e / distances * 40;
         if (distance > 20 || distance <= -20)
             distance_bias[e] = -INFINITY;

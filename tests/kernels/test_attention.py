@@ -111,13 +111,14 @@ def _size(array):
     B=st.integers(1, 2), heads=heads, Tq=lengths, Tk=lengths, D=widths, causal=st.booleans(),
     mask=masks, bias=biases, scale=st.sampled_from([None, 0.0, 0.3, -1.0]), seed=seeds,
 )
-@example(B=1, heads=(1, 1), Tq=1, Tk=1, D=1, causal=True, mask="none", bias="none", scale=None, seed=0)
-@example(B=1, heads=(2, 1), Tq=100, Tk=100, D=64, causal=True, mask="none", bias="none", scale=None,
-         seed=0)
-@example(B=2, heads=(1, 1), Tq=65, Tk=33, D=17, causal=True, mask="some", bias="random", scale=None,
-         seed=0)
-@example(B=2, heads=(6, 3), Tq=100, Tk=300, D=32, causal=True, mask="none", bias="window", scale=None,
-         seed=1)
+@example(B=1, heads=(1, 1), Tq=1, Tk=1, D=1, causal=True, mask="none", bias="none",
+         scale=None, seed=0)
+@example(B=1, heads=(2, 1), Tq=100, Tk=100, D=64, causal=True, mask="none", bias="none",
+         scale=None, seed=0)
+@example(B=2, heads=(1, 1), Tq=65, Tk=33, D=17, causal=True, mask="some", bias="random",
+         scale=None, seed=0)
+@example(B=2, heads=(6, 3), Tq=100, Tk=300, D=32, causal=True, mask="none", bias="window",
+         scale=None, seed=1)
 def test_c_equals_numpy(B, heads, Tq, Tk, D, causal, mask, bias, scale, seed):
     """Against NumPy in float64, so that the difference is the error of the C."""
     rng = np.random.default_rng(seed)
