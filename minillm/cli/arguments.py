@@ -124,20 +124,32 @@ def _generate(commands):
          'minillm generate --model runs/demo-1 --temperature 0.7 --seed 1 "A class is"',
          'minillm generate --model gpt2 --num-beams 4 "In the beginning"',
          'minillm generate --model gpt2 --dtype int8 "In the beginning"',
+         'minillm generate --stop "." --greedy "The class"',
          "echo 'An iterator' | minillm generate"],
     )
     parser.add_argument("prompt", nargs="?", help="what to continue (default: read from stdin)")
     _add_model(parser)
     parser.add_argument("--max-new-tokens", type=int,
                         help="(default: 100, or as many as the model has room for)")
+    parser.add_argument("--min-new-tokens", type=int, help="no end of text before that")
+    parser.add_argument("--stop", metavar="TEXT", action="append",
+                        help="end as soon as the text has TEXT; may be given several times")
+    parser.add_argument("--max-time", type=float, metavar="SECONDS",
+                        help="begin no further token after that")
     parser.add_argument("--temperature", type=float,
                         help="below 1 bolder, above 1 wilder (default: 0.8)")
     parser.add_argument("--top-k", type=int, help="draw among the k likeliest (default: 50)")
     parser.add_argument("--top-p", type=float,
                         help="draw among the likeliest that have this probability together "
                              "(default: 0.95)")
+    parser.add_argument("--min-p", type=float,
+                        help="draw among those with this share of the likeliest one's probability")
+    parser.add_argument("--typical-p", type=float,
+                        help="draw among the most typical that have this probability together")
     parser.add_argument("--greedy", action="store_true", help="always the likeliest token")
-    parser.add_argument("--num-beams", type=int, help="search with so many beams")
+    parser.add_argument("--num-beams", "--beams", type=int, help="search with this many beams")
+    parser.add_argument("--length-penalty", type=float,
+                        help="of beams: below 1 for shorter texts, above 1 for longer ones")
     parser.add_argument("--num-return-sequences", type=int, default=1, help="(default: 1)")
     parser.add_argument("--repetition-penalty", type=float, help="over 1 against loops")
     parser.add_argument("--no-repeat-ngram-size", type=int, help="no n tokens in a row twice")

@@ -2,39 +2,52 @@
 
 import sys
 
+from minillm.cli.terminal import for_stream
 from minillm.generation import generate as generate_ids
-from minillm.generation import stream
-from minillm.generation.text_stream import text_pieces
+from minillm.generation import stream, text_pieces
 from minillm.models.gpt2 import GPT2LMHeadModel
 from minillm.text.gpt2_tokenizer import GPT2Tokenizer
 from minillm.training.run import model_folder
 
+# What neither the command line nor the model's generation_config.json says.
 SAMPLING = {"temperature": 0.8, "top_k": 50, "top_p": 0.95}
+NEW_TOKENS = 100
+SHAPES_THE_SAMPLE = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+OPTIONS = (*SHAPES_THE_SAMPLE, "max_new_tokens", "min_new_tokens", "max_time", "num_beams",
+           "length_penalty", "repetition_penalty", "no_repeat_ngram_size", "num_return_sequences",
+           "seed")
 
 
 def generate(options):
     prompt = options.prompt if options.prompt is not None else read_stdin("prompt")
+    prompt = prompt.removeprefix("\ufeff")  # a byte-order mark is no text
     folder = model_folder(options.model)
     model = GPT2LMHeadModel.from_pretrained(folder, dtype=options.dtype)
     tokenizer = GPT2Tokenizer.from_pretrained(folder)
     ids = tokenizer.encode(prompt, return_tensors="np")
     if ids.size == 0:
         raise ValueError("the prompt is empty, wanted some text to continue")
-    if options.max_new_tokens is None:
+    decoding = _decoding_options(options, model.generation_config)
+    if not {"max_new_tokens", "max_length"} & {*decoding, *model.generation_config.to_dict()}:
         # A prompt that leaves no room at all is an error, which `stream` and `generate` tell.
-        options.max_new_tokens = max(1, min(100, model.config.n_positions - ids.shape[1]))
-    decoding = _decoding_options(options)
-    if options.num_return_sequences == 1 and not options.num_beams:
-        new_ids = stream(model, ids, **decoding)  # raises here, before anything is written
-        print(prompt, end="", flush=True)
+        room = NEW_TOKENS if model.max_positions is None else model.max_positions - ids.shape[1]
+        decoding["max_new_tokens"] = max(1, min(NEW_TOKENS, room))
+    if options.stop:
+        decoding.update(stop_strings=options.stop)
+    beams = decoding.get("num_beams") or model.generation_config.num_beams or 1
+    if options.num_return_sequences == 1 and beams == 1:
+        # Mistakes are found by `stream`, before anything is written.
+        new_ids = stream(model, ids, tokenizer=tokenizer, **decoding)
+        print(for_stream(prompt), end="", flush=True)
         for piece in text_pieces(tokenizer, new_ids):
-            print(piece, end="", flush=True)
+            print(for_stream(piece), end="", flush=True)
         print()
         return
-    sequences = generate_ids(model, ids, **decoding)
+    sequences = generate_ids(model, ids, tokenizer=tokenizer, **decoding)
     for number, sequence in enumerate(sequences, 1):
-        print(f"--- {number}")
-        print(tokenizer.decode(sequence, skip_special_tokens=True))
+        if len(sequences) > 1:
+            print(f"--- {number}")
+        print(for_stream(tokenizer.decode(sequence, skip_special_tokens=True)))
 
 
 def read_stdin(what):
@@ -49,17 +62,22 @@ def read_stdin(what):
         raise ValueError(f"standard input is not UTF-8 text ({byte})") from None
 
 
-def _decoding_options(options):
-    names = ("max_new_tokens", "temperature", "top_k", "top_p", "num_beams", "repetition_penalty",
-             "no_repeat_ngram_size", "num_return_sequences", "seed")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+def _decoding_options(options, stored):
+    """-> dict of options for `generate`: sampling, if neither the user nor the model says else
+
+    stored: the model's GenerationConfig, whose options come next after those of the command line
+    """
+    given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
+    shaping = given.keys() & set(SHAPES_THE_SAMPLE)
     if given.get("seed", 0) < 0:
         raise ValueError(f"seed is {options.seed}, wanted at least 0")
     if options.greedy:
-        if given.keys() & SAMPLING.keys() or options.num_beams:
-            raise ValueError("--greedy leaves nothing to --temperature, --top-k, --top-p or "
-                             "--num-beams: give one or the other")
-        return {**given, "do_sample": False}
-    if options.num_beams:
+        if shaping or options.num_beams:
+            raise ValueError("--greedy leaves nothing to --temperature, --top-k, --top-p, --min-p, "
+                             "--typical-p or --num-beams: give one or the other")
+        return {**given, "do_sample": False, "num_beams": 1}
+    model_searches = (stored.num_beams or 1) > 1 or stored.do_sample is False
+    if options.num_beams or model_searches and not shaping:
         return given
-    return {**SAMPLING, **given, "do_sample": True}
+    defaults = {name: value for name, value in SAMPLING.items() if getattr(stored, name) is None}
+    return {"num_beams": 1, **defaults, **given, "do_sample": True}

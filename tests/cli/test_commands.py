@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -116,6 +117,54 @@ def test_generate_reads_the_prompt_from_stdin(trained, capsys, monkeypatch):
     give_stdin(monkeypatch, "The bee é 中\n".encode())
     assert main(["generate", "--model", str(trained), "--max-new-tokens", "3"]) == 0
     assert capsys.readouterr().out.startswith("The bee é 中")
+
+
+def test_generate_drops_a_byte_order_mark(trained, capsys, monkeypatch):
+    give_stdin(monkeypatch, "\ufeffThe bee\n".encode())
+    assert main(["generate", "--model", str(trained), "--max-new-tokens", "3"]) == 0
+    assert capsys.readouterr().out.startswith("The bee")
+
+
+def test_generate_stops_at_a_text(trained, capsys):
+    command = ["generate", "--model", str(trained), "--greedy", "--max-new-tokens", "20", "The owl"]
+    assert main(command) == 0
+    whole = capsys.readouterr().out
+    stop = whole[12:15]
+    assert main([*command, "--stop", "no such text", "--stop", stop]) == 0
+    text = capsys.readouterr().out
+    assert whole.startswith(text[:-1]) and stop in text[7:]
+    assert len(text) <= whole.index(stop, 7) + len(stop) + 12  # no longer than its last token
+
+
+def test_generate_obeys_the_generation_config(trained, tmp_path, capsys):
+    folder = shutil.copytree(trained / "model", tmp_path / "copy")
+    path = folder / "generation_config.json"
+    stored = json.loads(path.read_text())
+    command = ["generate", "--model", str(folder), "The owl"]
+
+    def output(*options, **changes):
+        path.write_text(json.dumps({**stored, **changes}))
+        assert main([*command, *options]) == 0
+        return capsys.readouterr().out
+
+    greedy = output("--greedy", max_new_tokens=6)
+    assert output(max_new_tokens=6, do_sample=False) == greedy
+    assert output(max_new_tokens=6, top_k=1) == greedy
+    assert output("--max-new-tokens", "6", do_sample=False, temperature=0.0) == greedy
+    beams = output("--beams", "3", "--max-new-tokens", "6")
+    assert output(max_new_tokens=6, num_beams=3) == beams
+
+
+def test_generate_shows_control_characters_on_a_terminal(trained, capsys, monkeypatch):
+    command = ["generate", "--model", str(trained), "--max-new-tokens", "2", "--seed", "0",
+               "The \x1b[2J owl"]
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith("The \x1b[2J owl")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for options in ([], ["--num-return-sequences", "2"]):
+        assert main([*command, *options]) == 0
+        output = capsys.readouterr().out
+        assert "\x1b" not in output and "The \\x1b[2J owl" in output
 
 
 def test_generate_with_the_packaged_model(capsys):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scores import draw, kept
 
 from minillm.generation.logits_processors import (
     allowed_by,
@@ -16,7 +17,6 @@ from minillm.generation.logits_processors import (
     suppressed,
     without_invalid_values,
 )
-from tests.helpers.scores import draw, kept
 
 generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 

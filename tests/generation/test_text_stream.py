@@ -42,6 +42,23 @@ def test_a_piece_comes_as_soon_as_it_is_complete():
     assert list(pieces) == ["b"]
 
 
+def test_an_id_without_a_token_is_no_text():
+    """As the vocabulary of a model has them, if it is filled up to a round number."""
+    ids = [*TOKENIZER.encode("a"), 5000, *TOKENIZER.encode("b")]
+    assert "".join(text_pieces(TOKENIZER, ids)) == TOKENIZER.decode(ids) == "ab"
+
+
+def test_tokens_that_are_no_bytes_are_decoded_together():
+    class Words:
+        all_special_ids = [0]
+
+        def decode(self, ids):
+            return " ".join("?abc"[id] for id in ids)
+
+    assert list(text_pieces(Words(), [1, 0, 2, 3])) == ["a", " b", " c"]
+    assert "".join(text_pieces(Words(), [0, 1], skip_special_tokens=False)) == "? a"
+
+
 def test_from_the_model_to_the_terminal():
     model = GPT2LMHeadModel.from_pretrained(TINY)
     prompt = TOKENIZER.encode("The import", return_tensors="np")

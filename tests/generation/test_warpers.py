@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scores import draw, kept
 
 from minillm.generation.warpers import (
     epsilon_cutoff,
@@ -14,7 +15,6 @@ from minillm.generation.warpers import (
     typical_p,
 )
 from minillm.ops.softmax import softmax
-from tests.helpers.scores import draw, kept
 
 generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
