@@ -1,5 +1,7 @@
 """`minillm tokenizer train` and `minillm tokenizer encode`."""
 
+import sys
+
 from minillm.cli.generation import read_stdin
 from minillm.cli.terminal import progress_bar, say, table
 from minillm.text.cleaning import clean_documents
@@ -10,6 +12,9 @@ from minillm.training.run import model_folder
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                    "vocab.json", "merges.txt", "added_tokens.json")
+
+ROWS_OF_A_TABLE = 500  # longer texts are written line by line: a table takes its time to draw
+HEADINGS = ("text", "as in vocab.json", "id")
 
 
 def train(options):
@@ -28,10 +33,40 @@ def train(options):
 def encode(options):
     text = options.text if options.text is not None else read_stdin("text")
     tokenizer = GPT2Tokenizer.from_pretrained(model_folder(options.tokenizer))
-    ids = tokenizer.encode(text)
+    ids = tokenizer.encode(text.removeprefix("\ufeff"))  # the byte-order mark of a file is no text
     if options.ids:
         print(*ids)
-    elif ids:
-        rows = [(repr(tokenizer.decode([id]))[1:-1], token, id)
-                for id, token in zip(ids, tokenizer.convert_ids_to_tokens(ids))]
-        table(f"{len(ids)} tokens", rows, ("text", "as in vocab.json", "id"))
+        return
+    title, rows = f"{len(ids)} tokens", {id: _row(tokenizer, id) for id in set(ids)}
+    if 0 < len(ids) <= ROWS_OF_A_TABLE:
+        table(title, [rows[id] for id in ids], HEADINGS)
+        return
+    print(title)
+    if ids:
+        lines = {id: "\t".join(row) + "\n" for id, row in rows.items()}
+        print(*HEADINGS, sep="\t")
+        sys.stdout.writelines(lines[id] for id in ids)
+
+
+def _row(tokenizer, id):
+    return (shown_bytes(tokenizer.token_bytes(id)), shown_text(tokenizer.convert_ids_to_tokens(id)),
+            str(id))
+
+
+def shown_bytes(data):
+    """-> the text of the bytes of a token on one line; bytes that are no character as <E4>
+
+    >>> shown_bytes("ä\\n".encode() + b"\\xe4")
+    'ä\\\\n<E4>'
+    """
+    try:
+        return shown_text(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        broken = "".join(f"<{byte:02X}>" for byte in data[error.start : error.end])
+        before = shown_text(data[: error.start].decode("utf-8"))
+        return before + broken + shown_bytes(data[error.end :])
+
+
+def shown_text(text):
+    """-> `text` on one line, with everything that can't be seen as an escape: "\\\\n", "\\\\x1b"."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -206,6 +206,22 @@ def test_tokenizer_train_and_encode(tmp_path, capsys, monkeypatch):
     assert main(["tokenizer", "encode", "--tokenizer", "tok"]) == 0
     output = capsys.readouterr().out
     assert f"{len(tokenizer.encode('The café'))} tokens" in output and "Ã" in output
+    assert "<C3>" in output and "<A9>" in output and "\ufffd" not in output
+
+
+def test_tokenizer_encode_of_a_long_text_is_lines(tmp_path, capsys, monkeypatch):
+    tokenizer = GPT2Tokenizer.train("some text\n" * 9, 270, ["<|endoftext|>", "\x1b[2J"])
+    tokenizer.save_pretrained(tmp_path / "tok")
+    text = "\ufeffsome\x1b[2J text é\n" * 1000
+    give_stdin(monkeypatch, text.encode())
+    assert main(["tokenizer", "encode", "--tokenizer", "tok"]) == 0
+    output = capsys.readouterr().out
+    assert "\x1b" not in output
+    lines = output.splitlines()
+    ids = tokenizer.encode(text[1:].rstrip("\n"))  # the mark at the start of the file is no text
+    assert lines[0] == f"{len(ids)} tokens" and len(lines) == len(ids) + 2
+    assert [int(line.split("\t")[2]) for line in lines[2:]] == ids
+    assert "\\x1b[2J\t\\x1b[2J\t264" in lines and "\\ufeff" not in lines[2]
 
 
 def test_info_names_the_kernels(capsys, monkeypatch):
