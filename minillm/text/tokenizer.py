@@ -132,10 +132,10 @@ class PreTrainedTokenizer(Vocabulary):
         one_of("return_tensors", return_tensors, (None, "pt", "np"))
         padding, strategy, limit = self._lengths(padding, truncation, max_length,
                                                  pad_to_multiple_of)
-        room = limit - self.num_special_tokens_to_add() if strategy else stride
-        if _whole("stride", stride) > room:
-            raise ValueError(f"stride is {stride}, wanted at most the {max(room, 0)} tokens that "
-                             "max_length leaves to the text")
+        _whole("stride", stride)
+        if strategy and stride > (room := self._room(limit, False, add_special_tokens)):
+            raise ValueError(f"stride is {stride}, wanted at most the {room} tokens that max_length "
+                             "leaves to the text")
         wanted = {"input_ids": True, "token_type_ids": return_token_type_ids,
                   "attention_mask": return_attention_mask,
                   "special_tokens_mask": return_special_tokens_mask,
@@ -369,11 +369,7 @@ class PreTrainedTokenizer(Vocabulary):
         if second is not None:
             second = self._encode(second, 1, split_special_tokens, columns)
         if strategy:
-            pair = second is not None
-            room = limit - (self.num_special_tokens_to_add(pair) if add_special_tokens else 0)
-            if room < 0:
-                raise ValueError(f"max_length is {limit}, but the special tokens alone are "
-                                 f"{limit - room}")
+            room = self._room(limit, second is not None, add_special_tokens)
             first, second = truncate_pair(first, second, room, strategy, stride,
                                           self.truncation_side)
         else:
@@ -384,6 +380,13 @@ class PreTrainedTokenizer(Vocabulary):
                     row["offset_mapping"] = trimmed(row["offset_mapping"], row["tokens"],
                                                     prefix_added)
         return arrange(first, second, self.post_processor, add_special_tokens)
+
+    def _room(self, limit, pair, add_special_tokens):
+        """-> how many tokens of the text fit into `limit`; ValueError if the others don't even."""
+        added = self.num_special_tokens_to_add(pair) if add_special_tokens else 0
+        if limit < added:
+            raise ValueError(f"max_length is {limit}, but the special tokens alone are {added}")
+        return limit - added
 
     def _encode(self, text, type_id, split_special_tokens, columns):
         """-> the row of a str or a list of words, without special tokens around it."""

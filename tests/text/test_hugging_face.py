@@ -134,3 +134,99 @@ def test_what_transformers_saves_is_opened(tmp_path, fixtures, expected):
         assert ours.encode(text) == ids
         assert ours.decode(ids, skip_special_tokens=True) == theirs.decode(
             ids, skip_special_tokens=True)
+
+
+# ---- every step of a tokenizer.json, every option of a call
+
+SPECIAL = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>",
+           "pad_token": "<pad>"}
+
+
+@pytest.fixture(scope="module")
+def pairs_of(fixtures, tmp_path_factory):
+    """A function (normalizer, pre_tokenizer, post_processor, ignore_merges) -> ours, theirs."""
+    transformers = pytest.importorskip("transformers")
+    base = json.loads((fixtures / "transformers" / "tokenizer.json").read_text(encoding="utf-8"))
+    configurations = json.loads((fixtures / "configurations.json").read_text(encoding="utf-8"))
+    components = {step: [one[step] for one in configurations if one["name"].startswith(step)]
+                  for step in ("normalizer", "pre_tokenizer", "post_processor")}
+    added = base["added_tokens"] + configurations[0]["added_tokens"]
+    folder = tmp_path_factory.mktemp("drawn")
+    made = {}
+
+    def pair(normalizer, pre_tokenizer, post_processor, ignore_merges):
+        chosen = normalizer, pre_tokenizer, post_processor, ignore_merges
+        if chosen not in made:
+            content = {**base, "added_tokens": added, **{
+                step: components[step][index % len(components[step])]
+                for step, index in zip(components, chosen)}}
+            content["model"] = {**base["model"], "ignore_merges": ignore_merges}
+            (folder / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+            made[chosen] = (
+                GPT2Tokenizer.from_pretrained(folder, pad_token="<pad>"),
+                transformers.PreTrainedTokenizerFast(
+                    tokenizer_file=str(folder / "tokenizer.json"), **SPECIAL))
+        return made[chosen]
+
+    return pair
+
+
+DRAWN = st.tuples(st.integers(0, 15), st.integers(0, 24), st.integers(0, 11), st.booleans())
+RICH = st.lists(st.one_of(TEXT, st.sampled_from([
+    "e\u0301\u0316", "ﬁ", "İ", "가\u1100\u1161", " \r\n", "123456", "cat", "New Tok", " new tok ",
+    "<x>  ", "语! ", "'S", "ſ", "aaa"])), max_size=5).map("".join)
+
+
+@settings(max_examples=200)
+@given(drawn=DRAWN, text=RICH, split=st.booleans())
+def test_any_tokenizer_json_gives_the_tokens_of_transformers(pairs_of, drawn, text, split):
+    ours, theirs = pairs_of(*drawn)
+    for one in (ours, theirs):
+        one.truncation_side = one.padding_side = "right"
+    got = ours(text, return_offsets_mapping=True, split_special_tokens=split)
+    wanted = theirs(text, return_offsets_mapping=True, split_special_tokens=split)
+    assert dict(got) == dict(wanted) and ours.tokenize(text) == theirs.tokenize(text)
+    assert got.word_ids() == wanted.word_ids() and got.tokens() == wanted.tokens()
+
+
+@settings(max_examples=200)
+@given(drawn=DRAWN, first=RICH, second=RICH, length=st.sampled_from([None, 7, 8, 12]),
+       side=st.sampled_from(["right", "left"]), words=st.booleans(), options=st.fixed_dictionaries({
+           "truncation": st.sampled_from([None, True, False, "only_first", "only_second"]),
+           "stride": st.integers(0, 2), "padding": st.sampled_from([False, "max_length"]),
+           "return_overflowing_tokens": st.booleans(), "add_special_tokens": st.just(True),
+           "padding_side": st.sampled_from([None, "left"])}))
+def test_any_call_gives_the_rows_of_transformers(pairs_of, drawn, first, second, length, side, words,
+                                                 options):
+    ours, theirs = pairs_of(*drawn)
+    ours.truncation_side = theirs.truncation_side = side
+    if length is None:
+        options["padding"] = bool(options["padding"])
+    if words:
+        first, second = first.split(" "), second.split(" ")
+    options |= {"max_length": length, "is_split_into_words": words, "return_offsets_mapping": True,
+                "return_token_type_ids": True, "return_special_tokens_mask": True,
+                "return_length": True}
+    try:
+        wanted = dict(theirs([(first, second), (second, first)], **options))
+    except BaseException as error:  # PanicException of Rust is no Exception
+        assume(not isinstance(error, KeyboardInterrupt))
+        with pytest.raises(ValueError):
+            ours([(first, second), (second, first)], **options)
+        return
+    got = ours([(first, second), (second, first)], **options)
+    assert dict(got) == wanted and list(got) == list(wanted)
+
+
+def test_what_is_trained_here_is_opened_there_and_back(tmp_path, expected):
+    transformers = pytest.importorskip("transformers")
+    made = GPT2Tokenizer.train([expected["training_text"]], 350, ["<|endoftext|>", "<sep>"])
+    made.add_bos_token = True
+    made.save_pretrained(tmp_path / "ours")
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "ours")
+    theirs.save_pretrained(tmp_path / "theirs")
+    again = GPT2Tokenizer.from_pretrained(tmp_path / "theirs")
+    for text, *_ in expected["cases"]:
+        ids = made.encode(text)
+        assert theirs.encode(text) == ids == again.encode(text)
+    assert again.get_vocab() == made.get_vocab() and again.add_bos_token

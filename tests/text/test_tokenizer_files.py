@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minillm.text import tokenizer_files
 from minillm.text.added_tokens import AddedToken
 from minillm.text.gpt2_tokenizer import GPT2Tokenizer
 from minillm.text.tokenizer_files import read_merges
@@ -183,6 +184,251 @@ def test_broken_files(folder, name):
         GPT2Tokenizer.from_pretrained(folder)
     assert message in str(caught.value) and "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)
+
+
+def change(name, **fields):
+    return lambda folder: edit(folder / name, lambda content: content.update(fields))
+
+
+def in_model(**fields):
+    return lambda folder: edit(folder / "tokenizer.json", lambda t: t["model"].update(fields))
+
+
+def nested(depth):
+    return lambda folder: (folder / "tokenizer.json").write_text("[" * depth + "]" * depth)
+
+
+TOKENIZER, CONFIG = "tokenizer.json", "tokenizer_config.json"
+SPLIT = {"type": "Split", "behavior": "Isolated", "invert": False}
+REFUSED_FILES = {
+    # what damages a file -> what the one line says
+    "post_processor a list": (change(TOKENIZER, post_processor=[]), "post_processor is"),
+    "post_processor.single a string": (change(TOKENIZER, post_processor={
+        "type": "TemplateProcessing", "single": "$A", "pair": [], "special_tokens": {}}),
+        "post_processor.single is '$A'"),
+    "a template of text B": (change(TOKENIZER, post_processor={
+        "type": "TemplateProcessing", "single": [{"Sequence": {"id": "B", "type_id": 0}}],
+        "pair": [], "special_tokens": {}}), "single[0] is text 'B'"),
+    "a template with a token without ids": (change(TOKENIZER, post_processor={
+        "type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}],
+        "pair": [], "special_tokens": {}}), "special_tokens doesn't have"),
+    "two templates": (change(TOKENIZER, post_processor={"type": "Sequence", "processors": [
+        {"type": "BertProcessing", "sep": ["<pad>", 400], "cls": ["<pad>", 400]}] * 2}),
+        "two templates"),
+    "sep a string": (change(TOKENIZER, post_processor={
+        "type": "BertProcessing", "sep": "<pad>", "cls": ["<pad>", 400]}), "post_processor.sep is"),
+    "unknown post_processor": (change(TOKENIZER, post_processor={"type": "Magic"}), "'Magic'"),
+    "unknown normalizer": (change(TOKENIZER, normalizer={"type": "Nmt"}), "'Nmt'"),
+    "normalizer a string": (change(TOKENIZER, normalizer="NFC"), "normalizer is 'NFC'"),
+    "normalizer without type": (change(TOKENIZER, normalizer={}), "no field normalizer.type"),
+    "a normalizer in a sequence": (change(TOKENIZER, normalizer={
+        "type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Strip"}]}),
+        "normalizer.normalizers[1].strip_left"),
+    "unknown field": (change(TOKENIZER, normalizer={"type": "NFC", "twice": True}), "twice"),
+    "unknown pre_tokenizer": (change(TOKENIZER, pre_tokenizer={"type": "Metaspace"}), "'Metaspace'"),
+    "pre_tokenizer without bytes": (change(TOKENIZER, pre_tokenizer=None), "pre_tokenizer is null"),
+    "bytes twice": (change(TOKENIZER, pre_tokenizer={"type": "Sequence", "pretokenizers": [
+        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}] * 2}), "twice"),
+    "a pattern of neither kind": (change(TOKENIZER, pre_tokenizer={**SPLIT, "pattern": {}}),
+                                  "pattern is {}"),
+    "a pattern that is none": (change(TOKENIZER, pre_tokenizer={**SPLIT, "pattern": {
+        "Regex": "("}}), "no regular expression"),
+    "a pattern of Oniguruma": (change(TOKENIZER, pre_tokenizer={**SPLIT, "pattern": {
+        "Regex": r"[a-z&&[^b]]"}}), "means something else"),
+    "a behavior": (change(TOKENIZER, pre_tokenizer={**SPLIT, "behavior": "Lost", "pattern": {
+        "String": " "}}), "pre_tokenizer.behavior is 'Lost'"),
+    "unknown decoder": (change(TOKENIZER, decoder={"type": "WordPiece"}), "decoder.type is"),
+    "version": (change(TOKENIZER, version="2.0"), "version is '2.0'"),
+    "unknown section": (change(TOKENIZER, seasoning={}), "seasoning"),
+    "truncation a number": (change(TOKENIZER, truncation=5), "truncation is 5"),
+    "padding.direction": (change(TOKENIZER, padding={"direction": 3}), "padding.direction is 3"),
+    "added_tokens an object": (change(TOKENIZER, added_tokens={}), "added_tokens is"),
+    "a flag of a token": (change(TOKENIZER, added_tokens=[{
+        "id": 400, "content": "<pad>", "lstrip": "yes"}]), "added_tokens[0].lstrip"),
+    "nested 1,000 deep": (nested(1000), "nested more than"),
+    "nested 100,000 deep": (nested(100_000), "nested more than"),
+    "model a list": (change(TOKENIZER, model=[]), "model is"),
+    "dropout": (in_model(dropout=0.1), "model.dropout is 0.1"),
+    "a suffix": (in_model(end_of_word_suffix="</w>"), "model.end_of_word_suffix is '</w>'"),
+    "a prefix": (in_model(continuing_subword_prefix="##"), "continuing_subword_prefix is '##'"),
+    "unknown field of the model": (in_model(max_input_chars_per_word=9), "max_input_chars_per_word"),
+    "added_tokens_decoder a string": (change(CONFIG, added_tokens_decoder="x"),
+                                      "added_tokens_decoder is 'x'"),
+    "added_tokens_decoder of strings": (change(CONFIG, added_tokens_decoder={"1": "x"}),
+                                        "added_tokens_decoder['1'] is 'x'"),
+    "an id that is none": (change(CONFIG, added_tokens_decoder={"x": {"content": "x"}}), "'x'"),
+    "extra tokens a number": (change(CONFIG, extra_special_tokens=3), "extra_special_tokens is 3"),
+    "an extra token a number": (change(CONFIG, additional_special_tokens=[3]),
+                                "additional_special_tokens[0] is 3"),
+    "model_input_names": (change(CONFIG, model_input_names=["pixels"]), "'pixels'"),
+    "model_max_length": (change(CONFIG, model_max_length="long"), "model_max_length is 'long'"),
+    "chat_template": (change(CONFIG, chat_template=[1]), "chat_template[0] is 1"),
+    "another class": (change(CONFIG, tokenizer_class="BertTokenizer"), "'BertTokenizer'"),
+    "a program": (change(CONFIG, auto_map={"AutoTokenizer": ["a.B", None]}), "auto_map is"),
+    "lower case": (change(CONFIG, do_lower_case=True), "do_lower_case is True"),
+    "init_inputs": (change(CONFIG, init_inputs=[1]), "init_inputs is [1]"),
+    "the map's token a list": (lambda f: write(f / "special_tokens_map.json", {"pad_token": []}),
+                               "special_tokens_map.json: pad_token is []"),
+    "added_tokens.json a list": (lambda f: write(f / "added_tokens.json", [1]),
+                                 "added_tokens.json holds a list"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_FILES)
+def test_what_cannot_be_obeyed_is_refused_by_name(folder, name):
+    damage, message = REFUSED_FILES[name]
+    damage(folder)
+    with pytest.raises(ValueError) as caught:
+        GPT2Tokenizer.from_pretrained(folder)
+    line = str(caught.value)
+    assert message in line and line.startswith(str(folder))
+    assert "\n" not in line and len(line) < len(str(folder)) + 250
+
+
+JUNK = st.one_of(st.none(), st.booleans(), st.integers(-9, 9), st.floats(), st.text(max_size=3),
+                 st.just([]), st.just({}), st.just([[1]]), st.just({"type": "NFC"}),
+                 st.just("x" * 100_000))
+
+
+@st.composite
+def damages(draw):
+    """A place in a file, as numbers to choose keys by, and what is put there."""
+    name = draw(st.sampled_from([TOKENIZER, CONFIG, "special_tokens_map.json", "vocab.json"]))
+    return name, draw(st.lists(st.integers(0, 40), min_size=1, max_size=6)), draw(JUNK)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(damage=damages())
+def test_damage_anywhere_is_one_line_or_harmless(tmp_path, fixtures, damage):
+    name, place, junk = damage
+    folder = tmp_path / "saved"
+    tokenizer = GPT2Tokenizer.from_pretrained(fixtures / "transformers", add_bos_token=True)
+    tokenizer.save_pretrained(folder)
+    if name == "vocab.json":
+        (folder / TOKENIZER).unlink()
+    content = json.loads((folder / name).read_text(encoding="utf-8"))
+    part = content
+    for step in place:
+        keys = list(part) if isinstance(part, dict) else list(range(len(part)))
+        if not keys:
+            break
+        key = keys[step % len(keys)]
+        if step is place[-1] or not isinstance(part[key], (dict, list)):
+            part[key] = junk
+            break
+        part = part[key]
+    write(folder / name, content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of bytes that the vocabulary has no more
+        try:
+            GPT2Tokenizer.from_pretrained(folder).encode("some text", max_length=3)
+        except ValueError as error:
+            assert str(folder) in str(error)
+            assert "\n" not in str(error) and len(str(error)) < len(str(folder)) + 300
+
+
+# ---- what is obeyed, kept and passed over
+
+@pytest.mark.parametrize("name", tokenizer_files.KEPT)
+def test_fields_that_change_nothing_are_written_back(folder, tokenizer, name, tmp_path):
+    change(CONFIG, **{name: "as it was"})(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = GPT2Tokenizer.from_pretrained(folder)
+    assert same(read, tokenizer)
+    read.save_pretrained(tmp_path / "again")
+    assert json.loads((tmp_path / "again" / CONFIG).read_text())[name] == "as it was"
+
+
+def test_an_unknown_field_is_said_and_written_back(folder, tmp_path):
+    change(CONFIG, brand_new=[1, 2])(folder)
+    with pytest.warns(UserWarning, match="tokenizer_config.json: brand_new is not known"):
+        tokenizer = GPT2Tokenizer.from_pretrained(folder)
+    tokenizer.save_pretrained(tmp_path / "again")
+    assert json.loads((tmp_path / "again" / CONFIG).read_text())["brand_new"] == [1, 2]
+
+
+def test_no_field_is_in_two_tables():
+    tables = [tokenizer_files.OBEYED, tokenizer_files.KEPT, tokenizer_files.REFUSED]
+    assert len(set().union(*tables)) == sum(map(len, tables))
+
+
+def test_options_of_the_config(folder, tmp_path):
+    change(CONFIG, split_special_tokens=True, clean_up_tokenization_spaces=True,
+           model_input_names=["input_ids", "token_type_ids"], add_prefix_space=True,
+           truncation_side="left", model_max_length=None, max_len=3)(folder)
+    tokenizer = GPT2Tokenizer.from_pretrained(folder)
+    assert list(tokenizer("a")) == ["input_ids", "token_type_ids"]
+    assert 0 not in tokenizer.encode("<|endoftext|>") and tokenizer.model_max_length == 3
+    assert tokenizer.encode("abcde", truncation=True) == tokenizer.encode("abcde")[-3:]
+    assert tokenizer.tokenize("word")[0].startswith("Ġ")
+    # For byte-level BPE, `transformers` too cleans up only if told twice.
+    ids = tokenizer.encode("a , b", add_special_tokens=False)
+    assert tokenizer.decode(ids) == " a , b"
+    tokenizer.save_pretrained(tmp_path / "again")
+    assert same(GPT2Tokenizer.from_pretrained(tmp_path / "again"), tokenizer)
+    change(CONFIG, clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output=True)(
+        folder)
+    assert GPT2Tokenizer.from_pretrained(folder).decode(ids) == " a, b"
+
+
+def test_sections_of_tokenizer_json(folder, tmp_path):
+    sections = {
+        "truncation": {"direction": "Left", "max_length": 5, "strategy": "LongestFirst",
+                       "stride": 1},
+        "padding": {"strategy": {"Fixed": 8}, "direction": "Left", "pad_to_multiple_of": None,
+                    "pad_id": 400, "pad_type_id": 0, "pad_token": "<pad>"},
+    }
+    change(TOKENIZER, **sections)(folder)
+    edit(folder / CONFIG, lambda config: [config.pop(name) for name in (
+        "padding_side", "truncation_side", "pad_token")])
+    tokenizer = GPT2Tokenizer.from_pretrained(folder)
+    assert (tokenizer.padding_side, tokenizer.truncation_side) == ("left", "left")
+    assert tokenizer.pad_token == "<pad>"
+    assert len(tokenizer.encode("abcdefg")) == 6  # lengths are said in each call
+    tokenizer.save_pretrained(tmp_path / "again")
+    content = json.loads((tmp_path / "again" / TOKENIZER).read_text(encoding="utf-8"))
+    assert {name: content[name] for name in sections} == sections
+
+
+def test_tokens_with_names_of_their_own(folder, tmp_path):
+    change(CONFIG, extra_special_tokens={"image_token": "<image>", "audio_token": "<pad>"},
+           video_token="<video>")(folder)
+    tokenizer = GPT2Tokenizer.from_pretrained(folder)
+    tokenizer.save_pretrained(tmp_path / "again")
+    for one in (tokenizer, GPT2Tokenizer.from_pretrained(tmp_path / "again")):
+        assert one.image_token == "<image>" and one.encode("<image>") == [one.image_token_id]
+        assert one.audio_token_id == 400 and one.video_token == "<video>"
+        assert one.special_tokens_map["image_token"] == "<image>"
+        with pytest.raises(AttributeError, match="depth_token"):
+            one.depth_token
+
+
+def test_chat_templates_are_kept(folder, tmp_path):
+    for given, kept in (("{{ x }}", "{{ x }}"), ({"default": "a", "tool": "b"},) * 2,
+                        ([{"name": "tool", "template": "b"}], {"tool": "b"})):
+        change(CONFIG, chat_template=given)(folder)
+        tokenizer = GPT2Tokenizer.from_pretrained(folder)
+        assert tokenizer.chat_template == kept
+        tokenizer.save_pretrained(tmp_path / "again")
+        assert GPT2Tokenizer.from_pretrained(tmp_path / "again").chat_template == kept
+    (folder / "chat_template.jinja").write_text("from a file")
+    assert GPT2Tokenizer.from_pretrained(folder).chat_template == "from a file"
+
+
+def test_which_of_two_files_holds(folder):
+    # As in `transformers`: the map holds, unless the config is of a version that lists the tokens.
+    write(folder / "special_tokens_map.json", {"eos_token": "<pad>"})
+    assert GPT2Tokenizer.from_pretrained(folder).eos_token == "<|endoftext|>"
+    edit(folder / CONFIG, lambda config: config.pop("added_tokens_decoder"))
+    assert GPT2Tokenizer.from_pretrained(folder).eos_token == "<pad>"
+
+
+def test_a_byte_order_mark_is_dropped(folder, tokenizer):
+    (folder / TOKENIZER).unlink()
+    for name in ("vocab.json", "merges.txt", CONFIG):
+        (folder / name).write_bytes("\ufeff".encode() + (folder / name).read_bytes())
+    assert same(GPT2Tokenizer.from_pretrained(folder), tokenizer)
 
 
 def test_missing_files(folder):
