@@ -192,7 +192,7 @@ def generate(n_tokens, prompt, implementation=None, dtype="float32", only_read=F
         return lambda: [read() for _ in range(n_tokens)]
     if implementation:
         kernels.use(implementation)
-    model = make_model(**GPT2_124M).store_weights(dtype)
+    model = make_model(**GPT2_124M).quantize(dtype)
     ids = token_batch(1, prompt, GPT2_124M["V"])[0]
     return lambda: model.generate(ids, max_new_tokens=n_tokens, eos_token_id=None,
                                   pad_token_id=0, seed=0, **options)
@@ -221,7 +221,7 @@ def perplexity(dtype):
     from minillm.text.dataset import TokenDataset, write_documents
     from minillm.training.evaluate import evaluate
 
-    model = GPT2LMHeadModel.from_pretrained("pydoc-tiny", dtype=dtype)
+    model = GPT2LMHeadModel.from_pretrained("pydoc-tiny").quantize(dtype)
     splits = split_documents(clean_documents(load_corpus()), RECIPE.valid, RECIPE.test, RECIPE.seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "test.bin")

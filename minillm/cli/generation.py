@@ -22,7 +22,7 @@ def generate(options):
     prompt = options.prompt if options.prompt is not None else read_stdin("prompt")
     prompt = prompt.removeprefix("\ufeff")  # a byte-order mark is no text
     folder = model_folder(options.model)
-    model = GPT2LMHeadModel.from_pretrained(folder, dtype=options.dtype)
+    model = GPT2LMHeadModel.from_pretrained(folder).quantize(options.dtype)
     tokenizer = GPT2Tokenizer.from_pretrained(folder)
     ids = tokenizer.encode(prompt, return_tensors="np")
     if ids.size == 0:

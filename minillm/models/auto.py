@@ -6,7 +6,8 @@ Adding an architecture takes one line in ARCHITECTURES. A module is imported whe
 import importlib
 
 from minillm.checks import shown
-from minillm.models.pretrained import find_pretrained, read_config
+from minillm.hub import find_pretrained
+from minillm.models.config import read_config
 
 # model_type -> {head: (module, class)}; "config" names the configuration, "base" the bare model.
 ARCHITECTURES = {

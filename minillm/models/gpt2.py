@@ -21,13 +21,14 @@ from contextlib import nullcontext
 import numpy as np
 
 from minillm.generation import CausalLMMixin, GenerationConfig
-from minillm.models.gpt2_checkpoint import GPT2PreTrainedModel
 from minillm.models.gpt2_config import ACTIVATIONS, GPT2Config
+from minillm.models.gpt2_files import GPT2PreTrainedModel
 from minillm.models.input_checks import DecoderInputs, checked_labels
 from minillm.models.outputs import BaseOutput, CausalLMOutput
 from minillm.nn import DecoderBlock, Dropout, Embedding, KVCache, LayerNorm, OutputHead
+from minillm.nn.layers import normal
 from minillm.nn.loss import next_token_loss
-from minillm.nn.module import frozen_prefix, no_grad_if
+from minillm.nn.module import Parameter, frozen_prefix, no_grad_if
 from minillm.nn.trace import trace
 
 
@@ -51,7 +52,7 @@ class GPT2Model(GPT2PreTrainedModel):
             DecoderBlock(
                 config.n_embd,
                 config.n_head,
-                config.n_inner or 4 * config.n_embd,
+                config.d_ff,
                 cross_attention=False,
                 norm="pre",
                 activation=ACTIVATIONS[config.activation_function],
@@ -68,12 +69,16 @@ class GPT2Model(GPT2PreTrainedModel):
         self.ln_f = LayerNorm(config.n_embd, config.layer_norm_epsilon)
 
     def forward(self, input_ids=None, attention_mask=None, position_ids=None, token_type_ids=None,
-                inputs_embeds=None, past_key_values=None, use_cache=False, output_attentions=False,
-                output_hidden_states=False, return_dict=True):
+                inputs_embeds=None, past_key_values=None, use_cache=False, output_attentions=None,
+                output_hidden_states=None, return_dict=True):
         """ids (B, T) -> BaseOutput with last_hidden_state (B, T, d_model)
 
         For the arguments see `GPT2LMHeadModel.forward`.
         """
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
         if past_key_values is None and use_cache:
             past_key_values = KVCache()
         inputs = DecoderInputs(self.config, past_key_values, input_ids, attention_mask,
@@ -133,25 +138,26 @@ class GPT2Model(GPT2PreTrainedModel):
             return dx
         self.wte.backward(dx)
 
-    @property
-    def body(self):
-        return self
-
 
 class GPT2LMHeadModel(CausalLMMixin, GPT2PreTrainedModel):
     """GPT-2 with its output head, which is the embedding table once more (Press and Wolf 2017):
 
         logits = transformer(ids) wteᵀ
 
-    A new model is in training mode (dropout on); `from_pretrained` returns one in eval mode.
+    With config.tie_word_embeddings = False the head has a matrix of its own. A new model is in
+    training mode (dropout on); `from_pretrained` returns one in eval mode.
     """
 
-    prefix = "transformer."
+    has_lm_head = True
 
     def __init__(self, config=None, seed=0, draw_weights=True):
         self.transformer = GPT2Model(config, seed, draw_weights)
-        self.lm_head = OutputHead(self.transformer.wte.weight)
-        self.config = self.transformer.config
+        self.config = config = self.transformer.config
+        table = self.transformer.wte.weight
+        if not config.tie_word_embeddings:
+            std = config.initializer_range if draw_weights else 0.0
+            table = Parameter(normal(self.rng, table.shape, std))
+        self.lm_head = OutputHead(table)
         self.generation_config = self.transformer.generation_config
 
     @property
@@ -161,7 +167,7 @@ class GPT2LMHeadModel(CausalLMMixin, GPT2PreTrainedModel):
 
     def forward(self, input_ids=None, attention_mask=None, position_ids=None, labels=None,
                 token_type_ids=None, inputs_embeds=None, past_key_values=None, use_cache=False,
-                output_attentions=False, output_hidden_states=False, logits_to_keep=0,
+                output_attentions=None, output_hidden_states=None, logits_to_keep=0,
                 return_dict=True):
         """Scores for the next token at every position -> CausalLMOutput
 
@@ -176,7 +182,8 @@ class GPT2LMHeadModel(CausalLMMixin, GPT2PreTrainedModel):
         past_key_values: a `minillm.nn.KVCache` with the keys and values of the tokens before
             input_ids; those of input_ids are added. use_cache=True starts a new one. No backward.
         output_attentions: also return every block's attention weights (B, H, T, keys)
-        output_hidden_states: also return the input of every block, and the last hidden state
+        output_hidden_states: also return the input of every block, and the last hidden state; None,
+            for both: as the configuration says
         logits_to_keep: compute the logits of the last positions only; 0 means all. No backward.
         return_dict: False returns a tuple of what isn't None
 
@@ -211,7 +218,3 @@ class GPT2LMHeadModel(CausalLMMixin, GPT2PreTrainedModel):
     def max_positions(self):
         """The longest sequence."""
         return self.config.n_positions
-
-    @property
-    def body(self):
-        return self.transformer

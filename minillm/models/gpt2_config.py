@@ -1,33 +1,43 @@
 """The configuration of a GPT-2, as Hugging Face's config.json has it."""
 
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+import math
+from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
+from minillm.checks import shown
+from minillm.models.config import PreTrainedConfig, require_number, require_positive
 
-from minillm.models.pretrained import find_pretrained, read_config, write_config
-
-ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu",
-               "relu": "relu"}
-# Options of Hugging Face's configuration that change what the model computes, with the only
-# value that is implemented here.
-FIXED = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False,
-         "add_cross_attention": False, "tie_word_embeddings": True}
-SAME_OPTION = {"hidden_size": "n_embd", "max_position_embeddings": "n_positions",
-               "num_attention_heads": "n_head", "num_hidden_layers": "n_layer"}
+# Names in files -> layers here. Several names are one function, computed in different ways.
+ACTIVATIONS = {
+    "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh",
+    "gelu_python_tanh": "gelu_tanh", "gelu_accurate": "gelu_tanh", "gelu": "gelu",
+    "gelu_python": "gelu", "quick_gelu": "quick_gelu", "relu": "relu", "silu": "silu",
+    "swish": "silu", "tanh": "tanh",
+}
 
 
 @dataclass
-class GPT2Config:
+class GPT2Config(PreTrainedConfig):
     """The shape of a GPT-2; the defaults are the smallest of the paper's four, 124M parameters.
 
     vocab_size V, n_positions (the longest sequence), n_embd (d_model), n_layer, n_head;
     n_inner: d_ff, 4 n_embd by default; activation_function: "gelu_new" (the paper's, with tanh),
-    "gelu" or "relu"; resid_pdrop, embd_pdrop, attn_pdrop: dropout of the sub-layers' results, of
-    the embeddings and of the attention weights; initializer_range: std of the initial weights.
+    "gelu", "quick_gelu", "relu", "silu", "tanh"; resid_pdrop, embd_pdrop, attn_pdrop: dropout of the
+    sub-layers' results, of the embeddings and of the attention weights; initializer_range: std of the
+    initial weights; scale_attn_weights, scale_attn_by_inverse_layer_idx: see `attention_scale`;
+    tie_word_embeddings: whether the output head is the embedding table, or a matrix of its own.
+
+    These fields change no number: reorder_and_upcast_attn (float32 is used throughout) and use_cache
+    (`generate` always uses one, `forward` when it is asked to).
 
     Raises ValueError for numbers that don't make a model.
     """
+
+    model_type: ClassVar[str] = "gpt2"
+    aliases: ClassVar[dict] = {
+        "hidden_size": "n_embd", "max_position_embeddings": "n_positions",
+        "num_attention_heads": "n_head", "num_hidden_layers": "n_layer",
+    }
 
     vocab_size: int = 50257
     n_positions: int = 1024
@@ -41,53 +51,39 @@ class GPT2Config:
     attn_pdrop: float = 0.1
     layer_norm_epsilon: float = 1e-5
     initializer_range: float = 0.02
+    scale_attn_weights: bool = True
+    scale_attn_by_inverse_layer_idx: bool = False
+    reorder_and_upcast_attn: bool = False
+    tie_word_embeddings: bool = True
+    use_cache: bool = True
     bos_token_id: int | None = 50256
-    eos_token_id: int | list | None = 50256
+    eos_token_id: int | list[int] | None = 50256
     pad_token_id: int | None = None
 
     def __post_init__(self):
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
-            _require_positive(name, getattr(self, name))
+            require_positive(name, getattr(self, name))
         if self.n_inner is not None:
-            _require_positive("n_inner", self.n_inner)
+            require_positive("n_inner", self.n_inner)
         if self.n_embd % self.n_head:
             raise ValueError(f"n_head is {self.n_head}, wanted a divisor of n_embd = {self.n_embd}")
         if self.activation_function not in ACTIVATIONS:
-            raise ValueError(f"activation_function is {self.activation_function!r}, wanted one of "
-                             f"{', '.join(ACTIVATIONS)}")
+            raise ValueError(f"activation_function is {shown(self.activation_function)}, wanted one "
+                             f"of {', '.join(ACTIVATIONS)}")
         for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, wanted a number from 0 up to, "
-                                 "not including, 1")
+            require_number(name, getattr(self, name), 0, 1)
+        for name in ("layer_norm_epsilon", "initializer_range"):
+            require_number(name, getattr(self, name), 0)
 
-    @classmethod
-    def from_dict(cls, stored):
-        """From the contents of a config.json; what doesn't concern the model is passed over."""
-        stored = {SAME_OPTION.get(name, name): value for name, value in stored.items()}
-        for name, value in FIXED.items():
-            if stored.get(name, value) != value:
-                raise ValueError(f"config.json has {name} = {stored[name]}, but only {value} is "
-                                 "implemented")
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in stored.items() if name in known})
+    @property
+    def d_ff(self):
+        """The width of the feed-forward network's hidden layer."""
+        return 4 * self.n_embd if self.n_inner is None else self.n_inner
 
     def attention_scale(self, layer):
-        """-> what multiplies the scores of block number `layer`; None: the usual 1 / √D"""
-        return None
+        """-> what multiplies the scores of block number `layer`: 1 / √D, or as the fields say
 
-    def to_dict(self):
-        """-> dict for config.json"""
-        return {"model_type": "gpt2", **asdict(self)}
-
-    @classmethod
-    def from_pretrained(cls, name_or_path):
-        return cls.from_dict(read_config(find_pretrained(name_or_path), "gpt2"))
-
-    def save_pretrained(self, folder):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        write_config(folder, self.to_dict())
-
-
-def _require_positive(name, value):
-    if not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} is {value!r}, wanted an integer of at least 1")
+        scale_attn_weights = False: no 1 / √D; scale_attn_by_inverse_layer_idx: 1 / (layer + 1) more
+        """
+        scale = 1 / math.sqrt(self.n_embd // self.n_head) if self.scale_attn_weights else 1.0
+        return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale

@@ -1,143 +1,355 @@
-"""Finding a pretrained model by name, and reading and writing the files of its directory."""
+"""PreTrainedModel: what every architecture shares. Loading, saving, counting, quantizing, resizing."""
 
 import os
-import re
 from pathlib import Path
 
-from minillm.checks import shown
-from minillm.json_files import fields, read_json, write_json
-from minillm.models.safetensors_file import read_safetensors, write_safetensors
+import numpy as np
 
-PACKAGED = Path(__file__).parents[1] / "pretrained"
-# What is fetched of a model on the hub: its weights, its configurations, its tokenizer.
-HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
-             "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json",
-             "special_tokens_map.json", "added_tokens.json"]
-CONFIG_BYTES = 16 * 2**20  # a config.json with the names of a hundred thousand labels fits
-# Names from before the hub had organizations.
-HUB_ALIASES = {name: f"openai-community/{name}"
-               for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
+from minillm.checks import require_memory, shown
+from minillm.generation import GenerationConfig
+from minillm.hub import find_pretrained
+from minillm.json_files import write_json
+from minillm.kernels.process import release_freed_memory
+from minillm.models.config import require_positive
+from minillm.models.loading_options import loading_dtype, sort_options
+from minillm.models.safetensors_file import FLOATS, WeightFiles, write_safetensors
+from minillm.models.weight_table import mismatch
+from minillm.nn import Linear, Module, Parameter
+from minillm.ops.stored_weights import StoredWeights, store_together
+
+HEAD = "lm_head.weight"  # the output head, here and in files
 
 
-def find_pretrained(name_or_path):
-    """-> Path of the directory of a pretrained model
+class PreTrainedModel(Module):
+    """A model with a `config`, read from and written to Hugging Face's files.
 
-    name_or_path: in this order, a directory in Hugging Face's format; the name of a model that
-    ships with minillm; a hub name ("gpt2") that is in the local Hugging Face cache already; a hub
-    name to download, if `huggingface_hub` is installed (pip install "minillm[hub]").
-
-    Raises FileNotFoundError that says which names there are, and how to get others.
+    A subclass has
+    config_class, weight_table: how its configuration and weights stand in files
+    base_prefix: the attribute that holds the bare model in a model with a head ("transformer"); the
+        names of tensors in files may begin with it or not
+    embedding_tensor: what the token embeddings are called in files; an output head may be tied to them
+    has_lm_head: whether it is a model with an output head, the attribute `lm_head`
     """
-    name = os.fspath(name_or_path)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.exists():
-        raise FileNotFoundError(f"{name} is a file, wanted the directory of a model")
-    if name in packaged_names():
-        return PACKAGED / name
-    if re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
-        found = _in_hub_cache(name) or _download(name)
-        if found:
-            return found
-        hint = 'and the package that downloads is missing: pip install "minillm[hub]"'
-    else:
-        hint = "and no name of the form 'model' or 'owner/model'"
-    raise FileNotFoundError(f"{_not_found(name)}, {hint}")
 
+    config_class = None
+    weight_table = None
+    base_prefix = ""
+    embedding_tensor = ""
+    has_lm_head = False
 
-def packaged_names():
-    """-> sorted names of the models that ship with minillm"""
-    return sorted(path.parent.name for path in PACKAGED.glob("*/config.json"))
+    # ---- its parts
 
+    @property
+    def base_model(self):
+        """The bare model: the one in this model, or this model itself."""
+        return getattr(self, self.base_prefix, self)
 
-def read_config(folder, model_type=None):
-    """-> dict of config.json; with `model_type`, once it is known to be of that architecture
+    def get_input_embeddings(self):
+        """-> the Embedding of the tokens; its weight is (vocab_size, d)"""
+        raise NotImplementedError(f"{type(self).__name__} has no token embeddings")
 
-    Raises FileNotFoundError without the file, ValueError for a broken one or another architecture.
-    """
-    path = Path(folder) / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder} has no config.json: it is not the directory of a model")
-    config = read_json(path, max_bytes=CONFIG_BYTES)
-    found = config.get("model_type")
-    if model_type is not None and found != model_type:
-        raise ValueError(f"{path}: model_type is {shown(found)}, wanted {model_type!r}")
-    return config
+    def get_output_embeddings(self):
+        """-> the output head, a layer with `weight` (vocab_size, d); None for a bare model"""
+        return getattr(self, "lm_head", None)
 
+    def has_tied_head(self):
+        """Whether the output head's weight is the token embeddings' (Press and Wolf 2017)."""
+        head = self.get_output_embeddings()
+        return head is not None and head.weight is self.get_input_embeddings().weight
 
-def write_config(folder, config):
-    write_json(Path(folder) / "config.json", config)
+    def num_parameters(self, only_trainable=False):
+        """-> how many numbers are learned; a tied head counts once"""
+        return sum(parameter.size for parameter in self.parameters()
+                   if not only_trainable or getattr(parameter, "trainable", True))
 
+    # ---- loading
 
-def read_weights(folder):
-    """-> {name: float32 array} from model.safetensors, or from the parts that its index lists
+    @classmethod
+    def from_pretrained(cls, name_or_path, *, config=None, dtype=None, torch_dtype=None,
+                        generation_config=None, variant=None, **options):
+        """The model of a directory or a name (see `minillm.hub.find_pretrained`), without dropout.
 
-    Raises FileNotFoundError if there are no weights, ValueError if they are only there as a pickle.
-    """
-    folder = Path(folder)
-    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if whole.is_file():
-        return read_safetensors(whole)
-    if index.is_file():
+        config: a configuration, or the directory of one, in the place of config.json
+        dtype or torch_dtype: None, "auto" or "float32": the model computes in float32 and can be
+            trained, whatever the file has; "float16": the same, with its weights rounded to float16;
+            "bfloat16" or "int8": a model for inference only, see `quantize`
+        generation_config: a GenerationConfig in the place of generation_config.json
+        variant: "fp16" reads model.fp16.safetensors
+        options: those of `find_pretrained`; fields that replace those of config.json, such as
+            pad_token_id=50256; and options of `transformers` that change nothing here
+
+        Raises FileNotFoundError; ValueError, in one line, for files that are damaged, don't fit each
+        other or hold another architecture, and for options that minillm can't follow (device_map, …);
+        TypeError for an unknown option.
+        """
+        dtype = loading_dtype(dtype, torch_dtype)
+        places, changes = sort_options(options)
+        folder = find_pretrained(name_or_path, **places)
+        config = cls._configuration(folder if config is None else config).replace(**changes)
+        weights = _NamedWeights(WeightFiles(folder, variant), cls)
+        weights.require_sizes(config, folder / "config.json", changes)
+        if cls.has_lm_head:
+            config = weights.with_tie(config, folder / "config.json")
+
+        generation_config = generation_config or _generation_config(folder, config, changes)
+
+        model = cls(config, draw_weights=False)
+        model._take(weights, np.float16 if dtype == "float16" else np.float32)
+        model.generation_config = generation_config
+        model.eval()
+        return model.quantize(dtype) if dtype in ("bfloat16", "int8") else model
+
+    @classmethod
+    def _configuration(cls, given):
+        """-> a new configuration, from the directory or the configuration that is `given`"""
+        if isinstance(given, cls.config_class):
+            return given.replace()
+        if isinstance(given, (str, os.PathLike)):
+            return cls.config_class.from_pretrained(given)
+        raise TypeError(f"config is a {type(given).__name__}, wanted a {cls.config_class.__name__} "
+                        "or a directory")
+
+    def _take(self, weights, dtype):
+        """Put the tensors of a checkpoint into the parameters, or say which one doesn't fit."""
+        parameters = self._parameters_by_file_name()
+        shapes = {name: parameter.shape for name, (_, parameter) in parameters.items()}
+        weights.require_shapes(self.weight_table.shapes(shapes, self.config), type(self).__name__)
+
+        def read(name):
+            with np.errstate(over="ignore"):
+                return weights.read(name).astype(dtype, copy=False)
+
+        for name, array in self.weight_table.load(shapes, read):
+            _, parameter = parameters[name]
+            parameter.data = array
+
+    def _parameters_by_file_name(self):
+        """-> {name in the bare model: (prefix that saving writes before it, Parameter)}
+
+        A tied head isn't among them: each Parameter stands here once.
+        """
+        prefix = f"{self.base_prefix}."
+        found, seen = {}, set()
+        for name, parameter in self.named_parameters():
+            if id(parameter) not in seen and not (name == HEAD and self.has_tied_head()):
+                inside = prefix if name.startswith(prefix) else ""
+                found[name.removeprefix(prefix)] = (inside, parameter)
+                seen.add(id(parameter))
+        return found
+
+    # ---- saving
+
+    def save_pretrained(self, folder, dtype="float32"):
+        """Write model.safetensors, config.json and generation_config.json into `folder`.
+
+        dtype: "float32", or "float16" for half the size. `transformers` opens the folder.
+        Raises ValueError for a quantized model, and for numbers that float16 can't hold.
+        """
+        self._require_plain_weights("save")
+        parameters = self._parameters_by_file_name()
         arrays = {}
-        for part in _parts(index):
-            arrays.update(read_safetensors(folder / part))
-        return arrays
-    if list(folder.glob("pytorch_model*.bin")):
-        raise ValueError(
-            f"{folder} has its weights only as pytorch_model.bin, a pickle, which can run any code "
-            "when it is opened; where you trust it, convert it once: transformers."
-            f"GPT2LMHeadModel.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
-        )
-    raise FileNotFoundError(f"{folder} has no model.safetensors")
+        for prefix in dict.fromkeys(prefix for prefix, _ in parameters.values()):
+            ours = {name: parameter.data for name, (inside, parameter) in parameters.items()
+                    if inside == prefix}
+            theirs = self.weight_table.save(ours, self.config)
+            arrays.update({prefix + name: array for name, array in theirs.items()})
+        folder = Path(os.path.expanduser(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        write_safetensors(folder / "model.safetensors", arrays, dtype)
+        architecture = {"architectures": [type(self).__name__], "dtype": str(np.dtype(dtype))}
+        write_json(folder / "config.json", {**architecture, **self.config.to_dict()})
+        self.generation_config.save_pretrained(folder)
+
+    # ---- the vocabulary
+
+    def resize_token_embeddings(self, new_num_tokens=None, pad_to_multiple_of=None,
+                                mean_resizing=True):
+        """Give the token embeddings, and the output head, new_num_tokens rows -> the Embedding
+
+        Old rows stay. New rows are the mean of the old ones: the model then expects each new token
+        with an ordinary probability (Hewitt 2021, "Initializing New Word Embeddings for Pretrained
+        Language Models"). With mean_resizing=False they are drawn as in a new model. A tied head stays
+        tied. The Parameters are new ones: resize before you make an optimizer.
+
+        pad_to_multiple_of: round the number of rows up to a multiple of this
+        Raises ValueError for numbers below 1 and for a quantized model.
+        """
+        self._require_plain_weights("resize")
+        embedding, head = self.get_input_embeddings(), self.get_output_embeddings()
+        n = len(embedding.weight.data) if new_num_tokens is None else new_num_tokens
+        require_positive("new_num_tokens", n)
+        if pad_to_multiple_of is not None:
+            require_positive("pad_to_multiple_of", pad_to_multiple_of)
+            n = -(-n // pad_to_multiple_of) * pad_to_multiple_of
+        tied = self.has_tied_head()
+        embedding.weight = self._resized(embedding.weight, n, mean_resizing)
+        if tied:
+            head.weight = embedding.weight
+        elif head is not None:
+            head.weight = self._resized(head.weight, n, mean_resizing)
+        self.config.vocab_size = n
+        return embedding
+
+    def _resized(self, parameter, n, mean_resizing):
+        """-> a new Parameter with n rows: the old ones, and what is chosen for more"""
+        old = parameter.data
+        rows = np.empty((n, old.shape[1]), old.dtype)
+        kept = min(n, len(old))
+        rows[:kept] = old[:kept]
+        if mean_resizing:
+            rows[kept:] = old.mean(axis=0, dtype=np.float64)
+        else:
+            rows[kept:] = self.rng.normal(0, self.config.initializer_range, rows[kept:].shape)
+        resized = Parameter(rows)
+        resized.trainable = getattr(parameter, "trainable", True)
+        return resized
+
+    # ---- quantizing
+
+    def quantize(self, dtype):
+        """Store the weights of all linear maps and the token embeddings for inference; return self.
+
+        dtype: "float32" (as exact as before), "bfloat16" or "int8": `minillm.ops.stored_weights`.
+        What takes no time stays as it is: position embeddings, biases, norms. Generating a token reads
+        every weight once, so fewer bytes are more tokens a second. Such a model can't be trained or
+        saved. Raises ValueError for another dtype, for weights that aren't finite as int8, and for a
+        model that is quantized already.
+        """
+        self._require_plain_weights("quantize once more")
+        if dtype == "int8":
+            self._require_finite_weights()
+        linears = [module for module in self.modules() if isinstance(module, Linear)]
+        tables = [self.get_input_embeddings()]  # with a row for each output already
+        head = self.get_output_embeddings()
+        if head is not None and not self.has_tied_head():
+            tables.append(head)
+        matrices = [linear.weight.data.T for linear in linears]
+        matrices += [table.weight.data for table in tables]
+        for module, stored in zip([*linears, *tables], store_together(matrices, dtype)):
+            module.weight.data = stored  # in the same Parameter, which a tied head shares
+            module.weight.zero_grad()
+        del matrices
+        release_freed_memory()  # that of the weights as they were
+        return self.eval()
+
+    def _require_plain_weights(self, purpose):
+        weights = self.get_input_embeddings().weight.data
+        if isinstance(weights, StoredWeights):
+            raise ValueError(f"the weights are stored as {weights.dtype} for inference, wanted a "
+                             f"model that isn't quantized to {purpose}")
+
+    def _require_finite_weights(self):
+        for name, parameter in self.named_parameters():
+            if not np.isfinite(parameter.data).all():
+                raise ValueError(f"{name} has infinite or NaN weights, wanted finite ones to store "
+                                 "as int8")
+
+    def state_dict(self):
+        """-> {name: array}. ValueError for a quantized model."""
+        self._require_plain_weights("save")
+        return super().state_dict()
+
+    def load_state_dict(self, arrays):
+        """Copy `arrays` into the parameters. ValueError for a quantized model."""
+        self._require_plain_weights("load")
+        super().load_state_dict(arrays)
+
+    def astype(self, dtype):
+        """Convert every parameter; return self. ValueError for a quantized model."""
+        self._require_plain_weights("convert")
+        return super().astype(dtype)
+
+    def train(self, mode=True):
+        """Switch dropout on (`mode` True) or off; return self. ValueError for a quantized model."""
+        if mode:
+            self._require_plain_weights("train")
+        return super().train(mode)
 
 
-def write_weights(folder, arrays, dtype="float32"):
-    write_safetensors(Path(folder) / "model.safetensors", arrays, dtype)
+class _NamedWeights:
+    """The tensors of a checkpoint under the names that they have in the bare model's files.
+
+    files: WeightFiles; model_class: the class that they are read for
+    """
+
+    def __init__(self, files, model_class):
+        self.path = files.path
+        self._files = files
+        self._table = model_class.weight_table
+        self._embedding = model_class.embedding_tensor
+        self._stored = {}  # name -> its name in the file
+        for stored in files.tensors:
+            name = stored.removeprefix(f"{model_class.base_prefix}.")
+            if self._table.ignores(name) or (name == HEAD and not model_class.has_lm_head):
+                continue
+            if name in self._stored:
+                raise ValueError(f"{self.path} has both {shown(self._stored[name])} and "
+                                 f"{shown(stored)}")
+            self._stored[name] = stored
+        if self._embedding not in self._stored and HEAD in self._stored:
+            # A tied table is stored once, under either name.
+            self._stored[self._embedding] = self._stored[HEAD]
+
+    @property
+    def shapes(self):
+        return {name: self._files.tensors[stored].shape for name, stored in self._stored.items()}
+
+    def read(self, name):
+        return self._files.read(self._stored[name])
+
+    def require_sizes(self, config, path, changes):
+        """ValueError if the sizes in the configuration aren't those of the tensors.
+
+        This comes before the model is built, which would take the memory that a wrong size asks for.
+        """
+        wrong = mismatch(self._table.sizes, config, self.shapes)
+        if wrong:
+            field, message = wrong
+            where = "from_pretrained" if field in changes else path
+            raise ValueError(f"{where}: {message.format(file=self.path.name)}")
+        n_numbers = sum(np.prod(shape, dtype=float) for shape in self.shapes.values())
+        require_memory(f"the model in {self.path.parent}", 4 * n_numbers)
+
+    def with_tie(self, config, path):
+        """-> the configuration of a model with an output head, tied or not as its tensors say
+
+        As in `transformers`: two tables that differ aren't tied, whatever config.json says.
+        """
+        if not config.tie_word_embeddings:
+            if HEAD not in self._stored:
+                raise ValueError(f"{path}: tie_word_embeddings is False, but {self.path.name} has "
+                                 f"no {HEAD}")
+        elif HEAD in self._stored:
+            one, other = self.read(HEAD), self.read(self._embedding)
+            if not np.array_equal(one, other, equal_nan=True):
+                return config.replace(tie_word_embeddings=False)
+            del self._stored[HEAD]
+        return config
+
+    def require_shapes(self, wanted, model):
+        """ValueError unless the tensors are exactly those that are `wanted`: {name: shape}"""
+        for name, shape in wanted.items():
+            if name not in self._stored:
+                raise ValueError(f"{self.path} has no {name}, which {model} needs")
+            tensor = self._files.tensors[self._stored[name]]
+            if tensor.shape != shape:
+                raise ValueError(f"{self.path}: {name} has shape {tensor.shape}, wanted {shape}")
+            if tensor.dtype not in FLOATS:
+                raise ValueError(f"{self.path}: {name} has dtype {tensor.dtype}, wanted one of "
+                                 f"{', '.join(FLOATS)}")
+        unknown = self._stored.keys() - wanted.keys()
+        if unknown:
+            raise ValueError(f"{self.path} has {shown(min(unknown))}, for which {model} has no place")
 
 
-def _parts(index):
-    """-> the names of the files that a model.safetensors.index.json lists, each once"""
-    content = fields(index, read_json(index), {"weight_map": dict[str, str]}, ["weight_map"])
-    parts = sorted(set(content["weight_map"].values()))
-    for part in parts:
-        if Path(part).name != part or not (index.parent / part).is_file():
-            raise FileNotFoundError(f"{index.parent} lacks {shown(part)}, which {index.name} lists")
-    return parts
-
-
-def _in_hub_cache(name):
-    """-> the newest snapshot of the hub model `name` in Hugging Face's cache on this machine"""
-    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
-    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
-    for alias in (name, HUB_ALIASES.get(name, name)):
-        model = hub / ("models--" + alias.replace("/", "--"))
-        snapshots = sorted((model / "snapshots").glob("*"), key=lambda path: path.stat().st_mtime)
-        main = model / "refs" / "main"
-        if main.is_file():
-            snapshots.append(model / "snapshots" / main.read_text().strip())
-        for snapshot in reversed(snapshots):
-            if (snapshot / "config.json").is_file():
-                return snapshot
-    return None
-
-
-def _download(name):
-    """-> the directory of a fresh download, None without the package that downloads"""
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        return None
-    try:
-        return Path(snapshot_download(HUB_ALIASES.get(name, name), allow_patterns=HUB_FILES))
-    except Exception as error:  # dozens of kinds, from no network to no such name
-        reason = str(error).strip().splitlines() or [""]
-        failure = f"and its download failed ({type(error).__name__}: {reason[0]})"
-        raise FileNotFoundError(f"{_not_found(name)}, {failure}") from None
-
-
-def _not_found(name):
-    shipped = ", ".join(packaged_names()) or "none yet"
-    return (f"{name!r} is no directory, none of the models that ship with minillm ({shipped}), not "
-            "in the local Hugging Face cache")
+def _generation_config(folder, config, changes):
+    """-> the GenerationConfig of a checkpoint: generation_config.json, else what config.json has"""
+    path = folder / "generation_config.json"
+    if path.is_file():
+        found = GenerationConfig.read(path)
+    else:
+        found = GenerationConfig.from_model_config(config.to_dict(), folder / "config.json")
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        if name in changes:
+            setattr(found, name, changes[name])
+    return found

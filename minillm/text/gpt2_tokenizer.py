@@ -173,7 +173,7 @@ class GPT2Tokenizer(PreTrainedTokenizer):
         """
         folder = Path(name_or_path)
         if not folder.is_dir():
-            from minillm.models.pretrained import find_pretrained
+            from minillm.hub import find_pretrained
 
             folder = find_pretrained(name_or_path)
         options.pop("use_fast", None)  # there is one kind only

@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from minillm import GPT2LMHeadModel, GPT2Tokenizer
 from minillm.cli.pretrained import RECIPE, publish
-from minillm.models.pretrained import PACKAGED, packaged_names
+from minillm.hub import PACKAGED, packaged_names
 from minillm.text.dataset import TokenDataset, write_documents
 from minillm.text.corpus import Document
 from minillm.training.evaluate import evaluate

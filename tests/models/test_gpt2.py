@@ -9,7 +9,6 @@ from tests.helpers.gradcheck import check_gradients
 
 from minillm import GPT2Config, GPT2LMHeadModel, GPT2Model
 from minillm.nn.kv_cache import KVCache
-from minillm.models.gpt2_checkpoint import to_hub_name
 from minillm.nn import no_grad
 
 TINY = Path(__file__).parents[1] / "fixtures" / "gpt2_tiny"
@@ -23,6 +22,12 @@ def small_config(**changes):
 
 def small_model(**changes):
     return GPT2LMHeadModel(small_config(**changes), seed=1).eval()
+
+
+def to_hub_name(name):
+    """h.0.attention.qkv.weight -> h.0.attn.c_attn.weight"""
+    ((_, _, (their_name,)),) = GPT2Model.weight_table.groups([name])
+    return their_name
 
 
 def random_ids(rng, B, T, vocab_size=29):
@@ -374,7 +379,7 @@ def test_bad_inputs_are_named(error, match, inputs):
     (dict(n_head=3), "n_head is 3, wanted a divisor of n_embd = 8"),
     (dict(n_layer=0), "n_layer is 0"),
     (dict(vocab_size=2.5), "vocab_size is 2.5"),
-    (dict(activation_function="swish"), "activation_function is 'swish'"),
+    (dict(activation_function="mish"), "activation_function is 'mish'"),
     (dict(attn_pdrop=1.0), "attn_pdrop is 1.0"),
 ])
 def test_bad_configurations_are_named(options, match):

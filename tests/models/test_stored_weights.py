@@ -23,7 +23,7 @@ def implementation(request):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_scores_are_nearly_those_of_the_model(implementation, dtype):
     wanted = GPT2LMHeadModel.from_pretrained(TINY)(IDS).logits
-    model = GPT2LMHeadModel.from_pretrained(TINY, dtype=dtype)
+    model = GPT2LMHeadModel.from_pretrained(TINY).quantize(dtype)
     scores = model(IDS).logits
     assert scores.dtype == np.float32
     assert np.abs(scores - wanted).max() <= TOLERANCES[dtype] * np.abs(wanted).max()
@@ -34,7 +34,7 @@ def test_scores_are_nearly_those_of_the_model(implementation, dtype):
 @pytest.mark.parametrize("options", [{}, {"num_beams": 3}, {"do_sample": True, "seed": 1}])
 def test_generating_with_the_cache_is_generating_without(dtype, options):
     """The cached step has one row and the whole sequence many: other kernels, the same numbers."""
-    model = GPT2LMHeadModel.from_pretrained(TINY, dtype=dtype)
+    model = GPT2LMHeadModel.from_pretrained(TINY).quantize(dtype)
     ids = model.generate(IDS, max_new_tokens=5, eos_token_id=None, pad_token_id=0, **options)
     assert ids.shape == (2, 13)
     if not options:
@@ -44,7 +44,8 @@ def test_generating_with_the_cache_is_generating_without(dtype, options):
 
 
 def test_float32_generates_what_the_trainable_model_generates():
-    plain, fast = (GPT2LMHeadModel.from_pretrained(TINY, dtype=d) for d in (None, "float32"))
+    plain = GPT2LMHeadModel.from_pretrained(TINY)
+    fast = GPT2LMHeadModel.from_pretrained(TINY).quantize("float32")
     options = {"max_new_tokens": 8, "eos_token_id": None, "pad_token_id": 0}
     assert np.array_equal(plain.generate(IDS, **options), fast.generate(IDS, **options))
 
@@ -53,7 +54,7 @@ def test_fewer_bytes_and_as_many_parameters():
     plain = GPT2LMHeadModel.from_pretrained(TINY)
     sizes = {}
     for dtype in DTYPES:
-        model = GPT2LMHeadModel.from_pretrained(TINY, dtype=dtype)
+        model = GPT2LMHeadModel.from_pretrained(TINY).quantize(dtype)
         assert model.num_parameters() == plain.num_parameters()
         matrices = [p.data for p in model.parameters() if isinstance(p.data, StoredWeights)]
         assert len(matrices) == 4 * model.config.n_layer + 1
@@ -107,7 +108,7 @@ def test_a_model_for_generating_does_nothing_else(tmp_path):
                           ("save", model.transformer.state_dict),
                           ("load", lambda: model.load_state_dict(weights)),
                           ("convert", lambda: model.astype(np.float64)),
-                          ("store once more", lambda: model.store_weights("int8"))):
+                          ("quantize once more", lambda: model.quantize("int8"))):
         with pytest.raises(ValueError, match=f"stored as int8 for inference, wanted .* to {purpose}"):
             call()
     assert not list(tmp_path.iterdir())
@@ -120,21 +121,21 @@ def test_weights_that_are_not_finite_leave_the_model_as_it_was(wrong):
     model = GPT2LMHeadModel.from_pretrained(TINY)
     model.transformer.h[1].feed_forward.contract.weight.data[0, 0] = wrong
     with pytest.raises(ValueError, match="h.1.feed_forward.contract.weight has infinite or NaN"):
-        model.store_weights("int8")
+        model.quantize("int8")
     assert all(isinstance(parameter.data, np.ndarray) for parameter in model.parameters())
     assert model.train().training
 
 
-def test_unknown_dtypes(monkeypatch):
-    for call in (lambda: GPT2LMHeadModel.from_pretrained(TINY, dtype="int4"),
-                 lambda: GPT2LMHeadModel.from_pretrained(TINY).store_weights("int4")):
-        with pytest.raises(ValueError, match="dtype is 'int4', wanted one of float32, bfloat16, int8"):
-            call()
+def test_unknown_dtypes():
+    with pytest.raises(ValueError, match="dtype is 'int4', wanted one of float32, bfloat16, int8"):
+        GPT2LMHeadModel.from_pretrained(TINY).quantize("int4")
+    with pytest.raises(ValueError, match="dtype is 'int4', wanted one of auto, float32, float16, bf"):
+        GPT2LMHeadModel.from_pretrained(TINY, dtype="int4")
 
 
 def test_the_body_alone():
     wanted = GPT2Model.from_pretrained(TINY)(IDS).last_hidden_state
-    states = GPT2Model.from_pretrained(TINY, dtype="float32")(IDS).last_hidden_state
+    states = GPT2Model.from_pretrained(TINY).quantize("float32")(IDS).last_hidden_state
     assert np.allclose(states, wanted, atol=1e-4)
 
 

@@ -1,0 +1,152 @@
+"""The base of every architecture's configuration: reading and writing Hugging Face's config.json.
+
+Each field of a config.json is one of four things, and nothing is dropped silently:
+
+* a field of the dataclass: it is obeyed;
+* named in REFUSED, with the values that change nothing: every other value is an error;
+* named in ABOUT_THE_FILE: it describes how the file was written, and is written anew;
+* anything else, such as `id2label` or `task_specific_params`: it changes nothing that the model computes,
+  as in `transformers`; it is kept in `extra`, readable as an attribute, and saved again.
+"""
+
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import ClassVar, get_type_hints
+
+from minillm import json_files
+from minillm.checks import shown
+from minillm.hub import find_pretrained
+from minillm.json_files import read_json, write_json
+
+MAX_BYTES = 16 * 2**20  # a config.json with the names of a hundred thousand labels fits
+ABOUT_THE_FILE = {"model_type", "architectures", "dtype", "torch_dtype", "transformers_version",
+                  "_name_or_path", "_commit_hash"}
+# Fields of any architecture that would change what is computed, with the values that don't.
+REFUSED = {
+    "quantization_config": (None,),
+    "is_encoder_decoder": (False, None),
+    "add_cross_attention": (False, None),
+    "pruned_heads": (None, {}, []),
+    "per_layer_config": (None, {}),
+    "tie_last_hidden_states": (None, True),
+    "return_dict": (True, None),
+}
+
+
+@dataclass
+class PreTrainedConfig:
+    """A dataclass with the architecture's fields; `extra` keeps those that nothing here reads.
+
+    output_attentions, output_hidden_states: what `forward` returns if it isn't told otherwise
+
+    A subclass has `model_type`, `aliases` (other names of its fields) and `refused` (its additions
+    to REFUSED).
+    """
+
+    model_type: ClassVar[str] = ""
+    aliases: ClassVar[dict] = {}
+    refused: ClassVar[dict] = {}
+
+    output_attentions: bool | None = field(default=False, kw_only=True, repr=False)
+    output_hidden_states: bool | None = field(default=False, kw_only=True, repr=False)
+    extra: dict = field(default_factory=dict, kw_only=True, repr=False)
+
+    @classmethod
+    def from_dict(cls, content, path="config.json"):
+        """From the contents of a config.json
+
+        Raises ValueError, in one line, for a field of a wrong JSON type, for a value that doesn't make
+        a model, and for an option that would change the model and isn't implemented.
+        """
+        content = {cls.aliases.get(name, name): value for name, value in content.items()}
+        for name, harmless in {**REFUSED, **cls.refused}.items():
+            if name in content and not any(content[name] == value for value in harmless):
+                raise ValueError(f"{path}: {name} is {shown(content[name])}, but only "
+                                 f"{shown(harmless[0])} is implemented")
+        kinds = {name: kind for name, kind in get_type_hints(cls).items()
+                 if name in cls.field_names()}
+        known = json_files.fields(path, content, kinds)
+        extra = {name: value for name, value in content.items()
+                 if name not in kinds and name not in ABOUT_THE_FILE}
+        try:
+            return cls(**known, extra=extra)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def to_dict(self):
+        """-> dict for config.json"""
+        known = {name: getattr(self, name) for name in self.field_names()}
+        return {"model_type": self.model_type, **self.extra, **known}
+
+    @classmethod
+    def from_pretrained(cls, name_or_path, **changes):
+        """From the config.json of a directory or a name (see `find_pretrained`)
+
+        changes: fields that replace those of the file. Raises FileNotFoundError, ValueError, and
+        TypeError for an unknown field.
+        """
+        folder = find_pretrained(name_or_path)
+        return cls.from_dict(read_config(folder, cls.model_type),
+                             folder / "config.json").replace(**changes)
+
+    def save_pretrained(self, folder):
+        """Write `folder`/config.json."""
+        folder = Path(os.path.expanduser(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "config.json", self.to_dict())
+
+    def replace(self, **changes):
+        """-> a copy with other values; aliases are understood. TypeError for an unknown field."""
+        changes = {self.aliases.get(name, name): value for name, value in changes.items()}
+        unknown = changes.keys() - self.field_names()
+        if unknown:
+            raise TypeError(f"{min(unknown)} is neither an option nor a field of "
+                            f"{type(self).__name__}")
+        known = {name: getattr(self, name) for name in self.field_names()}
+        return type(self)(**{**known, **changes}, extra=self.extra)
+
+    @classmethod
+    def field_names(cls):
+        return [found.name for found in fields(cls) if found.name != "extra"]
+
+    def __getattr__(self, name):
+        """An alias, or a field that only the file has: called for names that aren't attributes."""
+        if name in type(self).aliases:
+            return getattr(self, type(self).aliases[name])
+        extra = vars(self).get("extra", {})
+        if name in extra:
+            return extra[name]
+        raise AttributeError(f"{type(self).__name__} has no field {name!r}")
+
+    def __setattr__(self, name, value):
+        super().__setattr__(type(self).aliases.get(name, name), value)
+
+
+def read_config(folder, model_type=None):
+    """-> dict of config.json; with `model_type`, once it is known to be of that architecture
+
+    Raises FileNotFoundError without the file, ValueError for a broken one or another architecture.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} has no config.json: it is not the directory of a model")
+    content = read_json(path, MAX_BYTES)
+    found = content.get("model_type")
+    if model_type is not None and found != model_type:
+        raise ValueError(f"{path}: model_type is {shown(found)}, wanted {model_type!r}")
+    return content
+
+
+def require_positive(name, value):
+    """ValueError unless `value` is an integer of at least 1."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        raise ValueError(f"{name} is {shown(value)}, wanted an integer of at least 1")
+
+
+def require_number(name, value, low, high=None):
+    """ValueError unless `value` is a finite number of at least `low`, and below `high` if given."""
+    is_number = hasattr(value, "__float__") and not isinstance(value, bool)
+    if not is_number or not low <= value < (float("inf") if high is None else high):
+        below = "" if high is None else f" and below {high}"
+        raise ValueError(f"{name} is {shown(value)}, wanted a number of at least {low}{below}")

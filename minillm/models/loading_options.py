@@ -1,0 +1,85 @@
+"""The options of `from_pretrained` that programs written for `transformers` pass.
+
+Each is followed, or accepted because it changes nothing here, or refused by name.
+"""
+
+import inspect
+
+from minillm.checks import shown
+from minillm.hub import find_pretrained
+
+# name -> (the values that change nothing here, what to do instead of any other)
+ACCEPTED = {
+    "adapter_kwargs": ((None, {}), "minillm has no adapters"),
+    "allow_all_kernels": ((None, False), "minillm has its own kernels"),
+    "attn_implementation": ((None, "eager", "sdpa"), "wanted 'eager' or 'sdpa'"),
+    "device_map": ((None,), "minillm computes on the CPU"),
+    "device_mesh": ((None,), "minillm computes on the CPU"),
+    "disable_mmap": ((None, True, False), ""),
+    "distributed_config": ((None,), "minillm runs in one process"),
+    "experts_implementation": ((None, "eager"), "minillm has no experts"),
+    "from_flax": ((None, False), "minillm reads safetensors files"),
+    "from_tf": ((None, False), "minillm reads safetensors files"),
+    "fusion_config": ((None,), "minillm has its own kernels"),
+    "gguf_file": ((None,), "minillm reads safetensors files"),
+    "ignore_mismatched_sizes": ((None, False), "the weights must fit the configuration"),
+    "kernel_config": ((None,), "minillm has its own kernels"),
+    "key_mapping": ((None, {}), "the weights must have their usual names"),
+    "llm_int8_threshold": ((None,), 'dtype="int8" stores weights in one byte'),
+    "load_in_4bit": ((None, False), 'dtype="int8" stores weights in one byte'),
+    "load_in_8bit": ((None, False), 'dtype="int8" stores weights in one byte'),
+    "low_cpu_mem_usage": ((None, True, False), ""),
+    "max_memory": ((None,), "minillm computes on the CPU"),
+    "mirror": ((None,), "set HF_ENDPOINT"),
+    "offload_buffers": ((None, False), "minillm computes on the CPU"),
+    "offload_folder": ((None,), "minillm computes on the CPU"),
+    "offload_state_dict": ((None, True, False), ""),
+    "output_loading_info": ((None, False), "whatever doesn't fit is an error"),
+    "proxies": ((None, {}), "set HTTPS_PROXY"),
+    "quantization_config": ((None,), 'dtype="int8" stores weights in one byte'),
+    "resume_download": ((None, True, False), ""),
+    "return_dict": ((None, True), "pass it to forward"),
+    "state_dict": ((None,), "load_state_dict() loads one"),
+    "torchscript": ((None, False), "minillm has no PyTorch"),
+    "tp_plan": ((None,), "minillm runs in one process"),
+    "tp_size": ((None,), "minillm runs in one process"),
+    "trust_remote_code": ((None, False), "minillm runs no code from a checkpoint"),
+    "use_kernels": ((None, False), "minillm has its own kernels"),
+    "use_safetensors": ((None, True), "minillm reads safetensors files"),
+    "weights_only": ((None, True), "minillm reads safetensors files"),
+    "_fast_init": ((None, True, False), ""),
+}
+# What find_pretrained is told.
+PLACES = [name for name in inspect.signature(find_pretrained).parameters if name != "name_or_path"]
+DTYPES = (None, "auto", "float32", "float16", "bfloat16", "int8")
+
+
+def sort_options(options):
+    """-> (those of find_pretrained, the rest: fields of the configuration)
+
+    Raises ValueError, in one line, for an option of `transformers` that can't be followed.
+    """
+    places, changes = {}, {}
+    for name, value in options.items():
+        if name == "use_auth_token":  # as `token` was called
+            name = "token"
+        if name in PLACES:
+            places[name] = value
+        elif name in ACCEPTED:
+            harmless, instead = ACCEPTED[name]
+            if not any(type(value) is type(one) and value == one for one in harmless):
+                raise ValueError(f"{name} is {shown(value)}, which minillm can't follow: {instead}")
+        else:
+            changes[name] = value
+    return places, changes
+
+
+def loading_dtype(dtype, torch_dtype):
+    """-> one of DTYPES, from the two names of one option; also NumPy's and PyTorch's own dtypes"""
+    dtype = torch_dtype if dtype is None else dtype
+    name = getattr(dtype, "__name__", dtype)  # np.float32
+    name = name if name is None else str(name).removeprefix("torch.")
+    if name not in DTYPES:
+        wanted = ", ".join(DTYPES[1:])
+        raise ValueError(f"dtype is {shown(name)}, wanted one of {wanted}")
+    return name
