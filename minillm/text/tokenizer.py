@@ -73,7 +73,8 @@ class PreTrainedTokenizer(Vocabulary):
         if model_max_length is None:
             model_max_length = NO_LIMIT
         if not isinstance(model_max_length, (int, float)) or not 1 <= model_max_length < math.inf:
-            raise ValueError(f"model_max_length is {model_max_length!r}, wanted a positive integer")
+            raise ValueError(f"model_max_length is {shown(model_max_length)}, wanted a positive "
+                             "integer")
         self.model_max_length = int(model_max_length)
         self.padding_side = one_of("padding_side", padding_side, ("right", "left"))
         self.truncation_side = one_of("truncation_side", truncation_side, ("right", "left"))

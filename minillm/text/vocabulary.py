@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from minillm.checks import shown
 from minillm.text.added_tokens import AddedToken, AddedTokenSplitter
 
 # The names that every tokenizer has, set or not. Files can bring more, such as image_token.
@@ -137,7 +138,8 @@ class Vocabulary:
         other = self._tokens.get(id, token.content)
         if other != token.content or self._vocab.get(token.content, id) != id:
             raise ValueError(
-                f"added token {token.content!r} has id {id}, where the vocabulary has {other!r}"
+                f"added token {shown(token.content)} has id {id}, where the vocabulary has "
+                f"{shown(other)}"
             )
         self._added[id] = token
         self._added_ids[token.content] = id
@@ -197,8 +199,8 @@ class Vocabulary:
             content = token.content if isinstance(token, AddedToken) else require_str(name, token)
             if content not in self._vocab and content not in self._added_ids:
                 raise ValueError(
-                    f"{name} is {token!r}, which is not in the vocabulary; add it with "
-                    f"tokenizer.add_special_tokens({{{name!r}: {token!r}}})"
+                    f"{name} is {shown(content)}, which is not in the vocabulary; add it with "
+                    f"tokenizer.add_special_tokens({{{name!r}: {shown(content)}}})"
                 )
             self.name_token(name, token)
         else:
@@ -228,5 +230,6 @@ def one_of(name, value, allowed):
     """Return `value` if it is one of `allowed`, else ValueError. 1 isn't True here."""
     if not any(value is choice or (isinstance(choice, str) and value == choice)
                for choice in allowed):
-        raise ValueError(f"{name} is {value!r}, wanted one of {', '.join(map(repr, allowed))}")
+        raise ValueError(f"{name} is {shown(value)}, wanted one of "
+                         f"{', '.join(map(repr, allowed))}")
     return value
