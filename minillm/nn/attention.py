@@ -6,8 +6,6 @@ In self-attention Q, K and V all come from x. In cross-attention Q comes from x,
 the memory, an encoder's output. What they share is the core, `MultiHeadAttention`.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from minillm.checks import require_float, require_shape
@@ -16,8 +14,7 @@ from minillm.nn.module import Module
 from minillm.nn.positions import AttentionPositions
 from minillm.ops.attention import (
     AttentionBias,
-    AttentionWeightsCache,
-    WeightedValuesCache,
+    AttentionCache,
     attention_weights,
     attention_weights_backward,
     streaming_attention,
@@ -25,15 +22,7 @@ from minillm.ops.attention import (
     weighted_values,
     weighted_values_backward,
 )
-from minillm.ops.dropout import DropoutCache, dropout, dropout_backward, require_probability
-
-
-class MaterializedCache(NamedTuple):
-    """The caches of the three steps, where the weights existed."""
-
-    weights: AttentionWeightsCache
-    dropout: DropoutCache
-    values: WeightedValuesCache
+from minillm.ops.dropout import dropout, dropout_backward, require_probability
 
 
 class MultiHeadAttention(Module):
@@ -87,7 +76,7 @@ class MultiHeadAttention(Module):
             weights = self.tap("weights", weights)
             dropped, dropout_cache = dropout(weights, dropout_p, self.rng)
             heads, values_cache = weighted_values(dropped, V)
-            self.remember(MaterializedCache(weights_cache, dropout_cache, values_cache))
+            self.remember(AttentionCache(weights_cache, dropout_cache, values_cache))
         else:
             heads, cache = streaming_attention(Q, K, V, bias=bias, scale=self.scale)
             self.remember(cache)
@@ -97,7 +86,7 @@ class MultiHeadAttention(Module):
         """dmerged: (B, T, d_model); grads: three arrays that dQ, dK and dV are written to"""
         dheads = self._tap_heads_gradient(self._split_heads(dmerged, self.n_heads)[0])
         cache = self.recall()
-        if isinstance(cache, MaterializedCache):
+        if isinstance(cache, AttentionCache):
             ddropped, dV = weighted_values_backward(dheads, cache.values)
             dweights = self.tap_gradient("weights", dropout_backward(ddropped, cache.dropout))
             dQ, dK, dbias = attention_weights_backward(dweights, cache.weights)
