@@ -343,38 +343,42 @@ def test_nan_is_not_hidden(name, where):
 # ------------------------------------------------------------------ memory: layouts, bounds, threads
 
 
-def fused(rng, B, H, T, D, gap=3):
-    """Q, K, V as views into one (B, T, 3, H, D) buffer with NaN around each row of it."""
-    buffer = np.full((B, T, 3 * H * D + 2 * gap), np.nan, np.float32)
-    window = buffer[:, :, gap : gap + 3 * H * D]
-    window[...] = rng.standard_normal(window.shape)
-    heads = window.reshape(B, T, 3, H, D) if gap == 0 else np.lib.stride_tricks.as_strided(
-        window, (B, T, 3, H, D), (*window.strides[:2], 4 * H * D, 4 * D, 4))
-    return buffer, [heads[:, :, i].transpose(0, 2, 1, 3) for i in range(3)]
+def fused(rng, B, H, T, D, gap=3, group=1):
+    """Q, K, V as views into one (B, T, (H + 2 Hkv) D) buffer with NaN around each row of it."""
+    heads = H + 2 * (H // group)
+    buffer = np.full((B, T, heads * D + 2 * gap), np.nan, np.float32)
+    buffer[:, :, gap : gap + heads * D] = rng.standard_normal((B, T, heads * D))
+    split = np.lib.stride_tricks.as_strided(
+        buffer[:, :, gap:], (B, heads, T, D), (buffer.strides[0], 4 * D, buffer.strides[1], 4)
+    )
+    return buffer, np.split(split, [H, H + H // group], axis=1)
 
 
 @every_implementation
 @given(
-    B=st.integers(1, 2), H=st.integers(1, 3), T=st.sampled_from([1, 2, 5, 33]),
-    D=st.sampled_from([1, 3, 5, 8, 17]), causal=st.booleans(), seed=seeds,
+    B=st.integers(1, 2), heads=heads, T=st.sampled_from([1, 2, 5, 33]),
+    D=st.sampled_from([1, 3, 5, 8, 17, 32]), causal=st.booleans(), bias=biases, seed=seeds,
 )
-def test_views_into_a_fused_buffer(name, B, H, T, D, causal, seed):
+def test_views_into_a_fused_buffer(name, B, heads, T, D, causal, bias, seed):
     """The results are those of contiguous copies, and nothing else of the buffers is touched."""
     rng = np.random.default_rng(seed)
-    buffer, (Q, K, V) = fused(rng, B, H, T, D)
+    H, group = heads
+    buffer, (Q, K, V) = fused(rng, B, H, T, D, group=group)
     before = buffer.copy()
     dout = rng.standard_normal((B, T, H, D)).astype(np.float32).transpose(0, 2, 1, 3)
-    grad_buffer, grads = fused(rng, B, H, T, D)
+    grad_buffer, grads = fused(rng, B, H, T, D, group=group)
     out_buffer, (out, _, _) = fused(rng, B, H, T, D)
     outside = [np.isnan(grad_buffer), np.isnan(out_buffer)]
 
-    bias = AttentionBias(causal)
-    expected = run(name, Q.copy(), K.copy(), V.copy(), dout.copy(), causal=causal)
+    distance_bias = make_distance_bias(rng, bias, H, T, T)
+    bias = AttentionBias(causal, None, distance_bias)
+    copies = [array.copy() for array in (Q, K, V, dout)]
+    expected = run(name, *copies, causal=causal, distance_bias=distance_bias)
     with kernels.use(name):
         out_result, lse = fused_attention(Q, K, V, bias, out=out)
         *result, _ = fused_attention_backward(dout, Q, K, V, out, lse, bias, grads=tuple(grads))
     assert out_result is out and all(a is b for a, b in zip(result, grads))
-    assert_close((out, lse, *grads), expected)
+    assert_close((out, lse, *grads), expected[:5])
     np.testing.assert_array_equal(buffer, before)
     np.testing.assert_array_equal(np.isnan(grad_buffer), outside[0])
     np.testing.assert_array_equal(np.isnan(out_buffer), outside[1])
@@ -382,13 +386,15 @@ def test_views_into_a_fused_buffer(name, B, H, T, D, causal, seed):
 
 @pytest.mark.parametrize("Tq, Tk", [(170, 170), (290, 290), (270, 333), (300, 170), (600, 40)])
 @pytest.mark.parametrize("causal", [False, True])
-def test_many_tiles_of_heads_side_by_side(Tq, Tk, causal):
-    """So many queries that K and V are copied together, for several groups of tiles."""
+@pytest.mark.parametrize("group, bias", [(1, "none"), (3, "random"), (1, "window"), (3, "none")])
+def test_many_tiles_of_heads_side_by_side(Tq, Tk, causal, group, bias):
+    """With so many queries, K and V are copied together, and several strips of tiles share them."""
     rng = np.random.default_rng(Tq + Tk)
     _, (Q, _, _) = fused(rng, 2, 3, Tq, 40)
-    _, (_, K, V) = fused(rng, 2, 3, Tk, 40)
+    _, (_, K, V) = fused(rng, 2, 3, Tk, 40, group=group)
     dout = rng.standard_normal((2, Tq, 3, 40)).astype(np.float32).transpose(0, 2, 1, 3)
-    options = {"causal": causal, "key_mask": rng.random((2, Tk)) < 0.8}
+    options = {"causal": causal, "key_mask": rng.random((2, Tk)) < 0.8,
+               "distance_bias": make_distance_bias(rng, bias, 3, Tq, Tk)}
     exact_arrays, exact_options = doubles((Q, K, V, dout), options)
     exact = run("numpy", *exact_arrays, **exact_options)
     assert_close(run("c", Q, K, V, dout, **options), exact)
@@ -416,6 +422,71 @@ def test_other_layouts(name):
     assert_close(run(name, one_head, K, V, dout), run(name, one_head.copy(), K, V, dout), 1e-6)
 
 
+def views(draw, memory, shape):
+    """Some view of this shape into `memory`: any offset, strides in any order, perhaps reversed."""
+    order = draw(st.permutations(range(len(shape) - 1)))
+    strides, step = [0] * (len(shape) - 1) + [1], shape[-1] + draw(st.sampled_from([0, 0, 3, -1]))
+    for axis in order:
+        strides[axis] = step
+        step *= shape[axis]
+    if draw(st.integers(0, 5)) == 0:  # elements that are far apart, or that share memory
+        strides[draw(st.integers(0, len(shape) - 1))] = draw(st.integers(0, 5))
+    reach = sum((size - 1) * stride for size, stride in zip(shape, strides))
+    start = draw(st.integers(0, memory.size - 1 - reach))
+    view = np.lib.stride_tricks.as_strided(
+        memory[start:], shape, [memory.itemsize * stride for stride in strides]
+    )
+    flipped = tuple(slice(None, None, draw(st.sampled_from([1, 1, -1]))) for _ in shape[:-1])
+    return view[flipped]
+
+
+@every_implementation
+@given(data=st.data())
+def test_any_views_give_the_result_of_copies_or_a_named_error(name, data):
+    """All arguments of the forward and the backward lie in one memory, or in two."""
+    draw = data.draw
+    B, Tq, Tk, D = (draw(st.integers(1, high)) for high in (2, 5, 4, 4))
+    H, group = draw(st.sampled_from([(1, 1), (2, 1), (2, 2)]))
+    rng = np.random.default_rng(draw(seeds))
+    memories = rng.standard_normal((2, 1500)).astype(np.float32)
+    query, key = (B, H, Tq, D), (B, H // group, Tk, D)
+    shapes = {"Q": query, "K": key, "V": key, "distance_bias": (H, Tq + Tk - 1), "dout": query,
+              "out": query, "dQ": query, "dK": key, "dV": key}
+    written = ("out", "dQ", "dK", "dV")
+    of = {which: views(draw, memories[draw(st.integers(0, 1)) if which in written else 0], shape)
+          for which, shape in shapes.items()}
+    key_mask = rng.random((B, Tk)) < 0.7 if draw(st.booleans()) else None
+    bias = AttentionBias(draw(st.booleans()), key_mask, of["distance_bias"])
+    copies = {which: array.copy() for which, array in of.items()}
+    copied_bias = bias._replace(distance_bias=copies["distance_bias"])
+    with kernels.use(name):
+        expected, lse = fused_attention(copies["Q"], copies["K"], copies["V"], copied_bias)
+        expected_grads = fused_attention_backward(
+            copies["dout"], copies["Q"], copies["K"], copies["V"], expected, lse, copied_bias
+        )
+        before = memories.copy()
+        try:
+            out, lse = fused_attention(of["Q"], of["K"], of["V"], bias, out=of["out"])
+        except ValueError as error:
+            assert str(error).startswith("out ") and "\n" not in str(error)
+            np.testing.assert_array_equal(memories, before)
+            return
+        np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
+        before = memories.copy()
+        try:
+            grads = fused_attention_backward(
+                of["dout"], of["Q"], of["K"], of["V"], out, lse, bias,
+                grads=(of["dQ"], of["dK"], of["dV"]),
+            )
+        except ValueError as error:
+            assert str(error).startswith("grads[") and "\n" not in str(error)
+            np.testing.assert_array_equal(memories, before)
+            return
+    if not np.shares_memory(of["out"], of["dout"]):  # else the forward has changed dout
+        for grad, right in zip(grads, expected_grads):
+            np.testing.assert_allclose(grad, right, rtol=1e-3, atol=1e-4)
+
+
 @every_implementation
 def test_merging_the_heads_copies_nothing(name):
     arrays = inputs(np.random.default_rng(0), 2, 3, 4, 5, 6)
@@ -426,15 +497,18 @@ def test_merging_the_heads_copies_nothing(name):
 
 
 @given(
-    B=st.integers(1, 3), H=st.integers(1, 5), Tq=lengths, Tk=lengths, D=st.sampled_from([1, 17, 64]),
-    causal=st.booleans(), mask=masks, seed=seeds,
+    B=st.integers(1, 3), heads=heads, Tq=lengths, Tk=lengths, D=st.sampled_from([1, 17, 64]),
+    causal=st.booleans(), mask=masks, bias=biases, seed=seeds,
 )
-@example(B=2, H=3, Tq=300, Tk=300, D=64, causal=True, mask="none", seed=0)
-@example(B=1, H=12, Tq=1, Tk=2000, D=64, causal=True, mask="none", seed=0)
-def test_bitwise_equal_for_any_number_of_threads(B, H, Tq, Tk, D, causal, mask, seed):
+@example(B=2, heads=(3, 1), Tq=300, Tk=300, D=64, causal=True, mask="none", bias="none", seed=0)
+@example(B=1, heads=(12, 1), Tq=1, Tk=2000, D=64, causal=True, mask="none", bias="none", seed=0)
+@example(B=3, heads=(6, 3), Tq=200, Tk=300, D=64, causal=True, mask="none", bias="alibi", seed=0)
+def test_bitwise_equal_for_any_number_of_threads(B, heads, Tq, Tk, D, causal, mask, bias, seed):
     rng = np.random.default_rng(seed)
-    arrays = inputs(rng, B, H, Tq, Tk, D)
-    options = {"causal": causal, "key_mask": make_mask(rng, mask, B, Tk)}
+    H, group = heads
+    arrays = inputs(rng, B, H, Tq, Tk, D, group=group)
+    options = {"causal": causal, "key_mask": make_mask(rng, mask, B, Tk),
+               "distance_bias": make_distance_bias(rng, bias, H, Tq, Tk)}
     results = []
     for threads in (1, 2, 3, 8):
         kernels.set_num_threads(threads)
