@@ -186,7 +186,8 @@ def _checked_bias(bias, B, H, Tq, Tk, dtype):
             raise ValueError(f"distance_bias has shape {distance_bias.shape}, wanted {wanted}: "
                              "(H, Tq + Tk - 1)")
         distance_bias = contiguous(distance_bias)
-    return bool(causal), key_mask, distance_bias
+    checked = (bool(causal), key_mask, distance_bias)
+    return bias._make(checked) if hasattr(bias, "_make") else checked
 
 
 def _checked_scale(scale, D):

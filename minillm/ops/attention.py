@@ -43,30 +43,29 @@ class AttentionBias(NamedTuple):
 
 def add_bias(S, bias):
     """S += bias, in place; S: (B, H, Tq, Tk)"""
-    causal, key_mask, distance_bias = bias
     Tq, Tk = S.shape[-2:]
     distance = np.arange(Tk) - np.arange(Tq)[:, None]  # (Tq, Tk), j - i
-    if distance_bias is not None:
-        S += distance_bias[:, distance + Tq - 1]  # (H, Tq, Tk)
-    if causal:
+    if bias.distance_bias is not None:
+        S += bias.distance_bias[:, distance + Tq - 1]  # (H, Tq, Tk)
+    if bias.causal:
         np.copyto(S, -np.inf, where=distance > Tk - Tq)
-    if key_mask is not None:
-        np.copyto(S, -np.inf, where=~key_mask[:, None, None, :])
+    if bias.key_mask is not None:
+        np.copyto(S, -np.inf, where=~bias.key_mask[:, None, None, :])
 
 
 def add_bias_backward(dS, bias):
     """-> ddistance_bias (H, Tq + Tk - 1): the sum of dS along each diagonal; None without a bias"""
-    if bias[2] is None:
+    if bias.distance_bias is None:
         return None
     Tq, Tk = dS.shape[-2:]
-    ddistance_bias = np.zeros_like(bias[2])
+    ddistance_bias = np.zeros_like(bias.distance_bias)
     for i in range(Tq):
         ddistance_bias[:, Tq - 1 - i :][:, :Tk] += dS[:, :, i].sum(axis=0)
     return ddistance_bias
 
 
 def repeat_heads(K, H):
-    """(B, Hkv, Tk, D) -> (B, H, Tk, D): each key head as often as query heads read it"""
+    """(B, Hkv, Tk, D) -> (B, H, Tk, D): each key head once for each query head that reads it"""
     Hkv = K.shape[1]
     return K if H == Hkv else np.repeat(K, H // Hkv, axis=1)
 
