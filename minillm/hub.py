@@ -1,4 +1,4 @@
-"""Finding the directory of a pretrained model: a path, a packaged model, the hub's cache, the hub."""
+"""Finding a pretrained model: a directory, a packaged model, the hub's cache, the hub."""
 
 import os
 import re
@@ -106,5 +106,5 @@ def _download(name, subfolder, options):
 
 def _not_found(name):
     shipped = ", ".join(packaged_names()) or "none yet"
-    return (f"{shown(name)} is no directory, none of the models that ship with minillm ({shipped}), "
-            "not in the local Hugging Face cache")
+    return (f"{shown(name)} is no directory, none of the models that ship with minillm "
+            f"({shipped}), not in the local Hugging Face cache")

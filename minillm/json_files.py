@@ -1,11 +1,11 @@
 """Reading JSON files that others wrote: every doubt about a file is one line that names it.
 
-Three steps: `read_json` turns a file into a dict or refuses it (too large, nested too deep, not JSON);
-`fields` checks the types of all fields that the caller uses, in one place; after that the caller may
-trust the values. `write_json` is the way back.
+`read_json` turns a file into a dict or refuses it (too large, nested too deep, not JSON). `fields`
+checks the types of all fields that the caller uses, in one place; after that the caller may trust
+the values. `write_json` is the way back.
 
     content = read_json(folder / "config.json")
-    fields(path, content, {"n_layer": int, "n_inner": int | None, "architectures": list[str] | None})
+    fields(path, content, {"n_layer": int, "n_inner": int | None, "architectures": list[str]})
 """
 
 import json
@@ -45,7 +45,7 @@ def parse_json(where, text):
 
     A byte-order mark is dropped. NaN and Infinity parse, as in Python; `fields` then refuses them
     for every kind of field. Raises ValueError, in one line, for invalid UTF-8 or JSON, a name that
-    stands twice in an object, nesting of more than MAX_DEPTH, and anything but an object at the top.
+    stands twice in an object, nesting deeper than MAX_DEPTH, and anything but an object at the top.
     """
     try:
         if isinstance(text, bytes):
@@ -82,7 +82,7 @@ def fields(path, content, wanted, required=(), where=""):
     required: names that must be there
     where: the place of `content` in its file, such as "model" or "added_tokens[3]"
 
-    Raises ValueError, "PATH: n_layer is 'two', wanted an integer", for the first field that differs.
+    Raises ValueError for the first field that differs: "PATH: n_layer is 'two', wanted an integer".
     """
     if not isinstance(content, dict):
         place = f"{path}: {where}" if where else str(path)

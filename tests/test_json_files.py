@@ -78,7 +78,8 @@ def test_files_that_are_not_read(tmp_path):
 
 
 @pytest.mark.parametrize("value, kind", [
-    ("a", str), (3, int), (3, float), (2.5, float), (True, bool), (None, int | None), (3, int | None),
+    ("a", str), (3, int), (3, float), (2.5, float), (True, bool), (None, int | None),
+    (3, int | None),
     ([], list), ([1, [2]], list), ([1, 2], list[int]), ([], list[int]), ({"a": 1}, dict[str, int]),
     ({"a": [1]}, dict[str, list[int]]), ("left", Literal["left", "right"]), (None, None),
     (7, int | list[int]), ([7], int | list[int]), (False, bool | str),

@@ -8,6 +8,7 @@ import importlib
 from minillm.checks import shown
 from minillm.hub import find_pretrained
 from minillm.models.config import read_config
+from minillm.models.loading_options import sort_options
 
 # model_type -> {head: (module, class)}; "config" names the configuration, "base" the bare model.
 ARCHITECTURES = {
@@ -55,13 +56,14 @@ class _Auto:
     @classmethod
     def from_pretrained(cls, name_or_path, **options):
         """For the options and errors see `PreTrainedModel.from_pretrained`."""
-        folder = find_pretrained(name_or_path)
+        places, others = sort_options(options)
+        folder = find_pretrained(name_or_path, **places)
         model_type = read_config(folder).get("model_type")
         try:
             found = _load(model_type, cls.head)
         except ValueError as error:
             raise ValueError(f"{folder / 'config.json'}: {error}") from None
-        return found.from_pretrained(folder, **options)
+        return found.from_pretrained(folder, **others)
 
 
 class AutoConfig(_Auto):

@@ -5,8 +5,8 @@ Each field of a config.json is one of four things, and nothing is dropped silent
 * a field of the dataclass: it is obeyed;
 * named in REFUSED, with the values that change nothing: every other value is an error;
 * named in ABOUT_THE_FILE: it describes how the file was written, and is written anew;
-* anything else, such as `id2label` or `task_specific_params`: it changes nothing that the model computes,
-  as in `transformers`; it is kept in `extra`, readable as an attribute, and saved again.
+* anything else, such as `id2label` or `task_specific_params`: it changes nothing that the model
+  computes, as in `transformers`; it is kept in `extra`, readable as an attribute, and saved again.
 """
 
 import os
@@ -18,6 +18,7 @@ from minillm import json_files
 from minillm.checks import shown
 from minillm.hub import find_pretrained
 from minillm.json_files import read_json, write_json
+from minillm.models.loading_options import sort_options
 
 MAX_BYTES = 16 * 2**20  # a config.json with the names of a hundred thousand labels fits
 ABOUT_THE_FILE = {"model_type", "architectures", "dtype", "torch_dtype", "transformers_version",
@@ -56,8 +57,8 @@ class PreTrainedConfig:
     def from_dict(cls, content, path="config.json"):
         """From the contents of a config.json
 
-        Raises ValueError, in one line, for a field of a wrong JSON type, for a value that doesn't make
-        a model, and for an option that would change the model and isn't implemented.
+        Raises ValueError, in one line, for a field of a wrong JSON type, for a value that doesn't
+        make a model, and for an option that would change the model and isn't implemented.
         """
         content = {cls.aliases.get(name, name): value for name, value in content.items()}
         for name, harmless in {**REFUSED, **cls.refused}.items():
@@ -80,13 +81,14 @@ class PreTrainedConfig:
         return {"model_type": self.model_type, **self.extra, **known}
 
     @classmethod
-    def from_pretrained(cls, name_or_path, **changes):
-        """From the config.json of a directory or a name (see `find_pretrained`)
+    def from_pretrained(cls, name_or_path, **options):
+        """From the config.json of a directory or a name
 
-        changes: fields that replace those of the file. Raises FileNotFoundError, ValueError, and
-        TypeError for an unknown field.
+        options: those of `find_pretrained`, and fields that replace those of the file. Raises
+        FileNotFoundError, ValueError, and TypeError for an unknown option.
         """
-        folder = find_pretrained(name_or_path)
+        places, changes = sort_options(options)
+        folder = find_pretrained(name_or_path, **places)
         return cls.from_dict(read_config(folder, cls.model_type),
                              folder / "config.json").replace(**changes)
 

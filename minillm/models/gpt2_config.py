@@ -22,13 +22,14 @@ class GPT2Config(PreTrainedConfig):
 
     vocab_size V, n_positions (the longest sequence), n_embd (d_model), n_layer, n_head;
     n_inner: d_ff, 4 n_embd by default; activation_function: "gelu_new" (the paper's, with tanh),
-    "gelu", "quick_gelu", "relu", "silu", "tanh"; resid_pdrop, embd_pdrop, attn_pdrop: dropout of the
-    sub-layers' results, of the embeddings and of the attention weights; initializer_range: std of the
-    initial weights; scale_attn_weights, scale_attn_by_inverse_layer_idx: see `attention_scale`;
-    tie_word_embeddings: whether the output head is the embedding table, or a matrix of its own.
+    "gelu", "quick_gelu", "relu", "silu", "tanh"; resid_pdrop, embd_pdrop, attn_pdrop: dropout of
+    the sub-layers' results, of the embeddings and of the attention weights; initializer_range: std
+    of the initial weights; scale_attn_weights, scale_attn_by_inverse_layer_idx: see
+    `attention_scale`; tie_word_embeddings: whether the output head is the embedding table, or a
+    matrix of its own.
 
-    These fields change no number: reorder_and_upcast_attn (float32 is used throughout) and use_cache
-    (`generate` always uses one, `forward` when it is asked to).
+    These fields change no number: reorder_and_upcast_attn (everything is float32 anyway) and
+    use_cache (`generate` always uses a cache, `forward` when it is asked to).
 
     Raises ValueError for numbers that don't make a model.
     """
@@ -66,10 +67,11 @@ class GPT2Config(PreTrainedConfig):
         if self.n_inner is not None:
             require_positive("n_inner", self.n_inner)
         if self.n_embd % self.n_head:
-            raise ValueError(f"n_head is {self.n_head}, wanted a divisor of n_embd = {self.n_embd}")
+            raise ValueError(f"n_head is {self.n_head}, wanted a divisor of n_embd = "
+                             f"{self.n_embd}")
         if self.activation_function not in ACTIVATIONS:
-            raise ValueError(f"activation_function is {shown(self.activation_function)}, wanted one "
-                             f"of {', '.join(ACTIVATIONS)}")
+            raise ValueError(f"activation_function is {shown(self.activation_function)}, wanted "
+                             f"one of {', '.join(ACTIVATIONS)}")
         for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop"):
             require_number(name, getattr(self, name), 0, 1)
         for name in ("layer_norm_epsilon", "initializer_range"):

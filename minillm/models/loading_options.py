@@ -1,4 +1,4 @@
-"""The options of `from_pretrained` that programs written for `transformers` pass.
+"""The options of `from_pretrained` and `save_pretrained` that programs for `transformers` pass.
 
 Each is followed, or accepted because it changes nothing here, or refused by name.
 """
@@ -49,6 +49,18 @@ ACCEPTED = {
     "weights_only": ((None, True), "minillm reads safetensors files"),
     "_fast_init": ((None, True, False), ""),
 }
+# The same for save_pretrained.
+SAVING = {
+    "is_main_process": ((None, True), "every process that calls it saves"),
+    "max_shard_size": (None, ""),  # any value: the weights are one file of any size
+    "push_to_hub": ((None, False), "minillm uploads nothing"),
+    "safe_serialization": ((None, True), "minillm writes safetensors files"),
+    "save_original_format": ((None, True, False), ""),
+    "save_peft_format": ((None, True, False), ""),
+    "state_dict": ((None,), "the model saves its own weights"),
+    "token": (None, ""),
+    "variant": ((None, ""), "the file is called model.safetensors"),
+}
 # What find_pretrained is told.
 PLACES = [name for name in inspect.signature(find_pretrained).parameters if name != "name_or_path"]
 DTYPES = (None, "auto", "float32", "float16", "bfloat16", "int8")
@@ -66,12 +78,24 @@ def sort_options(options):
         if name in PLACES:
             places[name] = value
         elif name in ACCEPTED:
-            harmless, instead = ACCEPTED[name]
-            if not any(type(value) is type(one) and value == one for one in harmless):
-                raise ValueError(f"{name} is {shown(value)}, which minillm can't follow: {instead}")
+            _require_harmless(name, value, *ACCEPTED[name])
         else:
             changes[name] = value
     return places, changes
+
+
+def check_saving_options(options):
+    """ValueError for an option of `transformers` that can't be followed, TypeError for others."""
+    for name, value in options.items():
+        if name not in SAVING:
+            raise TypeError(f"save_pretrained has no option {name}")
+        _require_harmless(name, value, *SAVING[name])
+
+
+def _require_harmless(name, value, harmless, instead):
+    if harmless is None or any(type(value) is type(one) and value == one for one in harmless):
+        return
+    raise ValueError(f"{name} is {shown(value)}, which minillm can't follow: {instead}")
 
 
 def loading_dtype(dtype, torch_dtype):

@@ -1,4 +1,4 @@
-"""PreTrainedModel: what every architecture shares. Loading, saving, counting, quantizing, resizing."""
+"""PreTrainedModel, what every architecture shares: loading, saving, quantizing, resizing."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from minillm.hub import find_pretrained
 from minillm.json_files import write_json
 from minillm.kernels.process import release_freed_memory
 from minillm.models.config import require_positive
-from minillm.models.loading_options import loading_dtype, sort_options
+from minillm.models.loading_options import check_saving_options, loading_dtype, sort_options
 from minillm.models.safetensors_file import FLOATS, WeightFiles, write_safetensors
 from minillm.models.weight_table import mismatch
 from minillm.nn import Linear, Module, Parameter
@@ -27,7 +27,7 @@ class PreTrainedModel(Module):
     config_class, weight_table: how its configuration and weights stand in files
     base_prefix: the attribute that holds the bare model in a model with a head ("transformer"); the
         names of tensors in files may begin with it or not
-    embedding_tensor: what the token embeddings are called in files; an output head may be tied to them
+    embedding_tensor: the token embeddings' name in files; an output head may be tied to them
     has_lm_head: whether it is a model with an output head, the attribute `lm_head`
     """
 
@@ -71,16 +71,16 @@ class PreTrainedModel(Module):
 
         config: a configuration, or the directory of one, in the place of config.json
         dtype or torch_dtype: None, "auto" or "float32": the model computes in float32 and can be
-            trained, whatever the file has; "float16": the same, with its weights rounded to float16;
-            "bfloat16" or "int8": a model for inference only, see `quantize`
+            trained, whatever the file has; "float16": the same, with its weights rounded to
+            float16; "bfloat16" or "int8": a model for inference only, see `quantize`
         generation_config: a GenerationConfig in the place of generation_config.json
         variant: "fp16" reads model.fp16.safetensors
         options: those of `find_pretrained`; fields that replace those of config.json, such as
             pad_token_id=50256; and options of `transformers` that change nothing here
 
-        Raises FileNotFoundError; ValueError, in one line, for files that are damaged, don't fit each
-        other or hold another architecture, and for options that minillm can't follow (device_map, …);
-        TypeError for an unknown option.
+        Raises FileNotFoundError; ValueError, in one line, for files that are damaged, don't fit
+        each other or hold another architecture, and for options that minillm can't follow, such as
+        device_map; TypeError for an unknown option.
         """
         dtype = loading_dtype(dtype, torch_dtype)
         places, changes = sort_options(options)
@@ -139,13 +139,17 @@ class PreTrainedModel(Module):
 
     # ---- saving
 
-    def save_pretrained(self, folder, dtype="float32"):
+    def save_pretrained(self, folder, dtype="float32", **options):
         """Write model.safetensors, config.json and generation_config.json into `folder`.
 
         dtype: "float32", or "float16" for half the size. `transformers` opens the folder.
-        Raises ValueError for a quantized model, and for numbers that float16 can't hold.
+        options: those of `transformers` that change nothing here, such as safe_serialization=True
+
+        Raises ValueError for a quantized model, for numbers that float16 can't hold, and for an
+        option that minillm can't follow; TypeError for an unknown one.
         """
         self._require_plain_weights("save")
+        check_saving_options(options)
         parameters = self._parameters_by_file_name()
         arrays = {}
         for prefix in dict.fromkeys(prefix for prefix, _ in parameters.values()):
@@ -168,8 +172,8 @@ class PreTrainedModel(Module):
 
         Old rows stay. New rows are the mean of the old ones: the model then expects each new token
         with an ordinary probability (Hewitt 2021, "Initializing New Word Embeddings for Pretrained
-        Language Models"). With mean_resizing=False they are drawn as in a new model. A tied head stays
-        tied. The Parameters are new ones: resize before you make an optimizer.
+        Language Models"). With mean_resizing=False they are drawn as in a new model. A tied head
+        stays tied. The Parameters are new ones: resize before you make an optimizer.
 
         pad_to_multiple_of: round the number of rows up to a multiple of this
         Raises ValueError for numbers below 1 and for a quantized model.
@@ -210,10 +214,10 @@ class PreTrainedModel(Module):
         """Store the weights of all linear maps and the token embeddings for inference; return self.
 
         dtype: "float32" (as exact as before), "bfloat16" or "int8": `minillm.ops.stored_weights`.
-        What takes no time stays as it is: position embeddings, biases, norms. Generating a token reads
-        every weight once, so fewer bytes are more tokens a second. Such a model can't be trained or
-        saved. Raises ValueError for another dtype, for weights that aren't finite as int8, and for a
-        model that is quantized already.
+        What takes no time stays as it is: position embeddings, biases, norms. Generating a token
+        reads every weight once, so fewer bytes are more tokens a second. Such a model can't be
+        trained or saved. Raises ValueError for another dtype, for weights that aren't finite as
+        int8, and for a model that is quantized already.
         """
         self._require_plain_weights("quantize once more")
         if dtype == "int8":
@@ -300,7 +304,7 @@ class _NamedWeights:
     def require_sizes(self, config, path, changes):
         """ValueError if the sizes in the configuration aren't those of the tensors.
 
-        This comes before the model is built, which would take the memory that a wrong size asks for.
+        This comes before the model is built, which takes the memory that a wrong size asks for.
         """
         wrong = mismatch(self._table.sizes, config, self.shapes)
         if wrong:
@@ -339,7 +343,8 @@ class _NamedWeights:
                                  f"{', '.join(FLOATS)}")
         unknown = self._stored.keys() - wanted.keys()
         if unknown:
-            raise ValueError(f"{self.path} has {shown(min(unknown))}, for which {model} has no place")
+            raise ValueError(f"{self.path} has {shown(min(unknown))}, for which {model} has no "
+                             "place")
 
 
 def _generation_config(folder, config, changes):

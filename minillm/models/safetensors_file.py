@@ -4,8 +4,8 @@
     N bytes     JSON: {name: {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …}
     the rest    the numbers, row after row, at these offsets
 
-There is no code in it, so unlike a pickle it can be opened without trusting its author. The header is
-read first: names, dtypes and shapes are known, and can be refused, before a number is in memory.
+There is no code in it, so unlike a pickle it can be opened without trusting its author. The header
+is read first: names, dtypes and shapes are known, and can be refused, before a number is in memory.
 (https://github.com/huggingface/safetensors)
 """
 
@@ -22,7 +22,7 @@ from minillm.json_files import fields, parse_json, read_json
 from minillm.kernels.stored_weights import from_bfloat16
 
 MAX_HEADER = 100_000_000  # bytes; the limit of the format's own library
-# dtype in the file -> how NumPy reads it. The floats that NumPy doesn't have are read as their bits.
+# dtype in the file -> how NumPy reads it. Floats that NumPy doesn't have are read as their bits.
 FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1"}
 OTHERS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8", "U32": "<u4",
           "U16": "<u2", "U8": "u1", "BOOL": "?", "C64": "<c8"}
@@ -92,8 +92,8 @@ class SafetensorsFile:
             raise ValueError(f"{self.path}: {shown(name)} has shape {shown(shape)}, wanted at most "
                              "32 sizes from 0 to 2^48")
         if len(offsets) != 2 or not 0 <= offsets[0] <= offsets[1]:
-            raise ValueError(f"{self.path}: {shown(name)} has data_offsets {shown(offsets)}, wanted "
-                             "its first byte and the one after its last")
+            raise ValueError(f"{self.path}: {shown(name)} has data_offsets {shown(offsets)}, "
+                             "wanted its first byte and the one after its last")
         n_bytes = offsets[1] - offsets[0]
         kind = (FLOATS | OTHERS).get(dtype)
         if kind and n_bytes != math.prod(shape) * np.dtype(kind).itemsize:
@@ -102,7 +102,7 @@ class SafetensorsFile:
         return Tensor(shown(dtype)[1:-1], tuple(shape), start + offsets[0], start + offsets[1])
 
     def _require_every_byte(self, tensors, start, size):
-        """Each byte after the header belongs to one tensor: no holes, no overlaps, no end missing."""
+        """Each byte after the header belongs to one tensor: no holes, no overlaps, nothing cut."""
         for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.begin, tensor.end)):
             if tensor.begin != start:
                 raise ValueError(f"{self.path} is damaged: its data has holes or overlaps")
@@ -149,8 +149,8 @@ def _read_parts(index):
         files[part] = SafetensorsFile(index.parent / part)
         for name in files[part].tensors:
             if places.get(name) != part:
-                raise ValueError(f"{index}: weight_map[{shown(name)}] is {shown(places.get(name))}, "
-                                 f"but the tensor is in {part}")
+                raise ValueError(f"{index}: weight_map[{shown(name)}] is "
+                                 f"{shown(places.get(name))}, but the tensor is in {part}")
     for name, part in places.items():
         if name not in files[part].tensors:
             raise ValueError(f"{index}: weight_map[{shown(name)}] is {shown(part)}, which has no "
@@ -160,13 +160,13 @@ def _read_parts(index):
 
 def _no_weights(folder, whole):
     """-> the error for a folder without weights that can be read"""
-    if list(folder.glob("pytorch_model*.bin")):
-        return ValueError(
-            f"{folder} has its weights only as pytorch_model.bin, a pickle, which can run any code "
-            "when it is opened; where you trust it, convert it once: transformers."
-            f"AutoModel.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"
-        )
-    return FileNotFoundError(f"{folder} has no {whole.name}")
+    pickles = sorted(folder.glob("pytorch_model*.bin"))
+    if not pickles:
+        return FileNotFoundError(f"{folder} has no {whole.name}")
+    convert = (f"safetensors.torch.save_file({{name: tensor.clone() for name, tensor in torch.load("
+               f"{str(pickles[0])!r}, weights_only=True).items()}}, {str(whole)!r})")
+    return ValueError(f"{folder} has its weights only as {pickles[0].name}, a pickle, which can "
+                      f"run any code when it is opened; convert it once: {convert}")
 
 
 def read_safetensors(path):
@@ -219,8 +219,8 @@ def _to_float32(array, dtype, name):
 def _float8_e4m3():
     """-> float32 (256,): what each byte means as float8 of 4 bits exponent, 3 bits mantissa
 
-    (-1)^s 2^(e - 7) (1 + m / 8), and for e = 0 the subnormal (-1)^s 2^-6 m / 8. There is no infinity;
-    e = 15 with m = 7 is NaN. (Micikevicius et al. 2022, "FP8 Formats for Deep Learning")
+    (-1)^s 2^(e - 7) (1 + m / 8), and for e = 0 the subnormal (-1)^s 2^-6 m / 8. There is no
+    infinity; e = 15 with m = 7 is NaN. (Micikevicius et al. 2022, "FP8 Formats for Deep Learning")
     """
     byte = np.arange(256)
     sign, exponent, mantissa = byte >> 7, (byte >> 3) & 15, byte & 7

@@ -22,8 +22,8 @@ from minillm.checks import shown
 
 @dataclass(frozen=True)
 class Rule:
-    """The tensors `theirs` of a file, each transposed if `transpose`, stand side by side along `axis`
-    for the same array as the parameters `ours`, side by side along `axis`.
+    """The tensors `theirs` of a file, each transposed if `transpose`, make the same array side by
+    side as the parameters `ours` side by side, both along `axis`.
 
     sizes: function of the configuration -> the length along `axis` of each of `theirs`; None: equal
     """
@@ -196,8 +196,8 @@ def _lengths(rule, length, config, parameters):
     else:
         lengths = list(rule.sizes(config))
     if sum(lengths) != length or len(lengths) != len(rule.theirs):
-        raise ValueError(f"{parameters[0]} has {length} numbers along axis {rule.axis}, wanted a sum "
-                         f"of {len(rule.theirs)} parts {lengths}")
+        raise ValueError(f"{parameters[0]} has {length} numbers along axis {rule.axis}, wanted the "
+                         f"sum of {len(rule.theirs)} parts {lengths}")
     return lengths
 
 

@@ -63,7 +63,8 @@ def write_raw(path, entries, data, pad=b""):
 
 
 def one_tensor(path, dtype, shape, data):
-    return write_raw(path, {"w": {"dtype": dtype, "shape": shape, "data_offsets": [0, len(data)]}}, data)
+    entry = {"dtype": dtype, "shape": shape, "data_offsets": [0, len(data)]}
+    return write_raw(path, {"w": entry}, data)
 
 
 @pytest.mark.parametrize("dtype, torch_name", [
@@ -72,7 +73,7 @@ def one_tensor(path, dtype, shape, data):
 ])
 def test_every_float_as_torch_reads_it(tmp_path, dtype, torch_name):
     torch = pytest.importorskip("torch")
-    bits = np.arange(256 if "8_" in dtype else 65536, dtype=np.uint8 if "8_" in dtype else np.uint16)
+    bits = np.arange(256, dtype=np.uint8) if "8_" in dtype else np.arange(65536, dtype=np.uint16)
     tensor = torch.from_numpy(bits)
     if dtype == "F64":
         tensor = torch.from_numpy(np.random.default_rng(0).standard_normal(999))
@@ -146,7 +147,7 @@ def test_a_damaged_header_never_gives_anything_but_arrays_or_an_error(tmp_path_f
     ({"dtype": "F32", "shape": [1] * 40, "data_offsets": [0, 4]}, "wanted at most 32 sizes"),
     ({"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}, "has data_offsets"),
     ({"dtype": "F32", "shape": [2], "data_offsets": [0]}, "has data_offsets"),
-    ({"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}, r"has 8 bytes, wanted shape \(3,\) of F32"),
+    ({"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}, r"has 8 bytes, wanted shape \(3,\)"),
     ({"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}, "holes or overlaps"),
     ({"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "has .* bytes, wanted"),
     ({"dtype": "F32", "shape": [10**9], "data_offsets": [0, 4 * 10**9]}, "is cut off"),
@@ -201,9 +202,9 @@ def test_parts_are_one_checkpoint(parts):
 @pytest.mark.parametrize("weight_map, error, match", [
     ("1.safetensors", ValueError, "index.json: weight_map is '1.safetensors', wanted an object"),
     ({"a": 1}, ValueError, r"index.json: weight_map\['a'\] is 1, wanted a string"),
-    ({"a": "3.safetensors"}, FileNotFoundError, "lacks '3.safetensors', which model.safetensors.ind"),
+    ({"a": "3.safetensors"}, FileNotFoundError, "lacks '3.safetensors', which model.safetenso"),
     ({"a": "../1.safetensors"}, FileNotFoundError, "lacks '../1.safetensors'"),
-    ({"a": "1.safetensors"}, ValueError, r"weight_map\['b'\] is None, but the tensor is in 1.safet"),
+    ({"a": "1.safetensors"}, ValueError, r"weight_map\['b'\] is None, but the tensor is in 1."),
     ({"a": "1.safetensors", "b": "1.safetensors", "c": "1.safetensors"}, ValueError,
      r"weight_map\['c'\] is '1.safetensors', which has no such tensor"),
 ])

@@ -17,7 +17,7 @@ def numbers(*shape):
 
 def test_renaming_keeps_what_the_stars_stand_for():
     table = WeightTable([rename("h.*.norm1.*", "layer.*.ln.*")])
-    saved = table.save({"h.3.norm1.bias": numbers(2), "h.12.norm1.weight": numbers(2), "x": numbers(1)})
+    saved = table.save(dict.fromkeys(["h.3.norm1.bias", "h.12.norm1.weight", "x"], numbers(2)))
     assert list(saved) == ["layer.3.ln.bias", "layer.12.ln.weight", "x"]
 
 
@@ -42,7 +42,7 @@ def test_fusing_query_key_and_value():
 def test_parts_of_other_sizes():
     table = WeightTable([fuse("qkv", ["q", "k", "v"], sizes=lambda config: (4, config, config))])
     assert table.shapes({"qkv": (5, 8)}, config=2) == {"q": (5, 4), "k": (5, 2), "v": (5, 2)}
-    with pytest.raises(ValueError, match=r"qkv has 8 numbers along axis -1, .* 3 parts \[4, 3, 3\]"):
+    with pytest.raises(ValueError, match=r"qkv has 8 numbers along axis -1, .* parts \[4, 3, 3\]"):
         table.shapes({"qkv": (5, 8)}, config=3)
 
 
