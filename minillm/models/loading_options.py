@@ -51,6 +51,7 @@ ACCEPTED = {
 }
 # The same for save_pretrained.
 SAVING = {
+    "distributed_checkpoint": ((None, False), "minillm runs in one process"),
     "is_main_process": ((None, True), "every process that calls it saves"),
     "max_shard_size": (None, ""),  # any value: the weights are one file of any size
     "push_to_hub": ((None, False), "minillm uploads nothing"),
