@@ -19,13 +19,11 @@ from minillm.kernels.arguments import (
     rows_contiguous,
 )
 
-NO_BIAS = (False, None, None)
-
 
 class Forward:
-    """fused_attention(Q, K, V, bias, scale, out=None) -> out, lse"""
+    """fused_attention(Q, K, V, bias, scale=None, out=None) -> out, lse"""
 
-    def check(self, Q, K, V, bias=NO_BIAS, scale=None, out=None):
+    def check(self, Q, K, V, bias, scale=None, out=None):
         bias, scale = check_scores(Q, K, bias, scale)
         check_values(V, K)
         if out is None:
@@ -53,10 +51,10 @@ class Forward:
 
 
 class Backward:
-    """fused_attention_backward(dout, Q, K, V, out, lse, bias, scale, grads=None)
+    """fused_attention_backward(dout, Q, K, V, out, lse, bias, scale=None, grads=None)
     -> dQ, dK, dV, ddistance_bias"""
 
-    def check(self, dout, Q, K, V, out, lse, bias=NO_BIAS, scale=None, grads=None):
+    def check(self, dout, Q, K, V, out, lse, bias, scale=None, grads=None):
         bias, scale = check_scores(Q, K, bias, scale)
         check_values(V, K)
         for name, array, shape in (

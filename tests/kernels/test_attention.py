@@ -14,7 +14,7 @@ from tests.helpers.gradcheck import check_gradients
 from tests.kernels.test_dispatch import every_instruction_set, run_python, worst_error
 
 IMPLEMENTATIONS = ["naive", "numpy", "c"]
-CAUSAL = AttentionBias(causal=True)
+CAUSAL, NO_BIAS = AttentionBias(causal=True), AttentionBias()
 every_implementation = pytest.mark.parametrize("name", IMPLEMENTATIONS)
 
 # Small sizes and the neighbourhood of the sizes of vectors and tiles (4 … 64).
@@ -205,7 +205,7 @@ def test_rows_of_weights_sum_to_one(name, Tq, Tk, D, seed):
     rng = np.random.default_rng(seed)
     Q, K, V, _ = inputs(rng, 1, 2, Tq, Tk, D)
     with kernels.use(name):
-        out, lse = fused_attention(Q, K, np.ones_like(V))
+        out, lse = fused_attention(Q, K, np.ones_like(V), NO_BIAS)
     np.testing.assert_allclose(out, 1, rtol=1e-5)
     scores = Q.astype(float) @ K.astype(float).swapaxes(-1, -2) / np.sqrt(D)
     np.testing.assert_allclose(lse, np.log(np.exp(scores).sum(axis=-1)), rtol=1e-5, atol=1e-5)
@@ -219,8 +219,8 @@ def test_the_same_vector_added_to_all_keys_changes_nothing_but_lse(name, Tq, Tk,
     Q, K, V, _ = inputs(rng, 1, 2, Tq, Tk, D)
     c = rng.standard_normal((1, 2, 1, D)).astype(np.float32)
     with kernels.use(name):
-        out, lse = fused_attention(Q, K, V)
-        shifted_out, shifted_lse = fused_attention(Q, K + c, V)
+        out, lse = fused_attention(Q, K, V, NO_BIAS)
+        shifted_out, shifted_lse = fused_attention(Q, K + c, V, NO_BIAS)
     np.testing.assert_allclose(shifted_out, out, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(shifted_lse - lse, (Q * c).sum(-1) / np.sqrt(D), atol=1e-4)
 
@@ -261,7 +261,9 @@ def test_each_causal_query_equals_the_query_alone_with_the_keys_it_sees(Tq, Tk, 
         out, lse = fused_attention(Q, K, V, CAUSAL)
         for i in {0, Tq // 2, Tq - 1}:
             seen = max(0, i + Tk - Tq + 1)
-            alone = fused_attention(Q[:, :, i : i + 1], K[:, :, :seen], V[:, :, :seen])
+            alone = fused_attention(
+                Q[:, :, i : i + 1], K[:, :, :seen], V[:, :, :seen], NO_BIAS
+            )
             np.testing.assert_allclose(out[:, :, i : i + 1], alone[0], rtol=1e-5, atol=1e-5)
             np.testing.assert_allclose(lse[:, :, i : i + 1], alone[1], rtol=1e-5, atol=1e-5)
 
@@ -336,7 +338,7 @@ def test_nan_is_not_hidden(name, where):
     arrays = dict(zip("QKV", inputs(np.random.default_rng(0), 1, 1, 5, 5, 3)))
     arrays[where][0, 0, 2] = np.nan
     with kernels.use(name), np.errstate(invalid="ignore"):
-        out, _ = fused_attention(**arrays)
+        out, _ = fused_attention(**arrays, bias=NO_BIAS)
     assert np.all(np.isnan(out[0, 0, 2]))
 
 

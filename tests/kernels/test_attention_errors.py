@@ -24,6 +24,7 @@ ONE_ROW = np.lib.stride_tricks.as_strided(f32(5), (2, 3, 4, 5), (0, 0, 0, 4))
 ROWS_OVERLAP = np.lib.stride_tricks.as_strided(f32(2000), (2, 3, 4, 5), (240, 80, 16, 4))
 TRANSPOSED = f32(2, 3, 5, 4).swapaxes(-1, -2)
 ENDLESS = float("inf")
+NO_BIAS = AttentionBias()
 OUT, LSE = f32(2, 3, 4, 5), f32(2, 3, 4)
 MASK_IN_OUT = OUT.reshape(-1).view(bool)[:12].reshape(2, 6)
 BIAS_IN_OUT = OUT.reshape(-1)[20:47].reshape(3, 9)
@@ -80,7 +81,7 @@ BAD_FORWARD = {
 def test_bad_arguments(name, case):
     error, message, wrong = BAD_FORWARD[case]
     with kernels.use(name), pytest.raises(error) as caught:
-        fused_attention(**{"Q": Q, "K": K, "V": V, **wrong})
+        fused_attention(**{"Q": Q, "K": K, "V": V, "bias": NO_BIAS, **wrong})
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
@@ -121,7 +122,8 @@ BAD_BACKWARD = {
 @pytest.mark.parametrize("case", BAD_BACKWARD)
 def test_bad_arguments_of_the_backward(name, case):
     error, message, wrong = BAD_BACKWARD[case]
-    good = {"dout": f32(2, 3, 4, 5), "Q": Q, "K": K, "V": V, "out": OUT, "lse": LSE}
+    good = {"dout": f32(2, 3, 4, 5), "Q": Q, "K": K, "V": V, "out": OUT, "lse": LSE,
+            "bias": NO_BIAS}
     with kernels.use(name), pytest.raises(error) as caught:
         fused_attention_backward(**{**good, **wrong})
     assert str(caught.value).startswith(message)
@@ -131,8 +133,8 @@ def test_bad_arguments_of_the_backward(name, case):
 def test_inputs_may_overlap_and_be_read_only(name):
     x = read_only(2, 3, 4, 5)
     with kernels.use(name):
-        out, lse = fused_attention(x, x, x)
-        fused_attention_backward(x, x, x, x, out, lse)
+        out, lse = fused_attention(x, x, x, NO_BIAS)
+        fused_attention_backward(x, x, x, x, out, lse, NO_BIAS)
     np.testing.assert_allclose(out, 1, rtol=1e-6)
 
 
@@ -140,7 +142,7 @@ def test_huge_sizes_without_elements_take_no_time(name):
     """Strides of 0 make a batch of 2⁴⁰ from no memory; with no queries there is nothing to do."""
     empty = np.broadcast_to(f32(1, 1, 0, 5), (2**40, 1, 0, 5))
     with kernels.use(name):
-        out, lse = fused_attention(empty, empty, empty)
-        grads = fused_attention_backward(out, empty, empty, empty, out, lse)
+        out, lse = fused_attention(empty, empty, empty, NO_BIAS)
+        grads = fused_attention_backward(out, empty, empty, empty, out, lse, NO_BIAS)
     assert out.shape == empty.shape and lse.shape == (2**40, 1, 0)
     assert all(grad.shape == empty.shape for grad in grads[:3])
