@@ -112,7 +112,8 @@ def exponential_decay_length_penalty(scores, length, start, factor, eos_token_id
     s = scores[:, eos_token_ids]
     # Python's power of floats raises OverflowError where NumPy's is inf.
     growth = np.float64(factor) ** (length - start) - 1
-    scores[:, eos_token_ids] = np.where(np.isfinite(s), s + np.abs(s) * growth, s)
+    finite = np.where(np.isfinite(s), s, 0)
+    scores[:, eos_token_ids] = s + np.abs(finite) * growth
     return scores
 
 

@@ -88,8 +88,8 @@ def _of_the_length(options, prompt_length, vocab_size, allowed_tokens):
     if options.forced_bos_token_id is not None:
         yield _when(1, partial(processors.forced, tokens=[options.forced_bos_token_id]))
     if options.forced_eos_token_id is not None:
-        tokens = list(np.ravel(options.forced_eos_token_id))
-        yield _when(options.max_length - 1, partial(processors.forced, tokens=tokens))
+        last = list(np.ravel(options.forced_eos_token_id))
+        yield _when(options.max_length - 1, partial(processors.forced, tokens=last))
     if options.remove_invalid_values:
         yield lambda ids, scores: processors.without_invalid_values(scores)
     if options.exponential_decay_length_penalty is not None and ends:
@@ -97,12 +97,13 @@ def _of_the_length(options, prompt_length, vocab_size, allowed_tokens):
         yield lambda ids, scores: processors.exponential_decay_length_penalty(
             scores, ids.shape[1], prompt_length + first, factor, ends)
     if options.suppress_tokens:
-        tokens = _inside(options.suppress_tokens, vocab_size)
-        yield lambda ids, scores: processors.suppressed(scores, tokens)
+        never = _inside(options.suppress_tokens, vocab_size)
+        yield lambda ids, scores: processors.suppressed(scores, never)
     if options.begin_suppress_tokens:
-        tokens = _inside(options.begin_suppress_tokens, vocab_size)
+        not_first = _inside(options.begin_suppress_tokens, vocab_size)
         first_is_forced = prompt_length == 1 and options.forced_bos_token_id is not None
-        yield _when(prompt_length + first_is_forced, partial(processors.suppressed, tokens=tokens))
+        yield _when(prompt_length + first_is_forced,
+                    partial(processors.suppressed, tokens=not_first))
 
 
 def _warpers(options):

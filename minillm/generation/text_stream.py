@@ -3,39 +3,36 @@
 import codecs
 from queue import Queue
 
-from minillm.text.byte_level import text_to_bytes, unspell
-
 
 class StreamDecoder:
     """Gives the text of each token as soon as it is complete.
 
-    A token stands for bytes, and a character outside ASCII is two to four of them, often in
-    different tokens: its bytes wait until the last has come. Bytes that are no UTF-8 become U+FFFD.
-    An id without a token, as a padded vocabulary has them, is no text.
+    A token of a byte-level vocabulary stands for bytes, and a character outside ASCII is two to four
+    of them, often in different tokens: its bytes wait until the last has come. Bytes that are no
+    UTF-8 become U+FFFD. An id without a token, as a padded vocabulary has them, is no text.
     """
 
     def __init__(self, tokenizer, skip_special_tokens=True):
         self.tokenizer = tokenizer
-        self.special = set(tokenizer.all_special_ids) if skip_special_tokens else ()
+        self.skipped = set(tokenizer.all_special_ids) if skip_special_tokens else ()
         self.decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self.ids, self.n_given = [], 0  # for tokens that are no bytes: the ids so far
 
     def push(self, id):
         """-> the text that the token `id` completes, often all of its own"""
-        token = None if id in self.special else self._token(id)
-        if token is None:
+        if id in self.skipped:
             return ""
-        data = unspell(token)
-        return self.decoder.decode(text_to_bytes(token) if data is None else data)
+        if hasattr(self.tokenizer, "token_bytes"):
+            return self.decoder.decode(self.tokenizer.token_bytes(id))
+        # How a token is joined depends on those before it: decode all of them.
+        self.ids.append(id)
+        text = self.tokenizer.decode(self.ids)
+        given, self.n_given = self.n_given, len(text)
+        return text[given:]
 
     def finish(self):
         """-> what is left at the end: U+FFFD for a character that was never completed"""
         return self.decoder.decode(b"", final=True)
-
-    def _token(self, id):
-        try:
-            return self.tokenizer.convert_ids_to_tokens(int(id))
-        except ValueError:
-            return None
 
 
 def text_pieces(tokenizer, ids, skip_special_tokens=True):
