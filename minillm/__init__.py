@@ -14,7 +14,14 @@ _HOMES = {
     "GPT2LMHeadModel": "minillm.models.gpt2",
     "GPT2Model": "minillm.models.gpt2",
     "GPT2Tokenizer": "minillm.text.gpt2_tokenizer",
+    "GenerationConfig": "minillm.generation",
+    "LogitsProcessor": "minillm.generation",
+    "LogitsProcessorList": "minillm.generation",
     "SGD": "minillm.training.optimizers",
+    "StoppingCriteria": "minillm.generation",
+    "StoppingCriteriaList": "minillm.generation",
+    "TextIteratorStreamer": "minillm.generation",
+    "TextStreamer": "minillm.generation",
 }
 __all__ = sorted(_HOMES)
 

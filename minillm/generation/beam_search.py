@@ -107,40 +107,40 @@ class Beams:
         return best_possible <= self.finished[-1][0]
 
 
-def beam_search(run):
+def beam_search(decoding):
     """The best sequences for each prompt -> dict of `sequences` (list of B * num_return_sequences
     arrays of ids), `sequences_scores` and `beam_indices` (see `GenerateOutput`)
 
-    run: a `Run`. With do_sample the continuations are drawn (without replacement) instead of taking
-    the best ones.
+    decoding: a `Decoding`, see generate.py. With do_sample the continuations are drawn, without
+    replacement, instead of taking the best ones.
     """
-    options, num_beams = run.options, run.options.num_beams
-    searches = [Beams(prompt, options) for prompt in run.ids]
-    logits = run.begin(copies=num_beams)
+    options, num_beams = decoding.options, decoding.options.num_beams
+    searches = [Beams(prompt, options) for prompt in decoding.ids]
+    logits = decoding.begin(copies=num_beams)
     while True:
         sequences = np.concatenate([search.ids[:, : search.length] for search in searches])
         log_probs, _ = log_softmax(logits)
-        log_probs = run.process(sequences, logits, log_probs)
+        log_probs = decoding.process(sequences, logits, log_probs)
         log_probs = log_probs.reshape(len(searches), num_beams, -1)
-        candidates = [search.candidates(log_probs[i], run.rng)
+        candidates = [search.candidates(log_probs[i], decoding.rng)
                       for i, search in enumerate(searches)]
-        ends = _ends(run, np.concatenate(candidates))
+        ends = _ends(decoding, np.concatenate(candidates))
         rows = [search.advance(ends_of_one) + i * num_beams for i, (search, ends_of_one)
                 in enumerate(zip(searches, np.split(ends, len(searches))))]
         if ends.all() or all(search.closed for search in searches):
             break
-        run.state.select(np.concatenate(rows))
+        decoding.state.select(np.concatenate(rows))
         tokens = np.concatenate([search.ids[:, search.length - 1] for search in searches])
-        logits = run.model.step(tokens, run.state)
+        logits = decoding.model.step(tokens, decoding.state)
     return _best(searches, options)
 
 
-def _ends(run, sequences):
+def _ends(decoding, sequences):
     """-> bool: which of the sequences (N, T) are complete"""
-    if sequences.shape[1] == run.options.max_length:
+    if sequences.shape[1] == decoding.options.max_length:
         return np.ones(len(sequences), bool)
-    ends = np.isin(sequences[:, -1], run.options.eos_token_id)
-    return ends | is_done(run.criteria, sequences, run.recorded_scores())
+    ends = np.isin(sequences[:, -1], decoding.options.eos_token_id)
+    return ends | is_done(decoding.criteria, sequences, decoding.recorded_scores())
 
 
 def _best(searches, options):

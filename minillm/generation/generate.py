@@ -74,20 +74,20 @@ def generate(model, inputs=None, generation_config=None, logits_processor=None,
     range or an option that isn't implemented, for a prompt that is empty, has padding at its end or
     leaves no room, and for several sequences without sampling or beams.
     """
-    run = _prepare(model, "generate", inputs, generation_config, logits_processor,
-                   stopping_criteria, prefix_allowed_tokens_fn, **options)
-    options = run.options
+    decoding = _prepare(model, "generate", inputs, generation_config, logits_processor,
+                        stopping_criteria, prefix_allowed_tokens_fn, **options)
+    options = decoding.options
     if streamer is not None:
         if options.num_beams > 1:
             raise ValueError("a streamer can't follow several beams, wanted num_beams=1")
-        streamer.put(run.ids)
+        streamer.put(decoding.ids)
     found = {}
     if options.num_beams > 1:
-        found = beam_search(run)
+        found = beam_search(decoding)
         sequences = _padded(found.pop("sequences"), options.pad_token_id)
     else:
-        columns = [np.repeat(run.ids, options.num_return_sequences, axis=0)]
-        for tokens in _decode(run):
+        columns = [np.repeat(decoding.ids, options.num_return_sequences, axis=0)]
+        for tokens in _decode(decoding):
             columns.append(tokens[:, None])
             if streamer is not None:
                 streamer.put(tokens)
@@ -96,8 +96,8 @@ def generate(model, inputs=None, generation_config=None, logits_processor=None,
         streamer.end()
     if not options.return_dict_in_generate:
         return sequences
-    return GenerateOutput(sequences, run.recorded_scores(), run.recorded_logits(), **found,
-                          past_key_values=getattr(run.state, "cache", None))
+    return GenerateOutput(sequences, decoding.recorded_scores(), decoding.recorded_logits(),
+                          **found, past_key_values=getattr(decoding.state, "cache", None))
 
 
 def stream(model, inputs=None, generation_config=None, logits_processor=None,
@@ -107,15 +107,15 @@ def stream(model, inputs=None, generation_config=None, logits_processor=None,
     Takes the same arguments, with one sequence to return and without beams. An end-of-text token
     is the last one that comes. Errors are raised by the call, not by the first step.
     """
-    run = _prepare(model, "stream", inputs, generation_config, logits_processor,
-                   stopping_criteria, prefix_allowed_tokens_fn, **options)
-    options = run.options
-    if len(run.ids) != 1 or options.num_return_sequences != 1 or options.num_beams != 1:
+    decoding = _prepare(model, "stream", inputs, generation_config, logits_processor,
+                        stopping_criteria, prefix_allowed_tokens_fn, **options)
+    options = decoding.options
+    if len(decoding.ids) != 1 or options.num_return_sequences != 1 or options.num_beams != 1:
         raise ValueError(
             "stream gives one sequence, wanted one prompt, num_return_sequences=1 and "
-            f"num_beams=1, got {len(run.ids)}, {options.num_return_sequences} and "
+            f"num_beams=1, got {len(decoding.ids)}, {options.num_return_sequences} and "
             f"{options.num_beams}")
-    return (int(tokens[0]) for tokens in _decode(run))
+    return (int(tokens[0]) for tokens in _decode(decoding))
 
 
 @dataclass
@@ -131,7 +131,7 @@ class GenerateOutput(ModelOutput):
 
 
 @dataclass
-class Run:
+class Decoding:
     """One call of `generate`, prepared: what all its steps need."""
 
     model: Any
@@ -176,36 +176,38 @@ class Run:
         return tuple(self.logits) if self.options.output_logits else None
 
 
-def _decode(run):
+def _decode(decoding):
     """Greedy decoding and sampling. Yield the next token of every sequence: (B * copies,) each."""
-    options, copies, length = run.options, run.options.num_return_sequences, run.ids.shape[1]
-    sequences = np.empty((len(run.ids) * copies, options.max_length), np.int64)
-    sequences[:, :length] = np.repeat(run.ids, copies, axis=0)
+    options, prompts = decoding.options, decoding.ids
+    copies, length = options.num_return_sequences, prompts.shape[1]
+    sequences = np.empty((len(prompts) * copies, options.max_length), np.int64)
+    sequences[:, :length] = np.repeat(prompts, copies, axis=0)
     ends = np.array(options.eos_token_id, np.int64)
     unfinished = np.ones(len(sequences), bool)
 
-    logits = run.begin(copies)
+    logits = decoding.begin(copies)
     while True:
-        scores = run.process(sequences[:, :length], logits, logits)
-        tokens = sample(scores, run.rng) if options.do_sample else greedy(scores)
+        scores = decoding.process(sequences[:, :length], logits, logits)
+        tokens = sample(scores, decoding.rng) if options.do_sample else greedy(scores)
         if len(ends):
             tokens = np.where(unfinished, tokens, options.pad_token_id)
             unfinished &= (tokens[:, None] != ends).all(axis=1)
         sequences[:, length] = tokens
         length += 1
-        if run.criteria:
-            unfinished &= ~is_done(run.criteria, sequences[:, :length], run.recorded_scores())
+        if decoding.criteria:
+            so_far = sequences[:, :length]
+            unfinished &= ~is_done(decoding.criteria, so_far, decoding.recorded_scores())
         yield tokens
         if length == options.max_length or not unfinished.any():
             return
-        logits = run.model.step(tokens, run.state)
+        logits = decoding.model.step(tokens, decoding.state)
 
 
 def _prepare(model, function, inputs, generation_config, logits_processor, stopping_criteria,
              prefix_allowed_tokens_fn, *, input_ids=None, attention_mask=None, inputs_embeds=None,
              past_key_values=None, decoder_input_ids=None, tokenizer=None, seed=None,
              generator=None, **options):
-    """-> Run: every argument checked and completed"""
+    """-> Decoding: every argument checked and completed"""
     if inputs is not None and input_ids is not None:
         raise ValueError("inputs and input_ids are both given, wanted one of them")
     prompts = find_prompts(model, inputs if input_ids is None else input_ids, inputs_embeds,
@@ -226,13 +228,13 @@ def _prepare(model, function, inputs, generation_config, logits_processor, stopp
     if mask is not None and mask.shape == ids.shape and not prompts.of_encoder_decoder:
         start = np.repeat(mask.argmax(axis=1), copies)
     processors = build_processors(
-        options, ids, vocab_size=model.config.vocab_size, source_ids=prompts.source_ids, start=start,
-        allowed_tokens=prefix_allowed_tokens_fn,
+        options, ids, vocab_size=model.config.vocab_size, source_ids=prompts.source_ids,
+        start=start, allowed_tokens=prefix_allowed_tokens_fn,
         more=_checked_processors(_list_of_functions("logits_processor", logits_processor)))
     criteria = build_criteria(options, tokenizer,
                               _list_of_functions("stopping_criteria", stopping_criteria))
-    return Run(model, ids, inputs, options, processors, criteria,
-               _random_generator(seed, generator))
+    return Decoding(model, ids, inputs, options, processors, criteria,
+                    _random_generator(seed, generator))
 
 
 def _list_of_functions(name, functions):

@@ -40,8 +40,7 @@ class CausalLMMixin(GenerationMixin):
         """Read the prompts -> logits (B, V) of the next token, DecodingState
 
         input_ids: (B, T);  attention_mask: (B, T), 0 at padding, which stands on the left
-        max_length: how many tokens a sequence may grow to; the cache has room for so many from the
-            start
+        max_length: how many tokens a sequence may grow to, for which the cache reserves memory
         past_key_values: a KVCache that holds the first of the T tokens already
         inputs_embeds: (B, T, d_model), vectors in place of input_ids
         """

@@ -60,7 +60,7 @@ def complete_options(model, given, base, prompt_length, n_embedded, function="ge
     _complete_special_tokens(options, given, model.config.vocab_size)
     _complete_biases(options)
     _check(options, model.config.vocab_size)
-    _complete_lengths(options, given, stored, prompt_length, n_embedded, model.max_positions)
+    _complete_lengths(options, given, prompt_length, n_embedded, model.max_positions)
     return options
 
 
@@ -142,42 +142,43 @@ def _complete_biases(options):
                          "list of [list of ids, number]") from None
 
 
-def _complete_lengths(options, given, stored, prompt_length, n_embedded, max_positions):
-    """Set max_length and min_length, which then count the prompt but not inputs_embeds.
-
-    As in `transformers`, max_new_tokens and min_new_tokens win, whichever source they come from.
-    """
+def _complete_lengths(options, given, prompt_length, n_embedded, max_positions):
+    """Set max_length and min_length, which then count the prompt but not inputs_embeds."""
     limit = np.inf if max_positions is None else max_positions - n_embedded
     if prompt_length >= limit:
-        raise ValueError(f"the prompt has {prompt_length + n_embedded} tokens, which leaves nothing "
-                         f"of the model's max_positions = {max_positions} to generate: shorten it")
-    asked = options.max_length
-    if options.max_new_tokens is not None:
-        _require_at_least("max_new_tokens", options.max_new_tokens, 1)
-        if given.get("max_length") is not None and given.get("max_new_tokens") is None:
-            warnings.warn(f"max_length has no effect: the model's generation_config has "
-                          f"max_new_tokens = {options.max_new_tokens}, which wins; pass "
-                          "max_new_tokens", stacklevel=6)
-        options.max_length = prompt_length + options.max_new_tokens
-    elif asked is not None:
-        _require_at_least("max_length", asked, 1)
-        options.max_length = asked - n_embedded
-        if options.max_length <= prompt_length:
-            raise ValueError(f"max_length is {asked}, but the prompt, which it counts, has "
-                             f"{prompt_length + n_embedded} tokens already: raise it or pass "
-                             "max_new_tokens")
-    else:
-        options.max_length = prompt_length + NEW_TOKENS
-    if options.max_length > limit:
-        if given.get("max_length") is not None or given.get("max_new_tokens") is not None:
-            warnings.warn(f"a length of {options.max_length + n_embedded} was asked for, but the "
-                          f"model has only max_positions = {max_positions}: stopping there",
-                          stacklevel=6)
-        options.max_length = limit
+        raise ValueError(f"the prompt has {prompt_length + n_embedded} tokens, which leaves "
+                         f"nothing of the model's max_positions = {max_positions} to generate: "
+                         "shorten it")
+    max_length = _max_length(options, given, prompt_length, n_embedded)
+    was_asked_for = not (given.get("max_length") is None and given.get("max_new_tokens") is None)
+    if max_length > limit and was_asked_for:
+        warnings.warn(f"a length of {max_length + n_embedded} was asked for, but the model has "
+                      f"only max_positions = {max_positions}: stopping there", stacklevel=6)
+    options.max_length = min(max_length, limit)
+    # As in `transformers`, min_new_tokens wins, whichever source it comes from.
     if options.min_new_tokens is not None:
         options.min_length = prompt_length + options.min_new_tokens
     else:
         options.min_length = max(0, options.min_length - n_embedded)
+
+
+def _max_length(options, given, prompt_length, n_embedded):
+    """As in `transformers`, max_new_tokens wins, whichever source it comes from."""
+    if options.max_new_tokens is not None:
+        _require_at_least("max_new_tokens", options.max_new_tokens, 1)
+        if given.get("max_length") is not None and given.get("max_new_tokens") is None:
+            warnings.warn("max_length has no effect: max_new_tokens wins, which the generation_"
+                          f"config sets to {options.max_new_tokens}; pass max_new_tokens",
+                          stacklevel=7)
+        return prompt_length + options.max_new_tokens
+    if options.max_length is None:
+        return prompt_length + NEW_TOKENS
+    _require_at_least("max_length", options.max_length, 1)
+    if options.max_length <= prompt_length + n_embedded:
+        raise ValueError(f"max_length is {options.max_length}, but the prompt, which it counts, "
+                         f"has {prompt_length + n_embedded} tokens already: raise it or pass "
+                         "max_new_tokens")
+    return options.max_length - n_embedded
 
 
 def _check(options, vocab_size):

@@ -7,9 +7,9 @@ from queue import Queue
 class StreamDecoder:
     """Gives the text of each token as soon as it is complete.
 
-    A token of a byte-level vocabulary stands for bytes, and a character outside ASCII is two to four
-    of them, often in different tokens: its bytes wait until the last has come. Bytes that are no
-    UTF-8 become U+FFFD. An id without a token, as a padded vocabulary has them, is no text.
+    A token of a byte-level vocabulary stands for bytes, and a character outside ASCII is two to
+    four of them, often in different tokens: its bytes wait until the last has come. Bytes that
+    are no UTF-8 become U+FFFD. An id without a token, as a padded vocabulary has them, is no text.
     """
 
     def __init__(self, tokenizer, skip_special_tokens=True):

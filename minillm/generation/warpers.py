@@ -1,8 +1,8 @@
 """Warpers: what shapes the distribution before a token is drawn from it.
 
 Each takes scores (B, V), logits or log-probabilities, and returns new ones. All but temperature cut
-off the tail of unlikely tokens: these get -inf, probability 0. They differ in where the tail begins.
-`at_least` tokens stay in each row in any case.
+off the tail of unlikely tokens: these get -inf, probability 0. They differ in where the tail
+begins. `at_least` tokens stay in each row in any case.
 """
 
 import numpy as np

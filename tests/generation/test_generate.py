@@ -29,7 +29,8 @@ def prompts(seed, B=2, T=5):
 @pytest.mark.parametrize("name", FROZEN)
 def test_greedy_and_beams_as_transformers(model, name):
     case = FROZEN[name]
-    output = model.generate(np.array(case["prompt"]), attention_mask=np.array(case["mask"]), **case["options"])
+    output = model.generate(
+        np.array(case["prompt"]), attention_mask=np.array(case["mask"]), **case["options"])
     assert output.dtype == np.int64
     np.testing.assert_array_equal(output, case["output"])
 
@@ -80,7 +81,8 @@ def test_any_options_as_transformers(random_pair, seed, options):
     for row, padding in enumerate([0, 2, 5]):
         ids[row, :padding], mask[row, :padding] = 1, 0
     expected = theirs.generate(torch.tensor(ids), attention_mask=torch.tensor(mask), **options)
-    np.testing.assert_array_equal(ours.generate(ids, attention_mask=mask, **options), expected.numpy())
+    output = ours.generate(ids, attention_mask=mask, **options)
+    np.testing.assert_array_equal(output, expected.numpy())
     # The pad token isn't an end of text here, so the mask can be told from the ids.
     np.testing.assert_array_equal(ours.generate(ids, **options), expected.numpy())
 
@@ -219,7 +221,8 @@ def test_sampling_with_beams_is_seeded_and_varies(model):
 @settings(max_examples=20)
 def test_after_the_end_there_is_only_padding(model, seed):
     ends = list(range(0, 400, 8))
-    output = model.generate(prompts(seed), attention_mask=np.ones((2, 5)), max_length=40, num_return_sequences=3,
+    output = model.generate(prompts(seed), attention_mask=np.ones((2, 5)), max_length=40,
+                            num_return_sequences=3,
                             top_k=0, seed=seed, eos_token_id=ends, pad_token_id=399)
     finished = []
     for row in output[:, 5:]:
