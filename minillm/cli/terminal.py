@@ -12,9 +12,9 @@ from rich.table import Table
 console = Console(stderr=True, highlight=False)
 SECONDS_BETWEEN_LINES = 10  # where there is no terminal to draw a bar on
 
-# What a terminal obeys instead of showing it: C0 and C1 controls (ESC begins a command, "\r" returns
-# to the start of the line), marks that turn the direction of the text around, line separators of
-# Unicode. Lone surrogates can't be written at all. "\n" and "\t" are text.
+# What a terminal obeys instead of showing it: C0 and C1 controls (ESC begins a command, "\r" goes
+# back to the start of the line), marks that turn the direction of the text around, line separators
+# of Unicode. Lone surrogates can't be written at all. "\n" and "\t" are text.
 _OBEYED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )

@@ -66,5 +66,5 @@ def shown_bytes(data):
 
 
 def shown_text(text):
-    """-> `text` on one line, with everything that can't be seen as an escape: "\\\\n", "\\\\x1b"."""
+    """-> `text` on one line, with everything that can't be seen as an escape such as \\n."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,5 +1,7 @@
 """Tokenizers, corpora, cleaning and batching: from any text to arrays of ids.
 
-In reading order: byte_level.py, bpe.py, added_tokens.py, vocabulary.py, tokenizer_files.py,
-batch_encoding.py, gpt2_tokenizer.py; then corpus.py, cleaning.py, dataset.py.
+In reading order: byte_level.py and bpe.py, which are GPT-2's algorithm; what stands around it in
+every tokenizer, traced_text.py, added_tokens.py, normalizers.py, pre_tokenizers.py,
+post_processors.py, encoding.py, vocabulary.py, tokenizer.py; gpt2_tokenizer.py puts them together.
+The files: components.py, patterns.py, tokenizer_files.py. Then corpus.py, cleaning.py, dataset.py.
 """

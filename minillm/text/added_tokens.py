@@ -38,7 +38,8 @@ class AddedToken:
         if isinstance(value, str):
             value = {"content": value, **missing}
         if not isinstance(value, dict) or not isinstance(value.get("content"), str):
-            raise ValueError(f"{where} is {shown(value)}, wanted a string or an object with content")
+            raise ValueError(f"{where} is {shown(value)}, wanted a string or an object with "
+                             "content")
         for name, flag in value.items():
             if name in ("content", "id", "__type"):
                 continue

@@ -1,4 +1,4 @@
-"""The parts of a tokenizer.json: objects {"type": "NFC", …}, read into dataclasses and written back.
+"""The parts of a tokenizer.json: objects {"type": "NFC", …}, read into dataclasses and back.
 
 A component is a dataclass whose fields are those of the file, with the types that they must have
 there. What the file says is either obeyed or refused: a type or a field without a dataclass here

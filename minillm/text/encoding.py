@@ -35,8 +35,8 @@ def truncate(row, length, stride, side):
     if length == 0:
         return [_slice(row, 0, 0), row]
     if stride >= length:
-        raise ValueError(f"stride is {stride}, wanted less than the {length} tokens that max_length "
-                         "leaves to the text")
+        raise ValueError(f"stride is {stride}, wanted less than the {length} tokens that "
+                         "max_length leaves to the text")
     starts = range(0, n - stride, length - stride)
     if side == "right":
         return [_slice(row, start, start + length) for start in starts]
@@ -72,7 +72,7 @@ def truncate_pair(first, second, room, strategy, stride, side):
 
 
 def _fair_lengths(n1, n2, room):
-    """Cut the longer text to the shorter one, or both to halves, the longer one getting the rest."""
+    """Cut the longer text to the shorter one, or both to halves; the longer one gets the rest."""
     shorter, longer = sorted((n1, n2))
     longer = max(shorter, room - shorter) if shorter <= room else shorter
     if shorter + longer > room:
@@ -81,7 +81,7 @@ def _fair_lengths(n1, n2, room):
 
 
 def arrange(first, second, post_processor, add_special_tokens):
-    """Put the rows of one text or two into the template -> list of rows, the overflow after the first
+    """Put the rows of one text or two into the template -> list of rows, then the overflow
 
     first, second: lists of rows as `truncate` gives them; second is None for one text. Each row of
     the overflow stands in the template as the first one does, with each row of the other text.

@@ -6,10 +6,12 @@ interface in tokenizer.py, the files in tokenizer_files.py. Later models use the
 other patterns (Llama 3, Qwen 2, StarCoder): what their tokenizer.json says is obeyed here too.
 """
 
+import inspect
 import warnings
 from pathlib import Path
 
 from minillm.checks import shown
+from minillm.hub import find_pretrained
 from minillm.json_files import fields
 from minillm.text import bpe
 from minillm.text.added_tokens import AddedToken, AddedTokenSplitter
@@ -28,6 +30,8 @@ from minillm.text.tokenizer_files import (
 from minillm.text.vocabulary import one_of, require_str
 
 END_OF_TEXT = "<|endoftext|>"
+PLACES = inspect.signature(find_pretrained).parameters.keys() - {"name_or_path"}
+CLEAN_UP_ANYWAY = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"
 DECODER = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
 # The classes of `transformers` whose files this class reads. The last three stand for whatever
 # tokenizer.json says.
@@ -50,20 +54,19 @@ class GPT2Tokenizer(PreTrainedTokenizer):
     add_prefix_space: put a space before a text that has none, so that its first word is encoded
     as within a sentence.
     pre_tokenizer: another way to cut texts into words than GPT-2's (see pre_tokenizers.py); it ends
-    with bytes. ignore_merges: see bpe.BPE.
+    with bytes. ignore_merges: see bpe.BPE. sections: kept and written back.
+    clean_up_tokenization_spaces does nothing, because it would break the text of byte-level BPE,
+    unless clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output is True too, as
+    in `transformers`.
     The other options are those of PreTrainedTokenizer.
     Raises ValueError for a vocabulary and merges that don't fit together.
     """
-
-    cleans_up_spaces = False  # as in `transformers`: for byte-level BPE it would break the text
 
     def __init__(self, vocab, merges, errors="replace", unk_token=END_OF_TEXT,
                  bos_token=END_OF_TEXT, eos_token=END_OF_TEXT, pad_token=None,
                  add_prefix_space=None, *, sep_token=None, cls_token=None, mask_token=None,
                  special_tokens=None, additional_special_tokens=(), extra_special_tokens=(),
-                 pre_tokenizer=None, ignore_merges=False, sections=None,
-                 clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output=False,
-                 **options):
+                 pre_tokenizer=None, ignore_merges=False, sections=None, **options):
         vocab = vocab if isinstance(vocab, dict) else read_vocab(vocab)
         self._merges = read_merges(merges) if isinstance(merges, (str, Path)) else list(merges)
         model = bpe.BPE(vocab, self._merges, ignore_merges)
@@ -80,8 +83,7 @@ class GPT2Tokenizer(PreTrainedTokenizer):
         if add_prefix_space is not None:
             pre_tokenizer = with_prefix_space(pre_tokenizer, bool(add_prefix_space))
         self._spells_last = flatten(pre_tokenizer)[-1].spells_bytes
-        if clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output:
-            self.cleans_up_spaces = True
+        self.cleans_up_spaces = bool(options.pop(CLEAN_UP_ANYWAY, False))
         self._sections = sections or {}
         self._bytes = {}  # id -> the bytes of the token, for decoding; filled by `_put_added` too
         named = {"bos_token": bos_token, "eos_token": eos_token, "unk_token": unk_token,
@@ -167,16 +169,16 @@ class GPT2Tokenizer(PreTrainedTokenizer):
         """Read a tokenizer from a directory with tokenizer.json, or vocab.json and merges.txt.
 
         A name that is no directory is looked up as `GPT2LMHeadModel.from_pretrained` does it.
-        options: arguments of the constructor that overrule the files, e.g. pad_token="<pad>".
+        options: arguments of the constructor that overrule the files, e.g. pad_token="<pad>", and
+        those of hub.find_pretrained. There is one kind of tokenizer, whatever use_fast says.
         Raises FileNotFoundError if the files aren't there, ValueError if they are broken or ask for
-        something that minillm does not have (see tokenizer_files.py).
+        something that minillm does not have (see tokenizer_files.py), TypeError for other options.
         """
-        folder = Path(name_or_path)
-        if not folder.is_dir():
-            from minillm.hub import find_pretrained
-
-            folder = find_pretrained(name_or_path)
-        options.pop("use_fast", None)  # there is one kind only
+        options.pop("use_fast", None)
+        if options.pop("trust_remote_code", False):
+            raise ValueError("trust_remote_code is True, but minillm runs no code of a checkpoint")
+        places = {name: options.pop(name) for name in PLACES & options.keys()}
+        folder = find_pretrained(name_or_path, **places)
         files = read_tokenizer_files(folder, CLASSES)
         path = folder / "tokenizer.json" if files.whole else folder / "vocab.json"
         vocab, merges, ignore_merges = _read_bpe(path, files)
@@ -214,7 +216,7 @@ class GPT2Tokenizer(PreTrainedTokenizer):
             "truncation_side": self.truncation_side,
         }
         if self.cleans_up_spaces:
-            options["clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"] = True
+            options[CLEAN_UP_ANYWAY] = True
         if self.chat_template is not None:
             options["chat_template"] = self.chat_template
         write_tokenizer_files(folder, TokenizerFiles(
@@ -277,16 +279,16 @@ def _read_bpe(path, files):
                                      if name not in ("vocab", "merges")}, where="model")
         for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
             if found.get(name):
-                raise ValueError(f"{path}: model.{name} is {shown(found[name])}, which minillm does "
-                                 "not have")
+                raise ValueError(f"{path}: model.{name} is {shown(found[name])}, which minillm "
+                                 "does not have")
         _require_bytes(path, files)
     vocab = check_vocab(path, model.get("vocab"))
     merges = check_merges(path, model)
     lacks_bytes = not all(character in vocab for character in bpe.ALPHABET)
     for name in ("unk_token", "byte_fallback"):
         if found.get(name) and lacks_bytes:
-            raise ValueError(f"{path}: model.{name} is {shown(found[name])}, which minillm has only "
-                             "for a vocabulary with all 256 bytes")
+            raise ValueError(f"{path}: model.{name} is {shown(found[name])}, which minillm has "
+                             "only for a vocabulary with all 256 bytes")
     return vocab, merges, bool(found.get("ignore_merges"))
 
 
@@ -298,11 +300,12 @@ def _require_bytes(path, files):
         raise ValueError(f"{path}: pre_tokenizer is {found}, but for GPT-2 it has ByteLevel")
     decoder = files.decoder
     while decoder is not None and decoder.get("type") == "Sequence":
-        decoders = decoder.get("decoders")
-        if not isinstance(decoders, list) or len(decoders) != 1 or not isinstance(decoders[0], dict):
+        wanted = {"decoders": list[dict]}
+        parts = fields(path, decoder, wanted, wanted, "decoder")["decoders"]
+        if len(parts) != 1:
             raise ValueError(f"{path}: decoder is {shown(decoder)}, but for GPT-2 it is ByteLevel")
-        decoder = decoders[0]
+        decoder = parts[0]
     # Without a decoder, `transformers` too takes that of GPT-2.
     if decoder is not None and decoder.get("type") != "ByteLevel":
-        raise ValueError(f"{path}: decoder.type is {shown(decoder.get('type'))}, but for GPT-2 it is "
-                         "'ByteLevel'")
+        raise ValueError(f"{path}: decoder.type is {shown(decoder.get('type'))}, but for GPT-2 it "
+                         "is 'ByteLevel'")

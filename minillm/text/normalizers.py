@@ -167,7 +167,7 @@ class Prepend(Normalizer):
 
 @dataclass(frozen=True)
 class Replace(Normalizer):
-    """`content` for every match of the pattern; it takes the place of the match's last character."""
+    """`content` for every match of the pattern; in the place of the match's last character."""
 
     pattern: dict[str, str]
     content: str

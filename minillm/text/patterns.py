@@ -1,19 +1,24 @@
-"""Regular expressions of foreign files: {"String": "▁"} or {"Regex": "\\\\p{N}{1,3}"}.
+r"""Regular expressions of foreign files: {"String": "▁"} or {"Regex": "\\p{N}{1,3}"}.
 
 `tokenizers` runs them with Oniguruma, minillm with the module `regex`. The two agree on what the
-patterns of tokenizers are made of (classes such as \\\\p{L} and \\\\s, groups, look-ahead, possessive
-repeats); where one spelling means two things, the pattern is refused.
+patterns of tokenizers are made of: classes such as \p{L} and \s, groups, look-ahead, possessive
+repeats. Where they don't, the pattern is translated (\w, ^ and $) or refused. One difference stays:
+(?i) takes "i" and "İ" for one letter here, and "ss" and "ß" for two.
 """
 
 import regex
 
 from minillm.checks import shown
 
-# Oniguruma's own: && and [ within a class, \h for a hexadecimal digit, (?m) for "the dot matches
-# line ends", and so on. A backslash that is itself escaped begins none of them.
-_OTHER_MEANING = regex.compile(
-    r"(?<!\\)(?:\\\\)*(?:(\\[hHRXyYOKGgNkzZ])|(\(\?[a-z]*m)|(\[[^\]\\]*(?:\\.[^\]\\]*)*(?:&&|\[(?!:))))"
-)
+# What is spelled alike and means something else: escapes of Oniguruma's own, (?m) for "the dot
+# matches line ends", and a class within a class.
+_FOREIGN_ESCAPES = tuple(rf"\{letter}" for letter in "hHRXyYOKGgNkzZbBW")
+_FOREIGN_FLAGS = regex.compile(r"\(\?[a-z]*m")
+
+# \w in Oniguruma: within a class letters, marks, digits and connectors; outside of one also six of
+# the numerals of Latin-1. `regex` has the joiners of emoji instead.
+_WORD = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}"
+_NUMERALS = "²³¹¼½¾"
 
 
 def compile_pattern(pattern):
@@ -23,16 +28,36 @@ def compile_pattern(pattern):
     (kind, text), = pattern.items()
     if kind == "String":
         return regex.compile(regex.escape(text))
-    foreign = _OTHER_MEANING.search(text)
-    if foreign:
-        found = next(filter(None, foreign.groups()))
-        raise ValueError(f"pattern {shown(text)} uses {shown(found)}, which means something else "
-                         "in Python's regex")
     try:
-        # In Oniguruma's syntax, ^ and $ always match at line ends.
-        return regex.compile(text, regex.VERSION0 | regex.MULTILINE)
+        # In Oniguruma's syntax, ^ and $ always match at line ends, and (?i:ff) matches "ﬀ".
+        flags = regex.VERSION0 | regex.MULTILINE | regex.FULLCASE
+        return regex.compile(translate(text), flags)
     except regex.error as error:
         raise ValueError(f"pattern {shown(text)} is no regular expression: {error}") from None
+
+
+def translate(pattern):
+    r"""-> `pattern`, written for Oniguruma, as `regex` understands it; ValueError if it can't
+
+    >>> translate(r"\d+|[\w']")
+    "\\d+|[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}']"
+    """
+    parts, in_class = [], False
+    for part in regex.findall(r"\\.|\(\?[a-zA-Z]*|&&|.", pattern, regex.DOTALL):
+        if part == "[" and not in_class:
+            in_class = True
+        elif part == "]":
+            in_class = False
+        elif (part in _FOREIGN_ESCAPES or in_class and part in ("[", "&&")
+              or not in_class and _FOREIGN_FLAGS.match(part)):
+            if part != r"\W" or in_class:
+                raise ValueError(f"pattern {shown(pattern)} uses {shown(part)}, which means "
+                                 "something else in Python's regex")
+            part = f"[^{_WORD}{_NUMERALS}]"
+        elif part == r"\w":
+            part = _WORD if in_class else f"[{_WORD}{_NUMERALS}]"
+        parts.append(part)
+    return "".join(parts)
 
 
 def matches(pattern, text):

@@ -40,7 +40,7 @@ class Splitter:
 
 
 def merge_cuts(parts, behavior):
-    """-> list of (start, end) of the words, given (start, end, is a match) of all parts in order."""
+    """-> list of (start, end) of the words, given (start, end, is a match) of all parts."""
     if behavior == "Removed":
         return [(start, end) for start, end, is_match in parts if not is_match]
     if behavior == "MergedWithNext":  # from right to left, the next one is the previous one

@@ -6,9 +6,9 @@
     model             each word becomes ids: byte-pair encoding, WordPiece, …     bpe.py
     post-processor    special tokens are put around the text, or around a pair    post_processors.py
 
-Then rows are cut and filled up to one length (encoding.py). An algorithm is a subclass that brings a
-model with encode(words) -> ids and encode_piece(text) -> [(id, number of characters)], and says how
-ids become text again.
+Then rows are cut and filled up to one length (encoding.py). An algorithm is a subclass that brings
+a model with encode(words) -> ids and encode_piece(text) -> [(id, number of characters)], and says
+how ids become text again.
 """
 
 import math
@@ -135,8 +135,8 @@ class PreTrainedTokenizer(Vocabulary):
                                                  pad_to_multiple_of)
         _whole("stride", stride)
         if strategy and stride > (room := self._room(limit, False, add_special_tokens)):
-            raise ValueError(f"stride is {stride}, wanted at most the {room} tokens that max_length "
-                             "leaves to the text")
+            raise ValueError(f"stride is {stride}, wanted at most the {room} tokens that "
+                             "max_length leaves to the text")
         wanted = {"input_ids": True, "token_type_ids": return_token_type_ids,
                   "attention_mask": return_attention_mask,
                   "special_tokens_mask": return_special_tokens_mask,
@@ -295,8 +295,8 @@ class PreTrainedTokenizer(Vocabulary):
                 raise TypeError(f"text_pair is a {type(text_pair).__name__}, wanted a list as text "
                                 "is one")
             if len(text_pair) != len(text):
-                raise ValueError(f"text_pair has {len(text_pair)} texts, wanted {len(text)} as text "
-                                 "has")
+                raise ValueError(f"text_pair has {len(text_pair)} texts, wanted {len(text)} as "
+                                 "text has")
             pairs = list(zip(text, text_pair))
         return [(self._check(first, is_split_into_words),
                  second if second is None else self._check(second, is_split_into_words))

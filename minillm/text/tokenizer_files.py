@@ -42,8 +42,8 @@ TOKENIZER_JSON = {
 # Which lengths are cut and padded to is said in each call, in `transformers` too: it sets these
 # anew every time. They are kept and written back.
 TRUNCATION = {"direction": str, "max_length": int, "strategy": str, "stride": int}
-PADDING = {"strategy": str | dict, "direction": str, "pad_to_multiple_of": int | None, "pad_id": int,
-           "pad_type_id": int, "pad_token": str}
+PADDING = {"strategy": str | dict, "direction": str, "pad_to_multiple_of": int | None,
+           "pad_id": int, "pad_type_id": int, "pad_token": str}
 
 # tokenizer_config.json: what is obeyed. Special tokens are any fields that end in _token.
 OBEYED = {
@@ -252,7 +252,8 @@ def read_tokenizer_json(path):
 def _refuse_others(path, where, content, known):
     for name in content:
         if name not in known:
-            raise ValueError(f"{path}: {where}{shown(name)[1:-1]} is not a field that minillm knows")
+            raise ValueError(f"{path}: {where}{shown(name)[1:-1]} is not a field that minillm "
+                             "knows")
 
 
 def _read_settings(folder, files, classes):
@@ -288,8 +289,8 @@ def _read_settings(folder, files, classes):
 def _require_class(path, config, classes):
     name = config.get("tokenizer_class")
     if name is not None and name not in classes:
-        raise ValueError(f"{path}: tokenizer_class is {shown(name)}, which works in another way than "
-                         f"{classes[0]}; minillm reads {', '.join(classes)}")
+        raise ValueError(f"{path}: tokenizer_class is {shown(name)}, which works in another way "
+                         f"than {classes[0]}; minillm reads {', '.join(classes)}")
 
 
 def _read_special_tokens(path, content, files):
@@ -326,12 +327,12 @@ def _read_options(path, config, files):
         files.options.setdefault("model_max_length", files.options.pop("max_len"))
     unknown = sorted(files.kept.keys() - KEPT.keys())
     if unknown:
-        warnings.warn(f"{path}: {shown(', '.join(unknown))[1:-1]} is not known and changes nothing; "
-                      "it is written back when the tokenizer is saved", stacklevel=4)
+        warnings.warn(f"{path}: {shown(', '.join(unknown))[1:-1]} is not known and changes "
+                      "nothing; it is written back when the tokenizer is saved", stacklevel=4)
 
 
 def _read_chat_templates(folder, files):
-    """chat_template.jinja, and those with a name in additional_chat_templates, before the config's."""
+    """chat_template.jinja and additional_chat_templates/NAME.jinja; else those of the config."""
     path = folder / "chat_template.jinja"
     templates = {"default": _read_text(path)} if path.is_file() else {}
     for path in sorted((folder / "additional_chat_templates").glob("*.jinja")):

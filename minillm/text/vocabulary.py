@@ -10,16 +10,16 @@ from minillm.text.added_tokens import AddedToken, AddedTokenSplitter
 # The names that every tokenizer has, set or not. Files can bring more, such as image_token.
 SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token",
                  "mask_token")
-EXTRA_NAMES = ("additional_special_tokens", "extra_special_tokens")  # lists of tokens without a name
+EXTRA_NAMES = ("additional_special_tokens", "extra_special_tokens")  # lists without names
 
 
 class Vocabulary:
     """Tokens and ids: what a tokenizer knows beside its algorithm.
 
     Beside the vocabulary proper stand the added tokens, which are looked for in a text first. Some
-    have a name: bos_token (the beginning of a text), eos_token (its end), unk_token (stands for what
-    is unknown), pad_token (fills up short texts), and sep_token, cls_token and mask_token, which
-    GPT-2 doesn't use; the id of each is bos_token_id and so on. All can be set:
+    have a name: bos_token (the beginning of a text), eos_token (its end), unk_token (stands for
+    what is unknown), pad_token (fills up short texts), and sep_token, cls_token and mask_token,
+    which GPT-2 doesn't use; the id of each is bos_token_id and so on. All can be set:
     tokenizer.pad_token = tokenizer.eos_token.
 
     vocab: {token: id};  added_tokens: {id: AddedToken}
@@ -112,8 +112,8 @@ class Vocabulary:
     def add_special_tokens(self, tokens):
         """Name special tokens, adding those that are not in the vocabulary -> how many were added.
 
-        tokens: {"pad_token": "<pad>", …}, and "additional_special_tokens" or "extra_special_tokens":
-        a list of tokens without a name. A token is a str or an AddedToken.
+        tokens: {"pad_token": "<pad>", …}, and under "additional_special_tokens" or
+        "extra_special_tokens" a list without names. A token is a str or an AddedToken.
         """
         count = 0
         for name, value in tokens.items():
@@ -127,7 +127,7 @@ class Vocabulary:
         return count
 
     def name_token(self, name, token):
-        """Give `token`, a str or AddedToken, this name, any that ends in _token -> 1 if it is new."""
+        """Give `token`, a str or AddedToken, a name that ends in _token -> 1 if it is new, or 0."""
         count = self.add_tokens([token], special_tokens=True)
         self._special[name] = token.content if isinstance(token, AddedToken) else token
         return count

@@ -86,7 +86,8 @@ def test_offsets_change_no_ids_and_lie_in_the_text(tokenizers, name, text):
 
 @given(name=st.sampled_from([name for name in CONFIGURATIONS if name.startswith("normalizer")]),
        text=st.text(st.one_of(st.characters(exclude_categories=()),
-                              st.sampled_from("aé\u0301\u0316\u0323가\u1100\u1161ﬁ İ")), max_size=20))
+                              st.sampled_from("aé\u0301\u0316\u0323가\u1100\u1161ﬁ İ")),
+                    max_size=20))
 def test_tracing_a_normalizer_gives_the_same_text(tokenizers, name, text):
     normalizer = tokenizers[name].normalizer
     for one in getattr(normalizer, "normalizers", [normalizer]):
@@ -202,3 +203,15 @@ def test_targets_become_labels(tokenizers):
 def test_chat_templates_are_kept_and_not_run(tokenizers):
     with pytest.raises(ValueError, match="Jinja"):
         tokenizers["post_processor: bos"].apply_chat_template([{"role": "user", "content": "a"}])
+
+
+def test_where_a_tokenizer_is_looked_for(tmp_path):
+    folder = FIXTURES / "transformers"
+    assert len(GPT2Tokenizer.from_pretrained(folder, use_fast=False, local_files_only=True)) == 401
+    assert len(GPT2Tokenizer.from_pretrained(folder.parent, subfolder="transformers")) == 401
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        GPT2Tokenizer.from_pretrained(folder, trust_remote_code=True)
+    with pytest.raises(TypeError, match="no_such_option"):
+        GPT2Tokenizer.from_pretrained(folder, no_such_option=1)
+    with pytest.raises(FileNotFoundError, match="no/where"):
+        GPT2Tokenizer.from_pretrained("no/where", local_files_only=True)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from minillm.text.added_tokens import AddedToken, AddedTokenSplitter
 from minillm.text.encoding import BatchEncoding
 from minillm.text.gpt2_tokenizer import GPT2Tokenizer
+from minillm.text.patterns import compile_pattern, matches, translate
 
 EVERY_CHARACTER = st.characters(exclude_categories=())  # lone surrogates too
 EVERY_STRING = st.lists(
@@ -267,6 +268,19 @@ def test_options_of_added_tokens():
                                    AddedToken("<n", normalized=True)])
     assert pieces(splitter, "a  <l> b <r>  c cat concat<n <l>") == [
         "a", "<l>", " b ", "<r>", "c ", "cat", " concat", "<n", "<l>"]
+
+
+def test_patterns_of_other_programs():
+    assert translate(r"^\w+$|[^\w'\]]|\W") == (
+        r"^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}²³¹¼½¾]+$|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}'\]]"
+        r"|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}²³¹¼½¾]")
+    for foreign in (r"\h", r"[a[b]]", r"[a&&b]", r"(?im:a)", r"[\W]", r"\bword"):
+        with pytest.raises(ValueError, match="something else"):
+            translate(foreign)
+    assert list(matches(compile_pattern({"Regex": "a*"}), "baa")) == [
+        (0, 0, True), (0, 1, False), (1, 3, True)]
+    assert list(matches(compile_pattern({"String": "."}), "a.b")) == [
+        (0, 1, False), (1, 2, True), (2, 3, False)]
 
 
 def test_special_tokens_can_be_text(tokenizer):

@@ -12,6 +12,7 @@ from minillm.text.added_tokens import AddedToken
 from minillm.text.bpe import count_words, train_bpe
 from minillm.text.corpus import load_python_topics
 from minillm.text.gpt2_tokenizer import GPT2Tokenizer
+from minillm.text.patterns import compile_pattern, matches
 
 tokenizers = pytest.importorskip("tokenizers")
 
@@ -136,6 +137,18 @@ def test_what_transformers_saves_is_opened(tmp_path, fixtures, expected):
             ids, skip_special_tokens=True)
 
 
+@pytest.mark.parametrize("pattern", [
+    r"\w+", r"\W", r"[\w']+", r"[^\w\s]", r"\d", r"\D+", r"\s", "^.", r".$", r"\p{N}", r"\p{Han}+",
+    r"(?i:'s|k|ff|σ)"])
+def test_patterns_match_what_oniguruma_matches(pattern):
+    text = "".join(ASSIGNED)
+    for every in (text, "\n".join(text[::97])):
+        split = tokenizers.pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated")
+        wanted = [span for _, span in split.pre_tokenize_str(every)]
+        got = matches(compile_pattern({"Regex": pattern}), every)
+        assert [(start, end) for start, end, _ in got] == wanted
+
+
 # ---- every step of a tokenizer.json, every option of a call
 
 SPECIAL = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>",
@@ -196,8 +209,8 @@ def test_any_tokenizer_json_gives_the_tokens_of_transformers(pairs_of, drawn, te
            "stride": st.integers(0, 2), "padding": st.sampled_from([False, "max_length"]),
            "return_overflowing_tokens": st.booleans(), "add_special_tokens": st.just(True),
            "padding_side": st.sampled_from([None, "left"])}))
-def test_any_call_gives_the_rows_of_transformers(pairs_of, drawn, first, second, length, side, words,
-                                                 options):
+def test_any_call_gives_the_rows_of_transformers(pairs_of, drawn, first, second, length, side,
+                                                 words, options):
     ours, theirs = pairs_of(*drawn)
     ours.truncation_side = theirs.truncation_side = side
     if length is None:
