@@ -1,10 +1,36 @@
-"""Writing files so that nothing is ever lost: to a temporary name first, then renamed."""
+"""Writing files so that nothing is ever lost: to a temporary name first, then renamed.
+
+A temporary name is `.NAME.xxxxxxxx.minillm-partial`, and its writer holds a lock on it (flock), which
+the system gives up when the process ends, however it ends. So what a killed process left behind is
+told from what another one is writing at this moment, and only the former is deleted.
+"""
 
 import os
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # a system without POSIX locks: nothing is locked, and no leftover is deleted
+    fcntl = None
+
+PARTIAL = ".minillm-partial"
+_PARTIAL_NAME = re.compile(rf"\.(.+)\.[a-z0-9_]{{8}}{re.escape(PARTIAL)}")
+
+
+def expand(path):
+    """-> Path of `path` with a leading ~ or ~user replaced by that home directory
+
+    The one place where that is done: every function that takes a path from a user calls it. Raises
+    FileNotFoundError for a user who doesn't exist.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise FileNotFoundError(f"{path}: there is no home directory of this name") from None
 
 
 @contextmanager
@@ -18,41 +44,137 @@ def atomic_write(path, mode="wb", **open_arguments):
     if "b" not in mode:
         open_arguments.setdefault("encoding", "utf-8")
         open_arguments.setdefault("newline", "\n")
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    remove_leftovers(path.parent, path.name)
+    temporary, lock = _locked_temporary(path, folder=False)
     try:
-        with os.fdopen(descriptor, mode, **open_arguments) as file:
+        with open(temporary, mode, **open_arguments) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        _try(temporary.unlink)
         raise
+    finally:
+        os.close(lock)
 
 
 @contextmanager
 def atomic_folder(path):
     """Give an empty temporary folder that becomes `path` in one rename when the body succeeds.
 
-    An older folder at `path` is moved aside first and deleted only after the new one stands.
+    An older folder at `path`, or that a symbolic link there leads to, is moved aside first and deleted
+    only after the new one stands. A mount point raises OSError: it can't be renamed.
     """
-    path = Path(path)
+    path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    remove_leftovers(path.parent, path.name)
+    temporary, lock = _locked_temporary(path, folder=True)
     try:
         yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
         if path.exists():
-            aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            os.replace(path, aside)
-            os.replace(temporary, path)
-            shutil.rmtree(aside)
+            with _moved_aside(path):
+                os.replace(temporary, path)
         else:
             os.replace(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _moved_aside(path):
+    """Inside, `path` has another name. It comes back if the body raises, and else is deleted."""
+    aside, lock = _locked_temporary(path, folder=True)
+    try:
+        os.replace(path, aside)  # the temporary folder is empty, so the rename takes its place
+        try:
+            yield
+        except BaseException:
+            os.replace(aside, path)
+            raise
+        shutil.rmtree(aside)
+    finally:
+        os.close(lock)
+
+
+def remove_leftovers(folder, name=None):
+    """Delete the temporary files in `folder` whose writer is dead: those for `name`, or all.
+
+    What is still being written, and what this process may not delete, stays.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for leftover in names:
+        match = _PARTIAL_NAME.fullmatch(leftover)
+        if match and name in (None, match[1]):
+            _try(lambda: _remove_if_dead(Path(folder, leftover)))
+
+
+def _remove_if_dead(path):
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        if not try_lock(descriptor):
+            return
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _locked_temporary(path, *, folder):
+    """-> (Path of a new temporary file or folder for `path`, descriptor that holds its lock)"""
+    make = tempfile.mkdtemp if folder else tempfile.mkstemp
+    while True:
+        made = make(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent)
+        temporary = Path(made if folder else made[1])
+        lock = os.open(temporary, os.O_RDONLY) if folder else made[0]
+        try_lock(lock, wait=True)
+        # Between making and locking, another process may have taken it for a leftover.
+        if is_open_at(lock, temporary):
+            return temporary, lock
+        os.close(lock)
+
+
+def try_lock(descriptor, wait=False):
+    """Lock an open file exclusively, until it is closed or the process ends -> whether that worked
+
+    False if another process holds the lock (unless `wait`); None where files can't be locked (some
+    network drives).
+    """
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def is_open_at(descriptor, path):
+    """-> whether `path` is still the file that `descriptor` opened"""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _try(action):
+    """Clean up as far as possible: a failure here must not hide the error that led here."""
+    try:
+        action()
+    except OSError:
+        pass
 
 
 def _umask():

@@ -4,68 +4,104 @@ import os
 import sys
 import warnings
 
+from minillm.cli.visible import visible
+from minillm.signals import Stopped, raise_stopped
+
 
 def main(arguments=None):
     """Run the command line `arguments` (sys.argv by default) -> exit status
 
-    0: done; 2: a mistake of the user's, told in one line; 130: Ctrl-C; 141: nobody reads the output
-    any more. With MINILLM_TRACEBACK=1 the traceback is shown as well.
+    0: done; 2: a mistake of the user's, told in one line; 130: Ctrl-C (SIGTERM 143, SIGHUP 129);
+    141: nobody reads the output any more. With MINILLM_TRACEBACK=1 the traceback is shown as well.
     """
-    _prepare_output()
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            # Imported here because loading the kernels is the first thing that can go wrong.
-            from minillm.cli.arguments import parse_arguments
-            from minillm.kernels import tune_process
-
-            options = parse_arguments(arguments)
-            tune_process()
-            status = options.command(options)
-        sys.stdout.flush()
-        return status or 0
-    except KeyboardInterrupt:
-        print("\nminillm: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output (head, less) has seen enough. The work may be half done, so that
-        # this isn't 0, but what a shell says of a program that SIGPIPE ended.
-        _give_up_stdout()
-        return 141
-    except (ValueError, TypeError, OSError, ArithmeticError, ImportError, MemoryError) as error:
-        if os.environ.get("MINILLM_TRACEBACK"):
-            raise
-        print(f"minillm: error: {one_line(error)}", file=sys.stderr)
+    with _output_that_never_fails():
         try:
+            with warnings.catch_warnings(), raise_stopped():
+                warnings.showwarning = _show_warning
+                # Imported here because loading the kernels is the first thing that can go wrong.
+                from minillm.cli.arguments import parse_arguments
+                from minillm.kernels import tune_process
+
+                options = parse_arguments(arguments)
+                tune_process()
+                status = options.command(options)
             sys.stdout.flush()
+            return status or 0
+        except KeyboardInterrupt as error:
+            print("\nminillm: interrupted", file=sys.stderr)
+            return 128 + error.number if isinstance(error, Stopped) else 130
+        except BrokenPipeError:
+            # Whoever read our output (head, less) has seen enough. The work may be half done, so
+            # that this isn't 0, but what a shell says of a program that SIGPIPE ended.
+            _give_up(sys.stdout)
+            return 141
+        except (ValueError, TypeError, OSError, ArithmeticError, ImportError, MemoryError) as error:
+            if os.environ.get("MINILLM_TRACEBACK"):
+                raise
+            print(f"minillm: error: {one_line(error)}", file=sys.stderr)
+            try:
+                sys.stdout.flush()
+            except OSError:
+                _give_up(sys.stdout)
+            return 2
+
+
+class _output_that_never_fails:
+    """A context: text that a terminal can't show, no terminal, a closed or full stderr stop nothing.
+
+    Only errors on stdout are told, where the results go.
+    """
+
+    def __enter__(self):
+        self.streams = sys.stdout, sys.stderr
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None:  # closed when the program started
+                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+            elif hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")
+        sys.stderr = _BestEffort(sys.stderr)
+
+    def __exit__(self, *error):
+        sys.stdout, sys.stderr = self.streams
+
+
+class _BestEffort:
+    """A text stream on which a failed write (a full disk, a closed terminal) is no error."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def write(self, text):
+        try:
+            return self._stream.write(text)
         except OSError:
-            _give_up_stdout()
-        return 2
+            _give_up(self._stream)
+            return len(text)
 
-
-def _prepare_output():
-    """Text that a terminal can't show, or no terminal at all, is no reason to stop."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:  # closed when the program started
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
-        elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    def flush(self):
+        try:
+            self._stream.flush()
+        except OSError:
+            _give_up(self._stream)
 
 
 def _show_warning(message, *origin):
     """A warning in one line; where in the code it comes from says nothing to a user."""
-    print(f"minillm: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"minillm: warning: {visible(' '.join(str(message).split()))}", file=sys.stderr)
 
 
-def _give_up_stdout():
-    """Point stdout at nothing: Python flushes it once more at the end, and would complain again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _give_up(stream):
+    """Point a stream at nothing: Python flushes it once more at the end, and would complain again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def one_line(error):
     """What is wrong, in one line; an OSError with the name of its file."""
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename else ""
-        return f"{name}{error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        return visible(f"{name}{error.strerror}")
+    return visible(" ".join(str(error).split())) or type(error).__name__

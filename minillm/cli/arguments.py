@@ -1,10 +1,13 @@
 """What can be said on the command line. Only argparse here: `--help` answers at once."""
 
 import argparse
+import textwrap
 from dataclasses import fields
 
 from minillm import __version__
-from minillm.training.settings import Settings
+from minillm.cli.visible import visible
+from minillm.files import expand
+from minillm.training.settings import CHANGEABLE, SCHEDULE_RULE, Settings
 
 DEFAULT_MODEL = "pydoc-tiny"
 DTYPES = ("float32", "bfloat16", "int8")
@@ -14,7 +17,7 @@ class Parser(argparse.ArgumentParser):
     """Tells a mistake in one line, as every other mistake is told, without the whole usage."""
 
     def error(self, message):
-        self.exit(2, f"minillm: error: {message} (see: {self.prog} --help)\n")
+        self.exit(2, f"minillm: error: {visible(message)} (see: {self.prog} --help)\n")
 
 
 def parse_arguments(arguments=None):
@@ -42,12 +45,12 @@ def _parser():
     return parser
 
 
-def _command(commands, name, function, description, examples):
+def _command(commands, name, function, description, examples, notes=""):
     """A subcommand. `function` is "module:function", imported only when it is called."""
     parser = commands.add_parser(
         name, help=description, description=description[0].upper() + description[1:] + ".",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="examples:\n" + "".join(f"  {line}\n" for line in examples),
+        epilog="examples:\n" + "".join(f"  {line}\n" for line in examples) + notes,
     )
     parser.set_defaults(command=lambda options: _call(function, options))
     return parser
@@ -66,9 +69,9 @@ def _demo(commands):
         "train a tokenizer and a small GPT-2 on real English, then let it write (two minutes)",
         ["minillm demo", "minillm demo --seed 7 --out runs/seven", "minillm demo --quick"],
     )
-    parser.add_argument("--out", type=_name,
+    parser.add_argument("--out", type=_path,
                         help="the run folder (default: runs/demo-1, demo-2, …)")
-    parser.add_argument("--seed", type=int, default=0, help="of all chance (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
     parser.add_argument("--quick", action="store_true", help="a few seconds, to see that it works")
 
 
@@ -77,11 +80,16 @@ def _train(commands):
         commands, "train", "training:train", "train a GPT-2 from scratch on a text",
         ["minillm train --text my_book.txt --out runs/book",
          "minillm train --text folder_of_texts/ --n-layer 6 --n-embd 192 --steps 3000",
-         "minillm train --resume runs/book          # after Ctrl-C, a crash, a power cut"],
+         "minillm train --resume runs/book                 # after Ctrl-C, a crash, a power cut",
+         "minillm train --resume runs/book --steps 5000    # beyond its first end"],
+        "\n" + _paragraph(
+            "--resume takes the settings of the run; these may change: "
+            + ", ".join(map(_option, CHANGEABLE)) + ". As for the learning rate, " + SCHEDULE_RULE
+            + "."),
     )
-    parser.add_argument("--resume", metavar="RUN", type=_name,
+    parser.add_argument("--resume", metavar="RUN", type=_path,
                         help="go on with a run from its newest checkpoint, bit for bit as if it "
-                             "had never stopped; takes no other option")
+                             "had never stopped; what may change is said below")
     _add_text(parser)
     _add_settings(parser, "tokenizer", "a tokenizer to use: a directory, a run, a name "
                                        "(default: train one)")
@@ -96,12 +104,17 @@ def _finetune(commands):
     parser = _command(
         commands, "finetune", "training:finetune", "train a pretrained model further on a text",
         ["minillm finetune --model pydoc-tiny --text my_notes.txt --steps 200",
-         "minillm finetune --model gpt2 --text poems/ --lr 1e-4 --block-size 256"],
+         "minillm finetune --model gpt2 --text poems/ --lr 1e-4 --block-size 256",
+         "minillm train --resume runs/finetune-1           # after Ctrl-C, as for any run"],
     )
-    parser.add_argument("--model", type=_name, required=True,
+    parser.add_argument("--model", type=_path, required=True,
                         help="a run folder, a directory or a name")
+    parser.add_argument("--resize-vocab", action="store_true", default=argparse.SUPPRESS,
+                        help="give the model a row for each token, if its tokenizer has more; the "
+                             "new rows start at the mean of the others")
+    parser.set_defaults(setting_defaults={"resize_vocab": False})
     _add_text(parser)
-    _add_training(parser, lr=3e-4, steps=200)
+    _add_training(parser, "finetune", lr=3e-4, steps=200)
 
 
 def _generate(commands):
@@ -151,7 +164,7 @@ def _eval(commands):
          "minillm eval --model pydoc-tiny --text my_notes.txt"],
     )
     _add_model(parser)
-    parser.add_argument("--text", type=_name, help="a text file or a folder of them")
+    parser.add_argument("--text", type=_path, help="a text file or a folder of them")
     parser.add_argument("--block-size", type=int, help="context (default: all the model has)")
     _add_dtype(parser, "shows what bfloat16 and int8 cost in accuracy")
 
@@ -165,14 +178,14 @@ def _tokenizer(commands):
     )
     _add_text(train)
     train.add_argument("--vocab-size", type=int, default=2048, help="(default: %(default)s)")
-    train.add_argument("--out", type=_name, required=True, help="the folder to write")
+    train.add_argument("--out", type=_path, required=True, help="the folder to write")
     encode = _command(
         actions, "encode", "tokenizer:encode", "show the tokens of a text",
         ['minillm tokenizer encode "Attention is all you need"',
          "minillm tokenizer encode --ids --tokenizer my_tokenizer < my_book.txt"],
     )
     encode.add_argument("text", nargs="?", help="(default: read from stdin)")
-    encode.add_argument("--tokenizer", type=_name, default=DEFAULT_MODEL,
+    encode.add_argument("--tokenizer", type=_path, default=DEFAULT_MODEL,
                         help="a directory, a run folder or a name (default: %(default)s)")
     encode.add_argument("--ids", action="store_true", help="only the ids, separated by spaces")
 
@@ -193,15 +206,28 @@ def _info(commands):
     )
 
 
-def _name(text):
-    """A file, folder or model. An empty one is a shell variable that isn't set, never a default."""
+def _path(text):
+    """A file, folder or model, with ~ expanded. An empty one is a shell variable that isn't set."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty")
-    return text
+    if not text.startswith("~"):
+        return text
+    try:
+        return str(expand(text))
+    except FileNotFoundError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _option(name):
+    return f"--{name.replace('_', '-')}"
+
+
+def _paragraph(text):
+    return textwrap.fill(text, width=80) + "\n"
 
 
 def _add_model(parser):
-    parser.add_argument("--model", type=_name, default=DEFAULT_MODEL,
+    parser.add_argument("--model", type=_path, default=DEFAULT_MODEL,
                         help="a run folder, a directory or a name (default: %(default)s)")
 
 
@@ -211,15 +237,15 @@ def _add_dtype(parser, why):
 
 
 def _add_text(parser):
-    parser.add_argument("--text", type=_name,
+    parser.add_argument("--text", type=_path,
                         help="a UTF-8 text file or a folder of them (default: the topics of "
                              "Python's help(), real English that is always there)")
 
 
-def _add_training(parser, **defaults):
+def _add_training(parser, name="train", **defaults):
     """The options of training that a new model and a pretrained one share."""
-    parser.add_argument("--out", type=_name,
-                        help="the run folder (default: runs/train-1, train-2, …)")
+    parser.add_argument("--out", type=_path,
+                        help=f"the run folder (default: runs/{name}-1, {name}-2, …)")
     for name, explanation in (
         ("block_size", "context in tokens"),
         ("dropout", "of embeddings and sub-layers; the attention weights have none"),
@@ -228,14 +254,16 @@ def _add_training(parser, **defaults):
         ("grad_accum", "batches a step"),
         ("lr", "peak learning rate"),
         ("warmup", "steps in which it rises"),
+        ("final_lr", "learning rate at the last step, as a share of the peak"),
         ("weight_decay", "of matrices; gains and biases have none"),
         ("clip", "largest norm of the gradient"),
-        ("seed", "of all chance"),
-        ("valid", "share of the text held out to validate on"),
-        ("test", "share of the text held out to test on"),
+        ("seed", "of all randomness"),
+        ("valid", "share of the text held out to validate on; with 0 the last model is kept"),
+        ("test", "share of the text held out to test on; 0 for none"),
         ("eval_every", "steps between two evaluations"),
         ("checkpoint_every", "steps between two checkpoints"),
         ("keep", "checkpoints to keep"),
+        ("log_every", "steps between two lines of metrics.jsonl"),
     ):
         _add_settings(parser, name, explanation, defaults.get(name))
 
@@ -247,17 +275,21 @@ def _add_settings(parser, name, explanation, default=None):
     if default is not None:
         explanation += f" (default: {default:g})"
     parser.add_argument(
-        f"--{name.replace('_', '-')}", type=type(default) if default is not None else _name,
+        _option(name), type=type(default) if default is not None else _path,
         default=argparse.SUPPRESS, help=explanation,
     )
     parser.set_defaults(setting_defaults={**(parser.get_default("setting_defaults") or {}),
                                           name: default})
 
 
-def settings_from(options, **more):
+def given_settings(options):
+    """-> {name: value} of the Settings that the command line of `train` or `finetune` names"""
+    return {name: value for name, value in vars(options).items()
+            if name in options.setting_defaults}
+
+
+def settings_from(options):
     """The Settings that the options of `train` or `finetune` say."""
-    given = vars(options)
-    names = {field.name for field in fields(Settings)}
-    values = {**options.setting_defaults,
-              **{name: given[name] for name in names if given.get(name) is not None}}
-    return Settings(**values, **more)
+    model = getattr(options, "model", None)
+    return Settings(**{**options.setting_defaults, **given_settings(options),
+                       "text": options.text, "model": model})

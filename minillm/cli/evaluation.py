@@ -5,9 +5,9 @@ from pathlib import Path
 
 from minillm.cli.terminal import progress_bar, table
 from minillm.cli.training import RESULT_HEADINGS, result_cells
-from minillm.models.gpt2 import GPT2LMHeadModel
+from minillm.models.auto import AutoModelForCausalLM
 from minillm.text.cleaning import clean_documents
-from minillm.text.corpus import load_corpus
+from minillm.text.corpus import read_corpus
 from minillm.text.dataset import TokenDataset, write_documents
 from minillm.text.gpt2_tokenizer import GPT2Tokenizer
 from minillm.training.evaluate import evaluate as measure
@@ -16,16 +16,15 @@ from minillm.training.run import Run, model_folder
 
 def evaluate(options):
     folder = model_folder(options.model)
-    model = GPT2LMHeadModel.from_pretrained(folder).quantize(options.dtype)
-    block_size = options.block_size
-    if block_size is None:
-        block_size = model.config.n_positions
-    if not 1 <= block_size <= model.config.n_positions:
-        raise ValueError(f"block_size is {block_size}, wanted 1 … {model.config.n_positions}")
+    model = AutoModelForCausalLM.from_pretrained(folder).quantize(options.dtype)
+    longest = model.config.n_positions
+    block_size = longest if options.block_size is None else options.block_size
+    if not 1 <= block_size <= longest:
+        raise ValueError(f"block_size is {block_size}, wanted 1 … {longest}")
     if options.text:
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary, "text.bin")
-            documents = clean_documents(load_corpus(options.text))
+            documents = clean_documents(read_corpus(options.text))
             write_documents(path, documents, GPT2Tokenizer.from_pretrained(folder))
             results = [(options.text, _measure(model, TokenDataset(path), block_size))]
     elif (Path(options.model) / "run.json").is_file():
@@ -33,6 +32,8 @@ def evaluate(options):
         datasets = [(split, run.dataset(split)) for split in ("valid", "test")]
         results = [(split, _measure(model, dataset, block_size))
                    for split, dataset in datasets if len(dataset) > 1]
+        if not results:
+            raise ValueError(f"{options.model} holds no text out (--valid 0 --test 0): give --text")
     else:
         raise ValueError(f"{options.model} is no run folder, so it has no held-out text of its "
                          "own: give --text")

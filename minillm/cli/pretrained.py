@@ -17,7 +17,6 @@ from minillm.files import atomic_folder
 from minillm.models.gpt2 import GPT2LMHeadModel
 from minillm.text.gpt2_tokenizer import GPT2Tokenizer
 from minillm.training.evaluate import evaluate
-from minillm.training.run import Run, numbered_folder
 from minillm.training.settings import Settings
 
 RECIPE = Settings(
@@ -49,13 +48,12 @@ tests have a real model at hand.
 def main(folder=None):
     here = Path(__file__).parents[1] / "pretrained" / "pydoc-tiny"
     folder = Path(folder) if folder else here
-    run_folder = numbered_folder("runs", "pydoc-tiny")
-    status = train_new(RECIPE, run_folder)
+    status, run = train_new(RECIPE, None, "pydoc-tiny")
     if status:
         return status
-    publish(Run(run_folder), folder)
+    publish(run, folder)
     draw_attention(GPT2LMHeadModel.from_pretrained(folder), GPT2Tokenizer.from_pretrained(folder),
-                   run_folder / "attention.png")
+                   run.folder / "attention.png")
     return 0
 
 

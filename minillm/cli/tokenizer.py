@@ -4,25 +4,27 @@ import sys
 
 from minillm.cli.generation import read_stdin
 from minillm.cli.terminal import progress_bar, say, table
-from minillm.files import atomic_folder
 from minillm.text.cleaning import clean_documents
-from minillm.text.corpus import load_corpus
+from minillm.text.corpus import read_corpus
 from minillm.text.gpt2_tokenizer import GPT2Tokenizer
-from minillm.training.run import claim_folder, model_folder
+from minillm.training.claim import claim_folder
+from minillm.training.run import model_folder
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                   "vocab.json", "merges.txt", "added_tokens.json")
 
 ROWS_OF_A_TABLE = 500  # longer texts are written line by line: a table takes its time to draw
 HEADINGS = ("text", "as in vocab.json", "id")
 
 
 def train(options):
-    out = claim_folder(options.out)
-    texts = [document.text for document in clean_documents(load_corpus(options.text))]
-    with progress_bar("training the tokenizer", options.vocab_size) as advance:
-        tokenizer = GPT2Tokenizer.train(
-            texts, options.vocab_size, progress=lambda done, wanted: advance(done)
-        )
-    with atomic_folder(out) as folder:
-        tokenizer.save_pretrained(folder)
+    with claim_folder(options.out, TOKENIZER_FILES) as out:
+        texts = [document.text for document in clean_documents(read_corpus(options.text))]
+        with progress_bar("training the tokenizer", options.vocab_size) as advance:
+            tokenizer = GPT2Tokenizer.train(
+                texts, options.vocab_size, progress=lambda done, wanted: advance(done)
+            )
+        tokenizer.save_pretrained(out)
     n_bytes = sum(len(text.encode()) for text in texts)
     n_tokens = sum(len(tokenizer.encode(text)) for text in texts)
     say(f"{len(tokenizer)} tokens in {out}; {n_bytes / n_tokens:.2f} bytes a token on this text")

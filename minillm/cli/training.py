@@ -1,19 +1,18 @@
 """`minillm train`, `minillm finetune` and `minillm demo`."""
 
+import shlex
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
-from minillm.cli.arguments import settings_from
+from minillm.cli.arguments import given_settings, settings_from
 from minillm.cli.terminal import progress_bar, say, table
 from minillm.files import atomic_write
 from minillm.generation import generate
-from minillm.models.gpt2 import GPT2LMHeadModel
+from minillm.models.auto import AutoModelForCausalLM
 from minillm.nn.module import no_grad
-from minillm.training.evaluate import evaluate
-from minillm.training.loop import Interrupted, Trainer
+from minillm.training.loop import Interrupted
 from minillm.training.plots import plot_attention
-from minillm.training.run import Run, create_run, numbered_folder
+from minillm.training.run import Run, create_numbered_run, create_run
 from minillm.training.settings import Settings
 
 # A small model that is done within two minutes on two cores, and one that takes seconds. In so
@@ -28,23 +27,24 @@ DEMO_PROMPTS = ("The assignment statement is", "A class definition is", "When an
 def train(options):
     if options.resume:
         return _resume(options)
-    return train_new(settings_from(options), options.out or numbered_folder("runs", "train"))
+    status, _ = train_new(settings_from(options), options.out, "train")
+    return status
 
 
 def finetune(options):
-    folder = options.out or numbered_folder("runs", "finetune")
-    return train_new(settings_from(options), folder)
+    status, _ = train_new(settings_from(options), options.out, "finetune")
+    return status
 
 
 def demo(options):
     settings = Settings(seed=options.seed, **(QUICK if options.quick else DEMO))
-    folder = Path(options.out or numbered_folder("runs", "demo"))
     started = time.monotonic()
-    status = train_new(settings, folder)
+    status, run = train_new(settings, options.out, "demo")
     if status:
         return status
-    run = Run(folder)
-    model, tokenizer = GPT2LMHeadModel.from_pretrained(run.model_folder), run.tokenizer()
+    folder = run.folder
+    model = AutoModelForCausalLM.from_pretrained(run.model_folder)
+    tokenizer = run.tokenizer()
     samples = _samples(model, tokenizer, options.seed)
     print(samples)
     with atomic_write(folder / "samples.txt", "w", errors="replace") as file:
@@ -61,40 +61,53 @@ def demo(options):
     return 0
 
 
-def train_new(settings, folder):
-    with progress_bar("preparing", 100) as advance, _errors_name(folder):
-        run = create_run(folder, settings, lambda message, share=None: advance(
-            int(100 * (share or 0)), message))
+def train_new(settings, out, name):
+    """Train in the run folder `out`, by default runs/NAME-1, NAME-2, … -> (exit status, Run)"""
+    parent = "runs" if out is None else out
+    with progress_bar("preparing", 100) as advance, _errors_name(parent):
+        def report(message, share=None):
+            advance(int(100 * (share or 0)), message)
+
+        if out is None:
+            run = create_numbered_run(parent, name, settings, report)
+        else:
+            run = create_run(out, settings, report)
         advance(100, "the data")
+    for note in run.notes:
+        say(f"data: {note}")
     sizes = ", ".join(f"{facts['tokens']:,} tokens ({facts['documents']} documents) {split}"
                       for split, facts in run.data.items())
     say(f"data: {sizes}")
-    return _run_to_the_end(Trainer(run))
+    if not run.data["valid"]["tokens"]:
+        say("data: nothing is held out to validate on, so the last model is kept, not the best")
+    with run.locked():
+        return _run_to_the_end(run, run.trainer()), run
 
 
 def _resume(options):
-    given = vars(options).keys() & options.setting_defaults.keys()
-    if given or options.out or options.text:
-        others = sorted(given | {name for name in ("out", "text") if getattr(options, name)})
-        raise ValueError(f"--resume goes on with the settings of the run, wanted no --{others[0]}")
-    trainer = Trainer(Run(options.resume))
-    for problem in trainer.resume():
-        say(f"warning: {problem}; going on from an older checkpoint")
-    say(f"going on with {options.resume} after step {trainer.step}")
-    return _run_to_the_end(trainer)
+    for name in ("text", "out"):
+        if getattr(options, name):
+            raise ValueError(f"--resume goes on with the data and the folder of the run, wanted no "
+                             f"--{name}")
+    run = Run(options.resume)
+    with run.locked():
+        trainer, problems = run.resumed(given_settings(options))
+        for problem in problems:
+            say(f"warning: {problem}")
+        say(f"going on with {options.resume} after step {trainer.step}")
+        return _run_to_the_end(run, trainer)
 
 
-def _run_to_the_end(trainer):
-    settings, run = trainer.settings, trainer.run
+def _run_to_the_end(run, trainer):
     say(f"model: {trainer.model.num_parameters():,} parameters")
     try:
-        with progress_bar("training", settings.steps) as advance, _errors_name(run.folder):
+        with progress_bar("training", trainer.settings.steps) as advance, _errors_name(run.folder):
             trainer.report = lambda trainer: advance(trainer.step, _note(trainer))
             trainer.train()
-    except Interrupted:
+    except Interrupted as interrupted:
         say(f"\nstopped after step {trainer.step}. Go on with:\n"
-            f"  minillm train --resume {run.folder}")
-        return 130
+            f"  minillm train --resume {shlex.quote(str(run.folder))}")
+        return 128 + interrupted.number
     _report_results(run)
     return 0
 
@@ -112,19 +125,17 @@ def _errors_name(folder):
 
 def _note(trainer):
     valid = "" if trainer.valid_loss is None else f"  valid {trainer.valid_loss:.3f}"
-    return f"loss {trainer.loss:.3f}{valid}  {trainer.tokens_per_second:,.0f} tokens/s"
+    return f"loss {trainer.loss:.3f}{valid}  {trainer.speed:,.0f} {trainer.task.unit}/s"
 
 
 def _report_results(run):
-    """Measure the best model on validation and test text, as a table."""
-    model = GPT2LMHeadModel.from_pretrained(run.model_folder)
-    rows = []
-    for split in ("valid", "test"):
-        dataset = run.dataset(split)
-        if len(dataset) > 1:
-            result = evaluate(model, dataset, block_size=run.settings.block_size)
-            rows.append((split, *result_cells(result)))
-    table(f"the best model of {run.folder}", rows, RESULT_HEADINGS)
+    """Measure the model that was kept on validation and test text, as a table."""
+    model = AutoModelForCausalLM.from_pretrained(run.model_folder)
+    task = run.task()
+    results = [(split, task.measure(model, split)) for split in ("valid", "test")]
+    rows = [(split, *result_cells(result)) for split, result in results if result is not None]
+    if rows:
+        table(f"the model of {run.folder}", rows, RESULT_HEADINGS)
 
 
 RESULT_HEADINGS = ("text", "loss (nats/token)", "perplexity", "bits per byte", "tokens")

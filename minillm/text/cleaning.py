@@ -1,10 +1,11 @@
 """Cleaning a corpus before a tokenizer or a model sees it."""
 
 import unicodedata
+from typing import NamedTuple
 
 import regex
 
-from minillm.text.corpus import Document
+from minillm.text.corpus import Document, cut_documents, read_corpus
 
 LONG_PARAGRAPH = 40  # characters
 _CONTROL = regex.compile(r"[^\P{Cc}\n\t]")
@@ -17,11 +18,50 @@ def clean_text(text):
     NFC (Unicode Standard Annex 15) writes "é" as one code point, where a file may also have "e"
     and a combining accent: for a reader the same letter, for a byte-level tokenizer two different
     words. Windows' and old Mac's line ends become "\\n"; lone surrogates, which no UTF-8 file can
-    hold, go with the control characters.
+    hold, go with the control characters, and so does a byte-order mark at the beginning.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = regex.sub(r"\p{Cs}", "", _CONTROL.sub("", text))
+    text = regex.sub(r"\p{Cs}", "", _CONTROL.sub("", text)).lstrip("\ufeff")
     return unicodedata.normalize("NFC", text)
+
+
+class Corpus(NamedTuple):
+    """Documents that are ready for a tokenizer, and what the user ought to know of them."""
+
+    documents: list
+    notes: list  # lines: what was dropped, where few documents were cut up
+
+
+def prepare_corpus(path=None):
+    """Read the text at `path`, cut it up if it has few documents, and clean it -> Corpus
+
+    For `path` and the errors see `read_corpus`. Pieces that one document was cut into are compared
+    with each other too, unless the text repeats itself so much that less than half would be left.
+    """
+    documents = read_corpus(path)
+    pieces = cut_documents(documents)
+    cleaned, n_documents, n_paragraphs = _clean(pieces)
+    notes = []
+    if len(pieces) > len(documents):
+        notes.append(f"{_count(len(documents), 'document')} cut into {len(pieces)} pieces of about "
+                     f"{_length(pieces) // len(pieces):,} characters, so that some can be held out")
+        if _length(cleaned) < _length(pieces) / 2:
+            cleaned, n_documents, n_paragraphs = _clean(documents)
+            cleaned = cut_documents(cleaned)
+            notes.append("the text repeats itself, so what is held out may stand in the training "
+                         "text as well")
+    if n_documents or n_paragraphs:
+        notes.append(f"dropped as duplicates: {_count(n_documents, 'document')}, and "
+                     f"{_count(n_paragraphs, 'paragraph')} of others")
+    return Corpus(cleaned, notes)
+
+
+def _count(number, name):
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
+def _length(documents):
+    return sum(len(document.text) for document in documents)
 
 
 def clean_documents(documents, *, drop_repeated_paragraphs=True):
@@ -42,38 +82,51 @@ def clean_documents(documents, *, drop_repeated_paragraphs=True):
     are about half without this step (0 to 91 %, depending on the seed), and 0 to 2 % with it.
     Raises ValueError if nothing is left.
     """
+    cleaned, _, _ = _clean(documents, drop_repeated_paragraphs)
+    return cleaned
+
+
+def _clean(documents, drop_repeated_paragraphs=True):
+    """-> (cleaned documents, how many whole ones were dropped, how many paragraphs of others)"""
     texts = [clean_text(document.text) for document in documents]
     keys = [_without_spaces(text) for text in texts]
     seen_texts, seen_paragraphs = set(), set()
+    n_documents = n_paragraphs = 0
     for index in sorted(range(len(texts)), key=lambda index: -len(keys[index])):  # longest first
         text = texts[index]
-        if keys[index] in seen_texts:
+        if not keys[index] or keys[index] in seen_texts:
             texts[index] = ""
+            n_documents += bool(keys[index])
             continue
         seen_texts.add(keys[index])
         if drop_repeated_paragraphs:
-            rest, paragraphs = _drop_paragraphs(text, seen_paragraphs)
+            rest, paragraphs, dropped = _drop_paragraphs(text, seen_paragraphs)
             seen_paragraphs |= paragraphs
-            text = rest if len(rest) > len(text) / 2 else ""
+            is_torn = len(rest) <= len(text) / 2
+            n_documents += is_torn
+            n_paragraphs += 0 if is_torn else dropped
+            text = "" if is_torn else rest
         texts[index] = _trim(text)
     cleaned = [Document(document.name, text) for document, text in zip(documents, texts) if text]
     if not cleaned:
         raise ValueError("documents hold no text after cleaning")
-    return cleaned
+    return cleaned, n_documents, n_paragraphs
 
 
 def _drop_paragraphs(text, seen):
-    """-> `text` without its long paragraphs that are in `seen`; the keys of all its long ones."""
-    kept, keys = [], set()
+    """-> `text` without its long paragraphs that are in `seen`; the keys of all its long ones; how
+    many were dropped"""
+    kept, keys, dropped = [], set(), 0
     parts = _PARAGRAPH_END.split(text)  # paragraph, blank lines, paragraph, …
     for paragraph, gap in zip(parts[::2], [*parts[1::2], ""]):
         if len(paragraph.strip()) >= LONG_PARAGRAPH:
             key = _without_spaces(paragraph)
             keys.add(key)
             if key in seen:
+                dropped += 1
                 continue
         kept += paragraph, gap
-    return "".join(kept), keys
+    return "".join(kept), keys, dropped
 
 
 def _without_spaces(text):

@@ -5,16 +5,22 @@ sentence would be in the training text, and the validation loss would flatter th
 """
 
 import os
+import stat
+import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from minillm.checks import require_memory
+from minillm.files import expand
 
 SEPARATOR = "<|endoftext|>"
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst", ".org", ".adoc", ".tex")
 FEW_DOCUMENTS = 20  # with fewer, documents are cut up, so that 5 % of them can be held out
 WANTED_PIECES = 60
 SHORTEST_PIECE, LONGEST_PIECE = 500, 20_000  # characters
+BYTES_A_BYTE = 12  # of memory for each byte of text: the bytes, the text, its cleaned copies
 
 
 class Document(NamedTuple):
@@ -29,34 +35,52 @@ class Splits(NamedTuple):
 
 
 def load_corpus(path=None):
+    """`read_corpus`, with few documents cut by `cut_documents` -> list of Document"""
+    return cut_documents(read_corpus(path))
+
+
+def read_corpus(path=None):
     """-> list of Document.
 
     path None: the topics of `help()` in Python, that is the language reference and the chapter on
     built-in types: real English that every CPython carries (module pydoc_data.topics).
-    path of a file: that file, as UTF-8, whatever its suffix.
+    path of a file: that file, as UTF-8, whatever its suffix; also a FIFO, such as /dev/stdin.
     path of a folder: all files in it and below it with a suffix of TEXT_SUFFIXES, in order of
     their paths; hidden ones are left out.
 
     A file in which <|endoftext|> occurs holds several documents, separated by it. Else a file is
-    one document; but if there are fewer than 20 documents then, they are cut into about 60 pieces
-    at blank lines (see `cut_document`), so that some can be held out for validation.
+    one document.
 
     Raises FileNotFoundError for a path that isn't there; ValueError for a file that isn't UTF-8
-    (the line names it and the place), a folder without text files, and a corpus without text.
+    (the line names it and the place), for a device, a folder without text files, and a corpus
+    without text; MemoryError for more text than this machine's memory holds.
     """
     if path is None:
         documents = load_python_topics()
     else:
-        documents = [part for name, file in _text_files(Path(path))
+        documents = [part for name, file in _text_files(expand(path))
                      for part in _split_at_separators(Document(name, read_text(file)))]
     documents = [document for document in documents if document.text.strip()]
     if not documents:
         raise ValueError(f"{path}: no text in it")
-    if len(documents) < FEW_DOCUMENTS:
-        total = sum(len(document.text) for document in documents)
-        size = min(max(total // WANTED_PIECES, SHORTEST_PIECE), LONGEST_PIECE)
-        documents = [piece for document in documents for piece in cut_document(document, size)]
     return documents
+
+
+def cut_documents(documents):
+    """Cut the documents up, if they are fewer than 20, so that some can be held out for validation.
+
+    Together they become about 60 pieces of 500 to 20,000 characters; a text so short that this makes
+    less than three of it, about 20 shorter ones. For where the cuts are see `cut_document`.
+    """
+    if len(documents) >= FEW_DOCUMENTS:
+        return documents
+    total = sum(len(document.text) for document in documents)
+    size = min(max(total // WANTED_PIECES, SHORTEST_PIECE), LONGEST_PIECE)
+    pieces = [piece for document in documents for piece in cut_document(document, size)]
+    if len(pieces) >= 3:  # to train, to validate and to test on
+        return pieces
+    size = max(1, total // FEW_DOCUMENTS)
+    return [piece for document in documents for piece in cut_document(document, size)]
 
 
 def load_python_topics():
@@ -67,13 +91,42 @@ def load_python_topics():
 
 
 def read_text(path):
-    """-> the text of a UTF-8 file (a byte-order mark is dropped); ValueError if it isn't UTF-8."""
-    data = Path(path).read_bytes()
+    """-> the text of a UTF-8 file; ValueError if it isn't UTF-8, or isn't a file but a device.
+
+    A FIFO is read to its end.
+    """
+    path = Path(path)
+    kind = path.stat().st_mode
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(f"{path} is a folder, wanted a text file")
+    if not stat.S_ISREG(kind) and not stat.S_ISFIFO(kind):
+        what = "a device" if stat.S_ISCHR(kind) or stat.S_ISBLK(kind) else "a socket"
+        raise ValueError(f"{path} is {what}, wanted a text file, a folder or a FIFO")
+    return decode_text(_read_bytes(path), path)
+
+
+def decode_text(data, name):
+    """-> the text of the bytes `data`, without a byte-order mark; ValueError if it isn't UTF-8
+
+    name: what the error calls them, such as "standard input"
+    """
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         byte = f"byte 0x{data[error.start]:02x} at position {error.start}"
-        raise ValueError(f"{path}: not UTF-8 text ({byte}: {error.reason})") from None
+        raise ValueError(f"{name}: not UTF-8 text ({byte}: {error.reason})") from None
+
+
+def _read_bytes(path):
+    """All of a file, unless it is too long for the memory: a FIFO shows that only on the way."""
+    with open(path, "rb") as file:
+        require_memory(f"{path} with its tokens", BYTES_A_BYTE * os.fstat(file.fileno()).st_size)
+        parts, size = [], 0
+        while part := file.read(1 << 24):
+            parts.append(part)
+            size += len(part)
+            require_memory(f"{path} with its tokens", BYTES_A_BYTE * size)
+    return b"".join(parts)
 
 
 def _text_files(path):
@@ -91,6 +144,8 @@ def _text_files(path):
     if not found:
         raise ValueError(f"{path}: no text files in it (wanted {', '.join(TEXT_SUFFIXES)})")
     for file in sorted(found):
+        if file.is_fifo():  # nobody may ever write into it
+            raise ValueError(f"{file} is a FIFO: to read it, name it itself")
         yield file.relative_to(path).as_posix(), file
 
 
@@ -105,21 +160,39 @@ def cut_document(document, size):
     """Cut a Document into pieces of at least `size` characters each (but for the last).
 
     A piece ends at the first blank line after `size` characters, or, if no blank line comes within
-    another `size` characters, at a line end; a text without line ends stays whole. The texts of
-    the pieces, joined, are the text of the document.
+    another `size` characters, at a line end. A line longer than that is cut behind a space, and
+    where there is none, between two characters (but not before a combining mark). The texts of the
+    pieces, joined, are the text of the document.
     """
     pieces, piece, length = [], [], 0
     for line in document.text.splitlines(keepends=True):
-        piece.append(line)
-        length += len(line)
-        if length >= 2 * size or (length >= size and not line.strip()):
-            pieces.append("".join(piece))
-            piece, length = [], 0
+        for part in _cut_line(line, size):
+            piece.append(part)
+            length += len(part)
+            if length >= 2 * size or (length >= size and not part.strip()) or part is not line:
+                pieces.append("".join(piece))
+                piece, length = [], 0
     if piece:
         pieces.append("".join(piece))
     if len(pieces) <= 1:
         return [document]
     return [Document(f"{document.name}#{n}", text) for n, text in enumerate(pieces, 1)]
+
+
+def _cut_line(line, size):
+    """-> [line], or, of a line of more than 2 · size characters, parts of `size` to 2 · size"""
+    parts, start = [], 0
+    while len(line) - start > 2 * size:
+        end = start + size
+        while end < start + 2 * size and not line[end - 1].isspace():
+            end += 1
+        if not line[end - 1].isspace():
+            end = start + size
+        while end < len(line) and unicodedata.combining(line[end]):
+            end += 1
+        parts.append(line[start:end])
+        start = end
+    return [*parts, line[start:]] if parts else [line]
 
 
 def split_documents(documents, valid=0.05, test=0.05, seed=0):
@@ -139,7 +212,7 @@ def split_documents(documents, valid=0.05, test=0.05, seed=0):
     if len(documents) < needed:
         raise ValueError(
             f"documents has {len(documents)} document(s), wanted at least {needed} for the splits: "
-            f"separate them by a line {SEPARATOR}, or use a longer text with blank lines in it"
+            "use a longer text, or hold nothing out (valid 0, test 0)"
         )
     total = sum(len(document.text) for document in documents)
     remaining = np.random.default_rng(seed).permutation(len(documents)).tolist()

@@ -1,12 +1,14 @@
 """Tokens on disk, and batches of them.
 
 A token file is 40 bytes of header and then the ids, one after the other, as uint16 (or uint32 for
-a vocabulary of more than 65,536). It is memory-mapped: the operating system reads the pages that
-a batch touches, so a corpus may be larger than the memory. Documents are joined by <|endoftext|>,
+a vocabulary of more than 65,536). A batch reads its windows from the file, which the operating system
+keeps in memory as far as there is room, so a corpus may be larger than the memory. Documents are joined by <|endoftext|>,
 so that a context may begin in one and end in the next, and the model learns where texts end.
 """
 
+import os
 import struct
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from minillm.files import atomic_write
 # Little-endian: magic, bytes per id, size of the vocabulary, number of ids, bytes of text.
 HEADER = struct.Struct("<8sQQQQ")
 MAGIC = b"minillm1"
+READ_AT_ONCE = 1 << 22  # ids, when all are looked at
 IGNORE = -100  # the target that the cross-entropy leaves out
 
 
@@ -67,36 +70,70 @@ def _dtype(vocab_size):
 
 
 class TokenDataset:
-    """A token file, memory-mapped.
+    """A token file, open for reading.
 
-    ids: (T,) uint16 or uint32, read-only;  vocab_size, n_bytes: as they were written
-    len(dataset) is T.
+    vocab_size, n_bytes: as they were written; dtype: uint16 or uint32, as in the file
+    len(dataset) is T; dataset.read(start, stop) and dataset.windows(starts, length) read from it.
+
+    The file is read, not memory-mapped: of a mapped file that becomes shorter meanwhile, the system
+    would end the process without a word (SIGBUS), where a read that comes up short is an error.
     """
 
     def __init__(self, path):
         """Raises FileNotFoundError; ValueError if the file is none, is cut short or is corrupt."""
         self.path = Path(path)
-        with open(path, "rb") as file:
-            header = file.read(HEADER.size)
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+        header = os.pread(self._file, HEADER.size, 0)
         if len(header) < HEADER.size or not header.startswith(MAGIC):
             raise ValueError(f"{path}: not a token file of minillm")
-        _, itemsize, self.vocab_size, n_ids, self.n_bytes = HEADER.unpack(header)
+        _, itemsize, self.vocab_size, self._length, self.n_bytes = HEADER.unpack(header)
         if not 0 < self.vocab_size <= 1 << 32 or itemsize != _dtype(self.vocab_size).itemsize:
             raise ValueError(f"{path}: its header is corrupt")
-        size, wanted = self.path.stat().st_size, HEADER.size + itemsize * n_ids
+        self.dtype = _dtype(self.vocab_size)
+        size, wanted = os.fstat(self._file).st_size, HEADER.size + itemsize * len(self)
         if size != wanted:
             raise ValueError(f"{path}: {size} bytes long, but its header says {wanted}: "
                              f"{'cut short' if size < wanted else 'corrupt'}")
-        if n_ids:
-            self.ids = np.memmap(path, _dtype(self.vocab_size), "r", HEADER.size, (n_ids,))
-        else:  # nothing can't be mapped
-            self.ids = np.zeros(0, _dtype(self.vocab_size))
-        if n_ids and self.ids.max() >= self.vocab_size:
-            raise ValueError(f"{path}: holds the id {self.ids.max()}, but its vocabulary ends at "
-                             f"{self.vocab_size - 1}: corrupt")
+        for start in range(0, len(self), READ_AT_ONCE):
+            largest = self.read(start, min(start + READ_AT_ONCE, len(self))).max()
+            if largest >= self.vocab_size:
+                raise ValueError(f"{path}: holds the id {largest}, but its vocabulary ends at "
+                                 f"{self.vocab_size - 1}: corrupt")
+
+    @property
+    def ids(self):
+        """All ids (T,), read from the file at each use."""
+        return self.read(0, len(self))
+
+    def read(self, start, stop):
+        """-> the ids from number `start` up to `stop`, 0 <= start <= stop <= T, read-only
+
+        Raises ValueError if the file has become shorter since it was opened.
+        """
+        size = self.dtype.itemsize
+        return np.frombuffer(self._read_bytes(HEADER.size + size * start, size * (stop - start)),
+                             self.dtype)
+
+    def windows(self, starts, length):
+        """-> int64 (B, length): for each of the B `starts`, the ids from there on"""
+        rows = np.empty((len(starts), length), np.int64)
+        for row, start in zip(rows, starts):
+            row[:] = self.read(start, start + length)
+        return rows
+
+    def _read_bytes(self, offset, size):
+        data = os.pread(self._file, size, offset)
+        while len(data) < size:  # one call reads 2 GB at most
+            more = os.pread(self._file, size - len(data), offset + len(data))
+            if not more:
+                raise ValueError(f"{self.path}: cut short while it was in use: it ends at byte "
+                                 f"{offset + len(data)}, wanted {size - len(data)} more")
+            data += more
+        return data
 
     def __len__(self):
-        return len(self.ids)
+        return self._length
 
     def require_context(self, batch_size, block_size):
         for name, value in (("batch_size", batch_size), ("block_size", block_size)):
@@ -138,8 +175,8 @@ class RandomBatches:
         return self
 
     def __next__(self):
-        starts = self.rng.integers(len(self.dataset) - self.block_size, size=(self.batch_size, 1))
-        window = self.dataset.ids[starts + np.arange(self.block_size + 1)].astype(np.int64)
+        starts = self.rng.integers(len(self.dataset) - self.block_size, size=(self.batch_size, 1))[:, 0].tolist()
+        window = self.dataset.windows(starts, self.block_size + 1)
         return window[:, :-1].copy(), window[:, 1:].copy()
 
     def state_dict(self):
@@ -150,7 +187,7 @@ class RandomBatches:
         """Continue where `state`, from `state_dict()`, was taken; ValueError if it is another's."""
         try:
             self.rng.bit_generator.state = state["rng"]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ValueError(f"state is not that of random batches ({error!r})") from None
 
 
@@ -184,7 +221,7 @@ class SequentialBatches:
                 raise StopIteration
             self.position = 0
         end = min(self.position + self.batch_size * self.block_size, last)
-        window = self.dataset.ids[self.position : end + 1].astype(np.int64)
+        window = self.dataset.read(self.position, end + 1).astype(np.int64)
         self.position = end
         return self._rows(window[:-1], 0), self._rows(window[1:], IGNORE)
 

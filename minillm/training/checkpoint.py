@@ -3,7 +3,7 @@
     checkpoints/step-000200/
         model.safetensors        the parameters
         optimizer.safetensors    the optimizer's moments
-        state.json               step, random states, position in the data, settings
+        state.json               step, random states, position in the data, what computed it
         SHA256SUMS               checksums of the three, in the format of `sha256sum --check`
 
 A checkpoint is written under a temporary name and renamed when it is complete, so a folder with
@@ -18,9 +18,11 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import safetensors
 import safetensors.numpy
 
 from minillm.files import atomic_folder
+from minillm.json_files import fields, parse_json
 
 ARRAY_FILES = ("model.safetensors", "optimizer.safetensors")
 FILES = (*ARRAY_FILES, "state.json")
@@ -30,7 +32,7 @@ class Checkpoint(NamedTuple):
     step: int
     model: dict  # name -> array
     optimizer: dict  # name -> array
-    state: dict  # whatever JSON can hold
+    state: dict  # anything that JSON can hold
 
 
 def save_checkpoint(folder, checkpoint, keep=3):
@@ -62,14 +64,15 @@ def list_checkpoints(folder):
     """-> paths of the checkpoints in `folder`, the oldest step first."""
     folder = Path(folder)
     paths = folder.iterdir() if folder.is_dir() else []
-    found = [path for path in paths if re.fullmatch(r"step-\d+", path.name)]
+    found = [path for path in paths if re.fullmatch(r"step-[0-9]+", path.name)]
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def load_checkpoint(path):
     """-> the Checkpoint in the folder `path`.
 
-    Raises FileNotFoundError if a file is missing and ValueError if one is damaged.
+    Raises FileNotFoundError if a file is missing, another OSError if one can't be read, and
+    ValueError if one is damaged.
     """
     path = Path(path)
     contents = {name: (path / name).read_bytes() for name in FILES}
@@ -78,15 +81,23 @@ def load_checkpoint(path):
     for name, data in contents.items():
         if sums.get(name) != hashlib.sha256(data).hexdigest():
             raise ValueError(f"{path / name} is damaged: its checksum does not match")
-    state = json.loads(contents["state.json"])
-    model, optimizer = (safetensors.numpy.load(contents[name]) for name in ARRAY_FILES)
-    return Checkpoint(state.pop("step"), model, optimizer, state)
+    state_path = path / "state.json"
+    state = parse_json(state_path, contents["state.json"])
+    fields(state_path, state, {"step": int}, required=["step"])
+    arrays = []
+    for name in ARRAY_FILES:
+        try:
+            arrays.append(safetensors.numpy.load(contents[name]))
+        except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise ValueError(f"{path / name} is damaged: {error}") from None
+    return Checkpoint(state.pop("step"), *arrays, state)
 
 
-def load_newest_checkpoint(folder):
-    """-> (the newest Checkpoint in `folder` that is whole, [what is wrong with newer ones]).
+def restore_newest_checkpoint(folder, restore):
+    """Call restore(checkpoint) with the newest whole one -> [what is wrong with newer ones]
 
-    Raises FileNotFoundError if there is none, ValueError if none is whole.
+    An older one is taken if a newer one can't be read, is damaged, or `restore` raises ValueError
+    because it doesn't fit. Raises FileNotFoundError if there is none, ValueError if none is whole.
     """
     paths = list_checkpoints(folder)
     if not paths:
@@ -94,18 +105,16 @@ def load_newest_checkpoint(folder):
     problems = []
     for path in reversed(paths):
         try:
-            return load_checkpoint(path), problems
+            restore(load_checkpoint(path))
+            return problems
         except FileNotFoundError as error:
             problems.append(f"{error.filename} is missing")
+        except OSError as error:
+            problems.append(f"{error.filename or path}: {error.strerror}")
         except ValueError as error:
-            problems.append(str(error))
+            message = str(error)
+            problems.append(message if str(path) in message else f"{path}: {message}")
     raise ValueError(f"{folder}: no checkpoint is whole: {'; '.join(problems)}")
-
-
-def remove_unfinished(folder):
-    """Delete what a killed process left half written in `folder`."""
-    for path in Path(folder).glob(".step-*"):
-        shutil.rmtree(path)
 
 
 def _write_through(path, data):

@@ -11,14 +11,19 @@ import json
 from pathlib import Path
 
 from minillm.files import atomic_write
+from minillm.json_files import parse_json
 
 
 class MetricsLog:
-    """The records of a run, in the file `path` and in the list `records`."""
+    """The records of a run, in the file `path` and in the list `records`.
+
+    problems: a line for each line of the file that is no record (a power cut may leave such); they
+    are passed over, and `cut_after` drops them from the file.
+    """
 
     def __init__(self, path):
         self.path = Path(path)
-        self.records = read_metrics(self.path)
+        self.records, self.problems = read_metrics(self.path)
 
     def append(self, record):
         line = json.dumps(record) + "\n"
@@ -34,21 +39,31 @@ class MetricsLog:
 
 
 def read_metrics(path):
-    """-> list of the records in `path` (empty if there is no file yet).
+    """-> (list of the records in `path`, list of what is wrong with the other lines)
 
-    A last line without its end was cut off by a kill and is left out. Raises ValueError for any
-    other line that is not a JSON object.
+    Both are empty if there is no file yet. A last line without its end was cut off by a kill and is
+    left out without a word.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        lines = Path(path).read_bytes().split(b"\n")
     except FileNotFoundError:
-        return []
-    records = []
+        return [], []
+    records, problems = [], []
     for number, line in enumerate(lines[:-1], start=1):
-        try:
-            record = json.loads(line)
-            record["step"]
-        except (ValueError, TypeError, KeyError):
-            raise ValueError(f"{path}, line {number}: not a record of metrics") from None
-        records.append(record)
-    return records
+        record = _record(line)
+        if record is None:
+            problems.append(f"{path}, line {number}: not a record of metrics")
+        else:
+            records.append(record)
+    return records, problems
+
+
+def _record(line):
+    """-> the record in a line: numbers by name, "step" among them; None for anything else"""
+    try:
+        record = parse_json("", line)
+    except ValueError:
+        return None
+    is_record = type(record.get("step")) is int and all(
+        type(value) in (int, float) for value in record.values())
+    return record if is_record else None

@@ -3,28 +3,56 @@
 import numpy as np
 
 from minillm.nn.module import no_grad
+from minillm.nn.trace import trace
 
 
-def find_nonfinite(model, inputs):
-    """-> a line that names the first parameter or layer of a GPT-2 `model` with a nan or inf.
+def find_nonfinite(model, forward):
+    """-> a line that names the first parameter or layer of `model` with a nan or inf.
 
-    Parameters are looked at first: a bad weight explains a bad output. Then the forward runs again
-    on `inputs` (B, T), and what flows from block to block is looked at in its order.
+    forward: a function that runs the model again, such as lambda: model(inputs). Parameters are
+    looked at first: a bad weight explains a bad output. Then the forward runs, without dropout, and
+    the first module to return something that isn't finite is the one: those inside a module return
+    before it does.
     """
     broken = find_nonfinite_parameter(model)
     if broken:
         return broken
+    was_training = model.training
     model.eval()
-    with no_grad(), np.errstate(all="ignore"):
-        output = model(inputs, output_hidden_states=True)
-    names = ["the embeddings", *(f"block {i} (h.{i})" for i in range(len(output.hidden_states)))]
-    names[len(output.hidden_states) - 1] = "the last block or ln_f"
-    for name, state in zip(names, output.hidden_states):
-        if not np.isfinite(state).all():
-            return f"the first layer whose output contains {_which(state)} is {name}"
-    if not np.isfinite(output.logits).all():
-        return f"all layers are finite, but the logits (lm_head) contain {_which(output.logits)}"
-    return "all layers and the logits are finite without dropout: only the loss itself is not"
+    with _Watch(model) as watch, no_grad(), np.errstate(all="ignore"):
+        forward()
+    model.train(was_training)
+    return watch.found or "all layers are finite without dropout: only the loss itself is not"
+
+
+class _Watch(trace):
+    """A trace that keeps no values, only the name of the first that isn't finite."""
+
+    found = None
+
+    def wants(self, module, name):
+        return False  # no attention weights only for this
+
+    def value(self, module, name, x):
+        if self.found is None:
+            full = self._full_name(module, name) or type(module).__name__
+            for part, array in _arrays(full, x):
+                if not np.isfinite(array).all():
+                    self.found = f"the first layer whose output contains {_which(array)} is {part}"
+                    break
+        return x, False
+
+
+def _arrays(name, output):
+    """Yield (name, array) of what a forward returned: an array, a tuple of them, named outputs."""
+    if isinstance(output, np.ndarray) and np.issubdtype(output.dtype, np.floating):
+        yield name, output
+    elif isinstance(output, (tuple, list)):
+        for item in output:
+            yield from _arrays(name, item)
+    elif hasattr(output, "items"):
+        for key, item in output.items():
+            yield from _arrays(f"{name} ({key})", item)
 
 
 def find_nonfinite_parameter(model):

@@ -1,25 +1,49 @@
 """The settings of a training run: everything that decides what comes out of it."""
 
 import math
-from dataclasses import asdict, dataclass, fields
+import types
+from dataclasses import asdict, dataclass, fields, replace
+from typing import get_args
+
+# What `--resume` may change, and how the run goes on then. All other settings have already decided
+# what the data, the model or the order of the batches are.
+CHANGEABLE = {
+    "steps": "the new last step; the cosine is stretched or shortened to it",
+    "lr": "the new peak of the schedule",
+    "warmup": "as if it had been so from the beginning",
+    "final_lr": "the rate at the last step, as a share of lr",
+    "weight_decay": "from the next step on",
+    "clip": "from the next step on",
+    "batch_size": "from the next step on",
+    "grad_accum": "from the next step on",
+    "eval_every": "from the next step on",
+    "checkpoint_every": "from the next step on",
+    "keep": "from the next checkpoint on",
+    "log_every": "from the next step on",
+}
+SCHEDULE_RULE = ("a resumed run has, from its next step on, the learning rate that the schedule with "
+                 "the new settings gives for that step: with more steps, the cosine is stretched to "
+                 "the new end, so the rate goes up again to where the longer cosine is by then")
 
 
 @dataclass
 class Settings:
     """What a run is made of; run.json in its folder keeps them. Lengths are in tokens.
 
-    The defaults are those of a small model that learns on two cores in minutes. Raises ValueError
-    for a number out of range.
+    The defaults are those of a small model that learns on two cores in minutes. Raises TypeError
+    for a value of the wrong type and ValueError for a number out of range.
     """
 
     # the data
     text: str | None = None  # a file or a folder; None: the topics of Python's help()
     tokenizer: str | None = None  # a directory, a run or a name; None: train one of vocab_size
     vocab_size: int = 2048
-    valid: float = 0.05  # the shares of the text that are held out
+    valid: float = 0.05  # the shares of the text that are held out; 0 for none
     test: float = 0.05
     # the model
     model: str | None = None  # fine-tune this one, with its tokenizer; None: a new one
+    resize_vocab: bool = False  # give the model rows for all tokens of its tokenizer
+    model_type: str = "gpt2"  # the architecture of a new model
     n_layer: int = 4
     n_head: int = 4
     n_embd: int = 128
@@ -42,6 +66,8 @@ class Settings:
     log_every: int = 10
 
     def __post_init__(self):
+        for field in fields(self):
+            _require_type(field.name, getattr(self, field.name), field.type)
         for name in ("vocab_size", "n_layer", "n_head", "n_embd", "block_size", "steps",
                      "batch_size", "grad_accum", "eval_every", "checkpoint_every", "keep",
                      "log_every"):
@@ -56,19 +82,44 @@ class Settings:
         for name in ("lr", "weight_decay", "final_lr"):  # but an infinite clip means no clipping
             if math.isinf(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted a finite number")
-        if self.valid == 0:
-            raise ValueError("valid is 0, wanted some text held out to validate on")
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd is {self.n_embd}, wanted a multiple of n_head={self.n_head}")
-        self.warmup = min(self.warmup, self.steps)
+
+    def changed(self, changes, step):
+        """-> these settings with `changes`, {name: value}, for a run that has done `step` steps
+
+        Raises ValueError, by name, for a setting that can't change any more (see CHANGEABLE), and
+        for fewer steps than are done.
+        """
+        for name, value in changes.items():
+            if name not in CHANGEABLE and value != getattr(self, name):
+                raise ValueError(
+                    f"{name} is {value}, but the run has {getattr(self, name)}, which can't change "
+                    f"any more; --resume can change {', '.join(CHANGEABLE)}"
+                )
+        changed = replace(self, **changes)
+        if changed.steps < step:
+            raise ValueError(f"steps is {changed.steps}, but the run has done {step} already")
+        return changed
 
     def to_dict(self):
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values):
-        """Raises ValueError for a name that is no setting."""
+        """Raises ValueError for a name that is no setting, and as the constructor does."""
+        if not isinstance(values, dict):
+            raise ValueError(f"settings is a {type(values).__name__}, wanted an object")
         unknown = values.keys() - {field.name for field in fields(cls)}
         if unknown:
             raise ValueError(f"settings has {sorted(unknown)}, which are no settings")
         return cls(**values)
+
+
+def _require_type(name, value, wanted):
+    kinds = get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
+    if isinstance(value, bool) <= (bool in kinds) and (
+            isinstance(value, kinds) or (float in kinds and isinstance(value, int))):
+        return
+    names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+    raise TypeError(f"{name} is {value!r}, wanted {names}")

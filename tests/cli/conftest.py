@@ -1,14 +1,13 @@
 import pytest
 from small_runs import small_run
 
-from minillm.training.loop import Trainer
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """The folder of a small run that is done. Tests only read it."""
     run = small_run(tmp_path_factory.mktemp("trained"), steps=30, eval_every=10)
-    Trainer(run).train()
+    run.trainer().train()
     return run.folder
 
 

@@ -38,8 +38,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
 
 @pytest.mark.parametrize("command, module", [
     (["generate", "The"], "minillm.cli.generation.stream"),
-    (["train", "--out", "out"], "minillm.training.run.load_corpus"),
-    (["eval", "--text", "a.txt"], "minillm.cli.evaluation.load_corpus"),
+    (["train", "--out", "out"], "minillm.training.language_modeling.prepare_corpus"),
+    (["eval", "--text", "a.txt"], "minillm.cli.evaluation.read_corpus"),
 ])
 def test_ctrl_c_anywhere_else_is_one_line(tmp_path, capsys, monkeypatch, command, module):
     def interrupted(*arguments, **options):

@@ -2,7 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.text.corpus import Document, cut_document, load_corpus, read_text, split_documents
+from minillm.text.corpus import (
+    Document,
+    cut_document,
+    load_corpus,
+    read_corpus,
+    read_text,
+    split_documents,
+)
 
 
 def documents_of(sizes):
@@ -26,7 +33,7 @@ def test_a_folder_is_read_recursively_and_in_order(tmp_path):
     assert load_corpus(tmp_path) == [
         Document(name, f"This is {name}.\n") for name in ("a.rst", "b/B.TXT", "b/a.md", "z.txt")
     ]
-    assert load_corpus(str(tmp_path / "image.png")) == [("image.png", "This is image.png.\n")]
+    assert read_corpus(str(tmp_path / "image.png")) == [("image.png", "This is image.png.\n")]
 
 
 def test_separators_make_documents(tmp_path):

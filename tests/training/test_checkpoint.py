@@ -1,6 +1,7 @@
 """Checkpoints: what is read is what was written, or an error."""
 
 import errno
+import hashlib
 
 import numpy as np
 import pytest
@@ -14,8 +15,7 @@ from minillm.training.checkpoint import (
     Checkpoint,
     list_checkpoints,
     load_checkpoint,
-    load_newest_checkpoint,
-    remove_unfinished,
+    restore_newest_checkpoint,
     save_checkpoint,
 )
 
@@ -66,8 +66,9 @@ def test_a_missing_file_is_found(tmp_path, name):
     older = save_checkpoint(tmp_path, example(9))
     newest = save_checkpoint(tmp_path, example(10))
     (newest / name).unlink()
-    checkpoint, problems = load_newest_checkpoint(tmp_path)
-    assert checkpoint.step == 9 and older.is_dir()
+    restored = []
+    problems = restore_newest_checkpoint(tmp_path, restored.append)
+    assert restored[0].step == 9 and older.is_dir()
     assert problems == [f"{newest / name} is missing"]
 
 
@@ -96,13 +97,52 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_no_rubbish(tmp_path, monkey
 
 
 def test_nothing_to_go_on_from(tmp_path):
-    (tmp_path / ".step-000001.tmp").mkdir()
+    (tmp_path / ".step-000001.abcd1234.minillm-partial").mkdir()
     (tmp_path / "step-x").mkdir()
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(FileNotFoundError, match="no checkpoint"):
-            load_newest_checkpoint(folder)
-    remove_unfinished(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["step-x"]
+            restore_newest_checkpoint(folder, None)
+
+
+def write_with_sums(path, name, content):
+    """Put `content` into a file of the checkpoint at `path`, with the right checksum."""
+    old = hashlib.sha256((path / name).read_bytes()).hexdigest()
+    (path / name).write_bytes(content)
+    sums = (path / "SHA256SUMS").read_text()
+    (path / "SHA256SUMS").write_text(sums.replace(old, hashlib.sha256(content).hexdigest()))
+
+
+@pytest.mark.parametrize("name, content", [
+    ("state.json", b"{}"), ("state.json", b"[1]"), ("state.json", b'{"step": "2"}'),
+    ("state.json", b"[" * 1000), ("state.json", b"\xff"), ("model.safetensors", b""),
+    ("model.safetensors", b"\xff" * 64), ("optimizer.safetensors", b"nonsense"),
+])
+def test_any_damage_leads_to_the_older_one(tmp_path, name, content):
+    save_checkpoint(tmp_path, example(9))
+    newest = save_checkpoint(tmp_path, example(10))
+    write_with_sums(newest, name, content)
+    restored = []
+    (problem,) = restore_newest_checkpoint(tmp_path, restored.append)
+    assert [checkpoint.step for checkpoint in restored] == [9]
+    assert str(newest / name) in problem and "\n" not in problem
+
+
+def test_what_does_not_fit_or_cannot_be_read_leads_to_the_older_one(tmp_path):
+    for step in (8, 9, 10):
+        save_checkpoint(tmp_path, example(step))
+    (tmp_path / "step-000010" / "state.json").unlink()
+    (tmp_path / "step-000010" / "state.json").mkdir()
+    restored = []
+
+    def restore(checkpoint):
+        if checkpoint.step == 9:
+            raise ValueError("w has another shape")
+        restored.append(checkpoint.step)
+
+    first, second = restore_newest_checkpoint(tmp_path, restore)
+    assert first == f"{tmp_path}/step-000010/state.json: Is a directory"
+    assert second == f"{tmp_path}/step-000009: w has another shape"
+    assert restored == [8]
 
 
 def test_keep_must_be_positive(tmp_path):

@@ -10,14 +10,14 @@ from small_runs import small_run
 
 from minillm.models.gpt2 import GPT2LMHeadModel
 from minillm.training.checkpoint import list_checkpoints
-from minillm.training.loop import Interrupted, Trainer
+from minillm.training.loop import Interrupted
 from minillm.training.metrics import read_metrics
 
 
 def test_a_run_learns_and_writes_down_how(tmp_path):
     run = small_run(tmp_path, steps=60, eval_every=20, checkpoint_every=25)
-    Trainer(run).train()
-    records = read_metrics(run.folder / "metrics.jsonl")
+    run.trainer().train()
+    records, _ = read_metrics(run.folder / "metrics.jsonl")
     losses = [record["loss"] for record in records if "loss" in record]
     valid = [record["valid_loss"] for record in records if "valid_loss" in record]
     assert len(losses) == 60 and len(valid) == 1 + 3  # before the first step, and then
@@ -30,7 +30,7 @@ def test_a_run_learns_and_writes_down_how(tmp_path):
 
 def test_the_model_of_a_run_is_the_one_with_the_lowest_validation_loss(tmp_path):
     run = small_run(tmp_path, steps=12, eval_every=4)
-    trainer = Trainer(run)
+    trainer = run.trainer()
     seen = []
 
     def report(trainer):
@@ -49,17 +49,17 @@ def test_the_model_of_a_run_is_the_one_with_the_lowest_validation_loss(tmp_path)
 
 def test_fine_tuning_that_makes_it_worse_keeps_the_weights_that_it_began_with(tmp_path):
     first = small_run(tmp_path, "first", steps=40, eval_every=40)
-    Trainer(first).train()
+    first.trainer().train()
     second = small_run(tmp_path, "second", model=str(first.folder), lr=0.5, warmup=0)
-    Trainer(second).train()
+    second.trainer().train()
     before, after = (GPT2LMHeadModel.from_pretrained(run.model_folder) for run in (first, second))
     for one, other in zip(before.parameters(), after.parameters()):
         np.testing.assert_array_equal(other.data, one.data)
 
 
 def test_accumulated_gradients_are_those_of_the_big_batch(tmp_path):
-    big = Trainer(small_run(tmp_path, "big", batch_size=8, dropout=0.0, clip=1e9))
-    small = Trainer(small_run(tmp_path, "small", batch_size=2, grad_accum=4, dropout=0.0, clip=1e9))
+    big = small_run(tmp_path, "big", batch_size=8, dropout=0.0, clip=1e9).trainer()
+    small = small_run(tmp_path, "small", batch_size=2, grad_accum=4, dropout=0.0, clip=1e9).trainer()
     # The same eight windows, in one piece and in four.
     inputs, targets = next(big.batches)
     big.batches = iter([(inputs, targets)])
@@ -72,7 +72,7 @@ def test_accumulated_gradients_are_those_of_the_big_batch(tmp_path):
 
 
 def test_the_learning_rate_follows_the_schedule(tmp_path):
-    trainer = Trainer(small_run(tmp_path, steps=12, warmup=4, lr=1e-2, final_lr=0.1))
+    trainer = small_run(tmp_path, steps=12, warmup=4, lr=1e-2, final_lr=0.1).trainer()
     trainer.train()
     rates = [record["lr"] for record in trainer.metrics.records if "lr" in record]
     assert rates[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])
@@ -81,7 +81,7 @@ def test_the_learning_rate_follows_the_schedule(tmp_path):
 
 
 def test_gradients_are_clipped(tmp_path):
-    trainer = Trainer(small_run(tmp_path, clip=1e-3))
+    trainer = small_run(tmp_path, clip=1e-3).trainer()
     trainer.training_step()
     # After the first step, Adam's mean of gradients is (1 - β₁) times the clipped gradient.
     optimizer = trainer.optimizer
@@ -92,7 +92,7 @@ def test_gradients_are_clipped(tmp_path):
 
 def test_the_seed_decides_everything(tmp_path):
     def weights(name, seed):
-        trainer = Trainer(small_run(tmp_path, name, steps=3, seed=seed))
+        trainer = small_run(tmp_path, name, steps=3, seed=seed).trainer()
         trainer.train()
         return trainer.model.transformer.wte.weight.data
 
@@ -102,7 +102,7 @@ def test_the_seed_decides_everything(tmp_path):
 
 def test_ctrl_c_finishes_the_step_and_saves_it(tmp_path):
     run = small_run(tmp_path)
-    trainer = Trainer(run)
+    trainer = run.trainer()
 
     def report(trainer):
         if trainer.step == 4:
@@ -119,7 +119,7 @@ def test_ctrl_c_finishes_the_step_and_saves_it(tmp_path):
 
 def test_a_weight_that_breaks_stops_the_run_and_is_named(tmp_path):
     run = small_run(tmp_path)
-    trainer = Trainer(run)
+    trainer = run.trainer()
 
     def report(trainer):
         if trainer.step == 7:
@@ -130,27 +130,27 @@ def test_a_weight_that_breaks_stops_the_run_and_is_named(tmp_path):
                        r"transformer\.h\.0\.attention\.qkv\.weight contains nan.*step-000006"):
         trainer.train()
     # What can be gone on from is the state before.
-    resumed = Trainer(run)
+    resumed = run.trainer()
     assert resumed.resume() == [] and resumed.step == 6
     resumed.train()
     assert resumed.step == 12
 
 
 def test_broken_weights_are_never_saved(tmp_path):
-    trainer = Trainer(small_run(tmp_path))
+    trainer = small_run(tmp_path).trainer()
     trainer.training_step()
     trainer.model.transformer.ln_f.bias.data[:] = np.inf
     with pytest.raises(FloatingPointError, match=r"a weight after step 1 .*ln_f.bias contains inf"):
         trainer.save()
     with pytest.raises(FloatingPointError, match="the validation loss after step 1"):
         trainer.evaluate()
-    assert list_checkpoints(trainer.run.checkpoints) == []
-    assert not (trainer.run.model_folder / "model.safetensors").exists()
+    assert list_checkpoints(trainer.checkpoints) == []
+    assert not (trainer.folder / "model" / "model.safetensors").exists()
 
 
 def test_a_learning_rate_beyond_reason_ends_in_one_error(tmp_path, recwarn):
     with pytest.raises(FloatingPointError, match="try a smaller lr"):
-        Trainer(small_run(tmp_path, lr=1e30, warmup=0)).train()
+        small_run(tmp_path, lr=1e30, warmup=0).trainer().train()
     assert not [warning for warning in recwarn if issubclass(warning.category, RuntimeWarning)]
 
 

@@ -26,29 +26,30 @@ def test_every_parameter_is_looked_at(model, value, name):
         old = parameter.data.flat[-1]
         parameter.data.flat[-1] = value
         wanted = f"the parameter {parameter_name} contains {name}"
-        assert find_nonfinite_parameter(model) == find_nonfinite(model, IDS) == wanted
+        assert find_nonfinite_parameter(model) == find_nonfinite(model, lambda: model(IDS)) == wanted
         parameter.data.flat[-1] = old
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_the_first_block_whose_output_overflows_is_named(model, layer):
+def test_the_first_layer_whose_output_overflows_is_named(model, layer):
     # All weights are finite, but their product isn't.
     contract = model.transformer.h[layer].feed_forward.contract
     contract.weight.data[:] = HUGE
     contract.bias.data[:] = HUGE
     model.transformer.h[layer].feed_forward.expand.bias.data[:] = 10
-    assert find_nonfinite(model, IDS).endswith(f"is block {layer} (h.{layer})")
+    assert find_nonfinite(model, lambda: model(IDS)).endswith(
+        f"inf is transformer.h.{layer}.feed_forward.contract")
 
 
 def test_embeddings_and_logits_are_layers_too(model):
     model.transformer.wte.weight.data[:, 0] = HUGE
     model.transformer.wpe.weight.data[:, 0] = HUGE
-    assert find_nonfinite(model, IDS) == ("the first layer whose output contains inf is "
-                                          "the embeddings")
+    assert find_nonfinite(model, lambda: model(IDS)) == ("the first layer whose output contains inf is "
+                                          "transformer.drop")
     model.transformer.wte.weight.data[:] = model.transformer.wpe.weight.data[:] = 0
     model.transformer.wte.weight.data[8] = HUGE  # a token that isn't in the text
     model.transformer.ln_f.bias.data[:] = 100
-    assert "the logits (lm_head) contain" in find_nonfinite(model, IDS)
+    assert "inf is lm_head" in find_nonfinite(model, lambda: model(IDS))
 
 
 def test_a_gradient_is_named_by_the_order_of_the_backward(model):

@@ -10,7 +10,7 @@ from small_runs import SMALL, small_run, write_text
 
 from minillm.cli import main
 from minillm.training.checkpoint import list_checkpoints
-from minillm.training.loop import Interrupted, Trainer
+from minillm.training.loop import Interrupted
 from minillm.training.run import Run
 
 FINAL_FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
@@ -20,7 +20,7 @@ def final_state(run):
     """The bytes of the newest checkpoint, and the metrics without the times."""
     newest = list_checkpoints(run.checkpoints)[-1]
     records = [{name: value for name, value in record.items() if name != "tokens_per_s"}
-               for record in Trainer(run).metrics.records]
+               for record in run.trainer().metrics.records]
     model = (run.model_folder / "model.safetensors").read_bytes()
     return newest.name, [(newest / name).read_bytes() for name in FINAL_FILES], records, model
 
@@ -28,7 +28,7 @@ def final_state(run):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     run = small_run(tmp_path_factory.mktemp("uninterrupted"), dropout=0.1)
-    Trainer(run).train()
+    run.trainer().train()
     return final_state(run)
 
 
@@ -45,8 +45,8 @@ def test_killed_after_any_step(tmp_path, uninterrupted, step):
             raise Killed
 
     with pytest.raises(Killed):
-        Trainer(run, kill).train()
-    trainer = Trainer(Run(run.folder))
+        run.trainer(kill).train()
+    trainer = Run(run.folder).trainer()
     trainer.resume()
     assert trainer.step == step - step % 3  # a checkpoint every 3 steps
     trainer.train()
@@ -56,15 +56,15 @@ def test_killed_after_any_step(tmp_path, uninterrupted, step):
 def test_killed_between_steps_of_several_batches(tmp_path):
     changes = {"dropout": 0.2, "grad_accum": 2, "steps": 6, "eval_every": 3, "checkpoint_every": 2}
     whole, killed = (small_run(tmp_path, name, **changes) for name in ("whole", "killed"))
-    Trainer(whole).train()
+    whole.trainer().train()
 
     def kill(trainer):
         if trainer.step == 5:
             raise Killed
 
     with pytest.raises(Killed):
-        Trainer(killed, kill).train()
-    trainer = Trainer(Run(killed.folder))
+        killed.trainer(kill).train()
+    trainer = Run(killed.folder).trainer()
     trainer.resume()
     trainer.train()
     assert final_state(killed) == final_state(whole)
@@ -73,7 +73,7 @@ def test_killed_between_steps_of_several_batches(tmp_path):
 @pytest.mark.parametrize("step", [1, 4, 12])
 def test_stopped_by_ctrl_c(tmp_path, uninterrupted, step):
     run = small_run(tmp_path, dropout=0.1)
-    trainer = Trainer(run)
+    trainer = run.trainer()
     ordinary_step = trainer.training_step
 
     def step_with_ctrl_c():
@@ -84,7 +84,7 @@ def test_stopped_by_ctrl_c(tmp_path, uninterrupted, step):
     trainer.training_step = step_with_ctrl_c
     with pytest.raises(Interrupted):
         trainer.train()
-    resumed = Trainer(Run(run.folder))
+    resumed = Run(run.folder).trainer()
     resumed.resume()
     assert resumed.step == step
     resumed.train()
@@ -93,12 +93,12 @@ def test_stopped_by_ctrl_c(tmp_path, uninterrupted, step):
 
 def test_a_damaged_checkpoint_is_told_and_passed_over(tmp_path, uninterrupted):
     run = small_run(tmp_path, dropout=0.1)
-    Trainer(run).train()
+    run.trainer().train()
     newest = list_checkpoints(run.checkpoints)[-1] / "model.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1])
     # A process that was killed while it wrote leaves a folder with another name.
-    (run.checkpoints / ".step-000015.abc").mkdir()
-    resumed = Trainer(Run(run.folder))
+    (run.checkpoints / ".step-000015.abcd1234.minillm-partial").mkdir()
+    resumed = Run(run.folder).trainer()
     problems = resumed.resume()
     assert len(problems) == 1 and str(newest) in problems[0] and "damaged" in problems[0]
     assert resumed.step == 9
@@ -109,11 +109,11 @@ def test_a_damaged_checkpoint_is_told_and_passed_over(tmp_path, uninterrupted):
 
 def test_when_all_checkpoints_are_damaged_the_error_lists_them(tmp_path):
     run = small_run(tmp_path)
-    Trainer(run).train()
+    run.trainer().train()
     for path in list_checkpoints(run.checkpoints):
         (path / "state.json").unlink()
     with pytest.raises(ValueError, match="no checkpoint is whole: .*state.json is missing; .*st"):
-        Trainer(run).resume()
+        run.trainer().resume()
 
 
 def test_sigkill_in_the_middle(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from small_runs import small_run, small_settings
 
 from minillm.models.gpt2 import GPT2LMHeadModel
-from minillm.training.run import Run, create_run, model_folder, numbered_folder
+from minillm.training.run import Run, create_numbered_run, create_run, model_folder
 from minillm.training.settings import Settings
 
 
@@ -47,9 +47,10 @@ def test_what_is_there_is_never_overwritten(tmp_path):
 def test_what_training_takes_is_known_before_the_model_is_made(tmp_path, monkeypatch):
     run = small_run(tmp_path)
     taken = []
-    monkeypatch.setattr("minillm.training.run.require_memory", lambda what, n: taken.append(n))
+    monkeypatch.setattr("minillm.training.architecture.require_memory",
+                        lambda what, n: taken.append(n))
     small_run(tmp_path, "again")
-    assert taken == [16 * run.new_model().num_parameters()]
+    assert taken == 2 * [16 * run.new_model().num_parameters()]  # before the text is read, and after
 
 
 @pytest.mark.parametrize("changes, message", [
@@ -92,17 +93,45 @@ def test_a_run_folder_stands_for_its_model(tmp_path):
 
 
 def test_folders_are_numbered(tmp_path):
-    assert numbered_folder(tmp_path, "demo") == tmp_path / "demo-1"
-    (tmp_path / "demo-1").mkdir()
+    settings = small_settings(tmp_path)
     (tmp_path / "demo-2").write_text("a file")
-    assert numbered_folder(tmp_path, "demo") == tmp_path / "demo-3"
+    (tmp_path / "demo-3").mkdir()
+    folders = [create_numbered_run(tmp_path, "demo", settings).folder.name for _ in range(3)]
+    assert folders == ["demo-1", "demo-4", "demo-5"]
+    with pytest.raises(FileNotFoundError):
+        create_numbered_run(tmp_path / "new", "demo", Settings(text="nowhere"))
+    assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", "{\"settings\": {}}", "nonsense"])
+@pytest.mark.parametrize("content", [
+    "", "[]", "{}", '{"settings": {}}', "nonsense", "[" * 1000, '{"a": ' * 1000,
+])
 def test_a_damaged_run_json_is_an_error(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
-    with pytest.raises(ValueError, match="run.json is damaged"):
+    with pytest.raises(ValueError, match="run.json"):
         Run(tmp_path)
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"settings": None}, "settings is None, wanted an object"),
+    ({"settings": []}, "settings is "),
+    ({"config": "gpt2"}, "config is 'gpt2'"),
+    ({"task": "dancing"}, "task is 'dancing', wanted one of language_modeling"),
+    ({"settings": {"steps": "many"}}, "steps is 'many', wanted int"),
+    ({"settings": {"steps": None}}, "steps is None"),
+    ({"settings": {"steps": True}}, "steps is True"),
+    ({"settings": {"steps": 1.5}}, "steps is 1.5"),
+    ({"settings": {"text": 1}}, "text is 1, wanted str or null"),
+    ({"settings": {"speed": 1}}, "settings has"),
+    ({"config": {"model_type": "dancer"}}, "model_type is 'dancer'"),
+    ({"config": {"model_type": "gpt2", "n_embd": "wide"}}, "n_embd"),
+])
+def test_wrong_types_in_run_json_are_one_line(tmp_path, changes, message):
+    path = small_run(tmp_path).folder / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(ValueError, match=message) as caught:
+        Run(path.parent)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_no_run_folder(tmp_path):
@@ -118,7 +147,7 @@ def test_settings_survive_json(settings):
 
 @pytest.mark.parametrize("changes", [
     {"steps": 0}, {"batch_size": -1}, {"lr": 0}, {"lr": float("nan")}, {"dropout": -0.1},
-    {"lr": float("inf")}, {"weight_decay": float("inf")}, {"valid": 0}, {"clip": 0}, {"keep": 0},
+    {"lr": float("inf")}, {"weight_decay": float("inf")}, {"clip": 0}, {"keep": 0},
     {"n_embd": 30, "n_head": 4},
 ])
 def test_settings_out_of_range(changes):

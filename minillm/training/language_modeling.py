@@ -1,0 +1,101 @@
+"""The task of a language model: predict each token of a text from those before it."""
+
+from pathlib import Path
+
+from minillm.nn.loss import cross_entropy_loss
+from minillm.text.cleaning import prepare_corpus
+from minillm.text.corpus import split_documents
+from minillm.text.dataset import TokenDataset, random_batches, write_documents
+from minillm.text.gpt2_tokenizer import GPT2Tokenizer
+from minillm.training.architecture import new_config, pretrained_config
+from minillm.training.evaluate import evaluate
+from minillm.training.task import Prepared
+
+SPLITS = ("train", "valid", "test")
+
+
+class LanguageModeling:
+    """Next-token prediction on the token files in a run folder: see minillm/training/task.py.
+
+    A batch is (inputs, targets), int64 (B, T) each: targets[:, t] follows inputs[:, t].
+    """
+
+    name = "language_modeling"
+    head = "causal_lm"
+    unit = "tokens"
+
+    def __init__(self, folder, settings):
+        self.folder = Path(folder)
+        self.block_size = settings.block_size
+        self.splits = {split: TokenDataset(self.folder / "data" / f"{split}.bin")
+                       for split in SPLITS}
+
+    def batches(self, settings):
+        return random_batches(self.splits["train"], settings.batch_size, settings.block_size,
+                              settings.seed)
+
+    def loss(self, model, batch):
+        inputs, targets = batch
+        logits = model(inputs).logits  # nobody else has them: their gradient may take their place
+        return cross_entropy_loss(model, logits, targets, overwrite_logits=True)
+
+    def size(self, batch):
+        return batch[0].size
+
+    def evaluate(self, model):
+        result = self.measure(model, "valid")
+        if result is None:
+            return {}
+        return {"valid_loss": result.loss, "valid_perplexity": result.perplexity,
+                "valid_bits_per_byte": result.bits_per_byte}
+
+    def measure(self, model, split, report=None):
+        """-> Evaluation of `model` on "train", "valid" or "test"; None if there is no text in it"""
+        dataset = self.splits[split]
+        if len(dataset) < 2:
+            return None
+        return evaluate(model, dataset, block_size=self.block_size, report=report)
+
+    @staticmethod
+    def prepare(folder, settings, report):
+        """Read the text, clean it, split it by document, get a tokenizer, write the tokens.
+
+        Raises FileNotFoundError without the text, ValueError for one that is empty or too short.
+        """
+        # What can be refused without the text is refused before it is read.
+        source = settings.model or settings.tokenizer
+        tokenizer = GPT2Tokenizer.from_pretrained(source) if source else None
+        if settings.model:
+            config = pretrained_config(settings, tokenizer)
+        else:
+            new_config(settings, len(tokenizer) if tokenizer else settings.vocab_size)
+
+        report("reading the text")
+        corpus = prepare_corpus(settings.text)
+        splits = split_documents(corpus.documents, settings.valid, settings.test, settings.seed)
+        if tokenizer is None:
+            report("training the tokenizer", 0)
+            tokenizer = GPT2Tokenizer.train(
+                [document.text for document in splits.train], settings.vocab_size,
+                progress=lambda done, wanted: report("training the tokenizer", done / wanted),
+            )
+        if settings.model is None:
+            config = new_config(settings, len(tokenizer), tokenizer.eos_token_id)
+
+        report("encoding the text")
+        (folder / "data").mkdir()
+        data = {}
+        for split, documents in zip(SPLITS, splits):
+            path = folder / "data" / f"{split}.bin"
+            write_documents(path, documents, tokenizer)
+            dataset = TokenDataset(path)
+            # Too little text is found out here, before anything is trained.
+            if split == "train":
+                dataset.require_context(settings.batch_size, settings.block_size)
+            elif len(dataset):
+                dataset.require_context(1, 1)
+            data[split] = {"documents": len(documents), "tokens": len(dataset),
+                           "bytes": dataset.n_bytes}
+        tokenizer.model_max_length = settings.block_size
+        tokenizer.save_pretrained(folder / "model")
+        return Prepared(config, data, corpus.notes)

@@ -1,0 +1,43 @@
+"""A task: what a training run learns from, and how well it does.
+
+The loop in loop.py knows optimization, checkpoints and records, and no data, no architecture and no
+loss. A task brings these:
+
+    batches = task.batches(settings)      an endless iterator with state_dict() and load_state_dict()
+    loss = task.loss(model, batch)        a Loss: .item(), / n, .backward()
+    task.size(batch)                      in task.unit, for the speed: 2,048 "tokens"
+    metrics = task.evaluate(model)        {"valid_loss": 3.2, …}: its first one is what is kept low;
+                                          {} if nothing is held out to validate on
+
+and, for a run folder (run.py), what is before and around the loop:
+
+    Task.prepare(folder, settings, report) -> Prepared     write data/ and model/'s tokenizer
+    Task(folder, settings)                                 open what `prepare` wrote
+    Task.head                                              the head of its models (models/auto.py)
+"""
+
+import importlib
+from typing import NamedTuple
+
+from minillm.checks import shown
+
+# The name in run.json -> where the class is. It is imported when it is needed.
+TASKS = {
+    "language_modeling": ("minillm.training.language_modeling", "LanguageModeling"),
+}
+
+
+class Prepared(NamedTuple):
+    """What `prepare` found out."""
+
+    config: object  # of the model, such as GPT2Config
+    data: dict  # facts about the data, for run.json
+    notes: list  # lines for the user
+
+
+def task_class(name):
+    """-> the class of the task of this name; ValueError, in one line, if there is none"""
+    if name not in TASKS:
+        raise ValueError(f"task is {shown(name)}, wanted one of {', '.join(TASKS)}")
+    module, cls = TASKS[name]
+    return getattr(importlib.import_module(module), cls)
