@@ -6,37 +6,21 @@ interface in tokenizer.py, the files in tokenizer_files.py. Later models use the
 other patterns (Llama 3, Qwen 2, StarCoder): what their tokenizer.json says is obeyed here too.
 """
 
-import inspect
 import warnings
 from pathlib import Path
 
 from minillm.checks import shown
-from minillm.hub import find_pretrained
 from minillm.json_files import fields
 from minillm.text import bpe
 from minillm.text.added_tokens import AddedToken, AddedTokenSplitter
 from minillm.text.byte_level import bytes_to_text, text_to_bytes, unspell
 from minillm.text.pre_tokenizers import ByteLevel, flatten, with_prefix_space
 from minillm.text.tokenizer import PreTrainedTokenizer
-from minillm.text.tokenizer_files import (
-    TokenizerFiles,
-    check_merges,
-    check_vocab,
-    read_merges,
-    read_tokenizer_files,
-    read_vocab,
-    write_tokenizer_files,
-)
+from minillm.text.tokenizer_files import check_merges, check_vocab, read_merges, read_vocab
 from minillm.text.vocabulary import one_of, require_str
 
 END_OF_TEXT = "<|endoftext|>"
-PLACES = inspect.signature(find_pretrained).parameters.keys() - {"name_or_path"}
 CLEAN_UP_ANYWAY = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"
-DECODER = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
-# The classes of `transformers` whose files this class reads. The last three stand for whatever
-# tokenizer.json says.
-CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend",
-           "PreTrainedTokenizer")
 
 
 class GPT2Tokenizer(PreTrainedTokenizer):
@@ -54,7 +38,7 @@ class GPT2Tokenizer(PreTrainedTokenizer):
     add_prefix_space: put a space before a text that has none, so that its first word is encoded
     as within a sentence.
     pre_tokenizer: another way to cut texts into words than GPT-2's (see pre_tokenizers.py); it ends
-    with bytes. ignore_merges: see bpe.BPE. sections: kept and written back.
+    with bytes. ignore_merges: see bpe.BPE.
     clean_up_tokenization_spaces does nothing, because it would break the text of byte-level BPE,
     unless clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output is True too, as
     in `transformers`.
@@ -62,11 +46,17 @@ class GPT2Tokenizer(PreTrainedTokenizer):
     Raises ValueError for a vocabulary and merges that don't fit together.
     """
 
+    # The last three classes of `transformers` stand for whatever tokenizer.json says.
+    classes = ("GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast",
+               "TokenizersBackend", "PreTrainedTokenizer")
+    decoder = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True,
+               "use_regex": True}
+
     def __init__(self, vocab, merges, errors="replace", unk_token=END_OF_TEXT,
                  bos_token=END_OF_TEXT, eos_token=END_OF_TEXT, pad_token=None,
                  add_prefix_space=None, *, sep_token=None, cls_token=None, mask_token=None,
                  special_tokens=None, additional_special_tokens=(), extra_special_tokens=(),
-                 pre_tokenizer=None, ignore_merges=False, sections=None, **options):
+                 pre_tokenizer=None, ignore_merges=False, **options):
         vocab = vocab if isinstance(vocab, dict) else read_vocab(vocab)
         self._merges = read_merges(merges) if isinstance(merges, (str, Path)) else list(merges)
         model = bpe.BPE(vocab, self._merges, ignore_merges)
@@ -84,7 +74,6 @@ class GPT2Tokenizer(PreTrainedTokenizer):
             pre_tokenizer = with_prefix_space(pre_tokenizer, bool(add_prefix_space))
         self._spells_last = flatten(pre_tokenizer)[-1].spells_bytes
         self.cleans_up_spaces = bool(options.pop(CLEAN_UP_ANYWAY, False))
-        self._sections = sections or {}
         self._bytes = {}  # id -> the bytes of the token, for decoding; filled by `_put_added` too
         named = {"bos_token": bos_token, "eos_token": eos_token, "unk_token": unk_token,
                  "sep_token": sep_token, "pad_token": pad_token, "cls_token": cls_token,
@@ -118,7 +107,7 @@ class GPT2Tokenizer(PreTrainedTokenizer):
     def add_prefix_space(self, value):
         self.pre_tokenizer = with_prefix_space(self.pre_tokenizer, bool(value))
 
-    # ---- made by training, read from files, written to files
+    # ---- made by training; read from files and written to them
 
     @classmethod
     def train(cls, texts, vocab_size, special_tokens=(END_OF_TEXT,), *, min_frequency=2,
@@ -165,72 +154,21 @@ class GPT2Tokenizer(PreTrainedTokenizer):
         )
 
     @classmethod
-    def from_pretrained(cls, name_or_path, **options):
-        """Read a tokenizer from a directory with tokenizer.json, or vocab.json and merges.txt.
-
-        A name that is no directory is looked up as `GPT2LMHeadModel.from_pretrained` does it.
-        options: arguments of the constructor that overrule the files, e.g. pad_token="<pad>", and
-        those of hub.find_pretrained. There is one kind of tokenizer, whatever use_fast says.
-        Raises FileNotFoundError if the files aren't there, ValueError if they are broken or ask for
-        something that minillm does not have (see tokenizer_files.py), TypeError for other options.
-        """
-        options.pop("use_fast", None)
-        if options.pop("trust_remote_code", False):
-            raise ValueError("trust_remote_code is True, but minillm runs no code of a checkpoint")
-        places = {name: options.pop(name) for name in PLACES & options.keys()}
-        folder = find_pretrained(name_or_path, **places)
-        files = read_tokenizer_files(folder, CLASSES)
-        path = folder / "tokenizer.json" if files.whole else folder / "vocab.json"
+    def _from_files(cls, path, files):
         vocab, merges, ignore_merges = _read_bpe(path, files)
-        special = {name: token for name, token in files.special_tokens.items()
-                   if name not in options}
-        try:
-            return cls(vocab, merges, **{
-                **files.options,
-                "special_tokens": {**special, **options.pop("special_tokens", {})},
-                "extra_special_tokens": files.extra_special_tokens,
-                "added_tokens": files.added_tokens, "normalizer": files.normalizer,
-                "pre_tokenizer": files.pre_tokenizer, "post_processor": files.post_processor,
-                "ignore_merges": ignore_merges, "kept": files.kept, "sections": files.sections,
-                **options,
-            })
-        except ValueError as error:
-            raise ValueError(f"{folder}: {error}") from None
+        return {"vocab": vocab, "merges": merges, "ignore_merges": ignore_merges}
 
-    def save_pretrained(self, folder):
-        """Write the tokenizer into `folder`, in all the files of Hugging Face's format.
-
-        `transformers` and `tokenizers` open what is written, with the same ids.
-        """
-        special = {name: token and AddedToken(token) for name, token in self._special.items()}
-        options = {
-            "add_bos_token": self.add_bos_token,
-            "add_eos_token": self.add_eos_token,
-            "add_prefix_space": self.add_prefix_space,
-            "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
-            "errors": self.errors,
-            "model_input_names": self.model_input_names,
-            "model_max_length": self.model_max_length,
-            "padding_side": self.padding_side,
-            "split_special_tokens": self.split_special_tokens,
-            "truncation_side": self.truncation_side,
+    def _model_to_json(self):
+        return {
+            "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "",
+            "end_of_word_suffix": "", "fuse_unk": False, "byte_fallback": False,
+            "ignore_merges": self.model.ignore_merges, "vocab": self._vocab,
+            "merges": [" ".join(merge) for merge in self._merges],
         }
-        if self.cleans_up_spaces:
-            options[CLEAN_UP_ANYWAY] = True
-        if self.chat_template is not None:
-            options["chat_template"] = self.chat_template
-        write_tokenizer_files(folder, TokenizerFiles(
-            model={
-                "type": "BPE", "dropout": None, "unk_token": None,
-                "continuing_subword_prefix": "", "end_of_word_suffix": "", "fuse_unk": False,
-                "byte_fallback": False, "ignore_merges": self.model.ignore_merges,
-                "vocab": self._vocab, "merges": [" ".join(merge) for merge in self._merges],
-            },
-            decoder=DECODER, normalizer=self.normalizer, pre_tokenizer=self.pre_tokenizer,
-            post_processor=self.post_processor, added_tokens=self._added, special_tokens=special,
-            extra_special_tokens=[AddedToken(token) for token in self.extra_special_tokens],
-            options=options, kept=self.kept, sections=self._sections,
-        ), "GPT2Tokenizer")
+
+    def _options_to_json(self):
+        anyway = {CLEAN_UP_ANYWAY: True} if self.cleans_up_spaces else {}
+        return {"add_prefix_space": self.add_prefix_space, "errors": self.errors, **anyway}
 
     # ---- ids to text
 

@@ -11,6 +11,7 @@ a model with encode(words) -> ids and encode_piece(text) -> [(id, number of char
 how ids become text again.
 """
 
+import inspect
 import math
 from functools import partial
 from itertools import chain
@@ -18,6 +19,8 @@ from itertools import chain
 import numpy as np
 
 from minillm.checks import shown
+from minillm.hub import find_pretrained
+from minillm.text.added_tokens import AddedToken
 from minillm.text.encoding import (
     BatchEncoding,
     arrange,
@@ -27,6 +30,11 @@ from minillm.text.encoding import (
     truncate_pair,
 )
 from minillm.text.post_processors import bos_eos_template, template_of, trimmed
+from minillm.text.tokenizer_files import (
+    TokenizerFiles,
+    read_tokenizer_files,
+    write_tokenizer_files,
+)
 from minillm.text.traced_text import TracedText
 from minillm.text.vocabulary import Vocabulary, one_of, require_ids, require_str
 
@@ -34,6 +42,7 @@ NO_LIMIT = int(1e30)  # the model_max_length that Hugging Face writes for "none"
 STRATEGIES = ("longest_first", "only_first", "only_second")
 COLUMNS = ("input_ids", "token_type_ids", "attention_mask", "special_tokens_mask",
            "offset_mapping")
+PLACES = inspect.signature(find_pretrained).parameters.keys() - {"name_or_path"}
 TRACED = ("offset_mapping", "word_ids", "sequence_ids", "tokens")  # need the traced text
 
 
@@ -55,7 +64,8 @@ class PreTrainedTokenizer(Vocabulary):
     clean_up_tokenization_spaces: decode takes spaces before punctuation away
     model_input_names: what calling the tokenizer returns if nothing else is asked for
     chat_template: kept and written back, see `apply_chat_template`
-    kept: {field: value} of tokenizer_config.json that is only written back
+    kept, sections: {field: value} of tokenizer_config.json, and of tokenizer.json, that is only
+        written back
     Raises ValueError for what doesn't fit together.
     """
 
@@ -67,7 +77,8 @@ class PreTrainedTokenizer(Vocabulary):
                  add_bos_token=None, add_eos_token=None, model_max_length=NO_LIMIT,
                  padding_side="right", truncation_side="right", split_special_tokens=False,
                  clean_up_tokenization_spaces=False,
-                 model_input_names=("input_ids", "attention_mask"), chat_template=None, kept=None):
+                 model_input_names=("input_ids", "attention_mask"), chat_template=None, kept=None,
+                 sections=None):
         super().__init__(vocab, added_tokens or {}, normalizer)
         self.model, self.pre_tokenizer = model, pre_tokenizer
         if model_max_length is None:
@@ -83,7 +94,8 @@ class PreTrainedTokenizer(Vocabulary):
         self.model_input_names = list(model_input_names)
         for name in self.model_input_names:
             one_of("model_input_names", name, COLUMNS[:3])
-        self.chat_template, self.kept = chat_template, dict(kept or {})
+        self.chat_template = chat_template
+        self.kept, self.sections = dict(kept or {}), dict(sections or {})
         self.add_tokens(list(extra_special_tokens), special_tokens=True)
         for name, token in (special_tokens or {}).items():
             if token is None:
@@ -93,6 +105,79 @@ class PreTrainedTokenizer(Vocabulary):
         self.post_processor = post_processor
         if post_processor is None or add_bos_token is not None or add_eos_token is not None:
             self._set_template(add_bos_token, add_eos_token)
+
+    # ---- read from files, written to files
+
+    classes = ()  # the classes of `transformers` whose files this one reads, its own name first
+    decoder = None  # tokenizer.json's section, which says how ids become text
+
+    @classmethod
+    def from_pretrained(cls, name_or_path, **options):
+        """Read a tokenizer from a directory with tokenizer.json, or vocab.json and merges.txt.
+
+        A name that is no directory is looked up as `GPT2LMHeadModel.from_pretrained` does it.
+        options: arguments of the constructor that overrule the files, e.g. pad_token="<pad>", and
+        those of hub.find_pretrained. There is one kind of tokenizer, whatever use_fast says.
+        Raises FileNotFoundError if the files aren't there, ValueError if they are broken or ask for
+        something that minillm does not have (see tokenizer_files.py), TypeError for other options.
+        """
+        options.pop("use_fast", None)
+        if options.pop("trust_remote_code", False):
+            raise ValueError("trust_remote_code is True, but minillm runs no code of a checkpoint")
+        places = {name: options.pop(name) for name in PLACES & options.keys()}
+        folder = find_pretrained(name_or_path, **places)
+        files = read_tokenizer_files(folder, cls.classes)
+        path = folder / ("tokenizer.json" if files.whole else "vocab.json")
+        special = {name: token for name, token in files.special_tokens.items()
+                   if name not in options}
+        arguments = {
+            **cls._from_files(path, files), **files.options, "special_tokens": special,
+            "extra_special_tokens": files.extra_special_tokens, "added_tokens": files.added_tokens,
+            "normalizer": files.normalizer, "pre_tokenizer": files.pre_tokenizer,
+            "post_processor": files.post_processor, "kept": files.kept, "sections": files.sections,
+            **options,
+        }
+        try:
+            return cls(**arguments)
+        except ValueError as error:
+            raise ValueError(f"{folder}: {error}") from None
+
+    @classmethod
+    def _from_files(cls, path, files):
+        """-> {argument of the constructor: value} of what is special to the algorithm
+
+        path: the file to name in the ValueError for what the algorithm can't be
+        """
+        raise NotImplementedError
+
+    def save_pretrained(self, folder):
+        """Write the tokenizer into `folder`, in all the files of Hugging Face's format.
+
+        `transformers` and `tokenizers` open what is written, with the same ids.
+        """
+        names = ("add_bos_token", "add_eos_token", "clean_up_tokenization_spaces",
+                 "model_input_names", "model_max_length", "padding_side", "split_special_tokens",
+                 "truncation_side")
+        options = {**{name: getattr(self, name) for name in names}, **self._options_to_json()}
+        if self.chat_template is not None:
+            options["chat_template"] = self.chat_template
+        write_tokenizer_files(folder, TokenizerFiles(
+            model=self._model_to_json(), decoder=self.decoder, normalizer=self.normalizer,
+            pre_tokenizer=self.pre_tokenizer, post_processor=self.post_processor,
+            added_tokens=self._added,
+            special_tokens={name: token and AddedToken(token)
+                            for name, token in self._special.items()},
+            extra_special_tokens=[AddedToken(token) for token in self.extra_special_tokens],
+            options=options, kept=self.kept, sections=self.sections,
+        ), self.classes[0])
+
+    def _model_to_json(self):
+        """-> the section "model" of tokenizer.json."""
+        raise NotImplementedError
+
+    def _options_to_json(self):
+        """-> {field of tokenizer_config.json: value} beside those that every tokenizer has."""
+        return {}
 
     # ---- text to ids
 

@@ -13,6 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minillm.text.gpt2_tokenizer import GPT2Tokenizer
+from minillm.text.normalizers import Lowercase
+from minillm.text.post_processors import BertProcessing
+from minillm.text.pre_tokenizers import Whitespace
+from minillm.text.tokenizer import PreTrainedTokenizer
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "tokenizer"
 CONFIGURATIONS = {one["name"]: one for one in json.loads(
@@ -215,3 +219,38 @@ def test_where_a_tokenizer_is_looked_for(tmp_path):
         GPT2Tokenizer.from_pretrained(folder, no_such_option=1)
     with pytest.raises(FileNotFoundError, match="no/where"):
         GPT2Tokenizer.from_pretrained("no/where", local_files_only=True)
+
+
+class WordLevel:
+    """The smallest model of all: each word is a token, or unknown."""
+
+    def __init__(self, ids):
+        self.ids = ids
+
+    def encode(self, words):
+        return [self.ids.get(word, 0) for word in words]
+
+    def encode_piece(self, word):
+        return [(self.ids.get(word, 0), len(word))]
+
+
+class WordTokenizer(PreTrainedTokenizer):
+    def _join(self, ids):
+        return " ".join(self.convert_ids_to_tokens(ids))
+
+
+def test_another_algorithm_needs_a_model_and_a_way_back():
+    ids = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "the": 3, "cat": 4, ",": 5}
+    tokenizer = WordTokenizer(
+        ids, WordLevel(ids), Whitespace(), normalizer=Lowercase(),
+        post_processor=BertProcessing(sep=["[SEP]", 2], cls=["[CLS]", 1]),
+        special_tokens={"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"},
+        clean_up_tokenization_spaces=True)
+    encoding = tokenizer("The Cat,", "a cat", return_offsets_mapping=True,
+                         return_token_type_ids=True)
+    assert encoding.input_ids == [1, 3, 4, 5, 2, 0, 4, 2] == tokenizer.encode("The Cat,", "a cat")
+    assert encoding.token_type_ids == [0, 0, 0, 0, 0, 1, 1, 1]
+    assert encoding.offset_mapping == [(0, 0), (0, 3), (4, 7), (7, 8), (0, 0), (0, 1), (2, 5),
+                                       (0, 0)]
+    assert tokenizer.decode(encoding.input_ids, skip_special_tokens=True) == "the cat, cat"
+    assert tokenizer.encode("the cat [SEP] the", max_length=4) == [1, 3, 4, 2]
