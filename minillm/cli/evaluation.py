@@ -33,7 +33,7 @@ def evaluate(options):
         results = [(split, _measure(model, dataset, block_size))
                    for split, dataset in datasets if len(dataset) > 1]
         if not results:
-            raise ValueError(f"{options.model} holds no text out (--valid 0 --test 0): give --text")
+            raise ValueError(f"{options.model} has no held-out text: give --text")
     else:
         raise ValueError(f"{options.model} is no run folder, so it has no held-out text of its "
                          "own: give --text")

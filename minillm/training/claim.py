@@ -15,6 +15,7 @@ from pathlib import Path
 
 from minillm.checks import shown
 from minillm.files import expand, is_open_at, remove_leftovers, try_lock
+from minillm.json_files import parse_json
 
 LOCK = ".lock"
 PREPARING = ".preparing"  # marks a folder whose contents aren't complete yet
@@ -49,7 +50,7 @@ def lock_folder(folder):
     finally:
         del _held[key]
         if is_open_at(descriptor, path):
-            path.unlink(missing_ok=True)
+            _unlink(path)
         os.close(descriptor)
 
 
@@ -79,9 +80,9 @@ def _write_holder(descriptor):
 def _holder(path):
     """-> who holds the lock, as far as the file says"""
     try:
-        holder = json.loads(path.read_bytes()[:1000])
-        return (f"process {holder['pid']:d} on {shown(holder['host'])} since "
-                f"{shown(holder['since'])}")
+        holder = parse_json(path, path.read_bytes()[:1000])
+        return (f"process {holder['pid']:d} on {shown(holder['host'])[1:-1]} since "
+                f"{shown(holder['since'])[1:-1]}")
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.text.cleaning import LONG_PARAGRAPH, clean_documents, clean_text
+from minillm.text.cleaning import LONG_PARAGRAPH, clean_documents, clean_text, prepare_corpus
 from minillm.text.corpus import Document, load_corpus, split_documents
 
 PARAGRAPH = "This paragraph is long enough to be recognized when it comes a second time."
@@ -82,3 +82,41 @@ def test_validation_text_of_the_default_corpus_is_not_in_its_training_text():
         for held_out in (splits.valid, splits.test):
             found = [stretch in train for stretch in stretches(held_out)]
             assert sum(found) / len(found) < 0.04
+
+
+def prepared(folder, text):
+    (folder / "a.txt").write_text(text, encoding="utf-8")
+    return prepare_corpus(folder / "a.txt")
+
+
+@given(st.text(st.sampled_from("ab \u00e9\u0301\u4e2d\n"), min_size=40).map(lambda s: s + "end"),
+       st.integers(1, 60))
+def test_any_text_becomes_documents_to_split(tmp_path_factory, text, times):
+    documents, notes = prepared(tmp_path_factory.mktemp("text"), text * times)
+    splits = split_documents(documents)
+    assert all(splits) and notes
+    words = "".join(document.text for document in documents).split()
+    assert words  # and none of them is empty
+
+
+def test_what_was_done_to_the_text_is_told(tmp_path):
+    words = " ".join(f"word{n}" for n in range(3000))  # one line
+    documents, notes = prepared(tmp_path, words)
+    assert len(notes) == 1 and notes[0].startswith(f"1 document cut into {len(documents)} pieces of ")
+    assert " ".join(document.text for document in documents) == words
+    _, notes = prepared(tmp_path, "hello world " * 2000)
+    assert "repeats itself" in notes[1] and len(notes) == 2
+    texts = [f"Document number {n} of its own kind." for n in range(30)]
+    documents, notes = prepared(tmp_path, "<|endoftext|>".join(texts + texts[:2]))
+    assert len(documents) == 30
+    assert notes == ["dropped as duplicates: 2 documents, and 0 paragraphs of others"]
+    parts = [f"{text}\n\n{PARAGRAPH}\n\n{text * 9}" for text in texts]
+    documents, notes = prepared(tmp_path, "<|endoftext|>".join(parts))
+    assert notes == ["dropped as duplicates: 0 documents, and 29 paragraphs of others"]
+    assert sum(document.text.count(PARAGRAPH) for document in documents) == 1
+
+
+def test_byte_order_marks_are_dropped(tmp_path):
+    texts = [f"Document number {n} of its own kind." for n in range(30)]
+    documents, _ = prepared(tmp_path, "\ufeff" + "<|endoftext|>\ufeff".join(texts))
+    assert [document.text for document in documents] == texts

@@ -1,3 +1,8 @@
+import os
+import re
+import socket
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,3 +131,58 @@ def test_seeds_differ_and_a_share_of_nothing_is_empty():
 def test_bad_splits(sizes, options, named):
     with pytest.raises(ValueError, match=named):
         split_documents(documents_of(sizes), **options)
+
+
+@given(st.text(st.sampled_from("ab \u0301\u4e2d\n"), max_size=400), st.integers(1, 50))
+def test_pieces_of_any_text_are_of_the_wanted_size(text, size):
+    pieces = [piece.text for piece in cut_document(Document("d", text), size)]
+    assert "".join(pieces) == text
+    marks = max(map(len, re.findall("\u0301+", text)), default=0)
+    for piece in pieces:
+        assert len(piece) < 4 * size + marks + 1
+    for before, after in zip(pieces, pieces[1:]):
+        assert not after.startswith("\u0301") or before.endswith("\n")
+
+
+def test_a_long_line_is_cut_behind_a_space():
+    pieces = cut_document(Document("d", "12345 " * 20), 20)
+    assert {piece.text for piece in pieces} == {"12345 " * 4}
+    pieces = cut_document(Document("d", "x" * 100), 20)
+    assert [len(piece.text) for piece in pieces] == [20, 20, 20, 40]
+
+
+@pytest.mark.parametrize("name, message", [
+    ("/dev/null", "is a device"), ("/dev/zero", "is a device"), ("folder", "folder/x.txt is a FIFO"),
+    ("socket", "is a socket"),
+])
+def test_what_is_no_text_is_refused(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "folder" / "x.txt")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+        with pytest.raises(ValueError, match=message):
+            read_corpus(name)
+
+
+def test_a_fifo_is_read_by_its_name_but_not_for_ever(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "fifo")
+
+    def read(n_bytes):
+        writer = threading.Thread(target=write, args=[n_bytes])
+        writer.start()
+        try:
+            return read_corpus(tmp_path / "fifo")
+        finally:
+            writer.join()
+
+    def write(n_bytes):
+        try:
+            (tmp_path / "fifo").write_bytes(b"word " * (n_bytes // 5))
+        except BrokenPipeError:
+            pass  # the reader has seen enough
+
+    assert read(1000) == [Document("fifo", "word " * 200)]
+    monkeypatch.setattr("minillm.text.corpus.BYTES_A_BYTE", 10**6)
+    with pytest.raises(MemoryError, match="fifo with its tokens takes "):
+        read(10**8)

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -178,3 +179,28 @@ def test_batches_that_cannot_be(dataset, batch_size, block_size, named):
         random_batches(dataset, batch_size, block_size, 0)
     with pytest.raises(ValueError, match=named):
         sequential_batches(dataset, batch_size, block_size)
+
+
+@pytest.mark.parametrize("vocab_size", [1000, 70_000])
+def test_a_file_that_becomes_shorter_while_it_is_open_is_an_error(tmp_path, vocab_size):
+    path = tmp_path / "t"
+    write_tokens(path, np.arange(900), vocab_size)
+    dataset = TokenDataset(path)
+    batches = random_batches(dataset, 4, 300, 0), sequential_batches(dataset, 4, 30, repeat=True)
+    for batch in batches:
+        next(batch)
+    os.truncate(path, HEADER.size + 7)
+    for batch in batches:
+        with pytest.raises(ValueError, match="t: cut short while it was in use: it ends at byte "):
+            for _ in range(9):
+                next(batch)
+    assert dataset.read(0, 1).tolist() == [0]  # what is left can be read
+
+
+def test_a_dataset_closes_its_file(tmp_path):
+    write_tokens(tmp_path / "t", [1, 2], 3)
+    open_files = len(os.listdir("/dev/fd"))
+    datasets = [TokenDataset(tmp_path / "t") for _ in range(5)]
+    assert len(os.listdir("/dev/fd")) == open_files + 5
+    del datasets
+    assert len(os.listdir("/dev/fd")) == open_files

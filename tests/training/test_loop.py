@@ -3,15 +3,20 @@
 import json
 import math
 import signal
+import threading
 
 import numpy as np
 import pytest
 from small_runs import small_run
 
 from minillm.models.gpt2 import GPT2LMHeadModel
+from minillm.nn.loss import Loss
+from minillm.nn.module import Module, Parameter
 from minillm.training.checkpoint import list_checkpoints
-from minillm.training.loop import Interrupted
+from minillm.training.claim import FolderInUse
+from minillm.training.loop import Interrupted, Trainer
 from minillm.training.metrics import read_metrics
+from minillm.training.settings import Settings
 
 
 def test_a_run_learns_and_writes_down_how(tmp_path):
@@ -159,3 +164,123 @@ def test_run_json_is_json_that_others_can_read(tmp_path):
     facts = json.loads((run.folder / "run.json").read_text())
     assert facts["settings"]["n_embd"] == 16 and facts["config"]["n_embd"] == 16
     assert facts["data"]["train"]["tokens"] == len(run.dataset("train"))
+
+
+# ---- any task, any architecture
+
+class Line(Module):
+    """y = w x + b, a model without ids, heads or a config."""
+
+    def __init__(self):
+        self.w, self.b = Parameter(np.zeros((1, 1), np.float32)), Parameter(np.zeros(1, np.float32))
+
+    def forward(self, x):
+        self.remember(x)
+        return x @ self.w.data + self.b.data
+
+    def backward(self, dy):
+        x = self.recall()
+        self.w.add_grad(x.T @ dy)
+        self.b.add_grad(dy.sum(axis=0))
+
+    def save_pretrained(self, folder):
+        folder.mkdir(exist_ok=True)
+        np.savez(folder / "line.npz", **self.state_dict())
+
+
+class Points:
+    """Batches of points on y = 2 x - 1."""
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+
+    def __next__(self):
+        x = self.rng.standard_normal((8, 1), dtype=np.float32)
+        return x, 2 * x - 1
+
+    def state_dict(self):
+        return self.rng.bit_generator.state
+
+    def load_state_dict(self, state):
+        self.rng.bit_generator.state = state
+
+
+class Regression:
+    """Least squares."""
+
+    unit = "points"
+
+    def batches(self, settings):
+        return Points(settings.seed)
+
+    def loss(self, model, batch):
+        x, y = batch
+        error = model(x) - y
+        return Loss((error**2).mean(), lambda dloss: model.backward(dloss * 2 * error / error.size))
+
+    def size(self, batch):
+        return len(batch[0])
+
+    def evaluate(self, model):
+        return {"valid_loss": self.loss(model, next(Points(99))).item(), "valid_slope": 0.0}
+
+
+SETTINGS = Settings(steps=300, lr=0.1, warmup=0, weight_decay=0.0, eval_every=50,
+                    checkpoint_every=100)
+
+
+def test_the_loop_trains_any_model_on_any_task(tmp_path):
+    trainer = Trainer(Regression(), Line(), SETTINGS, tmp_path)
+    trainer.train()
+    assert trainer.model.w.data == pytest.approx(2, abs=0.05)
+    assert trainer.model.b.data == pytest.approx(-1, abs=0.05)
+    assert trainer.metrics.records[-1].keys() == {"step", "valid_loss", "valid_slope"}
+    assert "points_per_s" in trainer.metrics.records[-2]
+    assert (tmp_path / "model" / "line.npz").exists()
+    resumed = Trainer(Regression(), Line(), SETTINGS, tmp_path)
+    assert resumed.resume() == [] and resumed.step == 300
+    assert resumed.model.w.data == trainer.model.w.data
+
+
+def test_frozen_parameters_stay_and_have_no_moments(tmp_path):
+    model = Line()
+    model.b.trainable = False
+    trainer = Trainer(Regression(), model, SETTINGS, tmp_path)
+    trainer.train()
+    assert model.b.data == 0 and model.w.data == pytest.approx(2, abs=0.5)
+    assert trainer.optimizer.parameters == [model.w]
+    model.w.trainable = False
+    with pytest.raises(ValueError, match="nothing to optimize"):
+        Trainer(Regression(), model, SETTINGS, tmp_path)
+
+
+def test_a_task_without_validation_keeps_the_last_model(tmp_path):
+    class Unvalidated(Regression):
+        def evaluate(self, model):
+            return {}
+
+    trainer = Trainer(Unvalidated(), Line(), SETTINGS, tmp_path)
+    trainer.train()
+    assert np.load(tmp_path / "model" / "line.npz")["w"] == trainer.model.w.data
+    assert trainer.valid_loss is None
+
+
+def test_only_one_trainer_at_a_time_writes_into_a_folder(tmp_path):
+    trainer = Trainer(Regression(), Line(), SETTINGS, tmp_path)
+    errors = []
+
+    def train_too(trainer):
+        if trainer.step == 3:
+            def other():
+                try:
+                    Trainer(Regression(), Line(), SETTINGS, tmp_path).train()
+                except FolderInUse as error:
+                    errors.append(error)
+
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join()
+
+    trainer.report = train_too
+    trainer.train()
+    assert len(errors) == 1 and "in use by process" in str(errors[0])

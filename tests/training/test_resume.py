@@ -8,10 +8,14 @@ import time
 import pytest
 from small_runs import SMALL, small_run, write_text
 
+from minillm import kernels
 from minillm.cli import main
 from minillm.training.checkpoint import list_checkpoints
+from minillm.training.environment import differences, environment
 from minillm.training.loop import Interrupted
 from minillm.training.run import Run
+from minillm.training.schedules import warmup_cosine
+from minillm.training.settings import CHANGEABLE, Settings
 
 FINAL_FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 
@@ -70,18 +74,19 @@ def test_killed_between_steps_of_several_batches(tmp_path):
     assert final_state(killed) == final_state(whole)
 
 
-@pytest.mark.parametrize("step", [1, 4, 12])
-def test_stopped_by_ctrl_c(tmp_path, uninterrupted, step):
+@pytest.mark.parametrize("step, number", [(1, signal.SIGINT), (4, signal.SIGTERM),
+                                          (12, signal.SIGHUP)])
+def test_stopped_by_a_signal(tmp_path, uninterrupted, step, number):
     run = small_run(tmp_path, dropout=0.1)
     trainer = run.trainer()
     ordinary_step = trainer.training_step
 
-    def step_with_ctrl_c():
+    def step_with_signal():
         if trainer.step == step - 1:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         ordinary_step()
 
-    trainer.training_step = step_with_ctrl_c
+    trainer.training_step = step_with_signal
     with pytest.raises(Interrupted):
         trainer.train()
     resumed = Run(run.folder).trainer()
@@ -134,3 +139,91 @@ def test_sigkill_in_the_middle(tmp_path):
     assert main(["train", "--resume", str(killed)]) == 0
     assert main([*command, "--out", str(tmp_path / "whole")]) == 0
     assert final_state(Run(killed)) == final_state(Run(tmp_path / "whole"))
+
+
+# ---- going on with other settings
+
+def test_more_steps_than_at_first(tmp_path):
+    run = small_run(tmp_path, dropout=0.1)
+    run.trainer().train()
+    trainer, problems = Run(run.folder).resumed({"steps": 20, "lr": 5e-3, "eval_every": 10})
+    assert problems == [] and trainer.step == 12
+    trainer.train()
+    opened = Run(run.folder)
+    assert (opened.settings.steps, opened.settings.lr) == (20, 5e-3)
+    assert opened.changes == [{"after_step": 12, "steps": 20, "lr": 5e-3, "eval_every": 10}]
+    rates = {r["step"]: r["lr"] for r in trainer.metrics.records if "lr" in r}
+    for step in range(13, 21):  # the schedule of a run that had been begun so
+        assert rates[step] == warmup_cosine(step - 1, peak_lr=5e-3, warmup_steps=2, total_steps=20,
+                                            final_lr=5e-4)
+    assert [r["step"] for r in trainer.metrics.records if "valid_loss" in r] == [0, 4, 8, 12, 20]
+
+
+def test_a_kill_after_a_change_of_settings_is_made_good_bit_for_bit(tmp_path):
+    changes = {"steps": 20, "lr": 5e-3, "batch_size": 3, "grad_accum": 2, "weight_decay": 0.3}
+    whole, killed = (small_run(tmp_path, name, dropout=0.1) for name in ("whole", "killed"))
+    for run in (whole, killed):
+        run.trainer().train()
+    Run(whole.folder).resumed(changes)[0].train()
+
+    def kill(trainer):
+        if trainer.step == 17:
+            raise Killed
+
+    with pytest.raises(Killed):
+        Run(killed.folder).resumed(changes, kill)[0].train()
+    Run(killed.folder).resumed()[0].train()
+    assert final_state(killed) == final_state(whole)
+
+
+@pytest.mark.parametrize("name", sorted(set(Settings().to_dict()) - set(CHANGEABLE)))
+def test_what_may_not_change_is_refused_by_name(name):
+    settings = Settings()
+    other = {"model_type": "other", "text": "b", "tokenizer": "b", "model": "b",
+             "resize_vocab": True}.get(name, 2)
+    with pytest.raises(ValueError, match=f"^{name} is {other}, but the run has "):
+        settings.changed({name: other}, 3)
+    assert settings.changed({name: getattr(settings, name)}, 3) == settings
+
+
+def test_fewer_steps_than_are_done_are_refused(tmp_path):
+    run = small_run(tmp_path)
+    run.trainer().train()
+    with pytest.raises(ValueError, match="steps is 11, but the run has done 12 already"):
+        Run(run.folder).resumed({"steps": 11})
+    assert Run(run.folder).settings.steps == 12
+
+
+def test_another_implementation_is_warned_of(tmp_path):
+    run = small_run(tmp_path)
+    run.trainer().train()
+    mine, other = kernels.current(), "numpy" if kernels.current() == "c" else "naive"
+    with kernels.use(other):
+        (warning,) = Run(run.folder).trainer().resume()
+    assert f"computed with kernels {mine}, this is {other}" in warning
+    assert f"MINILLM_KERNELS={mine}" in warning
+    assert Run(run.folder).trainer().resume() == []
+
+
+def test_what_was_computed_with_what():
+    stored = environment()
+    assert differences(stored) == [] == differences({})
+    (warning,) = differences({**stored, "numpy": "1.0"})
+    assert warning.startswith("the checkpoint was computed with numpy 1.0, this is ")
+
+
+def test_fine_tuning_is_resumed_without_the_model_that_it_began_with(tmp_path):
+    first = small_run(tmp_path, "first")
+    first.trainer().train()
+    second = small_run(tmp_path, "second", model=str(first.folder))
+
+    def kill(trainer):
+        if trainer.step == 7:
+            raise Killed
+
+    with pytest.raises(Killed):
+        second.trainer(kill).train()
+    first.folder.rename(tmp_path / "elsewhere")
+    trainer, _ = Run(second.folder).resumed()
+    assert trainer.step == 6
+    trainer.train()
