@@ -16,13 +16,13 @@ def rows_contiguous(array):
 
 
 # NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED of NumPy's C API: one question instead of two.
-_C_CONTIGUOUS_AND_ALIGNED = 0x0001 | 0x0100
+C_CONTIGUOUS_AND_ALIGNED = 0x0001 | 0x0100
 
 
 def is_plain(array, dtype):
     """Is it a contiguous, aligned array of this very dtype object? A quick test for the usual case."""
     return (type(array) is np.ndarray and array.dtype is dtype and
-            array.flags.num & _C_CONTIGUOUS_AND_ALIGNED == _C_CONTIGUOUS_AND_ALIGNED)
+            array.flags.num & C_CONTIGUOUS_AND_ALIGNED == C_CONTIGUOUS_AND_ALIGNED)
 
 
 def contiguous(array):

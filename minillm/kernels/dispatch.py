@@ -85,7 +85,7 @@ def _run_signature(function, signature, cache):
             if takes_cache:
                 values = values[0], type(arguments[1])(*values[1:])
             result = function(*values)
-            if call.sizes.get("...", True) == ():
+            if call.plan.sizes.get("...") == ():
                 result = _as_arrays(result, call.dtype)
             return into(out, result)
         result = signature.c(call) if name == "c" else signature.naive(_naive_twin(function), call)

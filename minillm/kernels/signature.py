@@ -27,7 +27,12 @@ import numpy as np
 
 from minillm.checks import require_float
 from minillm.kernels import c_library
-from minillm.kernels.arguments import contiguous, is_plain, require_apart, require_array
+from minillm.kernels.arguments import (
+    C_CONTIGUOUS_AND_ALIGNED,
+    contiguous,
+    require_apart,
+    require_array,
+)
 
 FLOAT32, FLOAT64, INT64 = (np.dtype(name) for name in ("float32", "float64", "int64"))
 
@@ -48,135 +53,153 @@ class Item(NamedTuple):
     over: str | None  # the argument whose memory this result may take
 
     @property
-    def is_integers(self):
-        return self.dims is not None and self.high is not None
+    def kind(self):
+        if self.dims is None:
+            return "number"
+        return "array" if self.high is None else "integers"
 
-    @property
-    def wanted_shape(self):
-        dims = ("...",) * self.leading + self.dims
-        return f"({', '.join(dims)}{',' * (len(dims) == 1 and not self.leading)})"
-
-    def learn(self, array, sizes):
-        """Compare the array's shape with the `sizes` known so far, and add those that are new."""
-        shape = array.shape
+    def learn(self, shape, sizes):
+        """Compare the shape with the `sizes` known so far, and add those that are new."""
         split = len(shape) - len(self.dims)  # the number of leading axes
         fits = split >= 0 if self.leading else split == 0
         if fits and self.leading:
             fits = sizes.setdefault("...", shape[:split]) == shape[:split]
-        if fits:
-            for name, size in zip(self.dims, shape[split:]):
-                if sizes.setdefault(name, size) != size or size == 0:
-                    fits = False
-        if not fits:
-            raise ValueError(f"{self.name} has shape {shape}, wanted {self._wanted(sizes, shape)}")
+        if not fits or any(size == 0 or sizes.setdefault(name, size) != size
+                           for name, size in zip(self.dims, shape[split:])):
+            raise ValueError(f"{self.name} has shape {shape}, wanted {self._wanted(sizes)}")
 
-    def _wanted(self, sizes, shape):
-        """What would have fitted: numbers for the sizes that other arguments have fixed."""
-        if 0 in shape[len(shape) - len(self.dims) :]:
-            return f"{self.wanted_shape} with no size of 0"
-        known = [str(sizes.get(name, name)) for name in self.dims]
+    def _wanted(self, sizes):
+        """The shape, with numbers for the sizes that other arguments have fixed."""
         lead = [str(size) for size in sizes.get("...", ["..."])] if self.leading else []
-        parts = lead + known
+        parts = lead + [str(sizes.get(name, name)) for name in self.dims]
         return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
 
     def shape(self, sizes):
         own = [sizes[name] for name in self.dims]
         return (*sizes["..."], *own) if self.leading else tuple(own)
 
+    def rows_shape(self, sizes):
+        """The shape with all leading axes as one, and without sizes that are always 1."""
+        own = [sizes[name] for name in self.dims if name != "1"]
+        return (math.prod(sizes["..."]), *own) if self.leading else tuple(own)
+
+
+class Plan(NamedTuple):
+    """What follows from the shapes of the arguments."""
+
+    sizes: dict  # name -> size; "..." -> the leading axes
+    for_c: list  # the sizes that the C function takes
+    new_shapes: list  # of the results that are new arrays
+
 
 class Call(NamedTuple):
     """The arguments of one call, checked."""
 
     values: list  # contiguous arrays of one float dtype or int64, and floats
-    sizes: dict  # name -> size; "..." -> the leading axes
+    plan: Plan
     dtype: Any
     out: Any  # the caller's array for the result, or None
 
 
 class Signature:
-    """The checks of one kernel, and its calls of the three implementations."""
+    """The checks of one kernel, and its calls of C and of the naive loops."""
 
     def __init__(self, text, c_name):
-        self.c_name = c_name
         inputs, outputs = text.split(" -> ")
+        self.c_name = c_name
         self.inputs, self.outputs = _parse(inputs), _parse(outputs)
         self.names = [item.name for item in self.inputs]
-        self.numbers = [i for i, item in enumerate(self.inputs) if item.dims is None]
-        self.new = [item for item in self.outputs if item.name not in self.names and item.dims is not None]
-        in_place = [item.name for item in self.outputs if item.name in self.names]
-        self.in_place = [self.names.index(name) for name in in_place]
-        sizes = {}  # an ordered set
-        for item in (*self.inputs, *self.outputs):
-            if item.dims is not None:
-                sizes.update(dict.fromkeys(("...",) * item.leading + item.dims))
-        self.size_names = [name for name in sizes if name != "1"]
+        self.new = [item for item in self.outputs
+                    if item.name not in self.names and item.dims is not None]
+        self.in_place = [self.names.index(item.name) for item in self.outputs
+                         if item.name in self.names]
+        kinds = {"array": [], "integers": [], "number": []}
+        for index, item in enumerate(self.inputs):
+            kinds[item.kind].append(index)
+        self.floats, self.integers, self.numbers = kinds.values()
+        self.arrays = sorted(self.floats + self.integers)
+        with_sizes = [item for item in (*self.inputs, *self.outputs) if item.dims is not None]
+        names = [name for item in with_sizes for name in ("...",) * item.leading + item.dims]
+        self.size_names = [name for name in dict.fromkeys(names) if name != "1"]
+        self.plans = {}  # shapes -> Plan: in training the same shapes come in every step
 
     # ---------------------------------------------------------------- checks
 
     def check(self, values, out=None):
         """-> Call. Raises TypeError and ValueError: one line that names the argument."""
-        sizes, dtype, checked = {"1": 1}, None, []
-        for item, value in zip(self.inputs, values):
-            if item.dims is None:
-                value = value if type(value) is float else _number(item.name, value)
-                if item.low is not None or item.high is not None:
-                    _require_bounds(item, value)
-            elif item.high is not None:
-                value = _integers(item, value, sizes)
-            else:
-                if dtype is None:
-                    require_float(item.name, value)
-                    dtype = FLOAT32 if value.dtype == FLOAT32 else FLOAT64
-                if not is_plain(value, dtype):
-                    require_array(item.name, value, dtype)
-                    value = contiguous(value)
-                item.learn(value, sizes)
-            checked.append(value)
+        checked = list(values)
+        dtype = getattr(checked[self.floats[0]], "dtype", None)
+        dtype = FLOAT64 if dtype == FLOAT64 else FLOAT32
+        for index in self.floats:
+            value = checked[index]
+            if not (type(value) is np.ndarray and value.dtype is dtype and
+                    value.flags.num & C_CONTIGUOUS_AND_ALIGNED == C_CONTIGUOUS_AND_ALIGNED):
+                require_float(self.names[index], value)
+                require_array(self.names[index], value, dtype)
+                checked[index] = contiguous(value)
+        for index in self.integers:
+            _require_integers(self.names[index], checked[index])
+        shapes = tuple([checked[index].shape for index in self.arrays])
+        plan = self.plans.get(shapes) or self._plan(shapes)
+        for index in self.integers:
+            checked[index] = _within_bounds(self.inputs[index], checked[index], plan.sizes)
+        for index in self.numbers:
+            item, value = self.inputs[index], checked[index]
+            if type(value) is not float:
+                checked[index] = value = _number(item.name, value)
+            if item.low is not None or item.high is not None:
+                _require_bounds(item, value)
         for index in self.in_place:
-            self._check_written(self.names[index], values[index], values, index)
+            self._require_writable(self.names[index], values[index], values, index)
         if out is not None:
-            self._check_out(out, values, sizes, dtype)
-        return Call(checked, sizes, dtype, out)
+            self._check_out(out, values, plan, dtype)
+        return Call(checked, plan, dtype, out)
 
-    def _check_out(self, out, values, sizes, dtype):
+    def _plan(self, shapes):
+        sizes = {"1": 1}
+        for index, shape in zip(self.arrays, shapes):
+            self.inputs[index].learn(shape, sizes)
+        for_c = [math.prod(sizes[name]) if name == "..." else sizes[name]
+                 for name in self.size_names]
+        plan = Plan(sizes, for_c, [item.shape(sizes) for item in self.new])
+        if len(self.plans) >= 100:
+            self.plans.clear()  # text comes in any length: don't remember all of them
+        self.plans[shapes] = plan
+        return plan
+
+    def _check_out(self, out, values, plan, dtype):
         if len(self.outputs) != 1 or not self.new:
-            raise TypeError("out is an array, but this kernel has not exactly one array as its result")
-        (result,) = self.new
+            raise TypeError("out is an array, wanted None: not one new array is the result")
         require_array("out", out, dtype)
-        if out.shape != result.shape(sizes):
-            raise ValueError(f"out has shape {out.shape}, wanted {result.shape(sizes)}")
-        may_be = self.names.index(result.over) if result.over else None
-        if may_be is not None and values[may_be] is not out:
-            may_be = None
-        self._check_written("out", out, values, may_be)
+        if out.shape != plan.new_shapes[0]:
+            raise ValueError(f"out has shape {out.shape}, wanted {plan.new_shapes[0]}")
+        over = self.new[0].over and self.names.index(self.new[0].over)
+        itself = over if over is not None and values[over] is out else None
+        self._require_writable("out", out, values, itself)
 
-    def _check_written(self, name, array, values, itself):
+    def _require_writable(self, name, array, values, itself):
         """Refuse an array to write to that has gaps, or memory in common with another argument."""
         if not (array.flags.carray or array.size == 0):
             raise ValueError(f"{name} is read-only or has gaps, wanted a writable contiguous array")
-        for index, (item, other) in enumerate(zip(self.inputs, values)):
-            if item.dims is not None and index != itself:
-                require_apart(name, array, item.name, other)
+        for index in self.arrays:
+            if index != itself:
+                require_apart(name, array, self.names[index], values[index])
 
     # ---------------------------------------------------------------- the implementations
 
     def c(self, call):
         """Call the C function -> the results"""
-        values, sizes, _, out = call
+        values, plan, _, out = call
         lib, from_buffer = c_library.lib, c_library.ffi.from_buffer
         floats, integers = c_library.FLOATS, c_library.INTEGERS
-        arguments = [math.prod(sizes[name]) if name == "..." else sizes[name]
-                     for name in self.size_names]
-        for item, value in zip(self.inputs, values):
-            if item.dims is None:
-                arguments.append(value)
-            else:
-                arguments.append(from_buffer(floats if item.high is None else integers, value))
-        new = [out] if out is not None else [np.empty(item.shape(sizes), FLOAT32)
-                                             for item in self.new]
-        for array in new:
-            arguments.append(from_buffer(floats, array))
-        returned = getattr(lib, self.c_name)(*arguments)
+        values = values.copy()
+        for index in self.floats:
+            values[index] = from_buffer(floats, values[index])
+        for index in self.integers:
+            values[index] = from_buffer(integers, values[index])
+        new = [np.empty(shape, FLOAT32) for shape in plan.new_shapes] if out is None else [out]
+        returned = getattr(lib, self.c_name)(
+            *plan.for_c, *values, *[from_buffer(floats, array) for array in new])
         if not self.new and not self.in_place:
             return returned
         if returned:
@@ -185,15 +208,16 @@ class Signature:
 
     def naive(self, function, call):
         """Call the naive loops: they see the leading axes as one -> the results"""
-        values = [value if item.dims is None else value.reshape(_rows(item, call.sizes))
-                  for item, value in zip(self.inputs, call.values)]
+        values, (sizes, _, new_shapes), dtype, out = call
+        values = [value if item.dims is None else value.reshape(item.rows_shape(sizes))
+                  for item, value in zip(self.inputs, values)]
         results = function(*values)
         if not self.new:
             return results
         results = results if isinstance(results, tuple) else (results,)
-        results = [np.asarray(result, call.dtype).reshape(item.shape(call.sizes))
-                   for item, result in zip(self.new, results)]
-        return into(call.out, _one_or_all(results))
+        results = [np.asarray(result, dtype).reshape(shape)
+                   for result, shape in zip(results, new_shapes)]
+        return into(out, _one_or_all(results))
 
 
 def _one_or_all(results):
@@ -206,11 +230,6 @@ def into(out, result):
         return result
     out[...] = result
     return out
-
-
-def _rows(item, sizes):
-    own = [sizes[name] for name in item.dims if name != "1"]
-    return (math.prod(sizes["..."]), *own) if item.leading else tuple(own)
 
 
 def _parse(text):
@@ -243,12 +262,14 @@ def _require_bounds(item, value):
         raise ValueError(f"{item.name} is {value}, wanted {low}{item.name}{high}")
 
 
-def _integers(item, array, sizes):
-    """-> the array as contiguous int64, once its elements are known to lie within the bounds"""
+def _require_integers(name, array):
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
         kind = getattr(array, "dtype", type(array).__name__)
-        raise TypeError(f"{item.name} is {kind}, wanted a NumPy array of integers")
-    item.learn(array, sizes)
+        raise TypeError(f"{name} is {kind}, wanted a NumPy array of integers")
+
+
+def _within_bounds(item, array, sizes):
+    """-> the integers as contiguous int64. ValueError if one of them is out of bounds."""
     below = sizes[item.high]
     if array.size:
         lowest, highest = int(array.min()), int(array.max())
@@ -256,4 +277,4 @@ def _integers(item, array, sizes):
             wrong = highest if highest >= below else lowest
             wanted = "up to" if item.low is None else f"from {item.low} to"
             raise ValueError(f"{item.name} contains {wrong}, wanted ids {wanted} {below - 1}")
-    return array if is_plain(array, INT64) else contiguous(array.astype(INT64))
+    return contiguous(array.astype(INT64, copy=False))
