@@ -18,7 +18,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
-KERNEL_SOURCES = ["csrc/matmul.c", "csrc/few_rows.c", "csrc/attention.c", "csrc/rows.c",
+KERNEL_SOURCES = ["csrc/matmul.c", "csrc/gemv.c", "csrc/attention.c", "csrc/rows.c",
                   "csrc/machine.c", "csrc/threads.c"]
 
 # The first rungs of the ladder show what the order of the work does. They are compiled without the

@@ -1,40 +1,34 @@
-"""Where a step's time goes: a clock around every op and every kernel, put there for a few steps.
+"""Where a step's time goes: a clock around every kernel, for a few steps.
 
-`minillm` itself has no hooks for this. The functions are replaced by timed ones wherever a module
-of minillm refers to them, and put back afterwards. An op's time is its own: without that of the
-kernels which it calls.
+The kernels tell it themselves (`kernels.observe`). A call belongs to the op of minillm.ops that made
+it, if that is another function than the kernel. What is not a kernel is the rest.
 """
 
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from minillm import kernels, ops
-from minillm.kernels import numpy_kernels
-from minillm.training import clipping, optimizers
+from minillm import kernels
 
-ATTENTION = ("fused_attention", "fused_attention_backward")
-PRODUCTS = ("matmul", *ATTENTION)
+PRODUCTS = ("matmul", "fused_attention", "fused_attention_backward")
 
-# About how many operations an op does for each number of its first argument. Exponentials and
+# About how many operations a kernel does for each number of its first array. Exponentials and
 # divisions count as one, as everywhere; only the roofline uses this.
 OPERATIONS = {
-    "add": 1, "layer_norm": 8, "layer_norm_backward": 12, "gelu_tanh": 12, "gelu": 12,
-    "gelu_tanh_backward": 20, "gelu_backward": 20, "cross_entropy": 4, "cross_entropy_backward": 3,
-    "embedding": 1, "embedding_backward": 1, "softmax": 4, "softmax_backward": 4, "adam": 12,
-    "sum_of_squares": 2,
+    "layer_norm": 8, "layer_norm_backward": 12, "rms_norm": 5, "rms_norm_backward": 9,
+    "gelu_tanh": 12, "gelu_tanh_backward": 20, "token_losses": 4, "token_losses_backward": 3,
+    "adam": 12, "sum_of_squares": 2, "sum_rows": 1, "scatter_add": 1,
 }
 
 
 @dataclass
 class Part:
-    """What is known about one kind of call: `op` is None for a kernel called by no op."""
+    """What is known about one kind of call: `op` is None for a kernel that is an op itself."""
 
     op: str | None
-    kernel: str | None
+    kernel: str
     shape: tuple
     seconds: float = 0.0
     calls: int = 0
@@ -43,45 +37,43 @@ class Part:
 
 
 class Profile:
-    """Collects Parts. `stack` holds the running calls, each with the time its callees took."""
+    """Collects Parts."""
 
     def __init__(self):
         self.parts = {}
-        self.stack = []
 
-    def timed(self, function, name, is_kernel):
-        """-> `function` with a clock around it"""
-
-        def call(*arguments, **options):
-            op = None if is_kernel else name
-            if is_kernel and self.stack:
-                op = self.stack[-1][0]
-            frame = [name, 0.0]
-            self.stack.append(frame)
-            start = time.perf_counter()
-            try:
-                result = function(*arguments, **options)
-            finally:
-                seconds = time.perf_counter() - start
-                self.stack.pop()
-                if self.stack:
-                    self.stack[-1][1] += seconds
-            self.count(op, name if is_kernel else None, seconds - frame[1], arguments, options,
-                       result)
-            return result
-
-        return call
-
-    def count(self, op, kernel, seconds, arguments, options, result):
-        arrays = [a for a in (*arguments, *options.values()) if isinstance(a, np.ndarray)]
-        flops, traffic, shape = _work(kernel or op, arguments, options, arrays, result)
-        if kernel == "matmul" and shape[1] == 1:  # the gradient of a bias: the memory limits it
-            kernel = "vector @ matrix"
+    def count(self, kernel, seconds, arguments, options, result):
+        """The callback for `kernels.observe`."""
+        op = _calling_op()
+        arrays = _arrays((*arguments, *options.values()))
+        flops, traffic, shape = _work(kernel, arguments, options, arrays, result)
         part = self.parts.setdefault((op, kernel, shape), Part(op, kernel, shape))
         part.seconds += seconds
         part.calls += 1
         part.flops += flops
         part.bytes += traffic
+
+
+def _calling_op():
+    """The function in minillm.ops that called the kernel; None if it was called from elsewhere"""
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals["__name__"]
+        if not module.startswith(("minillm.kernels", __name__)):
+            return frame.f_code.co_name if module.startswith("minillm.ops") else None
+        frame = frame.f_back
+    return None
+
+
+def _arrays(values):
+    """All arrays among the arguments, those in a cache included"""
+    found = []
+    for value in values:
+        if isinstance(value, tuple):
+            found += _arrays(value)
+        elif isinstance(value, np.ndarray):
+            found.append(value)
+    return found
 
 
 def profile(step, n_steps):
@@ -93,7 +85,7 @@ def profile(step, n_steps):
     step()
     step()
     collected = Profile()
-    with _clocks(collected):
+    with kernels.observe(collected.count):
         start = time.perf_counter()
         for _ in range(n_steps):
             step()
@@ -106,67 +98,21 @@ def profile(step, n_steps):
         for quantity in ("seconds", "calls", "flops", "bytes"):
             whole[quantity] += part[quantity]
     rest = seconds - sum(part["seconds"] for part in by_shape)
-    by_name["rest"] = {"name": "rest: residual sums, reshapes, Python", "seconds": rest, "calls": 0,
+    by_name["rest"] = {"name": "rest: residual sums, embedding, Python", "seconds": rest, "calls": 0,
                        "flops": 0, "bytes": 0, "is_product": False}
     largest_first = sorted(by_name.values(), key=lambda part: -part["seconds"])
     return {"seconds": seconds, "parts": largest_first, "kernels": by_shape}
 
 
 def _as_dict(part, n_steps):
-    name = part.op or part.kernel
-    if part.kernel and part.op:
-        name = f"{part.op}: {part.kernel} kernel"
+    name = f"{part.op}: {part.kernel} kernel" if part.op else part.kernel
     return {"name": name, "shape": list(part.shape), "seconds": part.seconds / n_steps,
             "calls": part.calls / n_steps, "flops": part.flops / n_steps,
             "bytes": part.bytes / n_steps, "is_product": part.kernel in PRODUCTS}
 
 
-@contextmanager
-def _clocks(collected):
-    """Put the clocks into place; afterwards everything is as it was."""
-    replaced = []
-
-    def replace(owner, name, new):
-        replaced.append((owner, name, getattr(owner, name)))
-        setattr(owner, name, new)
-
-    for name in _kernel_names():
-        replace(kernels, name, collected.timed(getattr(kernels, name), name, is_kernel=True))
-    op_of_attention = sys.modules["minillm.ops.attention"]
-    for name in ATTENTION:
-        function = getattr(op_of_attention, name)
-        replace(op_of_attention, name, collected.timed(function, name, is_kernel=True))
-    for name, function in _timed_ops().items():
-        timed = collected.timed(function, name, is_kernel=False)
-        for module_name, module in list(sys.modules.items()):
-            if module_name.split(".")[0] in ("minillm", "benchmarks"):
-                for attribute, value in list(vars(module).items()):
-                    if value is function:
-                        replace(module, attribute, timed)
-    step = optimizers.Optimizer.step
-    replace(optimizers.Optimizer, "step", collected.timed(step, "AdamW.step", is_kernel=False))
-    try:
-        yield
-    finally:
-        for owner, name, original in reversed(replaced):
-            setattr(owner, name, original)
-
-
-def _kernel_names():
-    """The functions that every implementation of the kernels has."""
-    return [name for name, value in vars(kernels).items()
-            if callable(value) and not name.startswith("_")
-            and callable(getattr(numpy_kernels, name, None))]
-
-
-def _timed_ops():
-    found = {name: getattr(ops, name) for name in ops.__all__}
-    found["grad_norm"] = clipping.grad_norm
-    return found
-
-
 def _work(name, arguments, options, arrays, result):
-    """-> flops, bytes that must at least be moved, shape. For a kernel of either kind."""
+    """-> flops, bytes that must at least be moved, shape. For one call of a kernel."""
     if name == "matmul":
         A, B = arguments[:2]
         (M, K) = A.shape[-2:][::-1] if options.get("transpose_A") else A.shape[-2:]
@@ -174,20 +120,18 @@ def _work(name, arguments, options, arrays, result):
         batch = result.size // (M * N)
         moved = A.nbytes + B.nbytes + result.nbytes * (2 if options.get("accumulate") else 1)
         return 2.0 * batch * M * N * K, moved, (batch, M, N, K)
-    if name in ATTENTION:
-        forward = name == "fused_attention"
-        Q, K = arguments[:2] if forward else arguments[1:3]
-        causal = arguments[3 if forward else 6].causal
+    if name in ("fused_attention", "fused_attention_backward"):
+        is_forward = name == "fused_attention"
+        Q, K = arguments[:2] if is_forward else arguments[1:3]
         (B, H, T, D), S = Q.shape, K.shape[2]
-        pairs = T * (S - T) + T * (T + 1) / 2 if causal else T * S
-        products = 2 if forward else 5
+        is_causal = any(getattr(argument, "causal", False) for argument in arguments)
+        pairs = T * (S - T) + T * (T + 1) / 2 if is_causal else T * S
+        products = 2 if is_forward else 5
         moved = sum(array.nbytes for array in arrays) + _bytes_of(result)
         return 2.0 * products * B * H * pairs * D, moved, (B, H, T, D)
     if name == "adam":  # reads w, g, m, v; writes w, m, v
         return OPERATIONS[name] * arrays[0].size, 7 * arrays[0].nbytes, arrays[0].shape
     first = arrays[0] if arrays else np.empty(0)
-    if name.startswith(("linear", "streaming_attention")):  # only call kernels
-        return 0.0, 0.0, first.shape
     moved = sum(array.nbytes for array in arrays) + _bytes_of(result)
     return OPERATIONS.get(name, 0) * first.size, moved, first.shape
 

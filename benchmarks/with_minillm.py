@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cases import GPT2_124M, bytes_per_token, normal, stored_shape, token_batch
-from minillm import AdamW, GPT2Config, GPT2LMHeadModel, kernels, nn, ops
+from minillm import AdamW, GPT2Config, GPT2LMHeadModel, kernels, nn
 from minillm.nn.loss import cross_entropy_loss
 from minillm.ops.attention import (
     AttentionBias,
     streaming_attention,
     streaming_attention_backward,
 )
+from minillm.ops.matmul import matmul as multiply
+from minillm.ops.sum_of_squares import sum_of_squares
 from minillm.training.clipping import clip_factor, grad_norm
 
 # ---- kernels
@@ -23,21 +25,21 @@ from minillm.training.clipping import clip_factor, grad_norm
 def matmul(M, N, K, transpose_A=False, transpose_B=False):
     A = normal(*stored_shape(M, K, transpose_A))
     B = normal(*stored_shape(K, N, transpose_B))
-    return lambda: kernels.matmul(A, B, transpose_A=transpose_A, transpose_B=transpose_B)
+    return lambda: multiply(A, B, transpose_A=transpose_A, transpose_B=transpose_B)
 
 
 def matrix_vector(N, K, only_read=False):
     W, x = normal(N, K), normal(1, K)
     if only_read:
-        return lambda: kernels.sum_of_squares(W)
-    return lambda: kernels.matmul(x, W, transpose_B=True)
+        return lambda: sum_of_squares(W)
+    return lambda: multiply(x, W, transpose_B=True)
 
 
 def matmul_after(n, after_numpy):
     """A matmul; with `after_numpy` right after one of NumPy's, whose idle threads still spin."""
     A = normal(n, n)
     before = partial(np.matmul, A, A) if after_numpy else lambda: None
-    return before, lambda: kernels.matmul(A, A)
+    return before, lambda: multiply(A, A)
 
 
 def matmul_rung(rung, n):
@@ -141,8 +143,8 @@ def layer(kind, B, T, d, V=None, n_head=None):
 
 
 def _cross_entropy(logits, targets):
-    loss, cache = ops.cross_entropy(logits, targets)
-    return ops.cross_entropy_backward(1.0, cache)
+    loss, cache = cross_entropy(logits, targets)
+    return cross_entropy_backward(1.0, cache)
 
 
 def adamw(size):

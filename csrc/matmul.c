@@ -90,9 +90,9 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
     int no_rest = !transpose_B && N % PAIR == 0; /* what `product` can do */
     if (batch * M * N == 0)
         return MINILLM_OK;
-    if (batch == 1 && M <= MINILLM_FEW_ROWS && !transpose_A && !accumulate &&
+    if (batch == 1 && M <= MINILLM_GEMV_ROWS && !transpose_A && !accumulate &&
         (transpose_B || no_rest))
-        return minillm_few_rows(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, bias,
+        return minillm_gemv(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, bias,
                                 C, ldc);
     if (batch == 1 && no_rest && (double)M * N * K <= SMALL) {
         product(M, N, K, a, b, start, c);

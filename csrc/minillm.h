@@ -2,7 +2,7 @@
  *
  * Matrices are row-major float32. A leading dimension (lda, ldb, ...) is the distance between the
  * beginnings of two rows, in floats: a view of some columns of a wider matrix needs no copy. The
- * caller has checked shapes and overlap (minillm/kernels/c.py and c_rows.py do). A kernel that
+ * caller has checked shapes, ranges and overlap (minillm/kernels does). A kernel that
  * needs a workspace returns an error code. All may be called from several threads at once. */
 #pragma once
 #include <stddef.h>
@@ -25,14 +25,14 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
 void minillm_matmul_rung(int rung, isize M, isize N, isize K,
                          const float *A, const float *B, float *C);
 
-/* y = x Wᵀ + bias, made for a few rows (few_rows.c): the weights pass by once for every
- * MINILLM_FEW_ROWS. x is M x K, y is M x N, W is N x K of the given type; or, if not `transposed`,
+/* y = x Wᵀ + bias for one row of x or a few (gemv.c, as in BLAS): the weights are read once for every
+ * MINILLM_GEMV_ROWS. x is M x K, y is M x N, W is N x K of the given type; or, if not `transposed`,
  * K x N, float32, N a multiple of 32. `scale`: N numbers for int8, else NULL; `bias`: N or NULL. */
-enum { MINILLM_FEW_ROWS = 8 };
+enum { MINILLM_GEMV_ROWS = 8 };
 enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2 };
-int minillm_few_rows(isize M, isize N, isize K, const float *x, isize ldx, int type,
-                     const void *w, isize ldw, int transposed, const float *scale,
-                     const float *bias, float *y, isize ldy);
+int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
+                 const void *w, isize ldw, int transposed, const float *scale,
+                 const float *bias, float *y, isize ldy);
 
 /* A (B, H, T, D) array: where it begins, and how many floats it is from one batch, head and row to
  * the next. The D floats of a row lie side by side. */
@@ -70,33 +70,37 @@ int minillm_attention_backward(const minillm_attention_call *call); /* + dout ->
 void minillm_attention_rung(int rung, isize heads, isize T, isize D, const float *Q,
                             const float *K, const float *V, float *out, float *S);
 
-/* The row-wise loops; the formulas stand in rows.c. All arrays are contiguous: n numbers, or `rows`
- * rows of d or V. A target below 0 means "don't count". */
-void minillm_gelu_tanh(isize n, const float *x, float *y);
-void minillm_gelu_tanh_backward(isize n, const float *dy, const float *x, float *dx);
+/* The row-wise loops; the formulas stand in rows.c. All arrays are contiguous: `rows` numbers, or
+ * `rows` rows of d or V. A target below 0 is ignored. The arguments come in the order that
+ * minillm/kernels/signature.py describes, numbers as double. */
+void minillm_gelu_tanh(isize rows, const float *x, float *y);
+void minillm_gelu_tanh_backward(isize rows, const float *dy, const float *x, float *dx);
 void minillm_layer_norm(isize rows, isize d, const float *x, const float *weight,
-                        const float *bias, float eps, float *y, float *mean, float *inverse_std);
+                        const float *bias, double eps, float *y, float *mean, float *inverse_std);
 int minillm_layer_norm_backward(isize rows, isize d, const float *dy, const float *x,
                                 const float *mean, const float *inverse_std, const float *weight,
                                 float *dx, float *dweight, float *dbias);
-void minillm_rms_norm(isize rows, isize d, const float *x, const float *weight, float eps,
+void minillm_rms_norm(isize rows, isize d, const float *x, const float *weight, double eps,
                       float *y, float *inverse_rms);
 int minillm_rms_norm_backward(isize rows, isize d, const float *dy, const float *x,
                               const float *inverse_rms, const float *weight, float *dx,
                               float *dweight);
-void minillm_cross_entropy(isize rows, isize V, const float *logits, const int64_t *targets,
-                           float smoothing, float *losses, float *log_totals);
-void minillm_cross_entropy_backward(isize rows, isize V, const float *logits,
-                                    const int64_t *targets, const float *log_totals,
-                                    float smoothing, float weight, float *dlogits);
-void minillm_adam(isize n, float *w, const float *g, float *m, float *v, double beta1, double beta2,
-                  float grad_scale, float l2, float keep, float step, float v_scale, float eps);
-double minillm_sum_of_squares(isize n, const float *x);
-void minillm_add_to_rows(isize rows, isize d, const int64_t *ids, const float *x, float *y);
+void minillm_token_losses(isize rows, isize V, const float *logits, const int64_t *targets,
+                          double label_smoothing, float *losses, float *lse);
+void minillm_token_losses_backward(isize rows, isize V, double dlosses, const float *logits,
+                                   const int64_t *targets, const float *lse,
+                                   double label_smoothing, float *dlogits);
+void minillm_adam(isize rows, float *w, const float *g, float *m, float *v, double t, double lr,
+                  double beta1, double beta2, double eps, double grad_scale, double l2,
+                  double decay);
+double minillm_sum_of_squares(isize rows, const float *x);
+void minillm_sum_rows(isize rows, isize d, const float *x, float *total);
+void minillm_scatter_add(isize n, isize d, isize rows, float *table, const int64_t *ids,
+                         const float *x);
 
-/* How many threads a kernel may use: 1 until something else is said, and always without OpenMP.
- * Each thread of the program that calls kernels has so many of its own. If the system can't give
- * them, OpenMP ends the process. */
+/* How many threads a kernel may use: 1 at first, and always without OpenMP. Each thread of the
+ * program that calls kernels has this number of its own. If the system can't start them, OpenMP ends
+ * the process. */
 void minillm_set_num_threads(int n);
 int minillm_get_num_threads(void);
 

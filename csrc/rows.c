@@ -12,7 +12,7 @@
 #include <string.h>
 #include "simd.h"
 
-enum { SUMS = 64, CHUNK = 4096 };
+enum { SUMS = 64, CHUNK = 4096, COLUMNS = 64 };
 
 static void add(isize n, const float *restrict x, float *restrict y) {
     for (isize i = 0; i < n; i++)
@@ -29,19 +29,19 @@ static inline float gelu_s(float x) {
     return minus_2u > 87.0f ? 0 : 1 / (1 + exp_(minus_2u)); /* e^-87 = 1e-38 is as good as 0 */
 }
 
-void minillm_gelu_tanh(isize n, const float *x, float *y) {
-    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
-    for (isize chunk = 0; chunk < n; chunk += CHUNK)
+void minillm_gelu_tanh(isize rows, const float *x, float *y) {
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows))
+    for (isize chunk = 0; chunk < rows; chunk += CHUNK)
         #pragma omp simd
-        for (isize i = chunk; i < min(n, chunk + CHUNK); i++)
+        for (isize i = chunk; i < min(rows, chunk + CHUNK); i++)
             y[i] = x[i] * gelu_s(x[i]);
 }
 
-void minillm_gelu_tanh_backward(isize n, const float *dy, const float *x, float *dx) {
-    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
-    for (isize chunk = 0; chunk < n; chunk += CHUNK)
+void minillm_gelu_tanh_backward(isize rows, const float *dy, const float *x, float *dx) {
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows))
+    for (isize chunk = 0; chunk < rows; chunk += CHUNK)
         #pragma omp simd
-        for (isize i = chunk; i < min(n, chunk + CHUNK); i++) {
+        for (isize i = chunk; i < min(rows, chunk + CHUNK); i++) {
             float s = gelu_s(x[i]);
             dx[i] = dy[i] * (s + s * (1 - s) * x[i] * TWO_A * (1 + 3 * B * x[i] * x[i]));
         }
@@ -50,7 +50,7 @@ void minillm_gelu_tanh_backward(isize n, const float *dy, const float *x, float 
 /* y = weight (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. The sum
  * of d numbers is rounded d times; the second pass measures how far that has put the mean off. */
 void minillm_layer_norm(isize rows, isize d, const float *X, const float *weight,
-                        const float *bias, float eps, float *Y, float *means, float *inverse_stds) {
+                        const float *bias, double eps, float *Y, float *means, float *inverse_stds) {
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * d))
     for (isize row = 0; row < rows; row++) {
         const float *x = X + row * d;
@@ -68,7 +68,7 @@ void minillm_layer_norm(isize rows, isize d, const float *X, const float *weight
         rest /= d;
         mean += rest;
         float variance = squares / d - rest * rest;
-        float inverse = 1 / sqrtf((variance < 0 ? 0 : variance) + eps); /* NaN stays NaN */
+        float inverse = 1 / sqrtf((variance < 0 ? 0 : variance) + (float)eps); /* NaN stays NaN */
         #pragma omp simd
         for (isize i = 0; i < d; i++)
             y[i] = weight[i] * ((x[i] - mean) * inverse) + bias[i];
@@ -114,7 +114,7 @@ int minillm_layer_norm_backward(isize rows, isize d, const float *dY, const floa
 }
 
 /* y = weight x / sqrt(mean(x^2) + eps) for each row. */
-void minillm_rms_norm(isize rows, isize d, const float *X, const float *weight, float eps,
+void minillm_rms_norm(isize rows, isize d, const float *X, const float *weight, double eps,
                       float *Y, float *inverse_rms) {
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * d))
     for (isize row = 0; row < rows; row++) {
@@ -123,7 +123,7 @@ void minillm_rms_norm(isize rows, isize d, const float *X, const float *weight, 
         #pragma omp simd reduction(+ : squares)
         for (isize i = 0; i < d; i++)
             squares += x[i] * x[i];
-        float inverse = 1 / sqrtf(squares / d + eps);
+        float inverse = 1 / sqrtf(squares / d + (float)eps);
         #pragma omp simd
         for (isize i = 0; i < d; i++)
             y[i] = weight[i] * (x[i] * inverse);
@@ -178,14 +178,15 @@ static float largest_of(isize n, const float *z) {
 
 /* loss = log(sum exp(z)) - (1 - smoothing) z[target] - smoothing mean(z) for each row z of logits;
  * 0 where the target is negative. The largest z is taken out of the sum before it can overflow. */
-void minillm_cross_entropy(isize rows, isize V, const float *logits, const int64_t *targets,
-                           float smoothing, float *losses, float *log_totals) {
+void minillm_token_losses(isize rows, isize V, const float *logits, const int64_t *targets,
+                          double label_smoothing, float *losses, float *lse) {
+    const float smoothing = (float)label_smoothing;
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * V))
     for (isize row = 0; row < rows; row++) {
         const float *z = logits + row * V;
         float largest = largest_of(V, z), total = 0, sum = 0;
         float shift = largest == -INFINITY ? 0 : largest; /* -inf - -inf is not a number */
-        /* 1,024 at a time: to a large sum of 50,000 terms the small ones would count as 0. */
+        /* 1,024 at a time: in a sum of 50,000 terms the small ones would be rounded away. */
         for (isize first = 0; first < V; first += 1024) {
             float part = 0;
             #pragma omp simd reduction(+ : part)
@@ -196,65 +197,71 @@ void minillm_cross_entropy(isize rows, isize V, const float *logits, const int64
         #pragma omp simd reduction(+ : sum)
         for (isize j = 0; j < (smoothing > 0 ? V : 0); j++)
             sum += z[j];
-        log_totals[row] = shift + logf(total);
-        losses[row] = targets[row] < 0 ? 0 : log_totals[row] - (1 - smoothing) * z[targets[row]] -
+        lse[row] = shift + logf(total);
+        losses[row] = targets[row] < 0 ? 0 : lse[row] - (1 - smoothing) * z[targets[row]] -
                                              smoothing * sum / V;
     }
 }
 
-/* dz = weight (p - q): what the model said, p = exp(z - log_total), minus what it should have. It
+/* dz = dlosses (p - q): what the model said, p = exp(z - lse), minus what it should have said. dz
  * may be written over z. */
-void minillm_cross_entropy_backward(isize rows, isize V, const float *logits,
-                                    const int64_t *targets, const float *log_totals,
-                                    float smoothing, float weight, float *dlogits) {
+void minillm_token_losses_backward(isize rows, isize V, double dlosses, const float *logits,
+                                   const int64_t *targets, const float *lse,
+                                   double label_smoothing, float *dlogits) {
+    const float smoothing = (float)label_smoothing, factor = (float)dlosses;
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * V))
     for (isize row = 0; row < rows; row++) {
         const float *z = logits + row * V;
         float *dz = dlogits + row * V;
-        float log_total = log_totals[row], each = smoothing / V;
+        float lse_z = lse[row], each = smoothing / V;
         if (targets[row] < 0) {
             memset(dz, 0, V * sizeof(float));
             continue;
         }
         #pragma omp simd
         for (isize j = 0; j < V; j++)
-            dz[j] = (exp_(z[j] - log_total) - each) * weight;
-        dz[targets[row]] -= (1 - smoothing) * weight;
+            dz[j] = (exp_(z[j] - lse_z) - each) * factor;
+        dz[targets[row]] -= (1 - smoothing) * factor;
     }
 }
 
-/* One step of Adam, all in place: g = grad_scale g + l2 w (but `g` itself stays as it is),
+/* Step t of Adam, all in place: g = grad_scale g + l2 w (but `g` itself stays as it is),
  *
  *   m = beta1 m + (1 - beta1) g     v = beta2 v + (1 - beta2) g^2
- *   w = keep w - step m / (sqrt(v) v_scale + eps)
+ *   w = (1 - lr decay) w - lr m_hat / (sqrt(v_hat) + eps)
+ *   with m_hat = m / (1 - beta1^t), v_hat = v / (1 - beta2^t)
  *
- * 1 - 0.999 has only four right digits in float32: so the betas come in double precision. What the
- * caller puts into `keep`, `step` and v_scale: minillm/kernels/c_rows.py. */
-void minillm_adam(isize n, float *w, const float *g, float *m, float *v, double beta1, double beta2,
-                  float grad_scale, float l2, float keep, float step, float v_scale, float eps) {
+ * What is the same for all numbers is computed once, in double precision: as float32, 1 - 0.999 has
+ * only four correct digits. */
+void minillm_adam(isize rows, float *w, const float *g, float *m, float *v, double t, double lr,
+                  double beta1, double beta2, double eps, double grad_scale, double l2,
+                  double decay) {
     const float b1 = (float)beta1, rest1 = (float)(1 - beta1);
     const float b2 = (float)beta2, rest2 = (float)(1 - beta2);
-    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * n))
-    for (isize chunk = 0; chunk < n; chunk += CHUNK)
+    const float keep = (float)(1 - lr * decay), step = (float)(lr / (1 - pow(beta1, t)));
+    const float v_scale = (float)pow(1 - pow(beta2, t), -0.5); /* sqrt(v) v_scale = sqrt(v_hat) */
+    const float g_scale = (float)grad_scale, penalty = (float)l2, epsilon = (float)eps;
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows))
+    for (isize chunk = 0; chunk < rows; chunk += CHUNK)
         #pragma omp simd
-        for (isize i = chunk; i < min(n, chunk + CHUNK); i++) {
-            float g_i = grad_scale * g[i] + l2 * w[i];
+        for (isize i = chunk; i < min(rows, chunk + CHUNK); i++) {
+            float g_i = g_scale * g[i] + penalty * w[i];
             m[i] = b1 * m[i] + rest1 * g_i;
             v[i] = b2 * v[i] + rest2 * g_i * g_i;
-            w[i] = keep * w[i] - step * m[i] / (sqrtf(v[i]) * v_scale + eps);
+            w[i] = keep * w[i] - step * m[i] / (sqrtf(v[i]) * v_scale + epsilon);
         }
 }
 
 /* The sum of x^2 over n numbers, in double precision: float32 would overflow from 1.8e19 on. */
-double minillm_sum_of_squares(isize n, const float *x) {
+double minillm_sum_of_squares(isize rows, const float *x) {
     double sums[SUMS], total = 0;
-    #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * n))
+    #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * rows))
     for (int64_t b = 0; b < SUMS; b++) {
         double sum = 0;
-        isize end = n * (b + 1) / SUMS;
-        for (isize i = n * b / SUMS; i < end; i += 256) {
+        isize end = rows * (b + 1) / SUMS;
+        for (isize i = rows * b / SUMS; i < end; i += 256) {
             for (int line = 0; line < 256; line += 16)
-                __builtin_prefetch(x + i + 512 + line, 0, 2); /* 2 KB ahead, as in few_rows.c */
+                __builtin_prefetch(x + i + 512 + line, 0, 2); /* 2 KB ahead, as in gemv.c */
             #pragma omp simd reduction(+ : sum)
             for (isize j = i; j < min(end, i + 256); j++)
                 sum += (double)x[j] * x[j];
@@ -266,13 +273,25 @@ double minillm_sum_of_squares(isize n, const float *x) {
     return total;
 }
 
-/* y[ids[n]] += x[n] for each of the rows n: the gradient of an embedding. Two rows n may go to the
- * same place, so a thread takes not some rows but some columns of all. (x, just computed, is in a
- * cache as a rule: a number takes two multiply-adds' time.) */
-void minillm_add_to_rows(isize rows, isize d, const int64_t *ids, const float *x, float *y) {
-    enum { COLUMNS = 64 };
+/* total = the sum of all rows: the gradient of a bias. A thread takes some columns of all rows, so that
+ * each number of the result is one sum in order. */
+void minillm_sum_rows(isize rows, isize d, const float *x, float *total) {
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(2.0 * rows * d))
-    for (isize i = 0; i < d; i += COLUMNS)
+    for (isize j = 0; j < d; j += COLUMNS) {
+        memset(total + j, 0, min(COLUMNS, d - j) * sizeof(float));
         for (isize n = 0; n < rows; n++)
-            add(min(COLUMNS, d - i), x + n * d + i, y + ids[n] * d + i);
+            add(min(COLUMNS, d - j), x + n * d + j, total + j);
+    }
+}
+
+/* table[ids[i]] += x[i] for each row i of x: the gradient of an embedding. Two rows may go to the same
+ * place, so a thread takes some columns of all rows. (x was just computed and is in a cache as a rule:
+ * a number takes two multiply-adds' time.) */
+void minillm_scatter_add(isize n, isize d, isize rows, float *table, const int64_t *ids,
+                         const float *x) {
+    (void)n; /* the caller has checked that all ids are below */
+    #pragma omp parallel for schedule(dynamic) num_threads(threads_for(2.0 * rows * d))
+    for (isize j = 0; j < d; j += COLUMNS)
+        for (isize i = 0; i < rows; i++)
+            add(min(COLUMNS, d - j), x + i * d + j, table + ids[i] * d + j);
 }

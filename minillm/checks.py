@@ -29,18 +29,20 @@ def require_float(name, array):
         raise TypeError(f"{name} has dtype {array.dtype}, wanted float32 or float64")
 
 
-def require_ids(name, ids, size):
-    """Return `ids` as an integer array; every id must lie in 0 … size - 1.
+def require_ids(name, ids, size, ignored=None):
+    """Return `ids` as an array of integers (of any dtype); every id must lie in 0 … size - 1.
 
+    With `ignored`, ids of this number are allowed as well, and the result is int64.
     Raises TypeError for anything but integers and ValueError for an id out of range.
     """
     ids = np.asarray(ids)
-    if not np.issubdtype(ids.dtype, np.integer):
+    if ids.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {ids.dtype}, wanted integers")
-    if ids.size and (ids.min() < 0 or ids.max() >= size):
-        wrong = int(ids[(ids < 0) | (ids >= size)].flat[0])
+    used = ids if ignored is None else ids[ids != ignored]
+    if used.size and (used.min() < 0 or used.max() >= size):
+        wrong = int(used[(used < 0) | (used >= size)].flat[0])
         raise ValueError(f"{name} contains {wrong}, wanted ids from 0 to {size - 1}")
-    return ids
+    return ids if ignored is None else ids.astype(np.int64)
 
 
 def require_memory(what, n_bytes):

@@ -13,18 +13,35 @@ csrc/attention.c. What changes from rung to rung is how much of the T × T matri
 a time: all of it for all heads, all of it for one head, one row, one number, one tile.
 """
 
+import functools
+
 import numpy as np
 
-from minillm.kernels import get_num_threads, naive_attention, set_num_threads
 from minillm.kernels import attention as attention_kernel
+from minillm.kernels import c_library, get_num_threads, naive_attention, set_num_threads
 from minillm.kernels.arguments import contiguous, require_array
-
-try:
-    from minillm.kernels import c, c_library
-except ImportError:  # the extension isn't built: the ladder ends with NumPy
-    c = c_library = None
+from minillm.kernels.matmul import Matmul
 
 
+def _matmul_rung(function):
+    """A rung with its arguments checked: C reads just the memory that contiguous matrices have."""
+
+    @functools.wraps(function)
+    def checked(A, B):
+        for name, matrix in (("A", A), ("B", B)):
+            require_array(name, matrix, np.float32)
+            if matrix.ndim != 2:
+                raise ValueError(f"{name} has shape {matrix.shape}, wanted 2 axes")
+        if len(B) != A.shape[1]:
+            raise ValueError(f"B has shape {B.shape}, wanted ({A.shape[1]}, N) to match A")
+        if 0 in (*A.shape, *B.shape):
+            return np.zeros((len(A), B.shape[1]), np.float32)
+        return function(contiguous(A), contiguous(B))
+
+    return checked
+
+
+@_matmul_rung
 def python_loops(A, B):
     """The definition, in the interpreter: some 50 to 100 ns for each multiply-add, nearly all of it
     spent on finding out what `*` and `+` mean for these two objects."""
@@ -40,6 +57,7 @@ def python_loops(A, B):
     return np.array(C, np.float32)
 
 
+@_matmul_rung
 def numpy_broadcast(A, B):
     """All products as one (M, N, K) array, then the sum over k: the interpreter is out of the way.
 
@@ -49,6 +67,7 @@ def numpy_broadcast(A, B):
     return np.stack([(row[:, None] * B).sum(axis=0) for row in A])
 
 
+@_matmul_rung
 def numpy_rows(A, B):
     """C[i] += A[i, k] B[k]: whole rows, nothing of size K N in between.
 
@@ -62,6 +81,7 @@ def numpy_rows(A, B):
     return C
 
 
+@_matmul_rung
 def numpy_blas(A, B):
     """`A @ B`: NumPy hands it to the BLAS that it was built with (usually OpenBLAS)."""
     return A @ B
@@ -70,6 +90,7 @@ def numpy_blas(A, B):
 def _rung(number):
     """Rung 1 to 5 of csrc/matmul_ladder.c as a function of A and B."""
 
+    @_matmul_rung
     def matmul(A, B):
         (M, K), (_, N) = A.shape, B.shape
         C = np.empty((M, N), np.float32)
@@ -90,15 +111,18 @@ def _on_one_thread(function, *arguments):
         set_num_threads(threads)
 
 
+@_matmul_rung
 def c_vectors(A, B):
     """csrc/matmul.c on one thread: panels of B packed, and a register tile of vectors of the chip's
     full width."""
-    return _on_one_thread(c.matmul, A, B)
+    return _on_one_thread(c_threads, A, B)
 
 
+@_matmul_rung
 def c_threads(A, B):
     """csrc/matmul.c on all threads: each computes rectangles of C of its own."""
-    return c.matmul(A, B)
+    binding = Matmul()
+    return binding.c(**binding.check(A, B))
 
 
 MATMUL_RUNGS = [
@@ -108,7 +132,7 @@ MATMUL_RUNGS = [
     ("NumPy BLAS", numpy_blas),
 ]
 
-if c is not None:
+if c_library.why_missing() is None:
     MATMUL_RUNGS += [
         ("C: three loops", _rung(1)),
         ("C: loops reordered", _rung(2)),
@@ -178,7 +202,7 @@ ATTENTION_RUNGS = [
     ("NumPy", numpy_attention),
 ]
 
-if c is not None:
+if c_library.why_missing() is None:
     ATTENTION_RUNGS += [
         ("C: three passes", _attention_rung(1)),
         ("C: a row at a time", _attention_rung(2)),

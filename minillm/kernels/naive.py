@@ -6,10 +6,52 @@ derivations of the gradients are in minillm/ops, above each backward; the letter
 """
 
 import math
+import struct
 
 import numpy as np
 
 from minillm.kernels.naive_attention import fused_attention, fused_attention_backward  # noqa: F401
+
+# ---------------------------------------------------------------- products
+
+
+def matmul(A, B, out, transpose_A, transpose_B, accumulate, bias):
+    """C_ij = Σ_k A_ik B_kj + bias_j, or C_ij += Σ_k A_ik B_kj"""
+    if not accumulate:
+        out[...] = 0 if bias is None else bias
+    for batch in np.ndindex(out.shape[:-2]):
+        A_b = A[batch] if A.ndim > 2 else A
+        B_b = B[batch] if B.ndim > 2 else B
+        _add_product(A_b.T if transpose_A else A_b, B_b.T if transpose_B else B_b, out[batch])
+    return out
+
+
+def _add_product(A, B, C):
+    M, N = C.shape
+    K = A.shape[1]
+    for i in range(M):
+        for j in range(N):
+            total = float(C[i, j])
+            for k in range(K):
+                total += float(A[i, k]) * float(B[k, j])
+            C[i, j] = total
+
+
+def quantized_matmul(x, weights, scale, bias):
+    """y_nj = Σ_k x_nk W_jk + bias_j,   W_jk = scale_j weights_jk for int8"""
+    y = np.empty((*x.shape[:-1], len(weights)), x.dtype)
+    for n in np.ndindex(x.shape[:-1]):
+        for j, row in enumerate(weights):
+            total = 0.0 if bias is None else float(bias[j])
+            for x_k, w in zip(x[n].tolist(), row.tolist()):
+                if weights.dtype == np.uint16:  # bfloat16: the upper half of a float32
+                    (w,) = struct.unpack("f", struct.pack("I", w << 16))
+                elif scale is not None:
+                    w = float(scale[j]) * w
+                total += x_k * w
+            y[n][j] = total
+    return y
+
 
 # ---------------------------------------------------------------- nonlinearities
 
@@ -91,3 +133,79 @@ def rms_norm_backward(dy, x, inverse_rms, weight):
             dx[row, i] = (dx_hat[i] - x_hat[i] * along_x_hat) * inverse
             dweight[i] += dy[row][i] * x_hat[i]
     return dx, dweight
+
+
+# ---------------------------------------------------------------- loss and optimizer
+
+
+def token_losses(logits, targets, label_smoothing):
+    """loss = - Σ_j q_j log p_j for each row z of logits;  log p_j = z_j - log Σ_k exp(z_k)"""
+    losses, lse = [], []
+    for z, target in zip(logits.tolist(), targets.tolist()):
+        lse_z = _logsumexp(z)
+        loss = 0.0
+        if target >= 0:
+            q = _wanted(target, len(z), label_smoothing)
+            loss = sum(q_j * (lse_z - z_j) for q_j, z_j in zip(q, z) if q_j)
+        losses.append(loss)
+        lse.append(lse_z)
+    return losses, lse
+
+
+def token_losses_backward(dlosses, logits, targets, lse, label_smoothing):
+    """dz_j = dlosses (p_j - q_j)"""
+    dlogits = np.zeros_like(logits)
+    for row, target in enumerate(targets.tolist()):
+        if target >= 0:
+            q = _wanted(target, logits.shape[1], label_smoothing)
+            for j, z_j in enumerate(logits[row].tolist()):
+                dlogits[row, j] = dlosses * (math.exp(z_j - float(lse[row])) - q[j])
+    return dlogits
+
+
+def _wanted(target, V, label_smoothing):
+    """The distribution q that the model should have: 1 - ε at the target, plus ε / V everywhere."""
+    q = [label_smoothing / V] * V
+    q[target] += 1 - label_smoothing
+    return q
+
+
+def _logsumexp(z):
+    largest = max(z)
+    if largest == -math.inf:
+        return largest
+    return largest + math.log(sum(math.exp(z_j - largest) for z_j in z))
+
+
+def adam(w, g, m, v, t, lr, beta1, beta2, eps, grad_scale, l2, decay):
+    """w ← w - lr decay w - lr m̂ / (√v̂ + eps), in place"""
+    for i in range(len(w)):
+        w_i, g_i = float(w[i]), grad_scale * float(g[i]) + l2 * float(w[i])
+        m[i] = m_i = beta1 * float(m[i]) + (1 - beta1) * g_i
+        v[i] = v_i = beta2 * float(v[i]) + (1 - beta2) * g_i**2
+        m_hat, v_hat = m_i / (1 - beta1**t), v_i / (1 - beta2**t)
+        w[i] = w_i - lr * decay * w_i - lr * m_hat / (math.sqrt(v_hat) + eps)
+
+
+# ---------------------------------------------------------------- sums
+
+
+def sum_of_squares(x):
+    """Σ x²"""
+    return float(sum(x_i * x_i for x_i in x.tolist()))
+
+
+def sum_rows(x):
+    """total_j = Σ_n x_nj"""
+    total = [0.0] * x.shape[1]
+    for row in x.tolist():
+        for j, x_j in enumerate(row):
+            total[j] += x_j
+    return total
+
+
+def scatter_add(table, ids, x):
+    """table[ids[n]] += x[n] for n = 0, 1, …"""
+    for n, token in enumerate(ids.tolist()):
+        for j in range(x.shape[1]):
+            table[token, j] = float(table[token, j]) + float(x[n, j])

@@ -83,5 +83,4 @@ def checked_labels(labels, shape, vocab_size):
         labels = labels.astype(np.int64)  # -100 is outside the range of unsigned integers
     if labels.shape != shape:
         raise ValueError(f"labels has shape {labels.shape}, wanted {shape} as input_ids")
-    require_ids("labels", np.where(labels == -100, 0, labels), vocab_size)
-    return labels
+    return require_ids("labels", labels, vocab_size, ignored=-100)

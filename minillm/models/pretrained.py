@@ -15,7 +15,7 @@ from minillm.models.loading_options import check_saving_options, loading_dtype, 
 from minillm.models.safetensors_file import FLOATS, WeightFiles, write_safetensors
 from minillm.models.weight_table import mismatch
 from minillm.nn import Linear, Module, Parameter
-from minillm.ops.stored_weights import StoredWeights, store_together
+from minillm.ops.quantized import QuantizedWeights, quantize_together
 
 HEAD = "lm_head.weight"  # the output head, here and in files
 
@@ -213,7 +213,7 @@ class PreTrainedModel(Module):
     def quantize(self, dtype):
         """Store the weights of all linear maps and the token embeddings for inference; return self.
 
-        dtype: "float32" (as exact as before), "bfloat16" or "int8": `minillm.ops.stored_weights`.
+        dtype: "float32" (as exact as before), "bfloat16" or "int8": `minillm.ops.quantized`.
         What takes no time stays as it is: position embeddings, biases, norms. Generating a token
         reads every weight once, so fewer bytes are more tokens a second. Such a model can't be
         trained or saved. Raises ValueError for another dtype, for weights that aren't finite as
@@ -229,7 +229,7 @@ class PreTrainedModel(Module):
             tables.append(head)
         matrices = [linear.weight.data.T for linear in linears]
         matrices += [table.weight.data for table in tables]
-        for module, stored in zip([*linears, *tables], store_together(matrices, dtype)):
+        for module, stored in zip([*linears, *tables], quantize_together(matrices, dtype)):
             module.weight.data = stored  # in the same Parameter, which a tied head shares
             module.weight.zero_grad()
         del matrices
@@ -238,7 +238,7 @@ class PreTrainedModel(Module):
 
     def _require_plain_weights(self, purpose):
         weights = self.get_input_embeddings().weight.data
-        if isinstance(weights, StoredWeights):
+        if isinstance(weights, QuantizedWeights):
             raise ValueError(f"the weights are stored as {weights.dtype} for inference, wanted a "
                              f"model that isn't quantized to {purpose}")
 

@@ -19,7 +19,7 @@ import numpy as np
 from minillm.checks import shown
 from minillm.files import atomic_write
 from minillm.json_files import fields, parse_json, read_json
-from minillm.kernels.stored_weights import from_bfloat16
+from minillm.ops.quantized import from_bfloat16
 
 MAX_HEADER = 100_000_000  # bytes; the limit of the format's own library
 # dtype in the file -> how NumPy reads it. Floats that NumPy doesn't have are read as their bits.

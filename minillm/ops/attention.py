@@ -22,7 +22,7 @@ from minillm.kernels import attention as checks
 from minillm.kernels import kernel, matmul
 from minillm.kernels.attention import empty_heads
 from minillm.ops.dropout import DropoutCache, dropout, dropout_backward
-from minillm.ops.softmax import SoftmaxCache, log_sum_exp, softmax, softmax_backward
+from minillm.ops.softmax import SoftmaxCache, logsumexp, softmax, softmax_backward
 
 
 class AttentionBias(NamedTuple):
@@ -231,7 +231,7 @@ def fused_attention(Q, K, V, bias, scale, out):
     add_bias(S, bias)
     P, _ = softmax(S)
     out[...] = matmul(P, repeat_heads(V, Q.shape[1]))
-    return out, log_sum_exp(S)[..., 0]
+    return out, logsumexp(S)[..., 0]
 
 
 @kernel(checks.backward)

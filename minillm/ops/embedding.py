@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minillm import kernels
 from minillm.checks import require_float, require_ids
-from minillm.ops.stored_weights import StoredWeights
+from minillm.kernels import kernel
+from minillm.ops.quantized import QuantizedWeights
 
 
 class EmbeddingCache(NamedTuple):
@@ -18,11 +18,11 @@ def embedding(ids, table):
     """y = table[ids]          (Vaswani et al. 2017, sec. 3.4)
 
     ids: (...) integers, table: (n, d)  ->  y: (..., d), cache for `embedding_backward`
-    The table may be StoredWeights, for inference only: then there is no cache.
+    The table may be QuantizedWeights, for inference only: then the cache is None.
 
     Raises ValueError for an id outside 0 … n - 1, and TypeError for ids that aren't integers.
     """
-    if isinstance(table, StoredWeights):
+    if isinstance(table, QuantizedWeights):
         return table.rows(require_ids("ids", ids, table.shape[0])), None
     require_float("table", table)
     ids = require_ids("ids", ids, len(table))
@@ -39,5 +39,14 @@ def embedding_backward(dy, cache, *, dtable=None, accumulate=False):
         dtable = np.zeros_like(table)
     elif not accumulate:
         dtable[...] = 0
-    kernels.add_to_rows(dtable, ids, dy)
+    scatter_add(dtable, ids, dy)
     return dtable
+
+
+@kernel("table (n, d), 0 <= ids (...) < n, x (..., d) -> table (n, d)")
+def scatter_add(table, ids, x):
+    """table[ids[i]] += x[i] for i = 0, 1, …, in place; the same id may occur often
+
+    table: (n, d), contiguous and writable;  ids: integers (...) from 0 to n - 1;  x: (..., d)
+    """
+    np.add.at(table, ids, x)

@@ -1,6 +1,7 @@
 """GELU: x weighted by how likely a standard normal variable is to be smaller than x.
 
-Twice, because checkpoints differ: GPT-2 was trained with the tanh form, BERT with the exact one.
+Three times, because checkpoints differ: BERT was trained with the exact form, GPT-2 with the tanh
+form, CLIP with the quick one.
 """
 
 import math
@@ -11,6 +12,7 @@ import numpy as np
 from minillm.checks import require_float
 from minillm.kernels import kernel
 from minillm.ops.erf import erf
+from minillm.ops.silu import sigmoid
 
 
 class GeluCache(NamedTuple):
@@ -24,9 +26,7 @@ def gelu(x):
     x: any shape  ->  y: the same shape, cache for `gelu_backward`
     """
     require_float("x", x)
-    cdf = erf(x * (1 / math.sqrt(2)))
-    cdf += 1
-    cdf *= 0.5
+    cdf = (1 + erf(x / math.sqrt(2))) / 2
     return x * cdf, GeluCache(x, cdf)
 
 
@@ -35,14 +35,8 @@ def gelu(x):
 def gelu_backward(dy, cache):
     """-> dx: the shape of dy"""
     x, cdf = cache
-    slope = x * x
-    slope *= -0.5
-    np.exp(slope, out=slope)
-    slope *= 1 / math.sqrt(2 * math.pi)  # φ(x)
-    slope *= x
-    slope += cdf
-    slope *= dy
-    return slope
+    density = np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+    return dy * (cdf + x * density)
 
 
 class GeluTanhCache(NamedTuple):
@@ -71,3 +65,26 @@ def gelu_tanh_backward(dy, cache):
     T = np.tanh(A * (x + B * x**3))
     du = A * (1 + 3 * B * x**2)
     return dy * ((1 + T) / 2 + x * (1 - T**2) * du / 2)
+
+
+class QuickGeluCache(NamedTuple):
+    x: np.ndarray
+    s: np.ndarray  # σ(1.702 x)
+
+
+def quick_gelu(x):
+    """y = x σ(1.702 x),   σ(x) = 1 / (1 + exp(-x))      (Hendrycks and Gimpel 2016, sec. 2)
+
+    x: any shape  ->  y: the same shape, cache for `quick_gelu_backward`
+    """
+    require_float("x", x)
+    s = sigmoid(1.702 * x)
+    return x * s, QuickGeluCache(x, s)
+
+
+# As for SiLU, with the inner slope 1.702:
+#   dy/dx = s + 1.702 x s (1 - s)
+def quick_gelu_backward(dy, cache):
+    """-> dx: the shape of dy"""
+    x, s = cache
+    return dy * (s + 1.702 * x * s * (1 - s))

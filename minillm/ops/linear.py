@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minillm import kernels
 from minillm.checks import require_float, require_shape
-from minillm.ops.stored_weights import StoredWeights
+from minillm.ops.matmul import matmul
+from minillm.ops.quantized import QuantizedWeights
+from minillm.ops.sum_rows import sum_rows
 
 
 class LinearCache(NamedTuple):
@@ -24,11 +25,11 @@ def linear(x, W, b=None, *, transpose_W=False):
 
     With `transpose_W`, W is stored as (d_out, d_in) and y = x Wᵀ + b: so an output head reads
     the table of the token embeddings (Press and Wolf 2017, "Using the Output Embedding ...").
-    W may be a slice of columns of a larger matrix; nothing is copied. It may also be StoredWeights,
-    which always are (d_out, d_in), for inference only: then there is no cache.
+    W may be a slice of columns of a larger matrix; nothing is copied. It may also be
+    QuantizedWeights, which are always (d_out, d_in), for inference only: then the cache is None.
     """
     require_float("x", x)
-    if isinstance(W, StoredWeights):
+    if isinstance(W, QuantizedWeights):
         return W.multiply(x, b), None
     require_float("W", W)
     d_in, d_out = W.shape[::-1] if transpose_W else W.shape
@@ -37,27 +38,28 @@ def linear(x, W, b=None, *, transpose_W=False):
     rows = x.reshape(-1, d_in)
     if b is not None:
         require_shape("b", b, (d_out,))
-    y = kernels.matmul(rows, W, transpose_B=transpose_W, bias=b)
+    y = matmul(rows, W, transpose_B=transpose_W, bias=b)
     return y.reshape(*x.shape[:-1], d_out), LinearCache(rows, W, transpose_W, b is not None)
 
 
 # Written out, y_nj = Σ_i x_ni W_ij + b_j, so for any loss L with dy_nj = ∂L/∂y_nj:
 #   ∂L/∂x_ni = Σ_j dy_nj W_ij    dx = dy Wᵀ
 #   ∂L/∂W_ij = Σ_n x_ni dy_nj    dW = xᵀ dy
-#   ∂L/∂b_j  = Σ_n dy_nj         db = 1ᵀ dy, the sum of the rows: x is a column of ones here
+#   ∂L/∂b_j  = Σ_n dy_nj         db = the sum of dy's rows
 # For y = x Vᵀ put W = Vᵀ:  dx = dy V,  dV = (dW)ᵀ = dyᵀ x.
 def linear_backward(dy, cache, *, dW=None, accumulate=False, with_dW=True):
     """-> dx: (..., d_in), dW: of W's shape, db: (d_out,), or None if there was no b
 
     A given `dW` is written into (with `accumulate`: added to) and returned, so that the largest
     gradients of a model need no temporary. It may be a slice of columns of a larger array.
+    With `with_dW=False` (frozen parameters), dW and db are None and cost nothing.
     """
     x, W, transpose_W, has_bias = cache
     rows = dy.reshape(-1, dy.shape[-1])
-    dx = kernels.matmul(rows, W, transpose_B=not transpose_W)
+    dx = matmul(rows, W, transpose_B=not transpose_W).reshape(*dy.shape[:-1], x.shape[-1])
     if not with_dW:
-        return dx.reshape(*dy.shape[:-1], x.shape[-1]), None, None
+        return dx, None, None
     left, right = (rows, x) if transpose_W else (x, rows)
-    dW = kernels.matmul(left, right, dW, transpose_A=True, accumulate=accumulate)
-    db = kernels.matmul(np.ones((1, len(rows)), rows.dtype), rows)[0] if has_bias else None
-    return dx.reshape(*dy.shape[:-1], x.shape[-1]), dW, db
+    dW = matmul(left, right, dW, transpose_A=True, accumulate=accumulate)
+    db = sum_rows(rows) if has_bias else None
+    return dx, dW, db

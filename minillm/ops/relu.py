@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minillm.checks import require_float
+
 
 class ReluCache(NamedTuple):
     positive: np.ndarray  # bool: where x > 0
@@ -14,6 +16,7 @@ def relu(x):
 
     x: any shape  ->  y: the same shape, cache for `relu_backward`
     """
+    require_float("x", x)
     return np.maximum(x, 0), ReluCache(x > 0)
 
 

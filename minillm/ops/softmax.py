@@ -18,10 +18,9 @@ def softmax(x):
     same number, and exp cannot overflow. x_i = -inf gives p_i = 0; a row with nothing else
     (a query that may attend to no key) gives zeros.
     """
-    p = x - _finite_max(x)
-    np.exp(p, out=p)
-    total = p.sum(axis=-1, keepdims=True)
-    p /= np.where(total == 0, 1, total)
+    e = np.exp(x - _finite_max(x))
+    total = e.sum(axis=-1, keepdims=True)
+    p = e / np.where(total == 0, 1, total)
     return p, SoftmaxCache(p)
 
 
@@ -32,9 +31,7 @@ def softmax(x):
 def softmax_backward(dp, cache):
     """-> dx: (..., n)"""
     (p,) = cache
-    dx = dp - np.einsum("...i,...i->...", dp, p)[..., None]
-    dx *= p
-    return dx
+    return p * (dp - (dp * p).sum(axis=-1, keepdims=True))
 
 
 class LogSoftmaxCache(NamedTuple):
@@ -47,7 +44,7 @@ def log_softmax(x):
     x: (..., n), with a finite number in every row  ->  log_p: (..., n), cache for
     `log_softmax_backward`
     """
-    log_p = x - log_sum_exp(x)
+    log_p = x - logsumexp(x)
     return log_p, LogSoftmaxCache(log_p)
 
 
@@ -55,19 +52,18 @@ def log_softmax(x):
 #   dx = dlog_p - p * Σ_i dlog_p_i
 def log_softmax_backward(dlog_p, cache):
     """-> dx: (..., n)"""
-    dx = np.exp(cache.log_p)
-    dx *= -dlog_p.sum(axis=-1, keepdims=True)
-    dx += dlog_p
-    return dx
+    (log_p,) = cache
+    return dlog_p - np.exp(log_p) * dlog_p.sum(axis=-1, keepdims=True)
 
 
-def log_sum_exp(x):
-    """log Σ_j exp(x_j) of the last axis, (..., 1); the largest x is taken out of the sum first."""
+def logsumexp(x):
+    """log Σ_j exp(x_j) of the last axis: (..., n) -> (..., 1). A row of -inf gives -inf.
+
+    The largest x is taken out of the sum first, as in `softmax`.
+    """
     largest = _finite_max(x)
-    shifted = x - largest
-    np.exp(shifted, out=shifted)
-    with np.errstate(divide="ignore"):  # log 0 = -inf, where all x are -inf
-        return np.log(shifted.sum(axis=-1, keepdims=True)) + largest
+    with np.errstate(divide="ignore"):  # log 0 = -inf
+        return largest + np.log(np.exp(x - largest).sum(axis=-1, keepdims=True))
 
 
 def _finite_max(x):

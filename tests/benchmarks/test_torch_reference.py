@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 
 from benchmarks import cases, with_minillm, with_torch  # noqa: E402
 from benchmarks.torch_reference import GPT2, make_optimizer, make_step  # noqa: E402
-from minillm.ops import cross_entropy  # noqa: E402
+from minillm.ops.cross_entropy import cross_entropy  # noqa: E402
 
 SHAPE = {"n_layer": 2, "n_embd": 24, "n_head": 3, "V": 31}
 

@@ -64,7 +64,7 @@ static void check_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K)
     }
 }
 
-static void check_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K) {
+static void check_quantized(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K) {
     float *x = numbers(M * K), *scale = numbers(N), *bias = numbers(N), *y = numbers(M * N);
     int8_t *q = malloc(N * K + 1);
     uint16_t *half = malloc((N * K + 1) * 2);
@@ -89,7 +89,7 @@ static void check_stored(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K) {
                 wanted[i * N + j] = sum;
             }
         int is_int8 = type == MINILLM_INT8;
-        failures += minillm_few_rows(M, N, K, x, K, type, is_int8 ? (void *)q : half, K, 1,
+        failures += minillm_gemv(M, N, K, x, K, type, is_int8 ? (void *)q : half, K, 1,
                                      is_int8 ? scale : NULL, bias, y, N);
         compare(is_int8 ? "int8" : "bfloat16", M * N, y, wanted, is_int8 ? 1e-3 : 1e-4);
     }
@@ -230,15 +230,41 @@ static void check_rows(ptrdiff_t rows, ptrdiff_t d) {
     compare("layer_norm_backward: dweight", d, dweight, weights, 1e-4);
     compare("layer_norm_backward: dbias", d, dbias, biases, 1e-4);
 
+    memset(weights, 0, d * sizeof(double));
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        double square = 0, b = 0;
+        for (ptrdiff_t i = r * d; i < (r + 1) * d; i++)
+            square += (double)x[i] * x[i] / d;
+        double s = 1 / sqrt(square + 0.1);
+        for (ptrdiff_t i = 0; i < d; i++) {
+            double x_hat = x[r * d + i] * s;
+            wanted[r * d + i] = weight[i] * x_hat;
+            weights[i] += dy[r * d + i] * x_hat;
+            b += weight[i] * dy[r * d + i] * x_hat / d;
+        }
+        for (ptrdiff_t i = 0; i < d; i++)
+            more[r * d + i] = (weight[i] * dy[r * d + i] - x[r * d + i] * s * b) * s;
+    }
+    minillm_rms_norm(rows, d, x, weight, 0.1, y, inverse);
+    failures += minillm_rms_norm_backward(rows, d, dy, x, inverse, weight, dx, dweight);
+    compare("rms_norm", n, y, wanted, 1e-5);
+    compare("rms_norm_backward: dx", n, dx, more, 1e-4);
+    compare("rms_norm_backward: dweight", d, dweight, weights, 1e-4);
+
     for (ptrdiff_t r = 0; r < rows; r++)
         targets[r] = r * r % 2;
     memset(wanted, 0, d * sizeof(double));
     for (ptrdiff_t i = 0; i < n; i++)
         wanted[i % d] += targets[i / d] == 0 ? x[i] : 0;
-    float *table = calloc(2 * d, sizeof(float));
-    minillm_add_to_rows(rows, d, targets, x, table);
-    compare("add_to_rows", d, table, wanted, 1e-4);
-    free(table);
+    float *table = calloc(2 * d, sizeof(float)), *total = numbers(d);
+    minillm_scatter_add(2, d, rows, table, targets, x);
+    compare("scatter_add", d, table, wanted, 1e-4);
+    memset(wanted, 0, d * sizeof(double));
+    for (ptrdiff_t i = 0; i < n; i++)
+        wanted[i % d] += x[i];
+    minillm_sum_rows(rows, d, x, total);
+    compare("sum_rows", d, total, wanted, 1e-4);
+    free(table), free(total);
 
     double *losses = calloc(rows + 1, sizeof(double));
     for (ptrdiff_t r = 0; r < rows; r++) {
@@ -252,18 +278,19 @@ static void check_rows(ptrdiff_t rows, ptrdiff_t d) {
             losses[r] += targets[r] < 0 ? 0 : q * (log(total) - x[r * d + i]);
         }
     }
-    minillm_cross_entropy(rows, d, x, targets, 0.1f, mean, inverse);
-    minillm_cross_entropy_backward(rows, d, x, targets, inverse, 0.1f, 0.5f, dx);
-    compare("cross_entropy", rows, mean, losses, 1e-5);
-    compare("cross_entropy_backward", n, dx, more, 1e-5);
+    minillm_token_losses(rows, d, x, targets, 0.1, mean, inverse);
+    minillm_token_losses_backward(rows, d, 0.5, x, targets, inverse, 0.1, dx);
+    compare("token_losses", rows, mean, losses, 1e-5);
+    compare("token_losses_backward", n, dx, more, 1e-5);
 
     for (ptrdiff_t i = 0; i < n; i++) {
         v[i] = m[i] * m[i];
         double g = 0.7 * dy[i] + 0.2 * x[i];
         double m_i = 0.9 * m[i] + 0.1 * g, v_i = 0.99 * v[i] + 0.01 * g * g;
-        wanted[i] = 0.5 * x[i] - 0.3 * m_i / (2 * sqrt(v_i) + 0.01);
+        double m_hat = m_i / (1 - 0.9 * 0.9), v_hat = v_i / (1 - 0.99 * 0.99);
+        wanted[i] = (1 - 0.3 * 0.4) * x[i] - 0.3 * m_hat / (sqrt(v_hat) + 0.01);
     }
-    minillm_adam(n, x, dy, m, v, 0.9f, 0.99f, 0.7f, 0.2f, 0.5f, 0.3f, 2, 0.01f);
+    minillm_adam(n, x, dy, m, v, 2, 0.3, 0.9, 0.99, 0.01, 0.7, 0.2, 0.4);
     compare("adam", n, x, wanted, 1e-4);
     free(x), free(dy), free(y), free(weight), free(bias), free(mean), free(inverse), free(dx);
     free(dweight), free(dbias), free(m), free(v), free(targets), free(wanted), free(more);
@@ -283,7 +310,7 @@ int main(void) {
         check_matmul(1, 41, 64, 50);
         check_matmul(1, 20, 40, 0);
         for (ptrdiff_t M = 1; M <= 9; M++)
-            check_stored(M, 11 + 100 * M, 60 * M + 7);
+            check_quantized(M, 11 + 100 * M, 60 * M + 7);
         for (int variant = 0; variant < 12; variant++) {
             int causal = variant & 1, masked = variant >> 1 & 1, bias = variant / 4;
             check_attention(1, 3, 1, 150, 150, 64, causal, masked, bias);

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from minillm import kernels
+from minillm.ops.matmul import matmul
 
 
 def run_python(program, **environment):
@@ -96,12 +97,13 @@ import sys
 sys.modules["minillm.kernels._c_baseline"] = None    # importing it now raises ImportError
 import numpy as np
 from minillm import kernels
+from minillm.ops.matmul import matmul
 A = np.ones((2, 3), np.float32)
-print(kernels.current(), kernels.matmul(A, A.T).tolist(), kernels.get_num_threads())
+print(kernels.current(), matmul(A, A.T).tolist(), kernels.get_num_threads())
 kernels.set_num_threads(2)
 print(kernels.info()["c extension"])
 with kernels.use("naive"):
-    print(kernels.matmul(A, A.T).tolist())
+    print(matmul(A, A.T).tolist())
 try:
     kernels.use("c")
 except ImportError as error:
@@ -130,6 +132,7 @@ FORCED = """
 import json
 import numpy as np
 from minillm import kernels
+from minillm.ops.matmul import matmul
 rng = np.random.default_rng(0)
 worst = 0.0
 for M, N, K in [(1, 1, 1), (7, 9, 5), (65, 67, 401), (1, 300, 130), (200, 1, 50), (12, 32, 16)]:
@@ -139,7 +142,7 @@ for M, N, K in [(1, 1, 1), (7, 9, 5), (65, 67, 401), (1, 300, 130), (200, 1, 50)
             B = rng.standard_normal((N, K) if transpose_B else (K, N)).astype(np.float32)
             C = rng.standard_normal((M, N)).astype(np.float32)
             exact = C + (A.T if transpose_A else A).astype(float) @ (B.T if transpose_B else B)
-            kernels.matmul(A, B, C, transpose_A=transpose_A, transpose_B=transpose_B,
+            matmul(A, B, C, transpose_A=transpose_A, transpose_B=transpose_B,
                            accumulate=True)
             worst = max(worst, np.abs(C - exact).max())
 print(json.dumps([kernels.info()["instruction set"], float(worst)]))
@@ -188,11 +191,12 @@ COUNT_AND_WORK = """
 import os
 import numpy as np
 from minillm import kernels
+from minillm.ops.matmul import matmul
 print(kernels.get_num_threads())
 print(repr(os.environ["OMP_NUM_THREADS"]))
 kernels.set_num_threads(2)
 A = np.ones((300, 300), np.float32)
-print(np.all(kernels.matmul(A, A) == 300))
+print(np.all(matmul(A, A) == 300))
 """
 
 
@@ -209,15 +213,16 @@ import os
 import platform
 import numpy as np
 from minillm import kernels
+from minillm.ops.matmul import matmul
 kernels.set_num_threads(3)
 A = np.ones((300, 300), np.float32)
-kernels.matmul(A, A)                       # the parent's threads exist now
+matmul(A, A)                       # the parent's threads exist now
 child = os.fork()
 if child == 0:
     threads = len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 1
-    right = all(np.all(kernels.matmul(A, A) == 300) for _ in range(50))
+    right = all(np.all(matmul(A, A) == 300) for _ in range(50))
     os._exit(0 if right and threads == 1 and kernels.get_num_threads() == 3 else 1)
-right = all(np.all(kernels.matmul(A, A) == 300) for _ in range(50))
+right = all(np.all(matmul(A, A) == 300) for _ in range(50))
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), right)
 """
 
@@ -233,12 +238,12 @@ def test_kernels_called_from_several_threads_at_once():
     rng = np.random.default_rng(0)
     A = rng.standard_normal((150, 130)).astype(np.float32)
     B = rng.standard_normal((130, 170)).astype(np.float32)
-    expected = kernels.matmul(A, B)
+    expected = matmul(A, B)
     before = kernels.get_num_threads()
     try:
         kernels.set_num_threads(3)
         with ThreadPoolExecutor(4) as callers:
-            results = list(callers.map(lambda _: kernels.matmul(A, B), range(400)))
+            results = list(callers.map(lambda _: matmul(A, B), range(400)))
     finally:
         kernels.set_num_threads(before)
     assert all(np.array_equal(result, expected) for result in results)

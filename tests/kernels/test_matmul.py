@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minillm import kernels
+from minillm.ops.matmul import matmul
 
 IMPLEMENTATIONS = ["naive", "numpy", "c"]
 
@@ -87,11 +88,11 @@ def test_implementations_agree(
     for name in names:
         with kernels.use(name):
             out = _copy_with_layout(start)
-            result = kernels.matmul(A, B, out, **variant)
+            result = matmul(A, B, out, **variant)
             assert result is out
             assert np.all(np.abs(out - exact) <= bound), name
             if not variant["accumulate"]:
-                fresh = kernels.matmul(A, B, **variant)
+                fresh = matmul(A, B, **variant)
                 assert fresh.shape == exact.shape and fresh.dtype == np.float32
                 np.testing.assert_allclose(fresh, out, atol=1e-5)
 
@@ -111,11 +112,11 @@ def test_bias_is_added_to_every_row(batch, M, N, K, transpose_A, transpose_B, dt
     bias[:] = rng.standard_normal(N)
     for name in IMPLEMENTATIONS if M * N * K < 10_000 else ["numpy", "c"]:
         with kernels.use(name):
-            without = kernels.matmul(A, B, **variant)
+            without = matmul(A, B, **variant)
             out = np.full_like(without, np.nan)
-            for result in (kernels.matmul(A, B, bias=bias, **variant),
-                           kernels.matmul(A, B, out, bias=bias, **variant),
-                           kernels.matmul(A, B, bias=np.repeat(bias, 2)[::2], **variant)):
+            for result in (matmul(A, B, bias=bias, **variant),
+                           matmul(A, B, out, bias=bias, **variant),
+                           matmul(A, B, bias=np.repeat(bias, 2)[::2], **variant)):
                 assert result.dtype == dtype
                 np.testing.assert_allclose(result, without + bias, rtol=1e-5, atol=1e-5 * (1 + K))
 
@@ -161,7 +162,7 @@ def test_larger_than_the_blocks(M, N, K, variant, seed):
     exact = exact_A @ exact_B + (out if variant["accumulate"] else 0)
     kernels.set_num_threads(1)  # more of them would each have fewer blocks
     with kernels.use("c"):
-        kernels.matmul(A, B, out, **variant)
+        matmul(A, B, out, **variant)
     assert np.all(np.abs(out - exact) <= 1e-6 * (1 + np.abs(exact_A) @ np.abs(exact_B)))
 
 
@@ -185,7 +186,7 @@ def test_bitwise_equal_for_any_number_of_threads(batch, M, N, K, variant, seed):
     with kernels.use("c"):
         for threads in (1, 2, 3, 7):
             kernels.set_num_threads(threads)
-            results.append(kernels.matmul(A, B, start.copy(), bias=bias, **variant))
+            results.append(matmul(A, B, start.copy(), bias=bias, **variant))
     for result in results[1:]:
         np.testing.assert_array_equal(result.view(np.int32), results[0].view(np.int32))
 
@@ -201,7 +202,7 @@ def test_nothing_is_written_outside_out(M, N, K, variant, batch, seed):
     buffer = np.full(batch + (M + 4, N + 40), 7.5, np.float32)
     window = buffer[..., 2 : M + 2, 20 : N + 20]
     with kernels.use("c"):
-        kernels.matmul(A, B, window, **variant)
+        matmul(A, B, window, **variant)
     window[...] = 7.5
     assert np.all(buffer == 7.5)
 
@@ -219,7 +220,7 @@ def test_nan_outside_the_inputs_never_gets_in(M, N, K, variant):
         windows.append(window)
     out = np.zeros((M, N), np.float32)
     with kernels.use("c"):
-        kernels.matmul(*windows, out, **variant)
+        matmul(*windows, out, **variant)
     assert np.all(np.isfinite(out))
 
 
@@ -229,7 +230,7 @@ def test_float64_is_computed_in_float64(variant, M, N, K):
     A, B = operands(rng, (), M, N, K, variant, dtype=np.float64)
     start = rng.standard_normal((M, N))
     with kernels.use("c"):
-        result = kernels.matmul(A, B, start.copy(), **variant)
+        result = matmul(A, B, start.copy(), **variant)
     exact = (A.T if variant["transpose_A"] else A) @ (B.T if variant["transpose_B"] else B)
     exact = exact + (start if variant["accumulate"] else 0)
     assert result.dtype == np.float64
@@ -242,7 +243,7 @@ def test_infinity_and_nan_go_through(name):
     A = np.array([[np.inf, 1], [np.nan, 1], [1, 2], [-np.inf, np.inf]], np.float32)
     B = np.ones((2, 3), np.float32)
     with kernels.use(name):
-        C = kernels.matmul(A, B)
+        C = matmul(A, B)
     assert np.all(C[0] == np.inf) and np.all(np.isnan(C[1])) and np.all(C[2] == 3)
     assert np.all(np.isnan(C[3]))
 
@@ -251,11 +252,11 @@ def test_infinity_and_nan_go_through(name):
 def test_out_may_hold_nan_when_it_is_overwritten(name):
     A, B = np.ones((2, 0), np.float32), np.ones((0, 3), np.float32)
     with kernels.use(name):
-        out = kernels.matmul(A, B, np.full((2, 3), np.nan, np.float32))
+        out = matmul(A, B, np.full((2, 3), np.nan, np.float32))
         assert np.all(out == 0)
-        out = kernels.matmul(A[:, :0], B, np.full((2, 3), 5, np.float32), accumulate=True)
+        out = matmul(A[:, :0], B, np.full((2, 3), 5, np.float32), accumulate=True)
         assert np.all(out == 5)
-        one = kernels.matmul(np.ones((1, 4), np.float32), np.ones((4, 3), np.float32),
+        one = matmul(np.ones((1, 4), np.float32), np.ones((4, 3), np.float32),
                              np.full((1, 3), np.nan, np.float32))
     assert np.all(one == 4)
 
@@ -268,12 +269,12 @@ def test_two_python_threads_at_once():
         for i in range(4)
     ]
     with kernels.use("c"):
-        expected = [kernels.matmul(A, B) for A, B in problems]
+        expected = [matmul(A, B) for A, B in problems]
         wrong = []
 
         def work(A, B, right):
             for _ in range(50):
-                if not np.array_equal(kernels.matmul(A, B), right):
+                if not np.array_equal(matmul(A, B), right):
                     wrong.append(A.shape)
 
         workers = [

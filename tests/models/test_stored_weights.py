@@ -7,7 +7,7 @@ import pytest
 
 from minillm import GPT2LMHeadModel, GPT2Model, kernels
 from minillm.cli import arguments
-from minillm.ops.stored_weights import DTYPES, StoredWeights, store, store_together
+from minillm.ops.quantized import DTYPES, QuantizedWeights, quantize, quantize_together
 
 TINY = Path(__file__).parents[1] / "fixtures" / "gpt2_tiny"
 IDS = np.array([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
@@ -56,7 +56,7 @@ def test_fewer_bytes_and_as_many_parameters():
     for dtype in DTYPES:
         model = GPT2LMHeadModel.from_pretrained(TINY).quantize(dtype)
         assert model.num_parameters() == plain.num_parameters()
-        matrices = [p.data for p in model.parameters() if isinstance(p.data, StoredWeights)]
+        matrices = [p.data for p in model.parameters() if isinstance(p.data, QuantizedWeights)]
         assert len(matrices) == 4 * model.config.n_layer + 1
         sizes[dtype] = sum(matrix.nbytes for matrix in matrices)
     assert sizes["bfloat16"] * 2 == sizes["float32"]
@@ -67,7 +67,7 @@ def test_bfloat16_is_the_model_rounded_once():
     model = GPT2LMHeadModel.from_pretrained(TINY)
     rounded = GPT2LMHeadModel.from_pretrained(TINY, dtype="bfloat16")
     for module, other in zip(model.transformer.h[0].modules(), rounded.transformer.h[0].modules()):
-        if isinstance(getattr(other, "weight", None) and other.weight.data, StoredWeights):
+        if isinstance(getattr(other, "weight", None) and other.weight.data, QuantizedWeights):
             W = module.weight.data
             stored = other.weight.data.rows(np.arange(W.shape[1]))
             assert np.abs(stored - W.T).max() <= 2.0**-8 * np.abs(W).max()
@@ -76,7 +76,7 @@ def test_bfloat16_is_the_model_rounded_once():
 def test_rows_of_a_table():
     table = np.random.default_rng(0).standard_normal((7, 5)).astype(np.float32)
     for dtype in DTYPES:
-        matrix = store(table, dtype)
+        matrix = quantize(table, dtype)
         rows = matrix.rows(np.array([[6, 0], [3, 3]]))
         assert rows.shape == (2, 2, 5) and rows.dtype == np.float32
         assert np.abs(rows - table[[[6, 0], [3, 3]]]).max() <= 0.02
@@ -87,9 +87,9 @@ def test_together_is_each_alone_in_one_piece_of_memory(dtype):
     rng = np.random.default_rng(0)
     matrices = [rng.standard_normal(shape, np.float32) for shape in [(7, 5), (1, 16), (9, 64)]]
     matrices.append(matrices[0].T)
-    found = list(store_together(matrices, dtype))
+    found = list(quantize_together(matrices, dtype))
     for stored, W in zip(found, matrices):
-        alone = store(W, dtype)
+        alone = quantize(W, dtype)
         assert stored.dtype == dtype and stored.values.dtype == alone.values.dtype
         np.testing.assert_array_equal(stored.values, alone.values)
         np.testing.assert_array_equal(stored.scale, alone.scale)

@@ -8,15 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from strategies import generators, leading_shapes, scales
 
-from minillm.ops import (
-    erf,
-    gelu,
-    gelu_backward,
-    gelu_tanh,
-    gelu_tanh_backward,
-    relu,
-    relu_backward,
-)
+from minillm.ops.erf import erf
+from minillm.ops.gelu import gelu, gelu_backward, gelu_tanh, gelu_tanh_backward
+from minillm.ops.relu import relu, relu_backward
 
 PAIRS = [(relu, relu_backward), (gelu, gelu_backward), (gelu_tanh, gelu_tanh_backward)]
 numbers = arrays(np.float64, st.integers(1, 20), elements=st.floats(-30, 30))

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 from torch_cases import assert_close, load_case
 
-from minillm import ops
+from minillm.ops import cross_entropy, embedding, gelu, layer_norm, linear, relu, softmax
 
 
 
 # Forward, backward, and the arguments whose gradients the backward returns, in order.
 OPS = {
-    "linear": (ops.linear, ops.linear_backward, ["x", "W", "b"]),
-    "layer_norm": (ops.layer_norm, ops.layer_norm_backward, ["x", "weight", "bias"]),
-    "gelu": (ops.gelu, ops.gelu_backward, ["x"]),
-    "gelu_tanh": (ops.gelu_tanh, ops.gelu_tanh_backward, ["x"]),
-    "relu": (ops.relu, ops.relu_backward, ["x"]),
-    "softmax": (ops.softmax, ops.softmax_backward, ["x"]),
-    "log_softmax": (ops.log_softmax, ops.log_softmax_backward, ["x"]),
-    "embedding": (ops.embedding, ops.embedding_backward, ["table"]),
+    "linear": (linear.linear, linear.linear_backward, ["x", "W", "b"]),
+    "layer_norm": (layer_norm.layer_norm, layer_norm.layer_norm_backward, ["x", "weight", "bias"]),
+    "gelu": (gelu.gelu, gelu.gelu_backward, ["x"]),
+    "gelu_tanh": (gelu.gelu_tanh, gelu.gelu_tanh_backward, ["x"]),
+    "relu": (relu.relu, relu.relu_backward, ["x"]),
+    "softmax": (softmax.softmax, softmax.softmax_backward, ["x"]),
+    "log_softmax": (softmax.log_softmax, softmax.log_softmax_backward, ["x"]),
+    "embedding": (embedding.embedding, embedding.embedding_backward, ["table"]),
 }
 
 
@@ -48,6 +48,6 @@ def test_op(name, dtype):
 )
 def test_cross_entropy(name, label_smoothing, dtype):
     case = load_case(name, dtype)
-    loss, cache = ops.cross_entropy(**case["in"], label_smoothing=label_smoothing)
+    loss, cache = cross_entropy.cross_entropy(**case["in"], label_smoothing=label_smoothing)
     assert loss == pytest.approx(case["out"]["y"].item(), rel=1e-6)
-    assert_close(ops.cross_entropy_backward(1.0, cache), case["grad"]["logits"], dtype, "dlogits")
+    assert_close(cross_entropy.cross_entropy_backward(1.0, cache), case["grad"]["logits"], dtype, "dlogits")

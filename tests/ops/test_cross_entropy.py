@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import generators, leading_shapes, scales, sizes
 
-from minillm.ops import cross_entropy, cross_entropy_backward, log_softmax
+from minillm.ops.cross_entropy import cross_entropy, cross_entropy_backward
+from minillm.ops.softmax import log_softmax
 
 smoothings = st.sampled_from([0.0, 0.1, 0.7])
 

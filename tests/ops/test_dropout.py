@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import generators, leading_shapes
 
-from minillm.ops import dropout, dropout_backward
+from minillm.ops.dropout import dropout, dropout_backward
 
 seeds = st.integers(0, 2**32 - 1)
 probabilities = st.floats(0, 0.9)

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import generators, leading_shapes, scales
 
-from minillm.ops import layer_norm, layer_norm_backward
+from minillm.ops.layer_norm import layer_norm, layer_norm_backward
 
 widths = st.integers(1, 9)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import generators, leading_shapes, sizes
 
-from minillm.ops import linear, linear_backward
+from minillm.ops.linear import linear, linear_backward
 
 
 @given(generators, leading_shapes, sizes, sizes, st.booleans())

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.ops import sinusoidal_positions
+from minillm.ops.positions import sinusoidal_positions
 
 
 @given(st.integers(1, 300), st.integers(1, 33))

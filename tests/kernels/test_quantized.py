@@ -6,7 +6,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minillm import kernels
-from minillm.kernels.stored_weights import from_bfloat16, to_bfloat16, to_float32, to_int8
+from minillm.ops.matmul import matmul
+from minillm.ops.quantized import (
+    dequantize,
+    from_bfloat16,
+    quantized_matmul,
+    to_bfloat16,
+    to_int8,
+)
 
 every_implementation = pytest.mark.parametrize("name", ["naive", "numpy", "c"])
 every_type = pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
@@ -57,12 +64,12 @@ def test_int8_is_off_by_half_a_scale_at_most(rng, N, K, size):
     q, scale = to_int8(W)
     assert q.dtype == np.int8 and q.flags.c_contiguous and q.min() >= -127
     assert np.all(np.abs(q).max(axis=1) == 127)  # the largest weight of each row uses the range
-    error = np.abs(to_float32(q, scale).astype(float) - W)
+    error = np.abs(dequantize(q, scale).astype(float) - W)
     assert np.all(error <= (0.5 + 1e-4) * scale[:, None])
 
 
 def test_int8_of_rows_of_zeros_and_of_no_columns():
-    assert to_float32(*to_int8(np.zeros((2, 3), np.float32))).tolist() == [[0] * 3] * 2
+    assert dequantize(*to_int8(np.zeros((2, 3), np.float32))).tolist() == [[0] * 3] * 2
     assert to_int8(np.ones((2, 0), np.float32))[0].shape == (2, 0)
 
 
@@ -86,8 +93,8 @@ def test_the_product_is_that_with_the_numbers_stored(name, dtype, rng, M, N, K, 
     weights, scale = stored(rng.standard_normal((N, K)).astype(np.float32), dtype)
     bias = rng.standard_normal(N).astype(np.float32) if has_bias else None
     with kernels.use(name):
-        y = kernels.matmul_stored(x, weights, scale, bias)
-    W = to_float32(weights, scale).astype(float)
+        y = quantized_matmul(x, weights, scale, bias)
+    W = dequantize(weights, scale).astype(float)
     exact = x.astype(float) @ W.T + (0 if bias is None else bias)
     bound = 1e-5 * (1 + np.abs(x).astype(float) @ np.abs(W).T)
     assert y.dtype == np.float32 and y.shape == (M, N)
@@ -100,10 +107,10 @@ def test_leading_axes_views_and_float64(name):
     x = rng.standard_normal((2, 3, 10)).astype(np.float32)[:, ::2, ::2]
     weights, scale = to_int8(rng.standard_normal((4, 5)).astype(np.float32))
     with kernels.use(name):
-        y = kernels.matmul_stored(x, weights[::-1], scale[::-1])
-        double = kernels.matmul_stored(x.astype(float), weights[::-1], scale[::-1])
+        y = quantized_matmul(x, weights[::-1], scale[::-1])
+        double = quantized_matmul(x.astype(float), weights[::-1], scale[::-1])
     assert y.shape == (2, 2, 4) and double.dtype == np.float64
-    assert np.allclose(y, x @ to_float32(weights, scale)[::-1].T, atol=1e-6)
+    assert np.allclose(y, x @ dequantize(weights, scale)[::-1].T, atol=1e-6)
     assert np.allclose(y, double, atol=1e-6)
 
 
@@ -114,7 +121,7 @@ def test_nothing_to_multiply(name, dtype, shape):
     weights, scale = stored(np.ones((2, shape[-1]), np.float32), dtype)
     bias = np.array([1, 2], np.float32)
     with kernels.use(name):
-        y = kernels.matmul_stored(np.ones(shape, np.float32), weights, scale, bias)
+        y = quantized_matmul(np.ones(shape, np.float32), weights, scale, bias)
     assert np.array_equal(y, np.broadcast_to(bias, (*shape[:-1], 2)))
 
 
@@ -123,7 +130,7 @@ def test_nothing_to_multiply(name, dtype, shape):
 def test_no_outputs(name, dtype):
     weights, scale = stored(np.ones((0, 100), np.float32), dtype)
     with kernels.use(name):
-        assert kernels.matmul_stored(np.ones((3, 100), np.float32), weights, scale).shape == (3, 0)
+        assert quantized_matmul(np.ones((3, 100), np.float32), weights, scale).shape == (3, 0)
 
 
 @every_implementation
@@ -140,10 +147,10 @@ def test_arrays_at_odd_addresses(name):
     x, W, bias = x.astype(np.float32), W.astype(np.float32), W[:, 0].astype(np.float32)
     q, scale = to_int8(W)
     with kernels.use(name):
-        assert np.array_equal(kernels.matmul_stored(odd(x), q, odd(scale), odd(bias)),
-                              kernels.matmul_stored(x, q, scale, bias))
-        assert np.array_equal(kernels.matmul_stored(x, odd(to_bfloat16(W)), None, bias),
-                              kernels.matmul_stored(x, to_bfloat16(W), None, bias))
+        assert np.array_equal(quantized_matmul(odd(x), q, odd(scale), odd(bias)),
+                              quantized_matmul(x, q, scale, bias))
+        assert np.array_equal(quantized_matmul(x, odd(to_bfloat16(W)), None, bias),
+                              quantized_matmul(x, to_bfloat16(W), None, bias))
 
 
 @every_type
@@ -157,8 +164,8 @@ def test_the_same_bits_on_any_number_of_threads(dtype):
                 x = np.random.default_rng(M).standard_normal((M, 300)).astype(np.float32)
                 weights, scale = stored(
                     np.random.default_rng(9).standard_normal((700, 300)).astype(np.float32), dtype)
-                plain = kernels.matmul(x, to_float32(weights, scale).T.copy())
-                results.append((kernels.matmul_stored(x, weights, scale).tobytes(),
+                plain = matmul(x, dequantize(weights, scale).T.copy())
+                results.append((quantized_matmul(x, weights, scale).tobytes(),
                                 plain.tobytes()))
     finally:
         kernels.set_num_threads(before)
@@ -190,5 +197,5 @@ I8, U16 = np.ones((4, 3), np.int8), np.ones((4, 3), np.uint16)
 ])
 def test_bad_input_is_one_clear_line(name, arguments, error, message):
     with kernels.use(name), pytest.raises(error, match=message) as raised:
-        kernels.matmul_stored(*arguments)
+        quantized_matmul(*arguments)
     assert "\n" not in str(raised.value)

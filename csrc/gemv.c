@@ -1,0 +1,153 @@
+/* gemv.c: a few rows times a matrix of weights: generation, one token at a time.
+ *
+ * Each weight is used only once for each row, so the speed limit is how fast the memory delivers the
+ * weights. Packing them, as matmul.c does, would double the traffic. What matters is to read them
+ * once, in the order in which they lie, as the prefetcher expects it, and to keep them small. So they
+ * may be stored in half of the bytes (bfloat16) or in a quarter (int8), and become float32 in a
+ * register on the way to the multiplication:
+ *
+ *   bfloat16  the upper half of a float32: the same exponent, 8 bits of precision instead of 24
+ *   int8      W[j][k] = scale[j] q[j][k] with q from -127 to 127, and a scale for each output j */
+#include <math.h>
+#include "tile.h"
+
+/* One pass over the weights, for M <= MINILLM_GEMV_ROWS rows. With this many the arithmetic still
+ * keeps pace with the memory: a cache line is 16 float32 weights, for 8 rows 128 multiply-adds, and
+ * that is 8 FMAs with AVX-512, no longer than the line takes. */
+typedef struct {
+    isize M, K, ldx, ldw, ldy;
+    const float *x, *scale, *bias;
+    const void *w;
+    float *y;
+} pass;
+
+static inline float weight(enum minillm_type type, const void *w, isize i) {
+    union { uint32_t bits; float value; } x;
+    if (type == MINILLM_BFLOAT16)
+        x.bits = (uint32_t)((const uint16_t *)w)[i] << 16;
+    else
+        x.value = type == MINILLM_INT8 ? ((const int8_t *)w)[i] : ((const float *)w)[i];
+    return x.value;
+}
+
+/* One output for one row of x, with the scale inside the sum. q is up to 127, so a sum without the
+ * scale can overflow where this one doesn't. */
+static float scaled_output(const pass *p, isize i, isize j) {
+    const float *x = p->x + i * p->ldx;
+    const int8_t *q = (const int8_t *)p->w + j * p->ldw;
+    float sum = 0;
+    for (isize k = 0; k < p->K; k++)
+        sum += x[k] * (p->scale[j] * q[k]);
+    return sum;
+}
+
+/* y = x Wᵀ + bias, a row of memory for each output: the outputs `begin` to `end` for R rows of x. A
+ * weight is read and unpacked once for all R, and a number of x is loaded once for two outputs, if
+ * there are registers for the sums of both. (For a single row of float32 the memory is too slow for
+ * that to matter, and one stream is faster.) Weights are prefetched: 2 KB ahead in a single stream
+ * (more than a page ahead, the chip's own prefetcher doesn't join in: a fifth slower), and with two
+ * by whole pairs of rows; beyond the end of W a prefetch does no harm. Every caller passes constants
+ * for `type` and R, so the sums stay in registers. */
+static inline __attribute__((always_inline)) void
+outputs(const int R, enum minillm_type type, const pass *p, isize begin, isize end) {
+    enum { BLOCK = 4 * LANES };
+    const int bytes = 4 >> type /* 4, 2, 1 */, wait_for_memory = R == 1 && type == MINILLM_FLOAT32;
+    const int together = wait_for_memory || 2 * R + 3 > VEC_REGISTERS ? 1 : 2;
+    isize ahead = together == 1 ? 2048 : round_up(4096, max(1, 2 * p->ldw * bytes));
+    isize whole = p->K / BLOCK * BLOCK;
+    for (isize j = begin; j < end; j += together) {
+        isize output[2] = {j, min(j + 1, end - 1)}; /* the last one may be computed twice */
+        const char *row[2];
+        vec sums[2][MINILLM_GEMV_ROWS];
+        for (int o = 0; o < together; o++) {
+            row[o] = (const char *)p->w + output[o] * p->ldw * bytes;
+            for (int i = 0; i < R; i++)
+                sums[o][i] = broadcast(0);
+        }
+        for (isize k = 0; k < whole; k += BLOCK) {
+            float unpacked[2][BLOCK];
+            const float *w[2];
+            for (int o = 0; o < together; o++) {
+                const char *here = row[o] + k * bytes;
+                for (int line = 0; line < BLOCK * bytes; line += 64)
+                    __builtin_prefetch(here + ahead + line, 0, 2);
+                for (int l = 0; l < BLOCK && type != MINILLM_FLOAT32; l++)
+                    unpacked[o][l] = weight(type, here, l);
+                w[o] = type == MINILLM_FLOAT32 ? (const float *)here : unpacked[o];
+            }
+            for (int l = 0; l < BLOCK; l += LANES)
+                for (int i = 0; i < R; i++)
+                    for (int o = 0; o < together; o++)
+                        sums[o][i] += load(p->x + i * p->ldx + k + l) * load(w[o] + l);
+        }
+        for (int o = 0; o < together; o++)
+            for (int i = 0; i < R; i++) {
+                float sum = horizontal_sum(sums[o][i]), *y = p->y + i * p->ldy + output[o];
+                for (isize k = whole; k < p->K; k++)
+                    sum += p->x[i * p->ldx + k] * weight(type, row[o], k);
+                if (type == MINILLM_INT8)
+                    sum = isfinite(sum) ? p->scale[output[o]] * sum
+                                        : scaled_output(p, i, output[o]);
+                *y = (p->bias ? p->bias[output[o]] : 0) + sum;
+            }
+    }
+}
+
+/* The same for any type and number of rows: there is a copy of `outputs` for each. */
+static void all_outputs(int type, const pass *p, isize begin, isize end) {
+    #define CASE(t, R) case 8 * t + R: outputs(R, t, p, begin, end); break;
+    #define CASES(t) CASE(t, 1) CASE(t, 2) CASE(t, 3) CASE(t, 4) \
+                     CASE(t, 5) CASE(t, 6) CASE(t, 7) CASE(t, 8)
+    switch (8 * type + p->M) {
+        CASES(MINILLM_FLOAT32) CASES(MINILLM_BFLOAT16) CASES(MINILLM_INT8)
+    }
+}
+
+/* y = x W + bias, a row of memory for each input: 8 inputs together, so that the sums are loaded
+ * and stored only once for all of them. The sums stay outside y until they are complete: in y two
+ * threads may write to the same cache line, which then travels between their cores each time. */
+static void row_major_outputs(const pass *p, isize begin, isize end, matrix sums) {
+    enum { INPUTS = 8 };
+    matrix x = {(float *)p->x, p->ldx, 1}, W = {(float *)p->w + begin, p->ldw, 1};
+    matrix start = p->bias ? (matrix){(float *)p->bias + begin, 0, 1} : zero_matrix;
+    for (isize k = 0; k == 0 || k < p->K; k += INPUTS, start = sums)
+        product(p->M, end - begin, min(INPUTS, p->K - k), part(x, 0, k), part(W, k, 0), start,
+                sums);
+    for (isize i = 0; i < p->M; i++)
+        memcpy(p->y + i * p->ldy + begin, part(sums, i, 0).data, (end - begin) * sizeof(float));
+}
+
+int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
+                     const void *w, isize ldw, int transposed, const float *scale,
+                     const float *bias, float *y, isize ldy) {
+    if (M * N == 0)
+        return MINILLM_OK;
+    int threads = threads_for(16.0 * N * K);
+    isize pieces = transposed && threads > 1 ? 8 * threads : threads;
+    isize size = round_up(max(1, (N + pieces - 1) / pieces), 32); /* whole tiles and lines */
+    /* A copy of x, whose rows begin with a cache line, so that no vector lies in two of them, and
+     * not all in the same cache set, as they do when K is a multiple of 1,024. */
+    isize row = round_up(K, 16) + 16, sums_row = round_up(N, 16) + 16;
+    float *copy = allocate(MINILLM_GEMV_ROWS * (transposed ? row : row + sums_row));
+    if (copy == NULL)
+        return MINILLM_OUT_OF_MEMORY;
+    matrix sums = {copy + MINILLM_GEMV_ROWS * row, sums_row, 1};
+    for (isize first = 0; first < M; first += MINILLM_GEMV_ROWS) {
+        const pass p = {
+            .M = min(MINILLM_GEMV_ROWS, M - first), .K = K, .x = copy, .ldx = row, .w = w,
+            .ldw = ldw, .scale = scale, .bias = bias, .y = y + first * ldy, .ldy = ldy,
+        };
+        for (isize i = 0; i < p.M; i++)
+            memcpy(copy + i * row, x + (first + i) * ldx, K * sizeof(float));
+        #pragma omp parallel for schedule(dynamic) num_threads(threads)
+        for (isize begin = 0; begin < N; begin += size) {
+            isize end = min(begin + size, N);
+            if (transposed)
+                all_outputs(type, &p, begin, end);
+            else
+                row_major_outputs(&p, begin, end, part(sums, 0, begin));
+        }
+    }
+    free(copy);
+    return MINILLM_OK;
+}

@@ -1,0 +1,212 @@
+"""How the matrix products are called: their arguments have strides and options, so a signature
+doesn't describe them. The objects `Matmul` and `QuantizedMatmul` take its place (dispatch.py).
+"""
+
+import math
+
+import numpy as np
+
+from minillm.checks import require_float
+from minillm.kernels import c_library
+from minillm.kernels.arguments import (
+    C_CONTIGUOUS_AND_ALIGNED,
+    contiguous,
+    require_apart,
+    require_array,
+    require_output,
+    rows_contiguous,
+)
+
+FLOAT32 = np.dtype(np.float32)
+
+
+class Matmul:
+    """The binding of `minillm.ops.matmul`."""
+
+    def check(self, A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False,
+              bias=None):
+        """The inputs come back with a contiguous last axis (copied only if it wasn't), and `out`
+        is made if it is None."""
+        for name, array in (("A", A), ("B", B)):
+            require_float(name, array)
+            if array.ndim < 2:
+                raise ValueError(f"{name} has shape {array.shape}, wanted at least 2 axes")
+        require_array("B", B, A.dtype)
+
+        M, K = reversed(A.shape[-2:]) if transpose_A else A.shape[-2:]
+        N, B_K = B.shape[-2:] if transpose_B else reversed(B.shape[-2:])
+        if B_K != K:
+            wanted = f"(..., N, {K})" if transpose_B else f"(..., {K}, N)"
+            raise ValueError(f"B has shape {B.shape}, wanted {wanted} to match A")
+        if A.ndim > 2 and B.ndim > 2 and A.shape[:-2] != B.shape[:-2]:
+            raise ValueError(f"B has shape {B.shape}, wanted 2 axes or A's leading {A.shape[:-2]}")
+
+        if bias is not None:
+            require_array("bias", bias, A.dtype)
+            if bias.shape != (N,):
+                raise ValueError(f"bias has shape {bias.shape}, wanted {(N,)}")
+            if accumulate:
+                raise ValueError("bias is an array, wanted None with accumulate=True")
+
+        shape = (A.shape[:-2] if A.ndim > 2 else B.shape[:-2]) + (M, N)
+        if out is None:
+            if accumulate:
+                raise ValueError("out is None, wanted the array to accumulate into")
+            out = np.empty(shape, A.dtype)
+        else:
+            require_output("out", out, shape, A.dtype)
+            for name, array in (("A", A), ("B", B), ("bias", bias)):
+                require_apart("out", out, name, array)
+        return dict(A=rows_contiguous(A), B=rows_contiguous(B), out=out,
+                    transpose_A=bool(transpose_A), transpose_B=bool(transpose_B),
+                    accumulate=bool(accumulate), bias=None if bias is None else contiguous(bias))
+
+    def trivial(self, out, **_):
+        return out if out.size == 0 else None
+
+    def fast(self, A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False,
+             bias=None):
+        """Multiply contiguous float32 matrices that own their memory; None for everything else.
+
+        Two small matrices are multiplied in less time than `check` takes to look at them.
+        """
+        if not (_is_plain(A) and _is_plain(B) and A.ndim == B.ndim == 2):
+            return None
+        rows_A, lda = A.shape
+        rows_B, ldb = B.shape
+        M, K = (lda, rows_A) if transpose_A else (rows_A, lda)
+        N, K_of_B = (rows_B, ldb) if transpose_B else (ldb, rows_B)
+        if K != K_of_B or not (bias is None or _is_plain_row(bias, N)):
+            return None
+        if out is None and not accumulate:
+            C = np.empty((M, N), FLOAT32)
+        elif bias is None and _is_plain_out(out, (M, N), A, B):
+            C = out
+        else:
+            return None
+        ffi, floats = c_library.ffi, c_library.FLOATS
+        from_buffer = ffi.from_buffer
+        error = c_library.lib.minillm_matmul(
+            1, M, N, K, from_buffer(floats, A), lda, 0, transpose_A,
+            from_buffer(floats, B), ldb, 0, transpose_B, from_buffer(floats, C), N, 0,
+            accumulate, ffi.NULL if bias is None else from_buffer(floats, bias),
+        )
+        if error:
+            c_library.check(error)
+        return C
+
+    def c(self, A, B, out, transpose_A, transpose_B, accumulate, bias):
+        """One call of minillm_matmul if one step for the whole batch is enough, else several."""
+        M, N = out.shape[-2:]
+        K = A.shape[-2] if transpose_A else A.shape[-1]
+        lda, ldb, ldc = A.strides[-2] // 4, B.strides[-2] // 4, out.strides[-2] // 4
+        batch, step_A, step_B, step_C = 1, 0, 0, 0
+        if out.ndim > 2:
+            step_A, step_B, step_C = _batch_step(A), _batch_step(B), _batch_step(out)
+            if None in (step_A, step_B, step_C):
+                # For example the heads of a fused Q K V buffer: a loop over the first axis.
+                for b in range(out.shape[0]):
+                    self.c(A[b] if A.ndim > 2 else A, B[b] if B.ndim > 2 else B, out[b],
+                           transpose_A, transpose_B, accumulate, bias)
+                return out
+            batch = out.size // (M * N)
+            if B.ndim == 2 and step_A == M * lda and step_C == M * ldc and not transpose_A:
+                batch, M = 1, batch * M  # all share B: one tall matrix A, and B is packed only once
+        pointer = c_library.pointer
+        c_library.check(c_library.lib.minillm_matmul(
+            batch, M, N, K, pointer(A), lda, step_A, transpose_A,
+            pointer(B), ldb, step_B, transpose_B, pointer(out), ldc, step_C, accumulate,
+            c_library.ffi.NULL if bias is None else pointer(bias),
+        ))
+        return out
+
+
+def _is_plain(array):
+    return (type(array) is np.ndarray and array.dtype is FLOAT32 and
+            array.flags.num & C_CONTIGUOUS_AND_ALIGNED == C_CONTIGUOUS_AND_ALIGNED)
+
+
+def _is_plain_row(array, N):
+    return _is_plain(array) and array.shape == (N,)
+
+
+def _is_plain_out(out, shape, A, B):
+    return (type(out) is np.ndarray and out.dtype is FLOAT32 and out.shape == shape and
+            out.flags.carray and  # contiguous, aligned and writeable
+            # Arrays that own their memory share none of it, unless they are the same.
+            out.base is None and A.base is None and B.base is None and
+            out is not A and out is not B)
+
+
+def _batch_step(array):
+    """The distance, in floats, between two matrices of a stack; None if it isn't always the same.
+
+    The leading axes count as one axis when each stride is the next one's times its length.
+    """
+    axes = [(size, stride) for size, stride in zip(array.shape[:-2], array.strides[:-2]) if size != 1]
+    for (_, stride), (inner_size, inner_stride) in zip(axes, axes[1:]):
+        if stride != inner_stride * inner_size:
+            return None
+    return axes[-1][1] // 4 if axes else 0  # 0: the same matrix for the whole batch
+
+
+# How weights are stored -> the name of the type in minillm.h. bfloat16 is kept in a uint16.
+C_TYPES = {np.dtype(np.float32): "MINILLM_FLOAT32", np.dtype(np.uint16): "MINILLM_BFLOAT16",
+           np.dtype(np.int8): "MINILLM_INT8"}
+
+
+class QuantizedMatmul:
+    """The binding of `minillm.ops.quantized.quantized_matmul`."""
+
+    def check(self, x, weights, scale=None, bias=None):
+        require_float("x", x)
+        if not isinstance(weights, np.ndarray):
+            raise TypeError(f"weights is a {type(weights).__name__}, wanted a NumPy array")
+        if weights.dtype not in C_TYPES:
+            raise TypeError(f"weights has dtype {weights.dtype}, wanted float32, uint16 (bfloat16) "
+                            "or int8")
+        if weights.ndim != 2:
+            raise ValueError(f"weights has shape {weights.shape}, wanted 2 axes: (N, K)")
+        N, K = weights.shape
+        if x.ndim == 0 or x.shape[-1] != K:
+            raise ValueError(f"x has shape {x.shape}, wanted (..., {K}) to match weights")
+        if (scale is None) == (weights.dtype == np.int8):
+            came, wanted = ("None", "an array") if scale is None else ("an array", "None")
+            raise ValueError(f"scale is {came}, wanted {wanted} with weights of {weights.dtype}")
+        for name, array, dtype in (("scale", scale, np.float32), ("bias", bias, x.dtype)):
+            if array is not None:
+                require_array(name, array, dtype)
+                if array.shape != (N,):
+                    raise ValueError(f"{name} has shape {array.shape}, wanted {(N,)}")
+        return {name: array if array is None else contiguous(array) for name, array in (
+            ("x", x), ("weights", weights), ("scale", scale), ("bias", bias))}
+
+    def trivial(self, x, weights, **_):
+        shape = (*x.shape[:-1], len(weights))
+        return np.empty(shape, x.dtype) if 0 in shape else None
+
+    def fast(self, x, weights, scale=None, bias=None):
+        """The usual case; None for everything else."""
+        if (_is_plain(x) and type(weights) is np.ndarray and weights.ndim == 2 and
+                weights.dtype in C_TYPES and weights.flags.c_contiguous and weights.flags.aligned and
+                x.ndim > 0 and x.size and x.shape[-1] == weights.shape[1] and
+                (scale is None) == (weights.dtype != np.int8) and
+                (scale is None or _is_plain_row(scale, len(weights))) and
+                (bias is None or _is_plain_row(bias, len(weights)))):
+            return self.c(x, weights, scale, bias)
+        return None
+
+    def c(self, x, weights, scale, bias):
+        N, K = weights.shape
+        y = np.empty((*x.shape[:-1], N), FLOAT32)
+        ffi, floats = c_library.ffi, c_library.FLOATS
+        from_buffer = ffi.from_buffer
+        error = c_library.lib.minillm_gemv(
+            math.prod(x.shape[:-1]), N, K, from_buffer(floats, x), K,
+            getattr(c_library.lib, C_TYPES[weights.dtype]), from_buffer(weights), K, True,
+            ffi.NULL if scale is None else from_buffer(floats, scale),
+            ffi.NULL if bias is None else from_buffer(floats, bias), from_buffer(floats, y), N,
+        )
+        if error:
+            c_library.check(error)
+        return y
