@@ -22,10 +22,10 @@ _current_name = None  # not chosen yet: choosing loads the C library
 _observers = []
 
 
-def kernel(signature, *, cache=None):
+def kernel(binding, *, cache=None):
     """Make the function below the decorator a kernel, which runs in three implementations.
 
-    signature: one line, as signature.py describes it; the function then takes
+    binding: one line, a signature as signature.py describes it; the function then takes
         the arguments of the signature, in order            -> the results
         and with `cache`, a NamedTuple class                -> the first result, cache
         or two, of which the second is called `cache`       -> the results
@@ -34,7 +34,7 @@ def kernel(signature, *, cache=None):
     naive and the C function always take the arguments of the signature and return the results.
     A kernel whose only result is an array also takes `out`, an array to write it to.
 
-    Instead of a signature, an object (a binding) with
+    Or an object with
         check(*arguments, **options) -> dict of all arguments, checked, for all implementations
         c(**checked) -> the results, for float32; it calls the C library
         fast(*arguments, **options) -> the results, or None if this isn't a plain case (optional)
@@ -46,10 +46,12 @@ def kernel(signature, *, cache=None):
 
     def decorate(function):
         name = function.__name__
-        if isinstance(signature, str):
-            run = _run_signature(function, Signature(signature, f"minillm_{name}"), cache)
+        if isinstance(binding, str):
+            runs_on = Signature(binding, f"minillm_{name}", has_cache=cache is not None)
+            run = _run_signature(function, runs_on, cache)
         else:
-            run = _run_binding(function, signature)
+            runs_on = binding
+            run = _run_binding(function, binding)
 
         @functools.wraps(function)
         def dispatch(*arguments, **options):
@@ -57,7 +59,7 @@ def kernel(signature, *, cache=None):
                 return _observed(name, run, arguments, options)
             return run(*arguments, **options)
 
-        dispatch.signature = signature
+        dispatch.binding = runs_on
         registry[name] = dispatch
         return dispatch
 
@@ -83,7 +85,8 @@ def _run_signature(function, signature, cache):
         if name == "numpy":
             values = call.values
             if takes_cache:
-                values = values[0], type(arguments[1])(*values[1:])
+                cache_type = getattr(type(arguments[1]), "_make", tuple)
+                values = values[0], cache_type(values[1:])
             result = function(*values)
             if call.plan.sizes.get("...") == ():
                 result = _as_arrays(result, call.dtype)

@@ -104,7 +104,7 @@ class Call(NamedTuple):
 class Signature:
     """The checks of one kernel, and its calls of C and of the naive loops."""
 
-    def __init__(self, text, c_name):
+    def __init__(self, text, c_name, has_cache=False):
         inputs, outputs = text.split(" -> ")
         self.c_name = c_name
         self.inputs, self.outputs = _parse(inputs), _parse(outputs)
@@ -113,6 +113,7 @@ class Signature:
                     if item.name not in self.names and item.dims is not None]
         self.in_place = [self.names.index(item.name) for item in self.outputs
                          if item.name in self.names]
+        self.takes_out = len(self.outputs) == len(self.new) == 1 and not has_cache
         kinds = {"array": [], "integers": [], "number": []}
         for index, item in enumerate(self.inputs):
             kinds[item.kind].append(index)
@@ -168,8 +169,8 @@ class Signature:
         return plan
 
     def _check_out(self, out, values, plan, dtype):
-        if len(self.outputs) != 1 or not self.new:
-            raise TypeError("out is an array, wanted None: not one new array is the result")
+        if not self.takes_out:
+            raise TypeError("out is given, wanted None: the result isn't just one new array")
         require_array("out", out, dtype)
         if out.shape != plan.new_shapes[0]:
             raise ValueError(f"out has shape {out.shape}, wanted {plan.new_shapes[0]}")
@@ -179,7 +180,7 @@ class Signature:
 
     def _require_writable(self, name, array, values, itself):
         """Refuse an array to write to that has gaps, or memory in common with another argument."""
-        if not (array.flags.carray or array.size == 0):
+        if not (array.flags.carray or (array.size == 0 and array.flags.writeable)):
             raise ValueError(f"{name} is read-only or has gaps, wanted a writable contiguous array")
         for index in self.arrays:
             if index != itself:
