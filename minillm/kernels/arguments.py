@@ -36,7 +36,7 @@ def require_array(name, array, dtype):
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} is a {type(array).__name__}, wanted a NumPy array")
     if array.dtype != dtype:
-        raise TypeError(f"{name} has dtype {array.dtype}, wanted {dtype}")
+        raise TypeError(f"{name} has dtype {array.dtype}, wanted {np.dtype(dtype)}")
 
 
 def require_output(name, array, shape, dtype):

@@ -19,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minillm.kernels import attention as checks
-from minillm.kernels import kernel, matmul
+from minillm.kernels import kernel
 from minillm.kernels.attention import empty_heads
 from minillm.ops.dropout import DropoutCache, dropout, dropout_backward
+from minillm.ops.matmul import matmul
 from minillm.ops.softmax import SoftmaxCache, logsumexp, softmax, softmax_backward
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from minillm import kernels
 from minillm.ops.attention import AttentionBias, fused_attention, fused_attention_backward
 from tests.helpers.gradcheck import check_gradients
-from tests.kernels.test_dispatch import every_instruction_set, run_python, worst_error
+from processes import every_instruction_set, run_python, worst_error
 
 IMPLEMENTATIONS = ["naive", "numpy", "c"]
 CAUSAL, NO_BIAS = AttentionBias(causal=True), AttentionBias()

@@ -1,6 +1,5 @@
 """Which implementation, which instruction set, how many threads; and what if there is no C."""
 
-import json
 import os
 import platform
 import subprocess
@@ -10,36 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import every_instruction_set, run_python, worst_error
 
 from minillm import kernels
 from minillm.ops.matmul import matmul
-
-
-def run_python(program, **environment):
-    """Run a program in a fresh interpreter, without this one's choice of kernels."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("MINILLM_KERNELS", "MINILLM_ISA", "OMP_NUM_THREADS", "PYTHONWARNINGS")
-    }
-    return subprocess.run(
-        [sys.executable, "-c", program], env={**inherited, **environment},
-        capture_output=True, text=True, timeout=120,
-    )
-
-
-every_instruction_set = pytest.mark.parametrize("isa", ["avx512", "avx2", "baseline"])
-
-
-def worst_error(program, isa):
-    """Run a program that prints [the instruction set in use, the largest error] -> the error"""
-    if isa not in kernels.info()["supported"]:
-        pytest.skip(f"this machine or this build has no {isa}")
-    run = run_python(program, MINILLM_ISA=isa)
-    assert run.returncode == 0, run.stderr
-    used, worst = json.loads(run.stdout)
-    assert used == isa
-    return worst
 
 
 def test_use_as_a_call_and_as_a_context():
@@ -129,7 +102,6 @@ def test_no_warning_without_the_extension_when_numpy_was_asked_for():
 
 
 FORCED = """
-import json
 import numpy as np
 from minillm import kernels
 from minillm.ops.matmul import matmul

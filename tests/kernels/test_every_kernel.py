@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import every_instruction_set, worst_error
 from views import copied, inside, spoiled
 
 import minillm.ops
@@ -221,6 +222,47 @@ def test_any_argument_gives_the_right_result_or_an_error_that_names_it(
             assert_close(results, wanted, 1e-3)
             if options:
                 assert results[0] is options["out"] or options["out"] is None
+
+
+FORCED = """
+import json
+import numpy as np
+from minillm import kernels
+from minillm.ops.adam import adam
+from minillm.ops.cross_entropy import token_losses, token_losses_backward
+from minillm.ops.gelu import gelu_tanh, gelu_tanh_backward
+from minillm.ops.layer_norm import layer_norm, layer_norm_backward
+from minillm.ops.rms_norm import rms_norm, rms_norm_backward
+from minillm.ops.sum_of_squares import sum_of_squares
+from minillm.ops.sum_rows import sum_rows
+rng = np.random.default_rng(0)
+worst = 0.0
+for n, d in [(1, 1), (3, 5), (70, 33), (2, 1000)]:
+    x, dy, m = (rng.standard_normal((n, d)).astype("f4") for _ in range(3))
+    weight, bias = rng.standard_normal((2, d)).astype("f4")
+    targets = rng.integers(-1, d, n)
+    results = []
+    for dtype in (np.float32, np.float64):        # float64 is computed by NumPy
+        X, DY, M, G, B = (array.astype(dtype) for array in (x, dy, m, weight, bias))
+        y, cache = layer_norm(X, G, B, 0.1)
+        r, r_cache = rms_norm(X, G, 0.1)
+        g, g_cache = gelu_tanh(X)
+        losses, lse = token_losses(X, targets, 0.1)
+        W, V = DY.copy(), M * M + 1
+        adam(W, X, M, V, t=2, lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8, l2=0.1, decay=0.1)
+        results.append([g, gelu_tanh_backward(DY, g_cache), y, *layer_norm_backward(DY, cache),
+                        r, *rms_norm_backward(DY, r_cache), losses,
+                        token_losses_backward(0.5, X, targets, lse, 0.1), W, M, V,
+                        sum_rows(X), sum_of_squares(X) / X.size])
+    for single, double in zip(*results):
+        worst = max(worst, np.abs(single - double).max() / (1 + np.abs(double).max()))
+print(json.dumps([kernels.info()["instruction set"], float(worst)]))
+"""
+
+
+@every_instruction_set
+def test_each_instruction_set(isa):
+    assert 0 < worst_error(FORCED, isa) < 1e-5
 
 
 def test_targets_inside_out():

@@ -86,3 +86,22 @@ def test_the_limits_of_the_machine_are_positive_and_leave_the_setting_alone():
     assert machine.fma_peak(threads=1, seconds=0.01) > 0
     assert machine.read_bandwidth(threads=2, seconds=0.01, megabytes=1) > 0
     assert kernels.get_num_threads() == before
+
+
+@pytest.mark.parametrize("rung", [name for name, _ in MATMUL_RUNGS])
+def test_a_matmul_rung_reads_only_what_it_is_given(rung):
+    matmul = dict(MATMUL_RUNGS)[rung]
+    A, B = np.ones((2, 10**7), np.float32), np.ones((3, 900), np.float32)
+    for arguments, error, message in [
+        ((A, B), ValueError, r"^B has shape \(3, 900\), wanted \(10000000, N\)"),
+        ((A.astype(float), B), TypeError, "^A has dtype float64, wanted float32"),
+        ((B, None), TypeError, "^B is a NoneType"),
+        ((B[0], B), ValueError, r"^A has shape \(900,\), wanted 2 axes"),
+    ]:
+        with pytest.raises(error, match=message):
+            matmul(*arguments)
+    rng = np.random.default_rng(0)
+    A, B = rng.standard_normal((2, 5, 5)).astype(np.float32)
+    np.testing.assert_allclose(matmul(A.T, B[::-1].T), A.T @ B[::-1].T, atol=1e-5)
+    assert matmul(A[:, :0], B[:0]).tolist() == np.zeros((5, 5)).tolist()
+    assert matmul(A, B[:, :0]).shape == (5, 0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from views import copied, inside, spoiled
 
 from minillm import kernels
 from minillm.ops.matmul import matmul
@@ -286,3 +287,54 @@ def test_two_python_threads_at_once():
         for worker in workers:
             worker.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+@given(variant=variants, rng=st.integers(0, 2**32 - 1).map(np.random.default_rng),
+       batch=st.sampled_from([(), (2,), (0,)]), has_out=st.booleans(), has_bias=st.booleans())
+def test_any_argument_gives_the_right_result_or_an_error_that_names_it(
+    name, variant, rng, batch, has_out, has_bias
+):
+    """Other layouts, types, sizes, and memory in common: see tests/helpers/views.py."""
+    M, N, K = rng.integers(0, 6, 3)
+    A, B = operands(rng, batch, M, N, K, variant)
+    of = {"A": A, "B": B, "out": rng.standard_normal((*batch, M, N)).astype(np.float32),
+          "bias": rng.standard_normal(N).astype(np.float32)}
+    of = {key: array for key, array in of.items()
+          if (key != "out" or has_out) and (key != "bias" or has_bias)}
+    for key in rng.choice(list(of), rng.integers(1, 3)):
+        if isinstance(of[key], np.ndarray):
+            other = of[rng.choice(list(of))]
+            if rng.random() < 0.3 and isinstance(other, np.ndarray):
+                of[key] = inside(of[key], other, rng)
+            else:
+                of[key] = spoiled(of[key], rng)
+    copies = dict(zip(of, copied(of.values())))
+    wanted = None
+    with np.errstate(all="ignore"):
+        try:
+            with kernels.use("numpy"):
+                wanted = matmul(**copies, **variant)
+        except (TypeError, ValueError):
+            pass
+        try:
+            with kernels.use(name):
+                C = matmul(**of, **variant)
+        except (TypeError, ValueError) as error:
+            assert str(error).startswith(("A", "B", "out", "bias")) and "\n" not in str(error)
+        else:
+            np.testing.assert_allclose(C, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_an_out_whose_rows_overlap_is_refused(name):
+    out = np.lib.stride_tricks.as_strided(np.zeros(40, np.float32), (4, 6), (4, 4))
+    with kernels.use(name), pytest.raises(ValueError, match="^out has strides"):
+        matmul(np.ones((4, 3), np.float32), np.ones((3, 6), np.float32), out)
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_a_long_axis_beside_an_empty_one(name):
+    A, B = np.empty((2**40, 0, 3), np.float32), np.ones((3, 2), np.float32)
+    with kernels.use(name):
+        assert matmul(A, B).shape == (2**40, 0, 2)

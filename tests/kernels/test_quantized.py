@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from views import copied, spoiled
 
 from minillm import kernels
 from minillm.ops.matmul import matmul
@@ -170,6 +171,52 @@ def test_the_same_bits_on_any_number_of_threads(dtype):
     finally:
         kernels.set_num_threads(before)
     assert results[:3] == results[3:6] == results[6:]
+
+
+@every_implementation
+def test_int8_products_do_not_overflow_before_the_scale(name):
+    """3e38 * 100 is infinite in float32, 3e38 * (1e-4 * 100) isn't."""
+    for M, K in [(1, 1), (1, 200), (3, 70), (8, 64)]:
+        x = np.zeros((M, K), np.float32)
+        x[:, -1] = x[:, 0] = 3e38 / (1 + (K > 1))
+        q, scale = np.full((3, K), 100, np.int8), np.full(3, 1e-4, np.float32)
+        with kernels.use(name):
+            np.testing.assert_allclose(quantized_matmul(x, q, scale), 3e36, rtol=1e-5)
+
+
+@every_implementation
+@given(rng=generators)
+def test_any_argument_gives_the_right_result_or_an_error_that_names_it(name, rng):
+    M, N, K = rng.integers(0, 6, 3)
+    weights, scale = stored(rng.standard_normal((N, K)).astype(np.float32),
+                            rng.choice(["float32", "bfloat16", "int8"]))
+    of = {"x": rng.standard_normal((M, K)).astype(np.float32), "weights": weights, "scale": scale,
+          "bias": rng.standard_normal(N).astype(np.float32)}
+    for key in rng.choice([key for key in of if of[key] is not None], 2):
+        if isinstance(of[key], np.ndarray):
+            of[key] = spoiled(of[key], rng)
+    wanted = None
+    copies = dict(zip(of, copied(of.values())))
+    with np.errstate(all="ignore"):
+        try:
+            with kernels.use("numpy"):
+                wanted = quantized_matmul(**copies)
+        except (TypeError, ValueError):
+            pass
+        try:
+            with kernels.use(name):
+                y = quantized_matmul(**of)
+        except (TypeError, ValueError) as error:
+            assert str(error).startswith(tuple(of)) and "\n" not in str(error)
+        else:
+            np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_long_axis_beside_an_empty_one():
+    x, nothing = np.empty((2**40, 0), np.float32), np.empty((0, 0), np.float32)
+    for name in ("naive", "numpy", "c"):
+        with kernels.use(name):
+            assert quantized_matmul(x, nothing).shape == (2**40, 0)
 
 
 def f32(*shape):

@@ -8,11 +8,22 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from strategies import generators, leading_shapes, scales
 
+from minillm import kernels
 from minillm.ops.erf import erf
-from minillm.ops.gelu import gelu, gelu_backward, gelu_tanh, gelu_tanh_backward
+from minillm.ops.gelu import (
+    gelu,
+    gelu_backward,
+    gelu_tanh,
+    gelu_tanh_backward,
+    quick_gelu,
+    quick_gelu_backward,
+)
 from minillm.ops.relu import relu, relu_backward
+from minillm.ops.silu import silu, silu_backward
+from minillm.ops.tanh import tanh, tanh_backward
 
-PAIRS = [(relu, relu_backward), (gelu, gelu_backward), (gelu_tanh, gelu_tanh_backward)]
+PAIRS = [(relu, relu_backward), (gelu, gelu_backward), (gelu_tanh, gelu_tanh_backward),
+         (quick_gelu, quick_gelu_backward), (silu, silu_backward), (tanh, tanh_backward)]
 numbers = arrays(np.float64, st.integers(1, 20), elements=st.floats(-30, 30))
 
 
@@ -63,7 +74,34 @@ def test_the_tanh_form_is_near_the_exact_one(x):
     np.testing.assert_allclose(gelu_tanh(x)[0], gelu(x)[0], atol=5e-4)
 
 
-def test_gelu_wants_floats():
-    for function in (gelu, gelu_tanh):
-        with pytest.raises(TypeError, match="^x has dtype int64"):
-            function(np.array([1]))
+@pytest.mark.parametrize("forward, x, y, dx", [
+    (relu, 3, 3, 1), (relu, -3, 0, 0),
+    (silu, 0, 0, 1 / 2), (silu, math.log(3), math.log(3) * 3 / 4, 3 / 4 + math.log(3) * 3 / 16),
+    (tanh, math.log(2), 3 / 5, 16 / 25),  # (2 - 1/2) / (2 + 1/2)
+    (gelu, 0, 0, 1 / 2), (gelu_tanh, 0, 0, 1 / 2), (quick_gelu, 0, 0, 1 / 2),
+    (quick_gelu, math.log(3) / 1.702, math.log(3) / 1.702 * 3 / 4,
+     3 / 4 + math.log(3) * 3 / 16),
+])
+def test_examples_by_hand(forward, x, y, dx):
+    backward = dict(PAIRS)[forward]
+    result, cache = forward(np.array([x], float))
+    np.testing.assert_allclose(result, [y], atol=1e-15)
+    np.testing.assert_allclose(backward(np.ones(1), cache), [dx], rtol=1e-14)
+
+
+@pytest.mark.parametrize("forward, backward", PAIRS)
+@pytest.mark.parametrize("implementation", ["naive", "numpy", "c"])
+def test_far_out_it_neither_overflows_nor_warns(implementation, forward, backward):
+    x = np.array([-1e4, -200, 200, 1e4], np.float32)
+    with kernels.use(implementation), np.errstate(over="raise", invalid="raise"):
+        y, cache = forward(x)
+        dx = backward(np.ones_like(x), cache)
+    right = np.sign(x) if forward is tanh else np.maximum(x, 0)
+    np.testing.assert_allclose(y, right, atol=1e-6)
+    np.testing.assert_allclose(dx, 0 if forward is tanh else (x > 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("forward, backward", PAIRS)
+def test_wants_floats(forward, backward):
+    with pytest.raises(TypeError, match="^x has dtype int64"):
+        forward(np.array([1]))

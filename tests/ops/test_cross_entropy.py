@@ -97,3 +97,29 @@ def test_errors_name_the_argument():
         cross_entropy(logits, np.array([0, 1]), label_smoothing=1)
     with pytest.raises(TypeError, match="^logits has dtype int64"):
         cross_entropy(np.ones((2, 3), np.int64), np.array([0, 1]))
+
+
+def test_an_example_by_hand():
+    """p = 1/4, 3/4: the loss of the first token is log 4, of the second log 4/3; the third is ignored."""
+    logits = np.array([[0.0, math.log(3)]] * 3)
+    loss, cache = cross_entropy(logits, np.array([0, 1, -100]))
+    assert loss == pytest.approx((math.log(4) + math.log(4 / 3)) / 2)
+    wanted = [[(1 / 4 - 1) / 2, 3 / 8], [1 / 8, (3 / 4 - 1) / 2], [0, 0]]
+    np.testing.assert_allclose(cross_entropy_backward(1.0, cache), wanted, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
+def test_targets_of_any_integer_dtype(dtype):
+    logits = np.arange(6.0).reshape(2, 3)
+    wanted = cross_entropy(logits, np.array([2, 0]))[0]
+    assert cross_entropy(logits, np.array([2, 0], dtype))[0] == wanted
+    assert cross_entropy(logits, np.array([2, 0], dtype), ignore_index=0)[0] == \
+        cross_entropy(logits[:1], np.array([2]))[0]
+
+
+def test_the_gradient_may_take_the_place_of_the_logits():
+    logits = np.arange(6, dtype=np.float32).reshape(2, 3)
+    loss, cache = cross_entropy(logits, np.array([2, 0]))
+    wanted = cross_entropy_backward(1.0, cache)
+    assert cross_entropy_backward(1.0, cache, out=logits) is logits
+    np.testing.assert_array_equal(logits, wanted)

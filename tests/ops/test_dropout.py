@@ -52,3 +52,12 @@ def test_without_dropout_nothing_is_copied_and_nothing_drawn():
 def test_p_must_be_a_probability(p):
     with pytest.raises(ValueError, match="^p is "):
         dropout(np.ones(3), p, np.random.default_rng(0))
+
+
+def test_an_example_by_hand():
+    """The generator's first numbers are 0.85, 0.64 and 0.51; what is below p = 0.6 is dropped."""
+    rng = np.random.default_rng(0)
+    drawn = np.random.default_rng(0).random(3, dtype=np.float32)
+    y, cache = dropout(np.array([1.0, 2.0, 3.0]), 0.6, rng)
+    np.testing.assert_allclose(y, np.array([1, 2, 3]) * (drawn >= 0.6) / 0.4)
+    np.testing.assert_allclose(dropout_backward(np.ones(3), cache), (drawn >= 0.6) / 0.4)

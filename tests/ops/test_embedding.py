@@ -55,3 +55,19 @@ def test_an_id_outside_the_table_is_named(wrong):
 def test_ids_must_be_integers():
     with pytest.raises(TypeError, match="^ids has dtype float64"):
         embedding(np.array([0.0]), np.ones((4, 2)))
+
+
+def test_an_example_by_hand():
+    table = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    y, cache = embedding(np.array([2, 0, 2]), table)
+    assert y.tolist() == [[5, 6], [1, 2], [5, 6]]
+    dy = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
+    assert embedding_backward(dy, cache).tolist() == [[2, 20], [0, 0], [1 + 3, 10 + 30]]
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
+def test_ids_of_any_integer_dtype(dtype):
+    table = np.arange(8.0).reshape(4, 2)
+    y, cache = embedding(np.array([3, 0], dtype), table)
+    assert y.tolist() == [[6, 7], [0, 1]]
+    assert embedding_backward(np.ones((2, 2)), cache).sum() == 4

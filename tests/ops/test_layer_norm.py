@@ -71,3 +71,12 @@ def test_errors_name_the_argument():
         layer_norm(np.ones((2, 4)), np.ones(4), np.ones(3))
     with pytest.raises(TypeError, match="^x has dtype"):
         layer_norm(np.ones((2, 4), np.int64), np.ones(4), np.ones(4))
+
+
+def test_an_example_by_hand():
+    """x = 1, 3: the mean is 2, the standard deviation 1, so x̂ = -1, 1."""
+    y, cache = layer_norm(np.array([1.0, 3.0]), np.array([2.0, 5.0]), np.array([10.0, 20.0]), eps=0)
+    assert y.tolist() == [2 * -1 + 10, 5 * 1 + 20]
+    dx, dweight, dbias = layer_norm_backward(np.array([1.0, 1.0]), cache)
+    assert dweight.tolist() == [-1, 1] and dbias.tolist() == [1, 1]
+    assert dx.tolist() == [0, 0]  # two numbers always become -1 and 1

@@ -56,3 +56,22 @@ def test_errors_name_the_argument():
         linear(np.ones((2, 3), np.int64), W)
     with pytest.raises(TypeError):
         linear(np.ones((2, 3), np.float32), W)
+
+
+def test_an_example_by_hand():
+    x, W, b = np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [5.0, 6.0]]), np.array([10.0, 20.0])
+    y, cache = linear(x, W, b)
+    assert y.tolist() == [[1 * 3 + 2 * 5 + 10, 1 * 4 + 2 * 6 + 20]]
+    dx, dW, db = linear_backward(np.array([[1.0, 10.0]]), cache)
+    assert dx.tolist() == [[1 * 3 + 10 * 4, 1 * 5 + 10 * 6]]
+    assert dW.tolist() == [[1 * 1, 1 * 10], [2 * 1, 2 * 10]]
+    assert db.tolist() == [1, 10]
+
+
+def test_frozen_weights_get_no_gradient():
+    x, W, b = np.ones((3, 2)), np.ones((2, 4)), np.ones(4)
+    _, cache = linear(x, W, b)
+    buffer = np.full((2, 4), 7.0)
+    dx, dW, db = linear_backward(np.ones((3, 4)), cache, dW=buffer, with_dW=False)
+    assert dx.tolist() == np.full((3, 2), 4).tolist() and dW is db is None
+    assert (buffer == 7).all()

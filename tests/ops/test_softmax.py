@@ -55,3 +55,15 @@ def test_minus_infinity_is_never_chosen():
 def test_large_numbers_do_not_overflow():
     np.testing.assert_array_equal(softmax(np.array([1e30, 0, -1e30], np.float32))[0], [1, 0, 0])
     assert logsumexp(np.array([1e30, 1.0])) == 1e30
+
+
+def test_an_example_by_hand():
+    """exp(0) = 1 and exp(log 3) = 3, of 4."""
+    x = np.array([0.0, np.log(3)])
+    p, cache = softmax(x)
+    np.testing.assert_allclose(p, [1 / 4, 3 / 4])
+    np.testing.assert_allclose(softmax_backward(np.array([1.0, 0.0]), cache), [3 / 16, -3 / 16])
+    log_p, cache = log_softmax(x)
+    np.testing.assert_allclose(log_p, [-np.log(4), np.log(3 / 4)])
+    np.testing.assert_allclose(log_softmax_backward(np.array([1.0, 0.0]), cache), [3 / 4, -3 / 4])
+    np.testing.assert_allclose(logsumexp(x), [np.log(4)])
