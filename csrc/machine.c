@@ -1,4 +1,4 @@
-/* machine.c: what this machine has, and how many multiply-adds it can do at most. */
+/* machine.c: what this machine has, and its peak of multiply-adds. */
 #include "simd.h"
 
 int minillm_lanes_of_chip(void) {
@@ -34,7 +34,7 @@ double minillm_run_fmas(isize n, float *results) {
                 sums[i] = sums[i] * a + b;
         for (int i = 0; i < 12; i++)
             total += sums[i];
-        results[thread] = horizontal_sum(total); /* used, so the loop can't be left out */
+        results[thread] = horizontal_sum(total); /* used, so the compiler keeps the loop */
     }
     return 2.0 * 12 * LANES * (double)n * threads;
 }

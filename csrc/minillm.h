@@ -108,8 +108,8 @@ int minillm_get_num_threads(void);
  * threads.c says why). 0 at first. */
 void minillm_avoid_callers_core(int on);
 
-/* How many floats this chip's vectors hold: 16 with AVX-512, 8 with AVX2, otherwise 4. To be asked
- * of the library compiled for any chip: code for another chip must not be called to find out. */
+/* How many floats this chip's vectors hold: 16 with AVX-512, 8 with AVX2, otherwise 4. Call it in the
+ * library that is compiled for any chip: the others may not run here. */
 int minillm_lanes_of_chip(void);
 const char *minillm_compiler(void);
 

@@ -1,13 +1,13 @@
 /* rows.c: what a transformer does between its products.
  *
- * NumPy does these formulas one operation at a time, and each reads and writes whole arrays. Here
- * each array comes from memory once: that is what limits the speed, so plain loops will do, and the
- * compiler makes vectors of them. Where it may not by itself, as numbers would be added in another
- * order, or as two arrays could be the same memory, `#pragma omp simd` allows it.
+ * NumPy does these formulas one operation at a time, and each operation reads and writes whole
+ * arrays. Here each array comes from memory once. The memory limits the speed, so plain loops are
+ * enough, and the compiler vectorizes them. `#pragma omp simd` allows it where the language doesn't:
+ * where a sum changes its order, and where two arrays could be the same memory.
  *
- * Threads take rows or chunks of numbers, more at first and fewer in the end (`guided`). A sum over
- * the rows is made for each of SUMS blocks alone, and then over the blocks in order. (Block b
- * begins with row n b / SUMS: 64 bits, as that would overflow where isize has 32.) */
+ * Threads take rows or chunks of numbers, large ones first and small ones last (`guided`). A sum over
+ * the rows is computed for each of SUMS blocks alone, and then over the blocks in order. (Block b
+ * begins with row rows * b / SUMS, in 64 bits: the product overflows where isize has 32.) */
 #include <math.h>
 #include <string.h>
 #include "simd.h"
@@ -26,7 +26,7 @@ static const float TWO_A = 1.5957691216f, B = 0.044715f; /* a = sqrt(2 / pi) */
 
 static inline float gelu_s(float x) {
     float minus_2u = -TWO_A * x * (1 + B * x * x);
-    return minus_2u > 87.0f ? 0 : 1 / (1 + exp_(minus_2u)); /* e^-87 = 1e-38 is as good as 0 */
+    return minus_2u > 87.0f ? 0 : 1 / (1 + exp_(minus_2u)); /* exp(-87) = 1e-38 is 0 here */
 }
 
 void minillm_gelu_tanh(isize rows, const float *x, float *y) {
@@ -48,7 +48,7 @@ void minillm_gelu_tanh_backward(isize rows, const float *dy, const float *x, flo
 }
 
 /* y = weight (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. The sum
- * of d numbers is rounded d times; the second pass measures how far that has put the mean off. */
+ * of d numbers is rounded d times; the second pass measures the error of the mean, `rest`. */
 void minillm_layer_norm(isize rows, isize d, const float *X, const float *weight,
                         const float *bias, double eps, float *Y, float *means, float *inverse_stds) {
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * d))
@@ -162,7 +162,7 @@ int minillm_rms_norm_backward(isize rows, isize d, const float *dY, const float 
 }
 
 static float largest_of(isize n, const float *z) {
-    float largest[16], of_all = -INFINITY; /* of 16 columns: not one chain of n comparisons */
+    float largest[16], of_all = -INFINITY; /* of 16 columns, not one chain of n comparisons */
     for (int i = 0; i < 16; i++)
         largest[i] = -INFINITY;
     for (isize j = 0; j + 16 <= n; j += 16)

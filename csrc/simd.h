@@ -68,7 +68,7 @@ static inline isize round_up(isize n, isize to) { return (n + to - 1) / to * to;
 /* Memory for n floats (never 0 bytes) that begins with a cache line; NULL if there is none. */
 static inline float *allocate(isize n) { return aligned_alloc(64, round_up(4 * n + 1, 64)); }
 
-/* How many threads a kernel of `work` multiply-adds deserves (threads.c): all if it is more than a
- * million, as it takes some 10 microseconds, or half a million multiply-adds, before a second one
- * has anything done. A number that comes from memory takes as long as 16 multiply-adds. */
+/* How many threads a kernel of `work` multiply-adds gets (threads.c): all of them above a million, as
+ * a second thread needs about 10 microseconds, or half a million multiply-adds, to start. A number
+ * that comes from memory takes as long as 16 multiply-adds. */
 int threads_for(double work);

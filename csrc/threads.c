@@ -1,11 +1,11 @@
 /* threads.c: how many threads a kernel gets, and where they run.
  *
- * They are OpenMP's. With schedule(dynamic) each takes a new piece of the work when it has done
- * one: so if its core is busy elsewhere, the others do more. Without OpenMP the pragmas fall away,
- * and the loops are the ordinary ones that they look like.
+ * They are OpenMP's. With schedule(dynamic) a thread takes a new piece of the work when it has
+ * finished one, so if its core is busy elsewhere, the others do more. Without OpenMP the pragmas are
+ * ignored, and the loops are the ordinary ones that they look like.
  *
- * Every result is bit for bit the same for any number of threads. So the work is cut over outputs;
- * or a sum into parts that are always the same, and these are added in order. */
+ * Every result is bit for bit the same for any number of threads. So the work is divided by outputs;
+ * or a sum into parts that are always the same, which are added in order. */
 #define _GNU_SOURCE /* for sched_getcpu and affinities */
 #include <pthread.h>
 #include <sched.h>
@@ -46,7 +46,8 @@ static void settle(int threads) {
     settled = threads;
 }
 
-/* All or one: OpenMP ends the threads that a smaller team doesn't need, and starts them slowly. */
+/* All threads or one: OpenMP ends the threads that a smaller team doesn't need, and starting them
+ * again is slow. */
 int threads_for(double work) {
     int threads = work < 1e6 ? 1 : most_threads;
     if (threads > 1 && avoid_callers_core)
@@ -55,7 +56,7 @@ int threads_for(double work) {
 }
 
 /* fork() copies only the calling thread, and in the child GCC's OpenMP would wait for the others
- * forever. So they end first, and are made anew when needed. (Clang's looks after itself.) */
+ * forever. So they end before it, and start again when needed. (Clang's handles fork itself.) */
 static void before_fork(void) {
 #ifndef __clang__
     omp_pause_resource_all(omp_pause_hard);
@@ -64,7 +65,7 @@ static void before_fork(void) {
 }
 
 __attribute__((constructor)) static void when_loaded(void) {
-    omp_get_max_threads(); /* Clang's OpenMP reads the environment when first asked */
+    omp_get_max_threads(); /* makes Clang's OpenMP read the environment now */
     pthread_atfork(before_fork, NULL, NULL);
 }
 #endif

@@ -67,8 +67,8 @@ def kernel(binding, *, cache=None):
 
 
 def _run_signature(function, signature, cache):
-    parameters, bind = _binder(function)
-    n_parameters, takes_cache = len(parameters), parameters[1:] == ("cache",)
+    parameters = inspect.signature(function)
+    n_parameters, takes_cache = len(parameters.parameters), "cache" in parameters.parameters
     # Where the fields of the cache are found among the arguments and results.
     places = [*signature.names, *(item.name for item in signature.new)]
     fields = [] if cache is None else [places.index(name) for name in cache._fields]
@@ -76,7 +76,9 @@ def _run_signature(function, signature, cache):
 
     def run(*arguments, out=None, **options):
         if options or len(arguments) != n_parameters:
-            arguments = bind(arguments, options)
+            bound = parameters.bind(*arguments, **options)  # slow: pass all arguments by position
+            bound.apply_defaults()                          # where a microsecond matters
+            arguments = bound.args
         values = _with_fields(arguments, signature) if takes_cache else arguments
         call = signature.check(values, out)
         name = _current_name or current()
@@ -131,29 +133,11 @@ def _naive_twin(function):
     return getattr(naive, function.__name__)
 
 
-def _binder(function):
-    """-> a function that puts arguments and options into order and fills in the defaults"""
-    by_inspect = inspect.signature(function)
-    names = tuple(by_inspect.parameters)
-    defaults = {name: parameter.default for name, parameter in by_inspect.parameters.items()
-                if parameter.default is not parameter.empty}
-
-    def bind(arguments, options):
-        later = names[len(arguments) :]
-        if len(arguments) > len(names) or not set(options) <= set(later) or any(
-                name not in options and name not in defaults for name in later):
-            by_inspect.bind(*arguments, **options)  # raises what Python raises for any function
-        return *arguments, *(options[name] if name in options else defaults[name]
-                             for name in later)
-
-    return names, bind
-
-
 def _with_fields(arguments, signature):
     first, cache = arguments
     if not isinstance(cache, tuple) or len(cache) != len(signature.names) - 1:
-        fields = ", ".join(signature.names[1:])
-        raise TypeError(f"cache is a {type(cache).__name__}, wanted what the forward returned: ({fields})")
+        wanted = ", ".join(signature.names[1:])
+        raise TypeError(f"cache is a {type(cache).__name__}, wanted the forward's: ({wanted})")
     return first, *cache
 
 

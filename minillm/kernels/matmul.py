@@ -9,8 +9,8 @@ import numpy as np
 from minillm.checks import require_float
 from minillm.kernels import c_library
 from minillm.kernels.arguments import (
-    C_CONTIGUOUS_AND_ALIGNED,
     contiguous,
+    is_plain,
     require_apart,
     require_array,
     require_output,
@@ -70,7 +70,7 @@ class Matmul:
 
         Two small matrices are multiplied in less time than `check` takes to look at them.
         """
-        if not (_is_plain(A) and _is_plain(B) and A.ndim == B.ndim == 2):
+        if not (is_plain(A, FLOAT32) and is_plain(B, FLOAT32) and A.ndim == B.ndim == 2):
             return None
         rows_A, lda = A.shape
         rows_B, ldb = B.shape
@@ -121,18 +121,12 @@ class Matmul:
         return out
 
 
-def _is_plain(array):
-    return (type(array) is np.ndarray and array.dtype is FLOAT32 and
-            array.flags.num & C_CONTIGUOUS_AND_ALIGNED == C_CONTIGUOUS_AND_ALIGNED)
-
-
 def _is_plain_row(array, N):
-    return _is_plain(array) and array.shape == (N,)
+    return is_plain(array, FLOAT32) and array.shape == (N,)
 
 
 def _is_plain_out(out, shape, A, B):
-    return (type(out) is np.ndarray and out.dtype is FLOAT32 and out.shape == shape and
-            out.flags.carray and  # contiguous, aligned and writeable
+    return (is_plain(out, FLOAT32) and out.shape == shape and out.flags.writeable and
             # Arrays that own their memory share none of it, unless they are the same.
             out.base is None and A.base is None and B.base is None and
             out is not A and out is not B)
@@ -187,7 +181,7 @@ class QuantizedMatmul:
 
     def fast(self, x, weights, scale=None, bias=None):
         """The usual case; None for everything else."""
-        if (_is_plain(x) and type(weights) is np.ndarray and weights.ndim == 2 and
+        if (is_plain(x, FLOAT32) and type(weights) is np.ndarray and weights.ndim == 2 and
                 weights.dtype in C_TYPES and weights.flags.c_contiguous and weights.flags.aligned and
                 x.ndim > 0 and x.size and x.shape[-1] == weights.shape[1] and
                 (scale is None) == (weights.dtype != np.int8) and

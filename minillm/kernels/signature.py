@@ -28,8 +28,8 @@ import numpy as np
 from minillm.checks import require_float
 from minillm.kernels import c_library
 from minillm.kernels.arguments import (
-    C_CONTIGUOUS_AND_ALIGNED,
     contiguous,
+    is_plain,
     require_apart,
     require_array,
 )
@@ -46,17 +46,17 @@ class Item(NamedTuple):
     """One argument or one result."""
 
     name: str
-    dims: tuple | None  # the names of the sizes without "..."; None for a number
+    kind: str  # "array", "integers" or "number"
+    dims: tuple  # the names of the sizes without "..."
     leading: bool  # does the shape begin with "..."?
     low: int | None  # the smallest number that is allowed
     high: str | None  # the name of the size, or the number, that all must stay below
     over: str | None  # the argument whose memory this result may take
 
     @property
-    def kind(self):
-        if self.dims is None:
-            return "number"
-        return "array" if self.high is None else "integers"
+    def bounds(self):
+        low = "" if self.low is None else f"{self.low} <= "
+        return f"{low}{self.name}" + ("" if self.high is None else f" < {self.high}")
 
     def learn(self, shape, sizes):
         """Compare the shape with the `sizes` known so far, and add those that are new."""
@@ -66,22 +66,34 @@ class Item(NamedTuple):
             fits = sizes.setdefault("...", shape[:split]) == shape[:split]
         if not fits or any(size == 0 or sizes.setdefault(name, size) != size
                            for name, size in zip(self.dims, shape[split:])):
-            raise ValueError(f"{self.name} has shape {shape}, wanted {self._wanted(sizes)}")
-
-    def _wanted(self, sizes):
-        """The shape, with numbers for the sizes that other arguments have fixed."""
-        lead = [str(size) for size in sizes.get("...", ["..."])] if self.leading else []
-        parts = lead + [str(sizes.get(name, name)) for name in self.dims]
-        return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
+            lead = sizes.get("...", ["..."]) if self.leading else ()
+            wanted = ", ".join(map(str, [*lead, *(sizes.get(name, name) for name in self.dims)]))
+            raise ValueError(f"{self.name} has shape {shape}, wanted ({wanted}), no size of 0")
 
     def shape(self, sizes):
-        own = [sizes[name] for name in self.dims]
-        return (*sizes["..."], *own) if self.leading else tuple(own)
+        lead = sizes["..."] if self.leading else ()
+        return (*lead, *(sizes[name] for name in self.dims))
 
     def rows_shape(self, sizes):
         """The shape with all leading axes as one, and without sizes that are always 1."""
-        own = [sizes[name] for name in self.dims if name != "1"]
-        return (math.prod(sizes["..."]), *own) if self.leading else tuple(own)
+        lead = (math.prod(sizes["..."]),) if self.leading else ()
+        return (*lead, *(sizes[name] for name in self.dims if name != "1"))
+
+
+def _parse(text):
+    """x (..., d), 0 <= ids (...) < n -> list of Items"""
+    return [_parse_item(part) for part in re.split(r", (?![^(]*\))", text)]
+
+
+def _parse_item(text):
+    match = _ITEM.fullmatch(text)
+    if match is None:
+        raise ValueError(f"signature: {text!r} is neither an array nor a number")
+    name, low, dims, high, over = match.group("name", "low", "dims", "high", "over")
+    kind = "number" if dims is None else "array" if high is None else "integers"
+    names = tuple(re.findall(r"\w+|\.\.\.", dims or ""))
+    leading = names[:1] == ("...",)
+    return Item(name, kind, names[leading:], leading, None if low is None else int(low), high, over)
 
 
 class Plan(NamedTuple):
@@ -105,22 +117,20 @@ class Signature:
     """The checks of one kernel, and its calls of C and of the naive loops."""
 
     def __init__(self, text, c_name, has_cache=False):
-        inputs, outputs = text.split(" -> ")
         self.c_name = c_name
-        self.inputs, self.outputs = _parse(inputs), _parse(outputs)
+        self.inputs, self.outputs = map(_parse, text.split(" -> "))
         self.names = [item.name for item in self.inputs]
         self.new = [item for item in self.outputs
-                    if item.name not in self.names and item.dims is not None]
+                    if item.name not in self.names and item.kind == "array"]
         self.in_place = [self.names.index(item.name) for item in self.outputs
                          if item.name in self.names]
         self.takes_out = len(self.outputs) == len(self.new) == 1 and not has_cache
-        kinds = {"array": [], "integers": [], "number": []}
-        for index, item in enumerate(self.inputs):
-            kinds[item.kind].append(index)
-        self.floats, self.integers, self.numbers = kinds.values()
+        self.floats, self.integers, self.numbers = (
+            [index for index, item in enumerate(self.inputs) if item.kind == kind]
+            for kind in ("array", "integers", "number"))
         self.arrays = sorted(self.floats + self.integers)
-        with_sizes = [item for item in (*self.inputs, *self.outputs) if item.dims is not None]
-        names = [name for item in with_sizes for name in ("...",) * item.leading + item.dims]
+        names = [name for item in (*self.inputs, *self.outputs)
+                 for name in ("...",) * item.leading + item.dims]
         self.size_names = [name for name in dict.fromkeys(names) if name != "1"]
         self.plans = {}  # shapes -> Plan: in training the same shapes come in every step
 
@@ -133,8 +143,7 @@ class Signature:
         dtype = FLOAT64 if dtype == FLOAT64 else FLOAT32
         for index in self.floats:
             value = checked[index]
-            if not (type(value) is np.ndarray and value.dtype is dtype and
-                    value.flags.num & C_CONTIGUOUS_AND_ALIGNED == C_CONTIGUOUS_AND_ALIGNED):
+            if not is_plain(value, dtype):
                 require_float(self.names[index], value)
                 require_array(self.names[index], value, dtype)
                 checked[index] = contiguous(value)
@@ -145,11 +154,7 @@ class Signature:
         for index in self.integers:
             checked[index] = _within_bounds(self.inputs[index], checked[index], plan.sizes)
         for index in self.numbers:
-            item, value = self.inputs[index], checked[index]
-            if type(value) is not float:
-                checked[index] = value = _number(item.name, value)
-            if item.low is not None or item.high is not None:
-                _require_bounds(item, value)
+            checked[index] = _number(self.inputs[index], checked[index])
         for index in self.in_place:
             self._require_writable(self.names[index], values[index], values, index)
         if out is not None:
@@ -162,11 +167,10 @@ class Signature:
             self.inputs[index].learn(shape, sizes)
         for_c = [math.prod(sizes[name]) if name == "..." else sizes[name]
                  for name in self.size_names]
-        plan = Plan(sizes, for_c, [item.shape(sizes) for item in self.new])
         if len(self.plans) >= 100:
             self.plans.clear()  # text comes in any length: don't remember all of them
-        self.plans[shapes] = plan
-        return plan
+        self.plans[shapes] = Plan(sizes, for_c, [item.shape(sizes) for item in self.new])
+        return self.plans[shapes]
 
     def _check_out(self, out, values, plan, dtype):
         if not self.takes_out:
@@ -191,15 +195,14 @@ class Signature:
     def c(self, call):
         """Call the C function -> the results"""
         values, plan, _, out = call
-        lib, from_buffer = c_library.lib, c_library.ffi.from_buffer
+        from_buffer, values = c_library.ffi.from_buffer, values.copy()
         floats, integers = c_library.FLOATS, c_library.INTEGERS
-        values = values.copy()
         for index in self.floats:
             values[index] = from_buffer(floats, values[index])
         for index in self.integers:
             values[index] = from_buffer(integers, values[index])
         new = [np.empty(shape, FLOAT32) for shape in plan.new_shapes] if out is None else [out]
-        returned = getattr(lib, self.c_name)(
+        returned = getattr(c_library.lib, self.c_name)(
             *plan.for_c, *values, *[from_buffer(floats, array) for array in new])
         if not self.new and not self.in_place:
             return returned
@@ -210,15 +213,14 @@ class Signature:
     def naive(self, function, call):
         """Call the naive loops: they see the leading axes as one -> the results"""
         values, (sizes, _, new_shapes), dtype, out = call
-        values = [value if item.dims is None else value.reshape(item.rows_shape(sizes))
-                  for item, value in zip(self.inputs, values)]
-        results = function(*values)
+        results = function(*[
+            value if item.kind == "number" else value.reshape(item.rows_shape(sizes))
+            for item, value in zip(self.inputs, values)])
         if not self.new:
             return results
         results = results if isinstance(results, tuple) else (results,)
-        results = [np.asarray(result, dtype).reshape(shape)
-                   for result, shape in zip(results, new_shapes)]
-        return into(out, _one_or_all(results))
+        return into(out, _one_or_all([np.asarray(result, dtype).reshape(shape)
+                                      for result, shape in zip(results, new_shapes)]))
 
 
 def _one_or_all(results):
@@ -233,34 +235,17 @@ def into(out, result):
     return out
 
 
-def _parse(text):
-    return [_item(part) for part in re.split(r", (?![^(]*\))", text)]
-
-
-def _item(text):
-    match = _ITEM.fullmatch(text)
-    if match is None:
-        raise ValueError(f"signature: {text!r} is neither an array nor a number")
-    dims, low = match["dims"], match["low"]
-    names = () if dims is None else tuple(re.findall(r"\w+|\.\.\.", dims))
-    leading = names[:1] == ("...",)
-    return Item(match["name"], None if dims is None else names[leading:], leading,
-                None if low is None else int(low), match["high"], match["over"])
-
-
-def _number(name, value):
-    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
-        return float(value)
-    raise TypeError(f"{name} is a {type(value).__name__}, wanted a number")
-
-
-def _require_bounds(item, value):
-    too_low = item.low is not None and not value >= item.low
-    too_high = item.high is not None and not value < float(item.high)
-    if too_low or too_high:
-        low = "" if item.low is None else f"{item.low} <= "
-        high = "" if item.high is None else f" < {item.high}"
-        raise ValueError(f"{item.name} is {value}, wanted {low}{item.name}{high}")
+def _number(item, value):
+    """-> the number as a float. Raises TypeError for anything else; ValueError if out of bounds."""
+    if type(value) is not float:
+        if not isinstance(value, (int, float, np.integer, np.floating)) or value is True or \
+                value is False:
+            raise TypeError(f"{item.name} is a {type(value).__name__}, wanted a number")
+        value = float(value)
+    if (item.low is not None and not value >= item.low) or (
+            item.high is not None and not value < float(item.high)):
+        raise ValueError(f"{item.name} is {value}, wanted {item.bounds}")
+    return value
 
 
 def _require_integers(name, array):

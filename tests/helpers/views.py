@@ -67,7 +67,8 @@ def other_float(array, rng):
 
 
 def half(array, rng):
-    return array.astype(np.float16)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float16)
 
 
 def swapped_bytes(array, rng):

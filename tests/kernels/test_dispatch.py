@@ -102,6 +102,7 @@ def test_no_warning_without_the_extension_when_numpy_was_asked_for():
 
 
 FORCED = """
+import json
 import numpy as np
 from minillm import kernels
 from minillm.ops.matmul import matmul
