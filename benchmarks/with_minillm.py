@@ -15,6 +15,7 @@ from minillm.ops.attention import (
     streaming_attention,
     streaming_attention_backward,
 )
+from minillm.ops.cross_entropy import cross_entropy, cross_entropy_backward
 from minillm.ops.matmul import matmul as multiply
 from minillm.ops.sum_of_squares import sum_of_squares
 from minillm.training.clipping import clip_factor, grad_norm

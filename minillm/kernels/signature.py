@@ -67,8 +67,10 @@ class Item(NamedTuple):
         if not fits or any(size == 0 or sizes.setdefault(name, size) != size
                            for name, size in zip(self.dims, shape[split:])):
             lead = sizes.get("...", ["..."]) if self.leading else ()
-            wanted = ", ".join(map(str, [*lead, *(sizes.get(name, name) for name in self.dims)]))
-            raise ValueError(f"{self.name} has shape {shape}, wanted ({wanted}), no size of 0")
+            wanted = [str(size) for size in (*lead, *(sizes.get(name, name) for name in self.dims))]
+            wanted = f"({', '.join(wanted)}{',' * (len(wanted) == 1)})"
+            above_0 = ", all sizes above 0" if 0 in shape[split:] else ""
+            raise ValueError(f"{self.name} has shape {shape}, wanted {wanted}{above_0}")
 
     def shape(self, sizes):
         lead = sizes["..."] if self.leading else ()

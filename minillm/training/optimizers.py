@@ -132,12 +132,12 @@ class Adam(Optimizer):
         self.eps = _not_negative("eps", eps)
 
     def update(self, index, w, g, grad_scale):
-        self.adam(index, w, g, grad_scale, l2=self.weight_decay)
+        self.adam(index, w, g, grad_scale, self.weight_decay, 0.0)
 
-    def adam(self, index, w, g, grad_scale, **weight_decay):
+    def adam(self, index, w, g, grad_scale, l2, decay):
         """All of the above in one pass over the memory, which limits the speed."""
         adam(w, g, self.m[index], self.v[index], self.t, self.lr, *self.betas, self.eps, grad_scale,
-             **weight_decay)
+             l2, decay)
 
 
 class AdamW(Adam):
@@ -154,7 +154,7 @@ class AdamW(Adam):
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
     def update(self, index, w, g, grad_scale):
-        self.adam(index, w, g, grad_scale, decay=self.weight_decay if w.ndim >= 2 else 0.0)
+        self.adam(index, w, g, grad_scale, 0.0, self.weight_decay if w.ndim >= 2 else 0.0)
 
 
 def _not_negative(name, value):
