@@ -8,11 +8,20 @@ import numpy as np
 from minillm.nn.module import Module, Parameter
 from minillm.ops.dropout import dropout, dropout_backward, require_probability
 from minillm.ops.embedding import embedding, embedding_backward
-from minillm.ops.gelu import gelu, gelu_backward, gelu_tanh, gelu_tanh_backward
+from minillm.ops.gelu import (
+    gelu,
+    gelu_backward,
+    gelu_tanh,
+    gelu_tanh_backward,
+    quick_gelu,
+    quick_gelu_backward,
+)
 from minillm.ops.layer_norm import layer_norm, layer_norm_backward
 from minillm.ops.linear import linear, linear_backward
 from minillm.ops.relu import relu, relu_backward
 from minillm.ops.rms_norm import rms_norm, rms_norm_backward
+from minillm.ops.silu import silu, silu_backward
+from minillm.ops.tanh import tanh, tanh_backward
 
 
 def normal(rng, shape, std):
@@ -166,6 +175,9 @@ ACTIVATIONS = {
     "relu": (relu, relu_backward),  # Vaswani et al. 2017
     "gelu": (gelu, gelu_backward),  # BERT
     "gelu_tanh": (gelu_tanh, gelu_tanh_backward),  # GPT-2
+    "quick_gelu": (quick_gelu, quick_gelu_backward),  # CLIP
+    "silu": (silu, silu_backward),  # LLaMA
+    "tanh": (tanh, tanh_backward),
 }
 
 
