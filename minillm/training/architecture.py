@@ -1,6 +1,4 @@
-"""From settings to a model of whichever architecture: its configuration, and the model itself."""
-
-from dataclasses import replace
+"""From settings to a model of any architecture: its configuration, and the model itself."""
 
 from minillm.checks import require_memory
 from minillm.models.auto import AutoConfig, config_class, model_class
@@ -12,7 +10,7 @@ DROPOUT = ("resid_pdrop", "embd_pdrop", "hidden_dropout_prob", "dropout")
 ATTENTION_DROPOUT = ("attn_pdrop", "attention_probs_dropout_prob", "attention_dropout")
 
 
-def new_config(settings, vocab_size, eos_token_id=None):
+def new_config(settings, head, vocab_size, eos_token_id=None):
     """-> the configuration of a new model with the sizes of `settings`
 
     Raises ValueError for sizes that make no model, MemoryError for a model that can't be trained in
@@ -27,9 +25,9 @@ def new_config(settings, vocab_size, eos_token_id=None):
         "initializer_range": _initial_std(settings.n_embd),
         "bos_token_id": eos_token_id, "eos_token_id": eos_token_id,
     })
-    config = replace(config, **_dropout(config, settings))
+    config = config.replace(**_dropout(config, settings))
     # Each weight has a gradient and two moments of Adam, all of 4 bytes.
-    require_memory("training this model", 4 * 4 * _n_parameters(config))
+    require_memory("training this model", 4 * 4 * _n_parameters(config, head))
     return config
 
 
@@ -52,12 +50,12 @@ def pretrained_config(settings, tokenizer):
                 f"{config.vocab_size} rows: minillm finetune --resize-vocab gives it one for each"
             )
         changes["vocab_size"] = len(tokenizer)
-    return replace(config, **changes)
+    return config.replace(**changes)
 
 
 def new_model(settings, config, head):
     """-> the model as it is before the first step, in training mode"""
-    cls = model_class(config.to_dict()["model_type"], head)
+    cls = model_class(config.model_type, head)
     if settings.model is None:
         return cls(config, seed=settings.seed).train()
     model = cls.from_pretrained(settings.model, **_dropout(config, settings))
@@ -69,19 +67,27 @@ def new_model(settings, config, head):
 
 def empty_model(config, head):
     """-> a model whose parameters and random states a checkpoint will fill, in training mode"""
-    return model_class(config.to_dict()["model_type"], head)(config, draw_weights=False).train()
+    return model_class(config.model_type, head)(config, draw_weights=False).train()
 
 
 def _dropout(config, settings):
     values = {**dict.fromkeys(DROPOUT, settings.dropout), **dict.fromkeys(ATTENTION_DROPOUT, 0.0)}
-    return {name: value for name, value in values.items() if hasattr(config, name)}
+    return {name: value for name, value in values.items() if name in config.field_names()}
 
 
-def _n_parameters(config):
-    """-> the numbers of a GPT-2: embeddings and, in each block, four d² of attention, eight d² of
-    the feed-forward network, 13 d of biases and weights of layer norms; the last layer norm"""
-    d = config.n_embd
-    return (config.vocab_size + config.n_positions) * d + config.n_layer * (12 * d + 13) * d + 2 * d
+def _n_parameters(config, head):
+    """-> how many numbers a model learns, counted without taking the memory for them
+
+    All layers are alike, so L of them have a + b L numbers, and a model of one layer and one of two
+    tell a and b. Their weights are zeros, which take no memory before they are written to.
+    """
+    cls = model_class(config.model_type, head)
+    try:
+        one, two = (cls(config.replace(num_hidden_layers=n), draw_weights=False).num_parameters()
+                    for n in (1, 2))
+    except (MemoryError, ValueError):  # the latter is NumPy's for what no address can reach
+        raise MemoryError("training this model takes more memory than this machine has") from None
+    return one + (config.num_hidden_layers - 1) * (two - one)
 
 
 def _initial_std(d_model):

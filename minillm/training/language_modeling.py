@@ -56,8 +56,8 @@ class LanguageModeling:
             return None
         return evaluate(model, dataset, block_size=self.block_size, report=report)
 
-    @staticmethod
-    def prepare(folder, settings, report):
+    @classmethod
+    def prepare(cls, folder, settings, report):
         """Read the text, clean it, split it by document, get a tokenizer, write the tokens.
 
         Raises FileNotFoundError without the text, ValueError for one that is empty or too short.
@@ -68,7 +68,7 @@ class LanguageModeling:
         if settings.model:
             config = pretrained_config(settings, tokenizer)
         else:
-            new_config(settings, len(tokenizer) if tokenizer else settings.vocab_size)
+            new_config(settings, cls.head, len(tokenizer) if tokenizer else settings.vocab_size)
 
         report("reading the text")
         corpus = prepare_corpus(settings.text)
@@ -80,7 +80,7 @@ class LanguageModeling:
                 progress=lambda done, wanted: report("training the tokenizer", done / wanted),
             )
         if settings.model is None:
-            config = new_config(settings, len(tokenizer), tokenizer.eos_token_id)
+            config = new_config(settings, cls.head, len(tokenizer), tokenizer.eos_token_id)
 
         report("encoding the text")
         (folder / "data").mkdir()

@@ -141,7 +141,7 @@ def _prepare(folder, settings, report, task):
 
 def _write(folder, task, settings, config, data, changes):
     write_json(folder / "run.json", {
-        "task": task.name, "model_type": config.to_dict()["model_type"],
+        "task": task.name, "model_type": config.model_type,
         "settings": settings.to_dict(), "config": config.to_dict(), "data": data,
         "changes": changes,
     })

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import sys
 
@@ -12,6 +13,7 @@ from small_runs import write_text
 
 from minillm import GPT2LMHeadModel, GPT2Tokenizer, __version__
 from minillm.cli import main
+from minillm.training.checkpoint import list_checkpoints, load_checkpoint
 from minillm.training.run import Run
 
 TINY = ["--n-layer=1", "--n-head=2", "--n-embd=16", "--block-size=16", "--batch-size=2",
@@ -234,3 +236,99 @@ def test_info_names_the_kernels(capsys, monkeypatch):
     with kernels.use("numpy"):
         assert main(["info"]) == 0
     assert "numpy" in capsys.readouterr().out.split("implementation")[1].splitlines()[0]
+
+
+@pytest.fixture
+def more_tokens(trained, tmp_path):
+    """A model whose tokenizer has three tokens more than it has rows."""
+    folder = shutil.copytree(trained / "model", tmp_path / "more")
+    tokenizer = GPT2Tokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<one>", "<two>", "<three>"])
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_has_rows(tmp_path, more_tokens, capsys):
+    text = write_text(tmp_path / "a.txt")
+    command = ["finetune", "--model", str(more_tokens), "--text", text, "--block-size", "16",
+               "--steps", "4", "--out", "tuned"]
+    assert main(command) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "has 283 tokens, but the model has 280 rows" in error and "--resize-vocab" in error
+    assert not (tmp_path / "tuned").exists()
+
+    assert main([*command, "--resize-vocab"]) == 0
+    model = GPT2LMHeadModel.from_pretrained("tuned/model")
+    assert model.config.vocab_size == 283 == len(Run("tuned").tokenizer())
+    assert main(["train", "--resume", "tuned", "--steps", "6"]) == 0
+    assert main(["generate", "--model", "tuned", "--max-new-tokens", "3", "The <two>"]) == 0
+
+
+def test_resuming_with_other_settings(tmp_path, trained, capsys):
+    copy = shutil.copytree(trained, tmp_path / "copy")
+    assert main(["train", "--resume", "copy", "--steps", "33", "--lr", "0.005"]) == 0
+    assert "after step 30" in capsys.readouterr().err
+    assert Run(copy).settings.steps == 33
+    for arguments, message in ((["--n-layer", "2"], "n_layer is 2, but the run has 1"),
+                               (["--steps", "5"], "steps is 5, but the run has done 33"),
+                               (["--text", "a.txt"], "wanted no --text")):
+        assert main(["train", "--resume", "copy", *arguments]) == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
+    assert main(["train", "--resume", "copy"]) == 0  # nothing to do: the results once more
+    assert "after step 33" in capsys.readouterr().err
+
+
+def test_nothing_held_out(tmp_path, capsys):
+    text = write_text(tmp_path / "a.txt")
+    assert main(["train", "--text", text, *TINY, "--valid", "0", "--test", "0", "--out", "v"]) == 0
+    output = capsys.readouterr()
+    assert output.out == "" and "so the last model is kept, not the best" in output.err
+    newest = list_checkpoints(Run("v").checkpoints)[-1]
+    weights = load_checkpoint(newest).model
+    kept = GPT2LMHeadModel.from_pretrained("v/model").state_dict()
+    assert all((kept[name] == weights[name]).all() for name in weights)
+    assert main(["eval", "--model", "v"]) == 2
+    assert "v has no held-out text: give --text" in capsys.readouterr().err
+    assert main(["train", "--text", text, *TINY, "--valid", "0", "--out", "t"]) == 0
+    assert "│ test" in capsys.readouterr().out
+
+
+def test_help_tells_what_may_change_on_resume(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--help"])
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "these may change: --steps, --lr, " in text and "the cosine is stretched" in text
+
+
+def test_the_home_directory_is_expanded_everywhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_text(tmp_path / "a.txt")
+    for command in (["train", "--text=~/a.txt", *TINY, "--out=~/x"],
+                    ["train", "--resume=~/x", "--steps=8"], ["eval", "--model=~/x"],
+                    ["generate", "--model=~/x", "--max-new-tokens=2", "The"],
+                    ["finetune", "--model", "~/x", "--text", "~/a.txt", "--block-size=16",
+                     "--steps=2", "--out", "~/y"],
+                    ["train", "--text=~/a.txt", "--tokenizer=~/x", *TINY, "--out=~/z"],
+                    ["tokenizer", "train", "--text", "~/a.txt", "--vocab-size=280", "--out", "~/t"],
+                    ["tokenizer", "encode", "--tokenizer", "~/t", "The"]):
+        assert main(command) == 0, capsys.readouterr().err
+    assert sorted(os.listdir(tmp_path)) == ["a.txt", "t", "x", "y", "z"]
+
+
+def test_out_may_be_a_link_an_empty_folder_or_the_current_one(tmp_path, monkeypatch, capsys):
+    text = write_text(tmp_path / "a.txt")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for out in ("empty", "link"):
+        assert main(["train", "--text", text, *TINY, "--out", out]) == 0
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / "run.json").exists()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["tokenizer", "train", "--text", text, "--vocab-size=280", "--out", "."]) == 0
+    assert main(["generate", "--model", "../link", "--max-new-tokens=2", "The"]) == 0
+    assert main(["train", "--text", "nowhere", "--out", "../empty2"]) == 2
+    assert main(["train", "--text", text, "--out", "."]) == 2  # there is a tokenizer here
+    assert "exists and is not an empty folder" in capsys.readouterr().err
+    assert (tmp_path / "here" / "vocab.json").exists()
