@@ -28,22 +28,23 @@ from minillm.ops.dropout import dropout, dropout_backward, require_probability
 class MultiHeadAttention(Module):
     """The core: heads of Q, K and V in, their outputs side by side out.
 
-    n_heads:     H, the number of query heads; each has d_model / H numbers
+    n_heads:     H, the number of query heads; head_dim: D, how many numbers each has, by default
+                 d_model / H
     n_kv_heads:  the number of key and value heads, a divisor of H; query heads share them in groups
                  (grouped-query attention: Ainslie et al. 2023). By default H.
     causal:      each position sees only itself and what is before it
     positions:   an AttentionPositions, such as Rotary; None: positions aren't attention's business
-    scale:       what multiplies the scores; by default 1 / √(d_model / H)
+    scale:       what multiplies the scores; by default 1 / √D
     dropout:     probability of dropping an attention weight in training, by the Generator `rng`
 
     A trace sees "weights" (B, H, T, keys), before dropout; "heads" (B, H, T, D), what each head
     found, before W_O mixes them; and each of them alone as "head_0", "head_1", …
     """
 
-    def __init__(self, d_model, n_heads, *, n_kv_heads=None, causal=False, positions=None,
-                 scale=None, dropout=0.0, rng):
+    def __init__(self, d_model, n_heads, *, head_dim=None, n_kv_heads=None, causal=False,
+                 positions=None, scale=None, dropout=0.0, rng):
         n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
-        if n_heads < 1 or d_model % n_heads:
+        if n_heads < 1 or (head_dim is None and d_model % n_heads):
             raise ValueError(f"n_heads is {n_heads}, wanted a divisor of d_model = {d_model}")
         if n_kv_heads < 1 or n_heads % n_kv_heads:
             raise ValueError(f"n_kv_heads is {n_kv_heads}, wanted a divisor of n_heads = {n_heads}")
@@ -51,7 +52,7 @@ class MultiHeadAttention(Module):
         self.d_model = d_model
         self.n_heads = n_heads
         self.n_kv_heads = n_kv_heads
-        self.head_dim = d_model // n_heads
+        self.head_dim = d_model // n_heads if head_dim is None else head_dim
         self.causal = causal
         self.positions = AttentionPositions() if positions is None else positions
         self.scale = scale
@@ -61,7 +62,7 @@ class MultiHeadAttention(Module):
     def attend(self, Q, K, V, key_mask):
         """Q: (B, H, T, D); K, V: (B, n_kv_heads, S, D); key_mask: bool (B, S) or None
 
-        -> (B, T, d_model), the heads side by side
+        -> (B, T, H D), the heads side by side
 
         The streaming kernel computes it without the weights; where these are wanted (dropout of
         weights, or a trace), they are made.
@@ -83,7 +84,7 @@ class MultiHeadAttention(Module):
         return self._merge_heads(self._tap_heads(heads))
 
     def attend_backward(self, dmerged, grads):
-        """dmerged: (B, T, d_model); grads: three arrays that dQ, dK and dV are written to"""
+        """dmerged: (B, T, H D); grads: three arrays that dQ, dK and dV are written to"""
         dheads = self._tap_heads_gradient(self._split_heads(dmerged, self.n_heads)[0])
         cache = self.recall()
         if isinstance(cache, AttentionCache):
@@ -107,7 +108,7 @@ class MultiHeadAttention(Module):
         return tuple(x[:, end - count : end] for end, count in zip(ends, counts))
 
     def _merge_heads(self, heads):
-        """(B, H, T, D) -> (B, T, d_model)"""
+        """(B, H, T, D) -> (B, T, H D)"""
         B, H, T, D = heads.shape
         return heads.transpose(0, 2, 1, 3).reshape(B, T, H * D)
 
@@ -137,17 +138,20 @@ class SelfAttention(MultiHeadAttention):
 
     `qkv`:    Linear(d_model, (H + 2 n_kv_heads) D), the projections of all heads side by side in
               one matrix with the columns [W_Q | W_K | W_V], each of them [head_1 | … | head_h]
-    `output`: Linear(d_model, d_model), W_O; initial std `output_std` if other than `std`
+    `output`: Linear(H D, d_model), W_O; initial std `output_std` if other than `std`
 
+    bias: whether the two have one; qkv_bias: whether `qkv` has, if other than `bias`
     For the other arguments see MultiHeadAttention.
     """
 
-    def __init__(self, d_model, n_heads, *, bias=True, rng, std=0.02, output_std=None, **options):
+    def __init__(self, d_model, n_heads, *, bias=True, qkv_bias=None, rng, std=0.02,
+                 output_std=None, **options):
         super().__init__(d_model, n_heads, rng=rng, **options)
         self._counts = (self.n_heads, self.n_kv_heads, self.n_kv_heads)
-        self.qkv = Linear(d_model, sum(self._counts) * self.head_dim, bias, rng=rng, std=std)
+        qkv_bias = bias if qkv_bias is None else qkv_bias
+        self.qkv = Linear(d_model, sum(self._counts) * self.head_dim, qkv_bias, rng=rng, std=std)
         output_std = std if output_std is None else output_std
-        self.output = Linear(d_model, d_model, bias, rng=rng, std=output_std)
+        self.output = Linear(self.n_heads * self.head_dim, d_model, bias, rng=rng, std=output_std)
 
     def forward(self, x, *, key_mask=None, kv_cache=None):
         """x: (B, T, d_model) -> y: (B, T, d_model)
@@ -181,9 +185,9 @@ class SelfAttention(MultiHeadAttention):
 class CrossAttention(MultiHeadAttention):
     """Every position attends to the positions of another sequence, the memory.
 
-    `query`:     Linear(d_model, d_model), W_Q, of x
+    `query`:     Linear(d_model, H D), W_Q, of x
     `key_value`: Linear(d_memory, 2 n_kv_heads D), [W_K | W_V], of the memory
-    `output`:    Linear(d_model, d_model), W_O; initial std `output_std` if other than `std`
+    `output`:    Linear(H D, d_model), W_O; initial std `output_std` if other than `std`
 
     For the other arguments see MultiHeadAttention.
     """
@@ -192,11 +196,12 @@ class CrossAttention(MultiHeadAttention):
                  output_std=None, **options):
         super().__init__(d_model, n_heads, rng=rng, **options)
         self.d_memory = d_model if d_memory is None else d_memory
-        self.query = Linear(d_model, d_model, bias, rng=rng, std=std)
+        d_query = self.n_heads * self.head_dim
+        self.query = Linear(d_model, d_query, bias, rng=rng, std=std)
         self.key_value = Linear(self.d_memory, 2 * self.n_kv_heads * self.head_dim, bias, rng=rng,
                                 std=std)
         output_std = std if output_std is None else output_std
-        self.output = Linear(d_model, d_model, bias, rng=rng, std=output_std)
+        self.output = Linear(d_query, d_model, bias, rng=rng, std=output_std)
 
     def forward(self, x, memory, *, key_mask=None, kv_cache=None):
         """x: (B, T, d_model), memory: (B, S, d_memory) -> y: (B, T, d_model)
@@ -223,7 +228,7 @@ class CrossAttention(MultiHeadAttention):
         B, T, _ = dy.shape
         dmerged = self.output.backward(dy)
         S = self.recall()
-        dq = np.empty((B, T, self.d_model), dy.dtype)
+        dq = np.empty((B, T, self.n_heads * self.head_dim), dy.dtype)
         dkv = np.empty((B, S, 2 * self.n_kv_heads * self.head_dim), dy.dtype)
         (dQ,) = self._split_heads(dq, self.n_heads)
         dK, dV = self._split_heads(dkv, self.n_kv_heads, self.n_kv_heads)

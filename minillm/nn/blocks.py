@@ -48,6 +48,8 @@ class EncoderBlock(Module):
     """Self-attention in both directions, then a feed-forward network (Vaswani et al. 2017, 3.1).
 
     norm:    "pre" or "post"; make_norm: the class of the normalization, LayerNorm or RMSNorm
+    make_feed_forward: the class of the feed-forward network, with the arguments of FeedForward
+    bias:    whether the linear maps have one
     dropout: of the result of each sub-layer; attention_dropout: of the attention weights
     attention_options: further arguments of SelfAttention, such as positions and n_kv_heads
 
@@ -56,9 +58,10 @@ class EncoderBlock(Module):
     """
 
     def __init__(self, d_model, n_heads, d_ff, *, norm="pre", make_norm=LayerNorm,
-                 activation="gelu_tanh", dropout=0.0, attention_dropout=0.0, eps=1e-5, rng,
-                 std=0.02, output_std=None, **attention_options):
-        init = {"rng": rng, "std": std, "output_std": output_std}
+                 make_feed_forward=FeedForward, activation="gelu_tanh", bias=True, dropout=0.0,
+                 attention_dropout=0.0, eps=1e-5, rng, std=0.02, output_std=None,
+                 **attention_options):
+        init = {"bias": bias, "rng": rng, "std": std, "output_std": output_std}
         self.norm1 = make_norm(d_model, eps)
         self.attention = SelfAttention(
             d_model, n_heads, dropout=attention_dropout, **init, **attention_options
@@ -66,7 +69,7 @@ class EncoderBlock(Module):
         self.dropout1 = Dropout(dropout, rng)
         self.residual1 = Residual(self.attention, self.norm1, self.dropout1, norm)
         self.norm2 = make_norm(d_model, eps)
-        self.feed_forward = FeedForward(d_model, d_ff, activation=activation, **init)
+        self.feed_forward = make_feed_forward(d_model, d_ff, activation=activation, **init)
         self.dropout2 = Dropout(dropout, rng)
         self.residual2 = Residual(self.feed_forward, self.norm2, self.dropout2, norm)
 
@@ -96,9 +99,10 @@ class DecoderBlock(Module):
     """
 
     def __init__(self, d_model, n_heads, d_ff, *, cross_attention=True, norm="pre",
-                 make_norm=LayerNorm, activation="gelu_tanh", dropout=0.0, attention_dropout=0.0,
-                 eps=1e-5, rng, std=0.02, output_std=None, **attention_options):
-        init = {"rng": rng, "std": std, "output_std": output_std}
+                 make_norm=LayerNorm, make_feed_forward=FeedForward, activation="gelu_tanh",
+                 bias=True, dropout=0.0, attention_dropout=0.0, eps=1e-5, rng, std=0.02,
+                 output_std=None, **attention_options):
+        init = {"bias": bias, "rng": rng, "std": std, "output_std": output_std}
         self.norm1 = make_norm(d_model, eps)
         self.attention = SelfAttention(
             d_model, n_heads, causal=True, dropout=attention_dropout, **init, **attention_options
@@ -116,7 +120,7 @@ class DecoderBlock(Module):
                 self.cross_attention, self.norm_cross, self.dropout_cross, norm
             )
         self.norm2 = make_norm(d_model, eps)
-        self.feed_forward = FeedForward(d_model, d_ff, activation=activation, **init)
+        self.feed_forward = make_feed_forward(d_model, d_ff, activation=activation, **init)
         self.dropout2 = Dropout(dropout, rng)
         self.residual2 = Residual(self.feed_forward, self.norm2, self.dropout2, norm)
 

@@ -8,19 +8,18 @@ class FeedForward(Module):
     """y = f(x W1 + b1) W2 + b2          (Vaswani et al. 2017, eq. 2)
 
     `expand` maps d_model to d_ff, `contract` maps back. `activation` is a name of
-    `minillm.nn.layers.ACTIVATIONS`. `dropout` acts on the d_ff numbers between the two maps; the
+    `minillm.nn.layers.ACTIVATIONS`. Without `bias` there is no b1 and no b2. `dropout` acts on the d_ff numbers between the two maps; the
     dropout of the paper, on the result, is part of the block. `output_std` is the initial std of
     `contract`, if other than `std`.
     """
 
-    def __init__(
-        self, d_model, d_ff, *, activation="gelu_tanh", dropout=0.0, rng, std=0.02, output_std=None
-    ):
-        self.expand = Linear(d_model, d_ff, rng=rng, std=std)
+    def __init__(self, d_model, d_ff, *, activation="gelu_tanh", dropout=0.0, bias=True, rng,
+                 std=0.02, output_std=None):
+        self.expand = Linear(d_model, d_ff, bias, rng=rng, std=std)
         self.activation = Activation(activation)
         self.dropout = Dropout(dropout, rng)
         output_std = std if output_std is None else output_std
-        self.contract = Linear(d_ff, d_model, rng=rng, std=output_std)
+        self.contract = Linear(d_ff, d_model, bias, rng=rng, std=output_std)
 
     def forward(self, x):
         """x: (..., d_model) -> y: (..., d_model)"""

@@ -21,6 +21,7 @@ from minillm.ops.linear import linear, linear_backward
 from minillm.ops.relu import relu, relu_backward
 from minillm.ops.rms_norm import rms_norm, rms_norm_backward
 from minillm.ops.silu import silu, silu_backward
+from minillm.ops.sum_rows import sum_rows
 from minillm.ops.tanh import tanh, tanh_backward
 
 
@@ -76,8 +77,10 @@ class OutputHead(Module):
 
 
 def _linear_backward(dy, cache, weight, bias):
-    if not weight.trainable:  # frozen: only dx is wanted
+    if not weight.trainable:  # frozen: dx is wanted, and the gradient of a bias that learns
         dx, _, _ = linear_backward(dy, cache, with_dW=False)
+        if bias is not None and bias.trainable:
+            bias.add_grad(sum_rows(dy.reshape(-1, dy.shape[-1])))
         return dx
     dW, accumulate = weight.gradient_target()
     dx, _, db = linear_backward(dy, cache, dW=dW, accumulate=accumulate)
@@ -177,7 +180,7 @@ ACTIVATIONS = {
     "gelu_tanh": (gelu_tanh, gelu_tanh_backward),  # GPT-2
     "quick_gelu": (quick_gelu, quick_gelu_backward),  # CLIP
     "silu": (silu, silu_backward),  # LLaMA
-    "tanh": (tanh, tanh_backward),
+    "tanh": (tanh, tanh_backward),  # BERT's pooler
 }
 
 

@@ -37,7 +37,11 @@ def layers(draw, kind=SelfAttention, **options):
     if kind is SelfAttention:
         positions = draw(st.sampled_from(sorted(POSITIONS)))
         options["positions"] = POSITIONS[positions](H, D, rng)
-    layer = kind(2 * H * D, H, n_kv_heads=n_kv_heads, rng=rng, std=0.7, **options)
+        options["qkv_bias"] = draw(st.sampled_from([None, True, False]))
+    d_model = 2 * H * D
+    if draw(st.booleans()):  # heads whose numbers together aren't d_model
+        d_model, options["head_dim"] = d_model + 1, 2 * D
+    layer = kind(d_model, H, n_kv_heads=n_kv_heads, rng=rng, std=0.7, **options)
     layer.astype(np.float64)
     for name, parameter in layer.named_parameters():
         if name.endswith("bias"):

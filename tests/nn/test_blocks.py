@@ -5,7 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import generators
 
-from minillm.nn import DecoderBlock, EncoderBlock, KVCache, LayerNorm, RMSNorm, no_grad, trace
+from minillm.nn import (
+    DecoderBlock,
+    EncoderBlock,
+    FeedForward,
+    KVCache,
+    LayerNorm,
+    RMSNorm,
+    no_grad,
+    trace,
+)
 
 norms = st.sampled_from(["pre", "post"])
 lengths = st.integers(1, 4)
@@ -22,6 +31,7 @@ def blocks(draw, kind, **options):
     # whose slope is bounded.
     options.setdefault("activation", draw(st.sampled_from(["gelu", "gelu_tanh"])))
     options.setdefault("make_norm", draw(st.sampled_from([LayerNorm, RMSNorm])))
+    options.setdefault("bias", draw(st.booleans()))
     block = kind(H * D, H, draw(st.integers(1, 6)), eps=1e-2, rng=rng, **options)
     for parameter in block.parameters():
         parameter.data = 0.6 * rng.standard_normal(parameter.shape)
@@ -178,3 +188,20 @@ def test_errors_name_the_argument():
         DecoderBlock(4, 2, 8, rng=rng)(x)
     with pytest.raises(ValueError, match="^memory is a ndarray, wanted None"):
         DecoderBlock(4, 2, 8, cross_attention=False, rng=rng)(x, x)
+
+
+class Doubled(FeedForward):
+    """A feed-forward network of somebody else's"""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@given(generators, st.sampled_from([EncoderBlock, DecoderBlock]))
+def test_another_feed_forward_network(rng, kind):
+    options = {"cross_attention": False} if kind is DecoderBlock else {}
+    block = kind(4, 2, 3, make_feed_forward=Doubled, bias=False, rng=rng, **options)
+    assert isinstance(block.feed_forward, Doubled)
+    names = [name for name, _ in block.named_parameters() if "norm" not in name]
+    assert names == [f"{layer}.weight" for layer in (
+        "attention.qkv", "attention.output", "feed_forward.expand", "feed_forward.contract")]

@@ -30,6 +30,17 @@ def test_linear_gradients(rng, leading, d_in, d_out, bias):
 
 
 @given(generators, leading_shapes, sizes, sizes)
+def test_a_bias_learns_beside_a_frozen_weight(rng, leading, d_in, d_out):
+    layer = Linear(d_in, d_out, rng=rng, std=1.0).astype(np.float64)
+    layer.weight.trainable = False
+    dy = rng.standard_normal((*leading, d_out))
+    layer(rng.standard_normal((*leading, d_in)))
+    np.testing.assert_allclose(layer.backward(dy), dy @ layer.weight.data.T)
+    assert layer.weight.grad is None
+    np.testing.assert_allclose(layer.bias.grad, dy.reshape(-1, d_out).sum(axis=0))
+
+
+@given(generators, leading_shapes, sizes, sizes)
 def test_output_head_gradients(rng, leading, d, n):
     head = OutputHead(Embedding(n, d, rng=rng, std=1.0).weight)
     check_module(head, {"x": rng.standard_normal((*leading, d))}, rng)
