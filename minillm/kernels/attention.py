@@ -24,7 +24,7 @@ class Forward:
     """fused_attention(Q, K, V, bias, scale=None, out=None) -> out, lse"""
 
     def check(self, Q, K, V, bias, scale=None, out=None):
-        bias, scale = check_scores(Q, K, bias, scale)
+        checked_bias, scale = check_scores(Q, K, bias, scale)
         check_values(V, K)
         if out is None:
             out = empty_heads(*Q.shape, Q.dtype)
@@ -33,7 +33,7 @@ class Forward:
             for name, array in _named(Q, K, V, bias):
                 require_apart("out", out, name, array)
         Q, K, V = (rows_contiguous(array) for array in (Q, K, V))
-        return {"Q": Q, "K": K, "V": V, "bias": bias, "scale": scale, "out": out}
+        return {"Q": Q, "K": K, "V": V, "bias": checked_bias, "scale": scale, "out": out}
 
     def trivial(self, Q, out, **_):
         return (out, np.empty(Q.shape[:3], Q.dtype)) if Q.size == 0 else None
@@ -55,7 +55,7 @@ class Backward:
     -> dQ, dK, dV, ddistance_bias"""
 
     def check(self, dout, Q, K, V, out, lse, bias, scale=None, grads=None):
-        bias, scale = check_scores(Q, K, bias, scale)
+        checked_bias, scale = check_scores(Q, K, bias, scale)
         check_values(V, K)
         for name, array, shape in (
             ("dout", dout, Q.shape), ("out", out, Q.shape), ("lse", lse, Q.shape[:3])
@@ -70,7 +70,7 @@ class Backward:
             grads = check_grads(grads, (Q, K, V), inputs)
         dout, Q, K, V, out = (rows_contiguous(array) for array in (dout, Q, K, V, out))
         return {"dout": dout, "Q": Q, "K": K, "V": V, "out": out, "lse": contiguous(lse),
-                "bias": bias, "scale": scale, "grads": grads}
+                "bias": checked_bias, "scale": scale, "grads": grads}
 
     def trivial(self, Q, bias, grads, **_):
         """Without queries the gradients of K, V and the bias are sums of no terms."""
@@ -200,8 +200,10 @@ def _checked_scale(scale, D):
 
 
 def _named(Q, K, V, bias):
-    """Everything that the kernels read, for the checks of overlap."""
-    return [("Q", Q), ("K", K), ("V", V), ("key_mask", bias[1]), ("distance_bias", bias[2])]
+    """Everything that the kernels read, for the checks of overlap: as the caller gave it, because a
+    copy that was made contiguous would hide that the caller's own array is written to."""
+    _, key_mask, distance_bias = bias
+    return [("Q", Q), ("K", K), ("V", V), ("key_mask", key_mask), ("distance_bias", distance_bias)]
 
 
 # -------------------------------------------------------------------- the call of the C

@@ -27,6 +27,7 @@ ENDLESS = float("inf")
 NO_BIAS = AttentionBias()
 OUT, LSE = f32(2, 3, 4, 5), f32(2, 3, 4)
 MASK_IN_OUT = OUT.reshape(-1).view(bool)[:12].reshape(2, 6)
+SPREAD_IN_OUT = OUT.reshape(-1)[20:74:2].reshape(3, 9)  # a copy is made to read it
 BIAS_IN_OUT = OUT.reshape(-1)[20:47].reshape(3, 9)
 
 BAD_FORWARD = {
@@ -72,6 +73,8 @@ BAD_FORWARD = {
     "out is Q": (ValueError, "out overlaps Q", dict(out=Q)),
     "key_mask in out": (ValueError, "out overlaps key_mask",
                         dict(out=OUT, bias=AttentionBias(key_mask=MASK_IN_OUT))),
+    "spread distance_bias in out": (ValueError, "out overlaps distance_bias",
+                                    dict(out=OUT, bias=AttentionBias(distance_bias=SPREAD_IN_OUT))),
     "distance_bias in out": (ValueError, "out overlaps distance_bias",
                              dict(out=OUT, bias=AttentionBias(distance_bias=BIAS_IN_OUT))),
 }
