@@ -79,5 +79,6 @@ def shown(value, limit=72):
     a terminal obeys; these come out as escapes (\\x1b).
     """
     text = _abbreviation.repr(value)
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -101,15 +101,16 @@ def fields(path, content, wanted, required=(), where=""):
 
 def _mismatch(value, kind, name):
     """-> None if `value` is of `kind`, else "NAME is VALUE, wanted KIND" of the part that isn't"""
-    if get_origin(kind) is list and isinstance(value, list):
-        (item,) = get_args(kind)
-        parts = (_mismatch(part, item, f"{name}[{index}]") for index, part in enumerate(value))
-        return next(filter(None, parts), None)
-    if get_origin(kind) is dict and isinstance(value, dict):
-        _, item = get_args(kind)
-        parts = (_mismatch(part, item, f"{name}[{shown(key)}]") for key, part in value.items())
-        return next(filter(None, parts), None)
-    if get_origin(kind) in (Union, types.UnionType):
+    origin = get_origin(kind)
+    if origin in (list, dict) and isinstance(value, origin):
+        item = get_args(kind)[-1]
+        parts = value.values() if origin is dict else value
+        if item in (int, str) and all(type(part) is item for part in parts):
+            return None  # the usual case, a vocabulary or a shape, without a name for each part
+        names = map(shown, value) if origin is dict else range(len(value))
+        wrong = (_mismatch(part, item, f"{name}[{key}]") for key, part in zip(names, parts))
+        return next(filter(None, wrong), None)
+    if origin in (Union, types.UnionType):
         wrong = [_mismatch(value, option, name) for option in get_args(kind)]
         if None in wrong:
             return None
@@ -121,6 +122,8 @@ def _mismatch(value, kind, name):
 
 def _is(value, kind):
     """Whether `value` is of a `kind` without parts. True is no integer, NaN is no number."""
+    if kind in (int, str, bool):
+        return type(value) is kind
     if get_origin(kind) is Literal:
         return any(value == choice and type(value) is type(choice) for choice in get_args(kind))
     if kind is float:

@@ -5,33 +5,32 @@ from minillm.models.pretrained import PreTrainedModel
 from minillm.models.weight_table import Count, Size, WeightTable, rename
 
 # Parameters here -> tensors in a file. Both have weights as (d_in, d_out): nothing is transposed.
-GPT2_WEIGHTS = WeightTable(
-    rules=[
-        rename("h.*.norm1.*", "h.*.ln_1.*"),
-        rename("h.*.attention.qkv.*", "h.*.attn.c_attn.*"),
-        rename("h.*.attention.output.*", "h.*.attn.c_proj.*"),
-        rename("h.*.norm2.*", "h.*.ln_2.*"),
-        rename("h.*.feed_forward.expand.*", "h.*.mlp.c_fc.*"),
-        rename("h.*.feed_forward.contract.*", "h.*.mlp.c_proj.*"),
-    ],
-    sizes=[
-        Count("n_layer", "h.*.mlp.c_fc.weight"),
-        Size("vocab_size", "wte.weight", 0),
-        Size("n_embd", "wte.weight", 1),
-        Size("n_positions", "wpe.weight", 0),
-        Size("n_embd", "h.*.mlp.c_fc.weight", 0),
-        Size("n_inner", "h.*.mlp.c_fc.weight", 1, lambda config: config.d_ff),
-    ],
-    # The causal mask, which old checkpoints store for each layer.
-    ignored=["h.*.attn.bias", "h.*.attn.masked_bias"],
-)
+RULES = [
+    rename("h.*.norm1.*", "h.*.ln_1.*"),
+    rename("h.*.attention.qkv.*", "h.*.attn.c_attn.*"),
+    rename("h.*.attention.output.*", "h.*.attn.c_proj.*"),
+    rename("h.*.norm2.*", "h.*.ln_2.*"),
+    rename("h.*.feed_forward.expand.*", "h.*.mlp.c_fc.*"),
+    rename("h.*.feed_forward.contract.*", "h.*.mlp.c_proj.*"),
+]
+SIZES = [
+    Count("n_layer", "h.*.mlp.c_fc.weight", "layer"),
+    *(Count("n_layer", tensor) for rule in RULES for tensor in rule.theirs),
+    Size("vocab_size", "wte.weight", 0),
+    Size("n_embd", "wte.weight", 1),
+    Size("n_positions", "wpe.weight", 0),
+    Size("n_embd", "h.*.mlp.c_fc.weight", 0),
+    Size("n_inner", "h.*.mlp.c_fc.weight", 1, lambda config: config.d_ff),
+]
+# The causal mask, which old checkpoints store for each layer.
+IGNORED = ["h.*.attn.bias", "h.*.attn.masked_bias"]
 
 
 class GPT2PreTrainedModel(PreTrainedModel):
     """What GPT-2 with and without a head share: their files, and where the token embeddings are."""
 
     config_class = GPT2Config
-    weight_table = GPT2_WEIGHTS
+    weight_table = WeightTable(RULES, SIZES, IGNORED)
     base_prefix = "transformer"
     embedding_tensor = "wte.weight"
 

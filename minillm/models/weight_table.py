@@ -14,6 +14,7 @@ A parameter that no rule names is called the same in both.
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -74,17 +75,18 @@ class Size:
 
 @dataclass(frozen=True)
 class Count:
-    """The same for the number of layers: how many tensors of this name the file has."""
+    """The same for the number of layers: how many different * the file has a `tensor` for."""
 
     field: str
     tensor: str
+    unit: str = ""  # what a message calls them; the tensor's name by default
 
     def of(self, config):
         return getattr(config, self.field)
 
     def found(self, shapes):
-        n = sum(1 for name in shapes if _match(self.tensor, name))
-        return [(n, f"{n} layer{'' if n == 1 else 's'}")]
+        n = len({match.group(1) for name in shapes if (match := _match(self.tensor, name))})
+        return [(n, f"{n} {self.unit or self.tensor}{'s' if self.unit and n != 1 else ''}")]
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,12 @@ def mismatch(sizes, config, shapes):
 
 def _match(pattern, name):
     """-> the match of a pattern with stars and a whole name, or None"""
-    return re.fullmatch(re.escape(pattern).replace(r"\*", r"(\w+)"), name)
+    return _compiled(pattern).fullmatch(name)
+
+
+@lru_cache
+def _compiled(pattern):
+    return re.compile(re.escape(pattern).replace(r"\*", r"(\w+)"))
 
 
 def _fill(pattern, stars):

@@ -545,7 +545,7 @@ def mutated(draw, content):
         if change == "replace":
             place[key] = draw(json_values)
         elif change == "nest":
-            for _ in range(draw(st.sampled_from([1, 3, 900]))):
+            for _ in range(draw(st.sampled_from([1, 3, 250]))):
                 place[key] = [place[key]]
         elif change == "add" and isinstance(place, dict):
             place[draw(st.text(max_size=5))] = draw(json_values)

@@ -118,19 +118,22 @@ class Config:
     n_layer, d_model, d_ff = 2, 4, 16
 
 
-SIZES = [Count("n_layer", "h.*.up"), Size("d_model", "wte", 1), Size("d_ff", "h.*.up", 1)]
+SIZES = [Count("n_layer", "h.*.up", "layer"), Count("n_layer", "h.*.norm.*"),
+         Size("d_model", "wte", 1), Size("d_ff", "h.*.up", 1)]
 
 
 @pytest.mark.parametrize("shapes, wrong", [
     ({}, None),
     ({"h.2.up": (4, 16)}, ("n_layer", "n_layer is 2, but {file} has 3 layers")),
     ({"h.1.up": None}, ("n_layer", "n_layer is 2, but {file} has 1 layer")),
+    ({"h.0.norm.bias": None}, ("n_layer", "n_layer is 2, but {file} has 1 h.*.norm.*")),
     ({"wte": (9, 5)}, ("d_model", "d_model is 4, but {file} has wte of shape (9, 5)")),
     ({"wte": (9,)}, ("d_model", "d_model is 4, but {file} has wte of shape (9,)")),
     ({"wte": None}, ("d_model", "d_model is 4, but {file} has no wte")),
     ({"h.1.up": (4, 15)}, ("d_ff", "d_ff is 16, but {file} has h.1.up of shape (4, 15)")),
 ])
 def test_a_configuration_is_held_against_the_shapes(shapes, wrong):
-    found = {"wte": (9, 4), "h.0.up": (4, 16), "h.1.up": (4, 16), **shapes}
+    found = {"wte": (9, 4), "h.0.up": (4, 16), "h.1.up": (4, 16), "h.0.norm.bias": (4,),
+             "h.1.norm.bias": (4,), "h.1.norm.weight": (4,), **shapes}
     found = {name: shape for name, shape in found.items() if shape}
     assert mismatch(SIZES, Config, found) == wrong
