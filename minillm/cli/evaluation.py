@@ -17,7 +17,7 @@ from minillm.training.run import Run, model_folder
 def evaluate(options):
     folder = model_folder(options.model)
     model = AutoModelForCausalLM.from_pretrained(folder).quantize(options.dtype)
-    longest = model.config.n_positions
+    longest = model.config.max_position_embeddings
     block_size = longest if options.block_size is None else options.block_size
     if not 1 <= block_size <= longest:
         raise ValueError(f"block_size is {block_size}, wanted 1 … {longest}")

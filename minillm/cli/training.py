@@ -153,7 +153,7 @@ def _samples(model, tokenizer, seed):
     texts = []
     for number, prompt in enumerate(DEMO_PROMPTS):
         ids = tokenizer.encode(prompt, return_tensors="np")
-        length = min(model.config.n_positions, ids.shape[1] + 80)
+        length = min(model.config.max_position_embeddings, ids.shape[1] + 80)
         sequence = generate(model, ids, max_length=length, do_sample=True, temperature=0.7,
                             top_k=40, seed=seed + number)[0]
         texts.append(tokenizer.decode(sequence, skip_special_tokens=True).strip())
@@ -163,7 +163,7 @@ def _samples(model, tokenizer, seed):
 def draw_attention(model, tokenizer, path):
     """Draw where every head looks in one sentence, as a PNG."""
     text = "The assignment statement binds a name to an object."
-    ids = tokenizer.encode(text, return_tensors="np")[:, : model.config.n_positions]
+    ids = tokenizer.encode(text, return_tensors="np")[:, : model.config.max_position_embeddings]
     with no_grad():
         attentions = model(ids, output_attentions=True).attentions
     labels = [tokenizer.decode([token]) for token in ids[0]]

@@ -1,6 +1,7 @@
 """Which architecture a checkpoint holds: config.json's `model_type` -> the classes for it.
 
-Adding an architecture takes one line in ARCHITECTURES. A module is imported when it is needed.
+Adding an architecture takes one entry in ARCHITECTURES, or a call of `register` by a program that
+brings its own. A module is imported when it is needed.
 """
 
 import importlib
@@ -11,6 +12,7 @@ from minillm.models.config import read_config
 from minillm.models.loading_options import sort_options
 
 # model_type -> {head: (module, class)}; "config" names the configuration, "base" the bare model.
+# What `register` adds are the classes themselves.
 ARCHITECTURES = {
     "gpt2": {
         "config": ("minillm.models.gpt2_config", "GPT2Config"),
@@ -18,6 +20,19 @@ ARCHITECTURES = {
         "causal_lm": ("minillm.models.gpt2", "GPT2LMHeadModel"),
     },
 }
+
+
+def register(config_class, **model_classes):
+    """Make an architecture known under its config_class.model_type, here and wherever files are read
+
+        register(MyConfig, base=MyModel, causal_lm=MyLMHeadModel)
+
+    Raises ValueError for a model_type that is known already.
+    """
+    model_type = config_class.model_type
+    if model_type in ARCHITECTURES:
+        raise ValueError(f"model_type is {shown(model_type)}, which is known already")
+    ARCHITECTURES[model_type] = {"config": config_class, **model_classes}
 
 
 def config_class(model_type):
@@ -29,7 +44,7 @@ def config_class(model_type):
 
 
 def model_class(model_type, head="causal_lm"):
-    """-> the model class of `model_type` with this head: "base" (none) or "causal_lm"
+    """-> the model class of `model_type` with this head: "base" (none), "causal_lm" or another
 
     Raises ValueError, in one line, for a type or a head that minillm doesn't have.
     """
@@ -44,6 +59,8 @@ def _load(model_type, head):
     if head not in classes:
         heads = ", ".join(repr(name) for name in classes if name != "config")
         raise ValueError(f"head is {shown(head)}, wanted one of {heads} for {model_type!r}")
+    if isinstance(classes[head], type):
+        return classes[head]
     module, name = classes[head]
     return getattr(importlib.import_module(module), name)
 

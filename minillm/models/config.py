@@ -40,6 +40,8 @@ class PreTrainedConfig:
     """A dataclass with the architecture's fields; `extra` keeps those that nothing here reads.
 
     output_attentions, output_hidden_states: what `forward` returns if it isn't told otherwise
+    num_labels, id2label, label2id: the classes that a head tells apart. They can be changed like
+        fields; what a file has is id2label and label2id, in `extra`.
 
     A subclass has `model_type`, `aliases` (other names of its fields) and `refused` (its additions
     to REFUSED).
@@ -75,6 +77,20 @@ class PreTrainedConfig:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
+    @classmethod
+    def from_sizes(cls, **sizes):
+        """-> the configuration of a new model, from fields that all architectures have: vocab_size,
+        hidden_size, num_hidden_layers, num_attention_heads, max_position_embeddings, …
+
+        A subclass adds what grows with them, such as the width of its feed-forward networks.
+        """
+        return cls.from_dict({"model_type": cls.model_type, **sizes})
+
+    @property
+    def num_labels(self):
+        """How many classes a head tells apart: as many as id2label names, or 2."""
+        return len(self.extra.get("id2label") or (0, 1))
+
     def to_dict(self):
         """-> dict for config.json"""
         known = {name: getattr(self, name) for name in self.field_names()}
@@ -101,12 +117,13 @@ class PreTrainedConfig:
     def replace(self, **changes):
         """-> a copy with other values; aliases are understood. TypeError for an unknown field."""
         changes = {self.aliases.get(name, name): value for name, value in changes.items()}
+        extra, changes = _with_labels(self.extra, changes)
         unknown = changes.keys() - self.field_names()
         if unknown:
             raise TypeError(f"{min(unknown)} is neither an option nor a field of "
                             f"{type(self).__name__}")
         known = {name: getattr(self, name) for name in self.field_names()}
-        return type(self)(**{**known, **changes}, extra=self.extra)
+        return type(self)(**{**known, **changes}, extra=extra)
 
     @classmethod
     def field_names(cls):
@@ -138,6 +155,21 @@ def read_config(folder, model_type=None):
     if model_type is not None and found != model_type:
         raise ValueError(f"{path}: model_type is {shown(found)}, wanted {model_type!r}")
     return content
+
+
+def _with_labels(extra, changes):
+    """Move num_labels, id2label and label2id from `changes` to `extra` -> extra, the other changes"""
+    changes = dict(changes)
+    labels = {name: changes.pop(name) for name in ("id2label", "label2id") if name in changes}
+    if "num_labels" in changes:
+        n = changes.pop("num_labels")
+        require_positive("num_labels", n)
+        if len(labels.setdefault("id2label", {i: f"LABEL_{i}" for i in range(n)})) != n:
+            raise ValueError(f"num_labels is {n}, but id2label names {len(labels['id2label'])}")
+    if "id2label" in labels:
+        ids = {label: int(i) for i, label in labels["id2label"].items()}
+        labels.setdefault("label2id", ids)
+    return {**extra, **labels}, changes
 
 
 def require_positive(name, value):

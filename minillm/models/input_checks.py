@@ -6,7 +6,10 @@ from minillm.checks import require_float, require_ids, require_shape
 
 
 class DecoderInputs:
-    """The inputs of a decoder's forward, checked.
+    """The inputs of a decoder's forward, checked; or an encoder's, whose `past` is None.
+
+    config: with the names that all architectures understand: vocab_size, hidden_size,
+        max_position_embeddings and, where token types have a table of their own, type_vocab_size
 
     ids: integers (B, T), or embeddings: float (B, T, d_model), and None for the other
     key_mask: bool (B, past + T), or None if nothing is hidden
@@ -27,14 +30,16 @@ class DecoderInputs:
             B, T = self.ids.shape
         else:
             require_float("inputs_embeds", inputs_embeds)
-            require_shape("inputs_embeds", inputs_embeds, (None, None, config.n_embd))
+            require_shape("inputs_embeds", inputs_embeds, (None, None, config.hidden_size))
             B, T, _ = inputs_embeds.shape
             _require_length("inputs_embeds", B * T, n_past + T, config)
         self.key_mask = checked_mask(attention_mask, (B, n_past + T))
-        self.positions = checked_positions(position_ids, B, T, n_past, config.n_positions)
+        self.positions = checked_positions(position_ids, B, T, n_past,
+                                           config.max_position_embeddings)
         if token_type_ids is not None:
             require_shape("token_type_ids", np.asarray(token_type_ids), (B, T))
-            self.token_types = require_ids("token_type_ids", token_type_ids, config.vocab_size)
+            n_types = getattr(config, "type_vocab_size", config.vocab_size)
+            self.token_types = require_ids("token_type_ids", token_type_ids, n_types)
 
 
 def checked_ids(input_ids, config, n_past):
@@ -49,9 +54,10 @@ def checked_ids(input_ids, config, n_past):
 def _require_length(name, size, end, config):
     if size == 0:
         raise ValueError(f"{name} is empty, wanted at least one token")
-    if end > config.n_positions:
-        raise ValueError(f"{name} reaches {end} tokens, wanted at most n_positions = "
-                         f"{config.n_positions}")
+    limit = config.max_position_embeddings
+    if end > limit:
+        field = config.aliases.get("max_position_embeddings", "max_position_embeddings")
+        raise ValueError(f"{name} reaches {end} tokens, wanted at most {field} = {limit}")
 
 
 def checked_mask(attention_mask, shape):

@@ -1,6 +1,7 @@
 """PreTrainedModel, what every architecture shares: loading, saving, quantizing, resizing."""
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from minillm.models.loading_options import check_saving_options, loading_dtype, 
 from minillm.models.safetensors_file import FLOATS, WeightFiles, write_safetensors
 from minillm.models.weight_table import mismatch
 from minillm.nn import Linear, Module, Parameter
+from minillm.nn.layers import normal
 from minillm.ops.quantized import QuantizedWeights, quantize_together
 
 HEAD = "lm_head.weight"  # the output head, here and in files
@@ -29,6 +31,9 @@ class PreTrainedModel(Module):
         names of tensors in files may begin with it or not
     embedding_tensor: the token embeddings' name in files; an output head may be tied to them
     has_lm_head: whether it is a model with an output head, the attribute `lm_head`
+    generation_config: a GenerationConfig, or None for a model that generates nothing
+    Its constructor takes (config, seed, draw_weights); the bare model keeps the Generator of all its
+    randomness as `rng`.
     """
 
     config_class = None
@@ -36,6 +41,7 @@ class PreTrainedModel(Module):
     base_prefix = ""
     embedding_tensor = ""
     has_lm_head = False
+    generation_config = None
 
     # ---- its parts
 
@@ -66,7 +72,7 @@ class PreTrainedModel(Module):
 
     @classmethod
     def from_pretrained(cls, name_or_path, *, config=None, dtype=None, torch_dtype=None,
-                        generation_config=None, variant=None, **options):
+                        generation_config=None, variant=None, seed=0, **options):
         """The model of a directory or a name (see `minillm.hub.find_pretrained`), without dropout.
 
         config: a configuration, or the directory of one, in the place of config.json
@@ -75,6 +81,8 @@ class PreTrainedModel(Module):
             float16; "bfloat16" or "int8": a model for inference only, see `quantize`
         generation_config: a GenerationConfig in the place of generation_config.json
         variant: "fp16" reads model.fp16.safetensors
+        seed: of the weights of a head that the checkpoint lacks (a warning names them), and of
+            dropout in later training
         options: those of `find_pretrained`; fields that replace those of config.json, such as
             pad_token_id=50256; and options of `transformers` that change nothing here
 
@@ -93,7 +101,7 @@ class PreTrainedModel(Module):
 
         generation_config = generation_config or _generation_config(folder, config, changes)
 
-        model = cls(config, draw_weights=False)
+        model = cls(config, seed, draw_weights=False)
         model._take(weights, np.float16 if dtype == "float16" else np.float32)
         model.generation_config = generation_config
         model.eval()
@@ -113,6 +121,11 @@ class PreTrainedModel(Module):
         """Put the tensors of a checkpoint into the parameters, or say which one doesn't fit."""
         parameters = self._parameters_by_file_name()
         shapes = {name: parameter.shape for name, (_, parameter) in parameters.items()}
+        for name in self._new_head(shapes, weights):
+            _, parameter = parameters[name]
+            if parameter.ndim > 1:  # biases and norms begin as their layers make them
+                parameter.data = self._draw(parameter.shape)
+            del shapes[name]
         weights.require_shapes(self.weight_table.shapes(shapes, self.config), type(self).__name__)
 
         def read(name):
@@ -122,6 +135,20 @@ class PreTrainedModel(Module):
         for name, array in self.weight_table.load(shapes, read):
             _, parameter = parameters[name]
             parameter.data = array
+
+    def _new_head(self, names, weights):
+        """-> list of those parameters that belong to a head of which the checkpoint has nothing"""
+        missing = [(ours, theirs) for _, ours, theirs in self.weight_table.groups(names)
+                   if weights.lack_head(theirs)]
+        if missing:
+            tensors = ", ".join(tensor for _, theirs in missing for tensor in theirs)
+            warnings.warn(f"{weights.path} has no {tensors}: {type(self).__name__} begins with a "
+                          "head that has to be trained", stacklevel=4)
+        return [name for ours, _ in missing for name in ours]
+
+    def _draw(self, shape):
+        """-> weights as a new model has them"""
+        return normal(self.base_model.rng, shape, self.config.initializer_range)
 
     def _parameters_by_file_name(self):
         """-> {name in the bare model: (prefix that saving writes before it, Parameter)}
@@ -162,7 +189,8 @@ class PreTrainedModel(Module):
         write_safetensors(folder / "model.safetensors", arrays, dtype)
         architecture = {"architectures": [type(self).__name__], "dtype": str(np.dtype(dtype))}
         write_json(folder / "config.json", {**architecture, **self.config.to_dict()})
-        self.generation_config.save_pretrained(folder)
+        if self.generation_config is not None:
+            self.generation_config.save_pretrained(folder)
 
     # ---- the vocabulary
 
@@ -191,19 +219,21 @@ class PreTrainedModel(Module):
             head.weight = embedding.weight
         elif head is not None:
             head.weight = self._resized(head.weight, n, mean_resizing)
+        if getattr(head, "bias", None) is not None:
+            head.bias = self._resized(head.bias, n, mean_resizing)
         self.config.vocab_size = n
         return embedding
 
     def _resized(self, parameter, n, mean_resizing):
         """-> a new Parameter with n rows: the old ones, and what is chosen for more"""
         old = parameter.data
-        rows = np.empty((n, old.shape[1]), old.dtype)
+        rows = np.empty((n, *old.shape[1:]), old.dtype)
         kept = min(n, len(old))
         rows[:kept] = old[:kept]
         if mean_resizing:
             rows[kept:] = old.mean(axis=0, dtype=np.float64)
         else:
-            rows[kept:] = self.rng.normal(0, self.config.initializer_range, rows[kept:].shape)
+            rows[kept:] = self._draw(rows[kept:].shape)
         resized = Parameter(rows)
         resized.trainable = getattr(parameter, "trainable", True)
         return resized
@@ -330,6 +360,10 @@ class _NamedWeights:
             del self._stored[HEAD]
         return config
 
+    def lack_head(self, names):
+        """Are these tensors of a head, and none of them here?"""
+        return not any(name in self._stored or not self._table.is_head(name) for name in names)
+
     def require_shapes(self, wanted, model):
         """ValueError unless the tensors are exactly those that are `wanted`: {name: shape}"""
         for name, shape in wanted.items():
@@ -341,7 +375,8 @@ class _NamedWeights:
             if tensor.dtype not in FLOATS:
                 raise ValueError(f"{self.path}: {name} has dtype {tensor.dtype}, wanted one of "
                                  f"{', '.join(FLOATS)}")
-        unknown = self._stored.keys() - wanted.keys()
+        unknown = {name for name in self._stored.keys() - wanted.keys()
+                   if not self._table.is_head(name)}
         if unknown:
             raise ValueError(f"{self.path} has {shown(min(unknown))}, for which {model} has no "
                              "place")

@@ -92,12 +92,15 @@ class Count:
 @dataclass(frozen=True)
 class WeightTable:
     """rules: how ours become theirs; sizes: the fields of the configuration that shapes depend on;
-    ignored: patterns of tensors that carry nothing, such as a causal mask stored as a buffer.
+    ignored: patterns of tensors that carry nothing, such as a causal mask stored as a buffer;
+    heads: how the names of tensors begin that not every checkpoint has, such as "classifier.": a
+    model without that head leaves them out, and one whose head a file lacks begins with a new one.
     """
 
     rules: list
     sizes: list = field(default_factory=list)
     ignored: list = field(default_factory=list)
+    heads: tuple = ()
 
     def groups(self, names):
         """-> list of (rule, ours, theirs): which parameters `names` are which tensors"""
@@ -152,6 +155,9 @@ class WeightTable:
 
     def ignores(self, name):
         return any(_match(pattern, name) for pattern in self.ignored)
+
+    def is_head(self, name):
+        return name.startswith(tuple(self.heads))
 
     def _rule_of(self, name):
         """-> (the first rule for the parameter `name`, what its stars stand for)"""

@@ -56,24 +56,27 @@ class Linear(Module):
 
 
 class OutputHead(Module):
-    """logits = x weightᵀ, with `weight`: (n, d), a row for each of n tokens.
+    """logits = x weightᵀ + bias, with `weight`: (n, d), a row for each of n tokens, and `bias`: (n,),
+    or None without bias. Both are Parameters.
 
     Given the Parameter of a token embedding, the two are tied (Press and Wolf 2017): the table is
     used twice, and its gradient is the sum of both uses.
     """
 
-    def __init__(self, weight):
+    def __init__(self, weight, bias=None):
         self.weight = weight
+        self.bias = bias
 
     def forward(self, x):
         """x: (..., d) -> logits: (..., n)"""
-        logits, cache = linear(x, self.weight.data, transpose_W=True)
+        bias = None if self.bias is None else self.bias.data
+        logits, cache = linear(x, self.weight.data, bias, transpose_W=True)
         self.remember(cache)
         return logits
 
     def backward(self, dlogits):
         """dlogits: (..., n) -> dx: (..., d)"""
-        return _linear_backward(dlogits, self.recall(), self.weight, None)
+        return _linear_backward(dlogits, self.recall(), self.weight, self.bias)
 
 
 def _linear_backward(dy, cache, weight, bias):

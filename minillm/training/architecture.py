@@ -17,14 +17,12 @@ def new_config(settings, head, vocab_size, eos_token_id=None):
     this machine's memory.
     """
     cls = config_class(settings.model_type)
-    config = cls.from_dict({
-        "model_type": settings.model_type, "vocab_size": vocab_size,
-        # The names that all architectures of Hugging Face understand.
-        "max_position_embeddings": settings.block_size, "hidden_size": settings.n_embd,
-        "num_hidden_layers": settings.n_layer, "num_attention_heads": settings.n_head,
-        "initializer_range": _initial_std(settings.n_embd),
-        "bos_token_id": eos_token_id, "eos_token_id": eos_token_id,
-    })
+    config = cls.from_sizes(
+        vocab_size=vocab_size, max_position_embeddings=settings.block_size,
+        hidden_size=settings.n_embd, num_hidden_layers=settings.n_layer,
+        num_attention_heads=settings.n_head, initializer_range=_initial_std(settings.n_embd),
+        bos_token_id=eos_token_id, eos_token_id=eos_token_id,
+    )
     config = config.replace(**_dropout(config, settings))
     # Each weight has a gradient and two moments of Adam, all of 4 bytes.
     require_memory("training this model", 4 * 4 * _n_parameters(config, head))
@@ -38,10 +36,10 @@ def pretrained_config(settings, tokenizer):
     than the model has rows, unless settings.resize_vocab.
     """
     config = AutoConfig.from_pretrained(settings.model)
-    limit = getattr(config, "n_positions", None)
+    limit = getattr(config, "max_position_embeddings", None)
     if limit is not None and settings.block_size > limit:
         raise ValueError(f"block_size is {settings.block_size}, wanted at most {limit}, the "
-                         f"n_positions of {settings.model}")
+                         f"positions of {settings.model}")
     changes = _dropout(config, settings)
     if len(tokenizer) > config.vocab_size:
         if not settings.resize_vocab:

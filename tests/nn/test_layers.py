@@ -16,6 +16,7 @@ from minillm.nn import (
     LearnedPositions,
     Linear,
     OutputHead,
+    Parameter,
     RMSNorm,
     SinusoidalPositions,
 )
@@ -40,9 +41,10 @@ def test_a_bias_learns_beside_a_frozen_weight(rng, leading, d_in, d_out):
     np.testing.assert_allclose(layer.bias.grad, dy.reshape(-1, d_out).sum(axis=0))
 
 
-@given(generators, leading_shapes, sizes, sizes)
-def test_output_head_gradients(rng, leading, d, n):
-    head = OutputHead(Embedding(n, d, rng=rng, std=1.0).weight)
+@given(generators, leading_shapes, sizes, sizes, st.booleans())
+def test_output_head_gradients(rng, leading, d, n, bias):
+    bias = Parameter(rng.standard_normal(n)) if bias else None
+    head = OutputHead(Embedding(n, d, rng=rng, std=1.0).weight, bias)
     check_module(head, {"x": rng.standard_normal((*leading, d))}, rng)
 
 
