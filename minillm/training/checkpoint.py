@@ -88,7 +88,8 @@ def load_checkpoint(path):
     for name in ARRAY_FILES:
         try:
             arrays.append(safetensors.numpy.load(contents[name]))
-        except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
+        except (safetensors.SafetensorError, KeyError, ValueError, TypeError,
+                AttributeError) as error:
             raise ValueError(f"{path / name} is damaged: {error}") from None
     return Checkpoint(state.pop("step"), *arrays, state)
 

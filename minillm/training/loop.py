@@ -210,6 +210,9 @@ class Trainer:
         if not 0 <= checkpoint.step <= self.settings.steps:
             raise ValueError(f"state.json: step is {checkpoint.step}, wanted 0 … "
                              f"{self.settings.steps}, the steps of run.json")
+        if state["optimizer_steps"] != checkpoint.step:
+            raise ValueError(f"state.json: optimizer_steps is {state['optimizer_steps']}, wanted "
+                             f"{checkpoint.step}, the step")
         self.model.load_state_dict(checkpoint.model)
         self.optimizer.load_state_dict(
             {"t": state["optimizer_steps"], "lr": self.settings.lr, **checkpoint.optimizer}

@@ -1,5 +1,7 @@
 """Runs that train in a second: a text of a few hundred words and a model of a few thousand numbers."""
 
+import hashlib
+
 from minillm.training.run import create_run
 from minillm.training.settings import Settings
 
@@ -27,3 +29,11 @@ def small_settings(folder, **changes):
 def small_run(folder, name="run", **changes):
     """-> a Run in folder/name, prepared and not yet trained"""
     return create_run(folder / name, small_settings(folder, **changes))
+
+
+def write_with_sums(path, name, content):
+    """Put `content` into a file of the checkpoint at `path`, with the right checksum."""
+    old = hashlib.sha256((path / name).read_bytes()).hexdigest()
+    (path / name).write_bytes(content)
+    sums = (path / "SHA256SUMS").read_text()
+    (path / "SHA256SUMS").write_text(sums.replace(old, hashlib.sha256(content).hexdigest()))

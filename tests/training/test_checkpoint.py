@@ -1,13 +1,13 @@
 """Checkpoints: what is read is what was written, or an error."""
 
 import errno
-import hashlib
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from small_runs import write_with_sums
 
 from minillm.training import checkpoint as module
 from minillm.training.checkpoint import (
@@ -102,14 +102,6 @@ def test_nothing_to_go_on_from(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(FileNotFoundError, match="no checkpoint"):
             restore_newest_checkpoint(folder, None)
-
-
-def write_with_sums(path, name, content):
-    """Put `content` into a file of the checkpoint at `path`, with the right checksum."""
-    old = hashlib.sha256((path / name).read_bytes()).hexdigest()
-    (path / name).write_bytes(content)
-    sums = (path / "SHA256SUMS").read_text()
-    (path / "SHA256SUMS").write_text(sums.replace(old, hashlib.sha256(content).hexdigest()))
 
 
 @pytest.mark.parametrize("name, content", [

@@ -1,12 +1,15 @@
 """A run that was stopped, at whatever step and however, ends bit for bit as one that wasn't."""
 
+import json
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
-from small_runs import SMALL, small_run, write_text
+from hypothesis import given
+from hypothesis import strategies as st
+from small_runs import SMALL, small_run, write_text, write_with_sums
 
 from minillm import kernels
 from minillm.cli import main
@@ -139,6 +142,45 @@ def test_sigkill_in_the_middle(tmp_path):
     assert main(["train", "--resume", str(killed)]) == 0
     assert main([*command, "--out", str(tmp_path / "whole")]) == 0
     assert final_state(Run(killed)) == final_state(Run(tmp_path / "whole"))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run = small_run(tmp_path_factory.mktemp("finished"))
+    run.trainer().train()
+    return run
+
+
+@given(st.data())
+def test_no_content_of_state_json_is_worse_than_an_older_checkpoint(finished, data):
+    newest = list_checkpoints(finished.checkpoints)[-1]
+    right = (newest / "state.json").read_bytes()
+    state = json.loads(right)
+    place = data.draw(st.sampled_from([(), ("batches",), ("random_states", 0), ("batches", "rng"),
+                                       ("random_states", 0, "state"), ("environment",)]))
+    part = state
+    for key in place:
+        part = part[key]
+    name = data.draw(st.sampled_from(sorted(part)))
+    if data.draw(st.booleans()):
+        del part[name]
+    else:
+        part[name] = data.draw(json_values)
+    write_with_sums(newest, "state.json", json.dumps(state).encode())
+    try:
+        trainer = finished.trainer()
+        warnings = trainer.resume()
+        assert trainer.step == 12 or (trainer.step == 9 and str(newest) in warnings[0])
+        assert all("\n" not in warning for warning in warnings)
+    finally:
+        write_with_sums(newest, "state.json", right)
 
 
 # ---- going on with other settings
