@@ -1,8 +1,8 @@
 """Writing files so that nothing is ever lost: to a temporary name first, then renamed.
 
-A temporary name is `.NAME.xxxxxxxx.minillm-partial`, and its writer holds a lock on it (flock), which
-the system gives up when the process ends, however it ends. So what a killed process left behind is
-told from what another one is writing at this moment, and only the former is deleted.
+A temporary file is named `.NAME.xxxxxxxx.minillm-partial`. Its writer locks it (flock), and the
+system releases the lock when the process ends, however it ends. So the leftovers of a killed process
+are unlocked, and can be deleted without touching what another process is writing.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # a system without POSIX locks: nothing is locked, and no leftover is deleted
+except ImportError:  # a system without POSIX locks: no locks, and no leftovers deleted
     fcntl = None
 
 PARTIAL = ".minillm-partial"
@@ -24,8 +24,7 @@ _PARTIAL_NAME = re.compile(rf"\.(.+)\.[a-z0-9_]{{8}}{re.escape(PARTIAL)}")
 def expand(path):
     """-> Path of `path` with a leading ~ or ~user replaced by that home directory
 
-    The one place where that is done: every function that takes a path from a user calls it. Raises
-    FileNotFoundError for a user who doesn't exist.
+    Call it for every path that comes from a user. Raises FileNotFoundError for an unknown user.
     """
     try:
         return Path(path).expanduser()
@@ -64,8 +63,8 @@ def atomic_write(path, mode="wb", **open_arguments):
 def atomic_folder(path):
     """Give an empty temporary folder that becomes `path` in one rename when the body succeeds.
 
-    An older folder at `path`, or that a symbolic link there leads to, is moved aside first and deleted
-    only after the new one stands. A mount point raises OSError: it can't be renamed.
+    An older folder there (a symbolic link is followed) is moved aside first, and deleted only after
+    the new one is in place. A mount point raises OSError: it can't be renamed.
     """
     path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +87,7 @@ def atomic_folder(path):
 
 @contextmanager
 def _moved_aside(path):
-    """Inside, `path` has another name. It comes back if the body raises, and else is deleted."""
+    """Rename `path` while the body runs; then delete it, or restore it if the body raises."""
     aside, lock = _locked_temporary(path, folder=True)
     try:
         os.replace(path, aside)  # the temporary folder is empty, so the rename takes its place
@@ -105,7 +104,7 @@ def _moved_aside(path):
 def remove_leftovers(folder, name=None):
     """Delete the temporary files in `folder` whose writer is dead: those for `name`, or all.
 
-    What is still being written, and what this process may not delete, stays.
+    Files that are being written, and files that this process may not delete, stay.
     """
     try:
         names = os.listdir(folder)
@@ -138,7 +137,7 @@ def _locked_temporary(path, *, folder):
         temporary = Path(made if folder else made[1])
         lock = os.open(temporary, os.O_RDONLY) if folder else made[0]
         try_lock(lock, wait=True)
-        # Between making and locking, another process may have taken it for a leftover.
+        # Before it was locked, another process may have deleted it as a leftover.
         if is_open_at(lock, temporary):
             return temporary, lock
         os.close(lock)

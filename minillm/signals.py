@@ -1,4 +1,4 @@
-"""Signals that ask a program to stop: Ctrl-C (SIGINT), `kill` (SIGTERM), a closed terminal (SIGHUP)."""
+"""The signals that stop a program: Ctrl-C (SIGINT), `kill` (SIGTERM), a lost terminal (SIGHUP)."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Stopped(KeyboardInterrupt):
-    """One of these signals came. `number` says which; a shell expects the exit status 128 + number."""
+    """One of the signals arrived: `number`. The exit status for a shell is 128 + number."""
 
     def __init__(self, number):
         super().__init__(signal.Signals(number).name)
@@ -18,7 +18,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def raise_stopped():
-    """Inside, each of the signals raises Stopped, so that what was begun is cleaned up on the way."""
+    """Let each signal raise Stopped while the body runs, so that clean-up code runs too."""
     def stop(number, frame):
         raise Stopped(number)
 
@@ -27,17 +27,17 @@ def raise_stopped():
 
 
 class StopFlag:
-    """Which signal came: `number`, None at first."""
+    """`number` of the signal that arrived, None before."""
 
     number = None
 
 
 @contextmanager
 def stop_flag():
-    """Give a StopFlag that a signal sets, so that a step of training is never cut off half way.
+    """Give a StopFlag that a signal sets, so that a training step always ends as a whole.
 
-    A second signal raises Stopped at once. Only the main thread can handle signals; elsewhere the
-    flag just stays down.
+    A second signal raises Stopped at once. Only the main thread handles signals; in other threads
+    nothing sets the flag.
     """
     flag = StopFlag()
 
@@ -56,7 +56,7 @@ def _handled_by(handler):
         yield
         return
     previous = {number: signal.getsignal(number) for number in STOPPING}
-    # `nohup` starts a program with SIGHUP ignored: that is a request, too.
+    # `nohup` starts a program with SIGHUP ignored; leave it so.
     taken = [number for number, old in previous.items()
              if number == signal.SIGINT or old not in (signal.SIG_IGN, None)]
     for number in taken:

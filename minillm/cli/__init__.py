@@ -31,8 +31,8 @@ def main(arguments=None):
             print("\nminillm: interrupted", file=sys.stderr)
             return 128 + error.number if isinstance(error, Stopped) else 130
         except BrokenPipeError:
-            # Whoever read our output (head, less) has seen enough. The work may be half done, so
-            # that this isn't 0, but what a shell says of a program that SIGPIPE ended.
+            # The reader of the output (head, less) has closed it. The work may be half done, so the
+            # status is not 0 but that of a program that SIGPIPE ended.
             _give_up(sys.stdout)
             return 141
         except (ValueError, TypeError, OSError, ArithmeticError, ImportError, MemoryError) as error:
@@ -47,9 +47,9 @@ def main(arguments=None):
 
 
 class _output_that_never_fails:
-    """A context: text that a terminal can't show, no terminal, a closed or full stderr stop nothing.
+    """A context in which messages never fail, whatever stderr is: closed, full, without Unicode.
 
-    Only errors on stdout are told, where the results go.
+    Errors on stdout, which carries the results, are still reported.
     """
 
     def __enter__(self):
@@ -90,17 +90,17 @@ class _BestEffort:
 
 
 def _show_warning(message, *origin):
-    """A warning in one line; where in the code it comes from says nothing to a user."""
+    """Show a warning in one line, without its place in the code."""
     print(f"minillm: warning: {visible(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def _give_up(stream):
-    """Point a stream at nothing: Python flushes it once more at the end, and would complain again."""
+    """Redirect a broken stream to /dev/null: at exit Python flushes it again, and would complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def one_line(error):
-    """What is wrong, in one line; an OSError with the name of its file."""
+    """-> the message of an error in one line; of an OSError, with the name of its file"""
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename else ""
         return visible(f"{name}{error.strerror}")

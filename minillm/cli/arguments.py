@@ -83,13 +83,12 @@ def _train(commands):
          "minillm train --resume runs/book                 # after Ctrl-C, a crash, a power cut",
          "minillm train --resume runs/book --steps 5000    # beyond its first end"],
         "\n" + _paragraph(
-            "--resume takes the settings of the run; these may change: "
-            + ", ".join(map(_option, CHANGEABLE)) + ". As for the learning rate, " + SCHEDULE_RULE
-            + "."),
+            "--resume continues with the settings of the run; these may change: "
+            + ", ".join(map(_option, CHANGEABLE)) + ". The schedule: " + SCHEDULE_RULE + "."),
     )
     parser.add_argument("--resume", metavar="RUN", type=_path,
                         help="go on with a run from its newest checkpoint, bit for bit as if it "
-                             "had never stopped; what may change is said below")
+                             "had never stopped; see below for what may change")
     _add_text(parser)
     _add_settings(parser, "tokenizer", "a tokenizer to use: a directory, a run, a name "
                                        "(default: train one)")
@@ -255,14 +254,14 @@ def _add_training(parser, name="train", **defaults):
         ("lr", "peak learning rate"),
         ("warmup", "steps in which it rises"),
         ("final_lr", "learning rate at the last step, as a share of the peak"),
-        ("weight_decay", "of matrices; gains and biases have none"),
+        ("weight_decay", "of matrices; biases and the weights of norms have none"),
         ("clip", "largest norm of the gradient"),
         ("seed", "of all randomness"),
-        ("valid", "share of the text held out to validate on; with 0 the last model is kept"),
+        ("valid", "share of the text held out to validate on; 0 keeps the last model"),
         ("test", "share of the text held out to test on; 0 for none"),
         ("eval_every", "steps between two evaluations"),
         ("checkpoint_every", "steps between two checkpoints"),
-        ("keep", "checkpoints to keep"),
+        ("keep", "number of checkpoints to keep"),
         ("log_every", "steps between two lines of metrics.jsonl"),
     ):
         _add_settings(parser, name, explanation, defaults.get(name))

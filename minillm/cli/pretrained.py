@@ -29,8 +29,8 @@ CARD = """# pydoc-tiny
 
 A GPT-2 of {parameters:,} parameters ({n_layer} layers, {n_head} heads, d_model {n_embd}, a vocabulary
 of {vocab_size:,} byte-level BPE tokens, context {n_positions}), trained from scratch by minillm. It writes
-text in the style of Python's documentation, with little sense in it: it is here so that examples and
-tests have a real model at hand.
+text in the style of Python's documentation, with little sense in it: it gives examples and tests a real
+model.
 
 * Text: the topics of Python {python}'s `help()` (module `pydoc_data.topics`; Python documentation,
   PSF license), cleaned and split by document: {train_tokens:,} tokens to train on.

@@ -1,4 +1,4 @@
-"""Text from strangers, on a terminal. Without rich, which takes its time to load."""
+"""Text from strangers on a terminal. A module without rich, which is slow to import."""
 
 import re
 

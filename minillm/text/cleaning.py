@@ -26,10 +26,10 @@ def clean_text(text):
 
 
 class Corpus(NamedTuple):
-    """Documents that are ready for a tokenizer, and what the user ought to know of them."""
+    """Cleaned documents, and lines for the user about how they were made."""
 
     documents: list
-    notes: list  # lines: what was dropped, where few documents were cut up
+    notes: list  # such as "1 document cut into 36 pieces", "dropped as duplicates: 5 documents"
 
 
 def prepare_corpus(path=None):

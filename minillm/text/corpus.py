@@ -69,8 +69,8 @@ def read_corpus(path=None):
 def cut_documents(documents):
     """Cut the documents up, if they are fewer than 20, so that some can be held out for validation.
 
-    Together they become about 60 pieces of 500 to 20,000 characters; a text so short that this makes
-    less than three of it, about 20 shorter ones. For where the cuts are see `cut_document`.
+    Together they become about 60 pieces of 500 to 20,000 characters. A text too short for three such
+    pieces becomes about 20 shorter ones. For where the cuts are see `cut_document`.
     """
     if len(documents) >= FEW_DOCUMENTS:
         return documents
@@ -199,7 +199,7 @@ def split_documents(documents, valid=0.05, test=0.05, seed=0):
     """Split documents into training, validation and test documents -> Splits, three lists.
 
     valid, test: the share of all *characters* that each is to have (a count of documents would
-    leave it to chance whether one long document falls among them); 0 for none. Every document is
+    leave it to randomness whether one long document is among them); 0 for none. Every document is
     in exactly one split, in its old order. The same seed gives the same split.
     Raises ValueError if the shares are no shares, or there are too few documents for that.
     """

@@ -1,9 +1,9 @@
 """Tokens on disk, and batches of them.
 
 A token file is 40 bytes of header and then the ids, one after the other, as uint16 (or uint32 for
-a vocabulary of more than 65,536). A batch reads its windows from the file, which the operating system
-keeps in memory as far as there is room, so a corpus may be larger than the memory. Documents are joined by <|endoftext|>,
-so that a context may begin in one and end in the next, and the model learns where texts end.
+a vocabulary of more than 65,536). Each batch reads its windows from the file, so a corpus may be
+larger than the memory; the operating system caches what fits. Documents are joined by
+<|endoftext|>, so that a context may begin in one and end in the next, and the model learns where texts end.
 """
 
 import os
@@ -75,8 +75,8 @@ class TokenDataset:
     vocab_size, n_bytes: as they were written; dtype: uint16 or uint32, as in the file
     len(dataset) is T; dataset.read(start, stop) and dataset.windows(starts, length) read from it.
 
-    The file is read, not memory-mapped: of a mapped file that becomes shorter meanwhile, the system
-    would end the process without a word (SIGBUS), where a read that comes up short is an error.
+    The file is read, not memory-mapped. If it becomes shorter meanwhile, a read returns too little,
+    which is an error; reading a mapped page would end the process without a message (SIGBUS).
     """
 
     def __init__(self, path):
@@ -111,26 +111,28 @@ class TokenDataset:
 
         Raises ValueError if the file has become shorter since it was opened.
         """
-        size = self.dtype.itemsize
-        return np.frombuffer(self._read_bytes(HEADER.size + size * start, size * (stop - start)),
-                             self.dtype)
+        ids = np.empty(stop - start, self.dtype)
+        self._read_into(ids, start)
+        ids.flags.writeable = False
+        return ids
 
     def windows(self, starts, length):
         """-> int64 (B, length): for each of the B `starts`, the ids from there on"""
-        rows = np.empty((len(starts), length), np.int64)
+        rows = np.empty((len(starts), length), self.dtype)
         for row, start in zip(rows, starts):
-            row[:] = self.read(start, start + length)
-        return rows
+            self._read_into(row, start)
+        return rows.astype(np.int64)
 
-    def _read_bytes(self, offset, size):
-        data = os.pread(self._file, size, offset)
-        while len(data) < size:  # one call reads 2 GB at most
-            more = os.pread(self._file, size - len(data), offset + len(data))
+    def _read_into(self, ids, start):
+        """Fill the array `ids` with those from number `start` on."""
+        offset = HEADER.size + ids.itemsize * start
+        done = os.preadv(self._file, [ids], offset)
+        while done < ids.nbytes:  # one call reads 2 GB at most
+            more = os.preadv(self._file, [ids.view(np.uint8)[done:]], offset + done)
             if not more:
                 raise ValueError(f"{self.path}: cut short while it was in use: it ends at byte "
-                                 f"{offset + len(data)}, wanted {size - len(data)} more")
-            data += more
-        return data
+                                 f"{offset + done}, wanted {ids.nbytes - done} more")
+            done += more
 
     def __len__(self):
         return self._length
@@ -175,8 +177,8 @@ class RandomBatches:
         return self
 
     def __next__(self):
-        starts = self.rng.integers(len(self.dataset) - self.block_size, size=(self.batch_size, 1))[:, 0].tolist()
-        window = self.dataset.windows(starts, self.block_size + 1)
+        starts = self.rng.integers(len(self.dataset) - self.block_size, size=self.batch_size)
+        window = self.dataset.windows(starts.tolist(), self.block_size + 1)
         return window[:, :-1].copy(), window[:, 1:].copy()
 
     def state_dict(self):

@@ -4,8 +4,8 @@ from minillm.checks import require_memory
 from minillm.models.auto import AutoConfig, config_class, model_class
 from minillm.training.random_state import reseed
 
-# What the architectures call their dropout. Attention weights have none: the streaming kernel, which
-# never holds them, can't drop any.
+# The names of dropout in the architectures' configurations. Attention weights have none: the
+# streaming kernel never holds them.
 DROPOUT = ("resid_pdrop", "embd_pdrop", "hidden_dropout_prob", "dropout")
 ATTENTION_DROPOUT = ("attn_pdrop", "attention_probs_dropout_prob", "attention_dropout")
 

@@ -1,9 +1,9 @@
-"""Checkpoints: all that a run needs to go on as if it had never stopped.
+"""Checkpoints: everything that a run needs to continue as if it had never stopped.
 
     checkpoints/step-000200/
         model.safetensors        the parameters
         optimizer.safetensors    the optimizer's moments
-        state.json               step, random states, position in the data, what computed it
+        state.json               step, random states, position in the data, software
         SHA256SUMS               checksums of the three, in the format of `sha256sum --check`
 
 A checkpoint is written under a temporary name and renamed when it is complete, so a folder with
@@ -32,7 +32,7 @@ class Checkpoint(NamedTuple):
     step: int
     model: dict  # name -> array
     optimizer: dict  # name -> array
-    state: dict  # anything that JSON can hold
+    state: dict  # anything that JSON can represent
 
 
 def save_checkpoint(folder, checkpoint, keep=3):
@@ -95,10 +95,10 @@ def load_checkpoint(path):
 
 
 def restore_newest_checkpoint(folder, restore):
-    """Call restore(checkpoint) with the newest whole one -> [what is wrong with newer ones]
+    """Call restore(checkpoint) with the newest whole one -> list of messages about newer ones
 
-    An older one is taken if a newer one can't be read, is damaged, or `restore` raises ValueError
-    because it doesn't fit. Raises FileNotFoundError if there is none, ValueError if none is whole.
+    Falls back to an older one if the newest can't be read, is damaged, or doesn't fit (`restore`
+    raises ValueError). Raises FileNotFoundError if there is none, ValueError if none is whole.
     """
     paths = list_checkpoints(folder)
     if not paths:

@@ -1,7 +1,7 @@
-"""Who may write into a folder: one process at a time, and nobody into a folder that holds other things.
+"""Claims and locks: one process at a time writes into a folder, and only into its own.
 
-A lock is a file `.lock` in the folder, locked by flock, that says who holds it. The system gives the
-lock up when its process ends, however it ends: the lock of a dead process is no obstacle.
+A lock is the file `.lock` in the folder, locked by flock; its content names the holder. The system
+releases the lock when the process ends, however it ends: the lock of a dead process is no obstacle.
 """
 
 import json
@@ -24,15 +24,15 @@ _held = {}  # real path of a folder -> (process, thread) that has its lock; this
 
 
 class FolderInUse(OSError):
-    """Another process, or another thread, writes into the folder."""
+    """Another process or thread is writing into the folder."""
 
 
 @contextmanager
 def lock_folder(folder):
-    """Inside, no other process can lock the existing `folder`. One thread may do so repeatedly.
+    """Lock an existing folder while the body runs. The same thread may lock it again inside.
 
-    Raises FolderInUse, in one line that says who holds the lock. A file system that can't lock files
-    (some network drives) is no obstacle either: there the lock protects from nothing.
+    Raises FolderInUse, which names the holder, if another process or thread has the lock. On a file
+    system that can't lock files (some network drives) the body runs unprotected.
     """
     folder = expand(folder)
     key, me = os.path.realpath(folder), (os.getpid(), threading.get_ident())
@@ -89,11 +89,11 @@ def _holder(path):
 
 @contextmanager
 def claim_folder(folder, makes):
-    """Inside, this process alone fills `folder`, a new or an empty one -> Path
+    """Lock a new or empty folder while the body fills it -> Path
 
-    makes: the names of the files and folders that the body will make in it. If the body raises,
-    exactly these are deleted again, and the folder if it is new; nothing else is ever deleted. What a
-    process that was killed in the body left behind is recognized and deleted first.
+    makes: the names of the files and folders that the body will create in it. If the body raises,
+    exactly these are deleted, and the folder too if it is new. The remains of a process that was
+    killed in the body are recognized by the marker `.preparing`, and deleted first.
     `folder` may be a symbolic link, a mount point or the current directory.
 
     Raises FileExistsError for a folder that has something in it, FolderInUse while another process
@@ -108,9 +108,9 @@ def claim_folder(folder, makes):
 
 @contextmanager
 def claim_numbered_folder(parent, name, makes):
-    """`claim_folder` for the first of parent/name-1, parent/name-2, … that isn't there yet
+    """`claim_folder` for the first of parent/name-1, parent/name-2, … that doesn't exist
 
-    Two processes that do so at once get two folders.
+    Two processes at once get two folders.
     """
     parent = expand(parent)
     new = _make_folders(parent)
@@ -153,7 +153,7 @@ def _claimed(folder, makes):
 
 
 def _remove(folder, makes):
-    """Delete what was made in `folder`, the marker last, as far as that is possible."""
+    """Delete what the body made in `folder`, the marker last; pass over what can't be deleted."""
     for name in makes:
         path = folder / name
         if path.is_dir() and not path.is_symlink():
@@ -172,7 +172,7 @@ def _unlink(path):
 
 
 def _make_folders(folder):
-    """Make `folder` and the folders above it that are missing -> list of the new ones, it first"""
+    """Make `folder` and its missing parents -> list of the new ones, from the inside out"""
     missing = []
     for path in (folder, *folder.parents):
         if path.exists():
@@ -189,7 +189,7 @@ def _make_folders(folder):
         try:
             path.mkdir()
             made.insert(0, path)
-        except FileExistsError:  # another process was quicker
+        except FileExistsError:  # another process made it in the meantime
             if not path.is_dir():
                 raise
     return made

@@ -1,4 +1,4 @@
-"""What computes: another of it gives other last bits, so a checkpoint says which one it was."""
+"""The software that computes. Another one changes the last bits, so a checkpoint records it."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from minillm import __version__, kernels
 
 
 def environment():
-    """-> {what: which}: the kernels, their instruction set, the versions; all strings"""
+    """-> {name: value}, all strings: the kernels, their instruction set, the versions"""
     facts = kernels.info()
     found = {"minillm": __version__, "numpy": np.__version__, "kernels": kernels.current()}
     if kernels.current() == "c":
@@ -17,13 +17,13 @@ def environment():
 
 
 def differences(stored):
-    """-> a warning for each thing in `stored`, an `environment()`, that is another one here"""
+    """-> a warning for each entry of `stored`, an earlier `environment()`, that differs here"""
     mine = environment()
     follow = {"kernels": "MINILLM_KERNELS", "instruction set": "MINILLM_ISA"}
     warnings = []
     for name, value in stored.items():
         if mine.get(name, value) != value:
-            how = f"; to go on with the same bits, set {follow[name]}={value}" if name in follow else ""
-            warnings.append(f"the checkpoint was computed with {name} {value}, this is {mine[name]}: "
-                            f"the last bits of the numbers will differ{how}")
+            how = f"; set {follow[name]}={value} for the same bits" if name in follow else ""
+            warnings.append(f"the checkpoint was computed with {name} {value}, this is "
+                            f"{mine[name]}: the last bits of the numbers will differ{how}")
     return warnings

@@ -36,7 +36,7 @@ class LanguageModeling:
 
     def loss(self, model, batch):
         inputs, targets = batch
-        logits = model(inputs).logits  # nobody else has them: their gradient may take their place
+        logits = model(inputs).logits  # no other reference: their gradient may overwrite them
         return cross_entropy_loss(model, logits, targets, overwrite_logits=True)
 
     def size(self, batch):
@@ -50,7 +50,7 @@ class LanguageModeling:
                 "valid_bits_per_byte": result.bits_per_byte}
 
     def measure(self, model, split, report=None):
-        """-> Evaluation of `model` on "train", "valid" or "test"; None if there is no text in it"""
+        """-> Evaluation of `model` on "train", "valid" or "test"; None if the split is empty"""
         dataset = self.splits[split]
         if len(dataset) < 2:
             return None
@@ -62,7 +62,7 @@ class LanguageModeling:
 
         Raises FileNotFoundError without the text, ValueError for one that is empty or too short.
         """
-        # What can be refused without the text is refused before it is read.
+        # Refuse what can be refused before reading the text.
         source = settings.model or settings.tokenizer
         tokenizer = GPT2Tokenizer.from_pretrained(source) if source else None
         if settings.model:
@@ -89,7 +89,7 @@ class LanguageModeling:
             path = folder / "data" / f"{split}.bin"
             write_documents(path, documents, tokenizer)
             dataset = TokenDataset(path)
-            # Too little text is found out here, before anything is trained.
+            # Too little text shows here, before any training.
             if split == "train":
                 dataset.require_context(settings.batch_size, settings.block_size)
             elif len(dataset):

@@ -32,7 +32,7 @@ from minillm.training.schedules import warmup_cosine
 
 
 class Interrupted(Exception):
-    """A signal (`number`) asked for an end; the checkpoint of the last whole step is written."""
+    """A signal (`number`) stopped the run, after a checkpoint of the last whole step."""
 
     def __init__(self, number):
         super().__init__(number)
@@ -46,14 +46,14 @@ class Trainer:
         trainer.train()
 
     task: what is learned, and from which data: see task.py
-    model: a Module with `save_pretrained(folder)`; parameters that aren't trainable stay as they are
+    model: a Module with `save_pretrained(folder)`; frozen parameters stay as they are
     settings: `Settings`
-    folder: where checkpoints/, model/, metrics.jsonl and loss.png come
-    report(trainer): called after each step, for a progress bar. What a person may look at:
-    `step`, `settings`, `loss` (of the last step), `valid_loss` (of the last evaluation, or None),
-    `speed` (in task.unit per second).
+    folder: the place of checkpoints/, model/, metrics.jsonl and loss.png
+    report(trainer): called after each step, for a progress bar. It may read `step`, `settings`,
+    `loss` (of the last step), `valid_loss` (of the last evaluation, or None) and `speed` (in
+    task.unit per second).
 
-    model/ is the model with the lowest validation loss; without anything to validate on, the last.
+    model/ keeps the model with the lowest validation loss, or the last one if nothing is held out.
     All randomness comes from settings.seed, and a checkpoint holds all state there is: the
     parameters, the moments of the optimizer, the random states of data order and dropout. So a run
     that was stopped and resumed computes the same numbers, bit for bit, as one that wasn't.
@@ -83,8 +83,8 @@ class Trainer:
     def train(self):
         """Go on to the last step.
 
-        Raises Interrupted after Ctrl-C and its like, FloatingPointError when the loss is not a number
-        any more; the checkpoints up to there stay. Raises FolderInUse if another process trains here.
+        Raises Interrupted after Ctrl-C, SIGTERM or SIGHUP, FloatingPointError if the loss is no
+        longer a number (earlier checkpoints stay), FolderInUse if another process trains here.
         """
         tune_process()
         # What overflows is found by `_require_finite`, which says more than NumPy's warnings.
@@ -96,7 +96,7 @@ class Trainer:
                 self.training_step()
                 if self._is_due(self.settings.eval_every):
                     self.evaluate()
-                signal = stop.number  # asked once: one that comes later waits for a step
+                signal = stop.number  # read once: a later one waits for the next step
                 if self._is_due(self.settings.checkpoint_every) or signal is not None:
                     self.save()
                 self.report(self)
@@ -138,7 +138,7 @@ class Trainer:
             })
 
     def evaluate(self):
-        """Measure the model on what is held out; keep it in the folder if it's the best so far."""
+        """Measure the model on the held-out data, and save it if it is the best so far."""
         metrics = self.task.evaluate(self.model)
         if metrics:
             self.valid_loss = next(iter(metrics.values()))
@@ -172,16 +172,16 @@ class Trainer:
         save_checkpoint(self.checkpoints, checkpoint, self.settings.keep)
 
     def resume(self):
-        """Go back to the newest whole checkpoint -> [what the user ought to know]
+        """Restore the newest whole checkpoint -> list of warnings
 
-        That is: which newer checkpoints are damaged, which records of metrics are, and whether this
-        process computes with something else than the one that wrote the checkpoint. Without any
-        checkpoint the run begins again. Raises ValueError if all are damaged.
+        A warning names a damaged checkpoint, a damaged line of metrics.jsonl, or software that
+        differs from that of the checkpoint. Without any checkpoint the run starts from the
+        beginning. Raises ValueError if every checkpoint is damaged.
         """
         with lock_folder(self.folder):
             for folder in (self.folder, self.folder / "data", self.folder / "model",
                            self.checkpoints):
-                remove_leftovers(folder)  # of a process that was killed: its lock is ours now
+                remove_leftovers(folder)  # of a killed process: this one has the lock now
             warnings = [f"{problem}; it is left out" for problem in self.metrics.problems]
             if not list_checkpoints(self.checkpoints):
                 self.metrics.cut_after(-1)
@@ -192,7 +192,7 @@ class Trainer:
         return warnings + self._environment_warnings
 
     def change_settings(self, settings):
-        """Go on with other settings from the next step on (see settings.CHANGEABLE)."""
+        """Use other settings from the next step on (see settings.CHANGEABLE)."""
         state = self.batches.state_dict()
         self.settings = settings
         self.batches = self.task.batches(settings)
@@ -200,7 +200,7 @@ class Trainer:
         self.optimizer.weight_decay = settings.weight_decay
 
     def _restore(self, checkpoint):
-        """Take over all of a checkpoint; ValueError if something in it doesn't fit."""
+        """Load everything in a checkpoint; ValueError if something doesn't fit."""
         state = fields("state.json", checkpoint.state, {
             "optimizer_steps": int, "batches": dict, "random_states": list,
             "valid_loss": float | None, "best_valid_loss": float | None,
@@ -237,7 +237,7 @@ class Trainer:
                              lambda: broken)
 
     def _require_finite(self, name, number, explain):
-        """Stop when `number` is nan or inf, and say where that began."""
+        """Stop if `number` is nan or inf, and say which layer went wrong first."""
         if math.isfinite(number):
             return
         checkpoints = list_checkpoints(self.checkpoints)

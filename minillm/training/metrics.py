@@ -17,8 +17,8 @@ from minillm.json_files import parse_json
 class MetricsLog:
     """The records of a run, in the file `path` and in the list `records`.
 
-    problems: a line for each line of the file that is no record (a power cut may leave such); they
-    are passed over, and `cut_after` drops them from the file.
+    problems: a message for each line of the file that is no record, as a power cut may leave; such
+    lines are skipped, and `cut_after` removes them from the file.
     """
 
     def __init__(self, path):
@@ -39,10 +39,10 @@ class MetricsLog:
 
 
 def read_metrics(path):
-    """-> (list of the records in `path`, list of what is wrong with the other lines)
+    """-> (list of the records in `path`, list of messages about the other lines)
 
-    Both are empty if there is no file yet. A last line without its end was cut off by a kill and is
-    left out without a word.
+    Both are empty if there is no file yet. A last line without its end was cut off by a kill; it is
+    skipped without a message.
     """
     try:
         lines = Path(path).read_bytes().split(b"\n")
@@ -59,7 +59,7 @@ def read_metrics(path):
 
 
 def _record(line):
-    """-> the record in a line: numbers by name, "step" among them; None for anything else"""
+    """-> the record in a line: a dict of numbers with "step" among them; None for anything else"""
     try:
         record = parse_json("", line)
     except ValueError:

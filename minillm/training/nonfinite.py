@@ -9,10 +9,9 @@ from minillm.nn.trace import trace
 def find_nonfinite(model, forward):
     """-> a line that names the first parameter or layer of `model` with a nan or inf.
 
-    forward: a function that runs the model again, such as lambda: model(inputs). Parameters are
-    looked at first: a bad weight explains a bad output. Then the forward runs, without dropout, and
-    the first module to return something that isn't finite is the one: those inside a module return
-    before it does.
+    forward: a function that runs the model again, such as lambda: model(inputs). Parameters come
+    first: a bad weight explains a bad output. Then the forward runs without dropout, and the first
+    module that returns something non-finite is named: inner modules return before outer ones.
     """
     broken = find_nonfinite_parameter(model)
     if broken:
@@ -26,12 +25,12 @@ def find_nonfinite(model, forward):
 
 
 class _Watch(trace):
-    """A trace that keeps no values, only the name of the first that isn't finite."""
+    """A trace that keeps only the name of the first value that isn't finite."""
 
     found = None
 
     def wants(self, module, name):
-        return False  # no attention weights only for this
+        return False  # so that no attention weights are computed for this
 
     def value(self, module, name, x):
         if self.found is None:

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def generators(model):
-    """-> list of the NumPy Generators that the modules of `model` hold, each once, in their order"""
+    """-> list of the NumPy Generators that the modules of `model` hold, each once, in order"""
     found = {}
     for module in model.modules():
         for value in vars(module).values():
@@ -22,7 +22,7 @@ def set_random_states(model, states):
     """Put back what `get_random_states` gave; ValueError if it is that of another model."""
     mine = generators(model)
     if not isinstance(states, list) or len(states) != len(mine):
-        raise ValueError(f"the state has not the {len(mine)} random generators of the model")
+        raise ValueError(f"the state doesn't hold the {len(mine)} random generators of the model")
     for generator, state in zip(mine, states):
         set_random_state(generator, state)
 
@@ -36,6 +36,6 @@ def set_random_state(generator, state):
 
 
 def reseed(model, seed):
-    """Let the generators of `model` begin anew, each with its own part of `seed`."""
+    """Restart the generators of `model`, each with a seed of its own derived from `seed`."""
     for number, generator in enumerate(generators(model)):
         generator.bit_generator.state = np.random.default_rng([seed, number]).bit_generator.state

@@ -25,7 +25,7 @@ from minillm.training.loop import Trainer
 from minillm.training.settings import Settings
 from minillm.training.task import task_class
 
-MAKES = ("run.json", "model", "data")  # what preparing makes, what is deleted first coming first
+MAKES = ("run.json", "model", "data")  # what preparing creates, in the order of deletion
 
 
 class Run:
@@ -71,7 +71,7 @@ class Run:
         return new_model(self.settings, self.config, self.task_class.head)
 
     def trainer(self, report=lambda trainer: None):
-        """-> a Trainer before the first step; `resume` of it goes on from the newest checkpoint"""
+        """-> a Trainer before the first step; its `resume` loads the newest checkpoint"""
         if list_checkpoints(self.checkpoints):
             model = empty_model(self.config, self.task_class.head)
         else:
@@ -79,11 +79,10 @@ class Run:
         return Trainer(self.task(), model, self.settings, self.folder, report)
 
     def resumed(self, changes=None, report=lambda trainer: None):
-        """-> (Trainer that goes on from the newest checkpoint, [what the user ought to know])
+        """-> (Trainer that continues from the newest checkpoint, list of warnings)
 
-        changes: {name of a setting: new value}, for those that may change (settings.CHANGEABLE).
-        They hold from now on, and run.json keeps a record of them.
-        Raises ValueError for one that may not, and if no checkpoint is whole.
+        changes: {name of a setting: new value}, for settings in settings.CHANGEABLE. run.json
+        records them. Raises ValueError for any other setting, and if no checkpoint is whole.
         """
         trainer = self.trainer(report)
         problems = trainer.resume()
@@ -101,7 +100,7 @@ class Run:
         _write(self.folder, self.task_class, self.settings, self.config, self.data, self.changes)
 
     def locked(self):
-        """A context: inside, only this process writes into the folder (see claim.lock_folder)."""
+        """-> a context in which only this process writes into the folder: claim.lock_folder"""
         return lock_folder(self.folder)
 
 
@@ -109,8 +108,8 @@ def create_run(folder, settings, report=lambda message, share=None: None,
                task="language_modeling"):
     """Prepare everything that comes before the first step, in a new or empty folder -> Run
 
-    report(message, share): is told what goes on, and how much of it is done, 0 to 1. What the user
-    ought to know of the data (that it was cut up, what was dropped) is in `Run.notes`.
+    report(message, share): called with the current work, and how much of it is done, 0 to 1.
+    `Run.notes` holds lines for the user: whether the text was cut up, what was dropped.
 
     Raises FileExistsError for a folder that has something in it, FolderInUse for one that another
     process writes into, OSError for one that can't be written, ValueError for a text that is empty
@@ -122,7 +121,7 @@ def create_run(folder, settings, report=lambda message, share=None: None,
 
 def create_numbered_run(parent, name, settings, report=lambda message, share=None: None,
                         task="language_modeling"):
-    """`create_run` in the first of parent/name-1, parent/name-2, … that isn't there yet"""
+    """`create_run` in the first of parent/name-1, parent/name-2, … that doesn't exist"""
     with claim_numbered_folder(parent, name, MAKES) as claimed:
         return _prepare(claimed, settings, report, task)
 
@@ -148,7 +147,7 @@ def _write(folder, task, settings, config, data, changes):
 
 
 def model_folder(name):
-    """What a person may call a model: a run folder stands for the model in it -> str
+    """Resolve the name of a model: a run folder stands for the model in it -> str
 
     Raises FileNotFoundError for a run folder whose model is gone.
     """
@@ -162,7 +161,7 @@ def model_folder(name):
 
 
 def _absolute(name):
-    """The name of a model or tokenizer, good in every current directory; None stays None."""
+    """-> a name of a model or tokenizer that is valid in every current directory; None for None"""
     if name is None:
         return None
     folder = model_folder(name)

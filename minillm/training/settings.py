@@ -1,17 +1,17 @@
-"""The settings of a training run: everything that decides what comes out of it."""
+"""The settings of a training run: everything that determines its result."""
 
 import math
 import types
 from dataclasses import asdict, dataclass, fields, replace
 from typing import get_args
 
-# What `--resume` may change, and how the run goes on then. All other settings have already decided
-# what the data, the model or the order of the batches are.
+# The settings that `--resume` may change, and from when on. All others determine the data, the
+# model or the order of the batches, which exist already.
 CHANGEABLE = {
-    "steps": "the new last step; the cosine is stretched or shortened to it",
-    "lr": "the new peak of the schedule",
-    "warmup": "as if it had been so from the beginning",
-    "final_lr": "the rate at the last step, as a share of lr",
+    "steps": "the new last step of the run and of the schedule: SCHEDULE_RULE",
+    "lr": "the new peak of the schedule: SCHEDULE_RULE",
+    "warmup": "the new warm-up of the schedule: SCHEDULE_RULE",
+    "final_lr": "the new end of the schedule: SCHEDULE_RULE",
     "weight_decay": "from the next step on",
     "clip": "from the next step on",
     "batch_size": "from the next step on",
@@ -21,14 +21,14 @@ CHANGEABLE = {
     "keep": "from the next checkpoint on",
     "log_every": "from the next step on",
 }
-SCHEDULE_RULE = ("a resumed run has, from its next step on, the learning rate that the schedule with "
-                 "the new settings gives for that step: with more steps, the cosine is stretched to "
-                 "the new end, so the rate goes up again to where the longer cosine is by then")
+SCHEDULE_RULE = ("from the next step on, the learning rate is the one that the schedule with the "
+                 "new settings has at that step; with more steps, the cosine is stretched to the "
+                 "new end, so the rate rises to the longer cosine's value at that step")
 
 
 @dataclass
 class Settings:
-    """What a run is made of; run.json in its folder keeps them. Lengths are in tokens.
+    """The settings of a run; run.json in its folder keeps them. Lengths are in tokens.
 
     The defaults are those of a small model that learns on two cores in minutes. Raises TypeError
     for a value of the wrong type and ValueError for a number out of range.
@@ -94,8 +94,8 @@ class Settings:
         for name, value in changes.items():
             if name not in CHANGEABLE and value != getattr(self, name):
                 raise ValueError(
-                    f"{name} is {value}, but the run has {getattr(self, name)}, which can't change "
-                    f"any more; --resume can change {', '.join(CHANGEABLE)}"
+                    f"{name} is {value}, but the run has {getattr(self, name)}, and this can't "
+                    f"change any more; --resume can change {', '.join(CHANGEABLE)}"
                 )
         changed = replace(self, **changes)
         if changed.steps < step:

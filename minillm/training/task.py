@@ -1,15 +1,15 @@
-"""A task: what a training run learns from, and how well it does.
+"""A task: the data, the loss and the metrics of a training run.
 
-The loop in loop.py knows optimization, checkpoints and records, and no data, no architecture and no
-loss. A task brings these:
+loop.py knows optimization, checkpoints and records. It knows no data, no architecture and no loss:
+a task provides these.
 
-    batches = task.batches(settings)      an endless iterator with state_dict() and load_state_dict()
-    loss = task.loss(model, batch)        a Loss: .item(), / n, .backward()
-    task.size(batch)                      in task.unit, for the speed: 2,048 "tokens"
-    metrics = task.evaluate(model)        {"valid_loss": 3.2, …}: its first one is what is kept low;
-                                          {} if nothing is held out to validate on
+    batches = task.batches(settings)    an endless iterator with state_dict() and load_state_dict()
+    loss = task.loss(model, batch)      a Loss: .item(), / n, .backward()
+    task.size(batch)                    in task.unit, for the speed: 2,048 "tokens"
+    metrics = task.evaluate(model)      {"valid_loss": 3.2, …}: the model with the lowest first one
+                                        is kept; {} if nothing is held out to validate on
 
-and, for a run folder (run.py), what is before and around the loop:
+For a run folder (run.py) a task also provides:
 
     Task.prepare(folder, settings, report) -> Prepared     write data/ and model/'s tokenizer
     Task(folder, settings)                                 open what `prepare` wrote
@@ -28,7 +28,7 @@ TASKS = {
 
 
 class Prepared(NamedTuple):
-    """What `prepare` found out."""
+    """What `prepare` returns."""
 
     config: object  # of the model, such as GPT2Config
     data: dict  # facts about the data, for run.json

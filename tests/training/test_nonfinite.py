@@ -44,8 +44,8 @@ def test_the_first_layer_whose_output_overflows_is_named(model, layer):
 def test_embeddings_and_logits_are_layers_too(model):
     model.transformer.wte.weight.data[:, 0] = HUGE
     model.transformer.wpe.weight.data[:, 0] = HUGE
-    assert find_nonfinite(model, lambda: model(IDS)) == ("the first layer whose output contains inf is "
-                                          "transformer.drop")
+    assert find_nonfinite(model, lambda: model(IDS)) == (
+        "the first layer whose output contains inf is transformer.drop")
     model.transformer.wte.weight.data[:] = model.transformer.wpe.weight.data[:] = 0
     model.transformer.wte.weight.data[8] = HUGE  # a token that isn't in the text
     model.transformer.ln_f.bias.data[:] = 100
