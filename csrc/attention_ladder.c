@@ -1,12 +1,12 @@
-/* attention_ladder.c: causal attention in steps, from the whole matrix of weights to none of it.
+/* attention_ladder.c: causal attention in steps, from the whole matrix of weights to no matrix.
  *
  *     out_i = sum over j <= i of P_ij V_j
  *     P_ij = exp(S_ij) / sum over j <= i of exp(S_ij),   S_ij = Q_i . K_j / √D
  *
  * Plain C, one number at a time, as in matmul_ladder.c, for one head: Q, K, V and out (0 at first)
- * are contiguous, T x D. All rungs do the same T^2 D multiply-adds. What changes is how many scores
- * exist at a time, and so which memory holds them: L1, L2, L3 or the main memory. The next rung,
- * tiles of queries and keys in vectors, is attention.c. */
+ * are contiguous, T x D. All rungs do the same T^2 D multiply-adds. They differ in how many scores
+ * exist at a time, and so in the memory that holds them: L1, L2, L3 or main memory. The next rung,
+ * with tiles of queries and keys in vectors, is attention.c. */
 #include <math.h>
 #include <string.h>
 #include "simd.h"
@@ -37,8 +37,8 @@ static void softmax(isize n, float *S) {
 }
 
 /* Rung 1: the formula, in three passes over the whole matrix S: the scores, their softmax, the
- * weighted means. S takes 4 MB at T = 1,024 and 64 MB at 4,096: each pass fetches it from L3 or
- * from the main memory, writes it back, and does little work in between. */
+ * weighted sums of V. S takes 4 MB at T = 1,024 and 64 MB at 4,096: each pass fetches it from L3 or
+ * main memory and does little work on it. */
 static void three_passes(isize T, isize D, const float *Q, const float *K, const float *V,
                          float *out, float *S) {
     for (isize i = 0; i < T; i++)
@@ -51,8 +51,8 @@ static void three_passes(isize T, isize D, const float *Q, const float *K, const
             blend(D, 1, out + i * D, S[i * T + j], V + j * D);
 }
 
-/* Rung 2: one row at a time. A query needs no other query's scores, so each row can go through the
- * three passes before the next begins: 4 T bytes instead of 4 T^2, and a row stays in L1. What
+/* Rung 2: one row at a time. A query needs no other query's scores, so each row goes through the
+ * three passes before the next row starts: 4 T bytes instead of 4 T^2, and a row stays in L1. What
  * remains: every query reads all of K and V, 8 T D bytes. */
 static void row_at_a_time(isize T, isize D, const float *Q, const float *K, const float *V,
                           float *out, float *S) {
@@ -66,11 +66,11 @@ static void row_at_a_time(isize T, isize D, const float *Q, const float *K, cons
 }
 
 /* Rung 3: the online softmax (Milakov and Gimelshein 2018, algorithm 3). The first exponential
- * needs the largest score, so softmax seems to need the whole row. But let m be the largest score so far,
- * l = sum exp(S - m) and out = sum exp(S - m) V. When a larger m' comes, multiply both by
- * exp(m - m'), and they are right again. Two numbers replace a row, and each key is read once. That
- * alone isn't faster, because every key may bring a correction. But now the keys can come in pieces
- * of any size, and a piece in L1 or L2 can serve many queries: the tiles of attention.c. */
+ * needs the largest score, so softmax seems to need the whole row. But let m be the largest score
+ * so far, l = sum exp(S - m) and out = sum exp(S - m) V. When a larger m' comes, multiply both by
+ * exp(m - m'), and they are right again. Two numbers replace a row, and each key is read once.
+ * That alone isn't faster, because every key may bring a correction. But now the keys can come in
+ * pieces of any size, and a piece in L1 or L2 can serve many queries: the tiles of attention.c. */
 static void online(isize T, isize D, const float *Q, const float *K, const float *V, float *out) {
     for (isize i = 0; i < T; i++) {
         float m = -INFINITY, l = 0;

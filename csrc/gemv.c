@@ -1,19 +1,18 @@
-/* gemv.c: a few rows times a matrix of weights: generation, one token at a time.
+/* gemv.c: a few rows times a matrix of weights, for generation, one token at a time.
  *
- * Each weight is used only once for each row, so the speed limit is how fast the memory delivers the
- * weights. Packing them, as matmul.c does, would double the traffic. What matters is to read them
- * once, in the order in which they lie, as the prefetcher expects it, and to keep them small. So they
- * may be stored in half of the bytes (bfloat16) or in a quarter (int8), and become float32 in a
- * register on the way to the multiplication:
+ * A row of x uses each weight only once, so the memory bandwidth limits the speed. Packing the
+ * weights, as matmul.c does, would double the traffic. What matters is to read them once, in memory
+ * order, which suits the prefetcher, and to keep them small. So they may be stored in half of the
+ * bytes (bfloat16) or a quarter (int8); they are converted to float32 in registers:
  *
  *   bfloat16  the upper half of a float32: the same exponent, 8 bits of precision instead of 24
  *   int8      W[j][k] = scale[j] q[j][k] with q from -127 to 127, and a scale for each output j */
 #include <math.h>
 #include "tile.h"
 
-/* One pass over the weights, for M <= MINILLM_GEMV_ROWS rows. With this many the arithmetic still
- * keeps pace with the memory: a cache line is 16 float32 weights, for 8 rows 128 multiply-adds, and
- * that is 8 FMAs with AVX-512, no longer than the line takes. */
+/* One pass over the weights, for M <= MINILLM_GEMV_ROWS rows. With 8 rows the arithmetic still
+ * keeps pace with the memory: a cache line holds 16 float32 weights, which take part in 128
+ * multiply-adds, 8 FMAs with AVX-512. They take no longer than loading the line. */
 typedef struct {
     isize M, K, ldx, ldw, ldy;
     const float *x, *scale, *bias;
@@ -21,7 +20,7 @@ typedef struct {
     float *y;
 } pass;
 
-static inline float weight(enum minillm_type type, const void *w, isize i) {
+static inline float unpack(enum minillm_type type, const void *w, isize i) {
     union { uint32_t bits; float value; } x;
     if (type == MINILLM_BFLOAT16)
         x.bits = (uint32_t)((const uint16_t *)w)[i] << 16;
@@ -30,8 +29,8 @@ static inline float weight(enum minillm_type type, const void *w, isize i) {
     return x.value;
 }
 
-/* One output for one row of x, with the scale inside the sum. q is up to 127, so a sum without the
- * scale can overflow where this one doesn't. */
+/* Output j for row i of x, with the scale inside the sum. |q| reaches 127, so the sum of x q can
+ * overflow where the sum of x scale q doesn't. */
 static float scaled_output(const pass *p, isize i, isize j) {
     const float *x = p->x + i * p->ldx;
     const int8_t *q = (const int8_t *)p->w + j * p->ldw;
@@ -41,22 +40,37 @@ static float scaled_output(const pass *p, isize i, isize j) {
     return sum;
 }
 
-/* y = x Wᵀ + bias, a row of memory for each output: the outputs `begin` to `end` for R rows of x. A
- * weight is read and unpacked once for all R, and a number of x is loaded once for two outputs, if
- * there are registers for the sums of both. (For a single row of float32 the memory is too slow for
- * that to matter, and one stream is faster.) Weights are prefetched: 2 KB ahead in a single stream
- * (more than a page ahead, the chip's own prefetcher doesn't join in: a fifth slower), and with two
- * by whole pairs of rows; beyond the end of W a prefetch does no harm. Every caller passes constants
- * for `type` and R, so the sums stay in registers. */
+/* Finish output j for row i of x: add the lanes, the last weights from number `k` on, the scale and
+ * the bias. */
 static inline __attribute__((always_inline)) void
-outputs(const int R, enum minillm_type type, const pass *p, isize begin, isize end) {
+finish_output(enum minillm_type type, const pass *p, isize i, isize j, vec lanes, isize k) {
+    float sum = horizontal_sum(lanes);
+    const char *row = (const char *)p->w + j * p->ldw * (4 >> type);
+    for (; k < p->K; k++)
+        sum += p->x[i * p->ldx + k] * unpack(type, row, k);
+    if (type == MINILLM_INT8)
+        sum = isfinite(sum) ? p->scale[j] * sum : scaled_output(p, i, j);
+    p->y[i * p->ldy + j] = (p->bias ? p->bias[j] : 0) + sum;
+}
+
+/* Outputs `begin` to `end` of y = x Wᵀ + bias for R rows of x, where each output has a row of W.
+ *
+ * A weight is read and unpacked once for all R rows. A number of x is loaded once for two outputs,
+ * if there are registers for the sums of both. (For a single row of float32 the memory is the
+ * limit, and reading one row of W at a time is faster.) Weights are prefetched. With one stream, 2
+ * KB ahead: more than a page ahead the hardware prefetcher doesn't join in, which is a fifth
+ * slower. With two streams, a whole number of row pairs ahead. A prefetch beyond the end of W is
+ * harmless. Every caller passes constants for `type` and R, so the sums stay in registers. */
+static inline __attribute__((always_inline)) void
+compute_outputs(const int R, enum minillm_type type, const pass *p, isize begin, isize end) {
     enum { BLOCK = 4 * LANES };
-    const int bytes = 4 >> type /* 4, 2, 1 */, wait_for_memory = R == 1 && type == MINILLM_FLOAT32;
-    const int together = wait_for_memory || 2 * R + 3 > VEC_REGISTERS ? 1 : 2;
+    const int bytes = 4 >> type; /* of a weight: 4, 2 or 1 */
+    const int memory_bound = R == 1 && type == MINILLM_FLOAT32;
+    const int together = memory_bound || 2 * R + 3 > VEC_REGISTERS ? 1 : 2; /* outputs at a time */
     isize ahead = together == 1 ? 2048 : round_up(4096, max(1, 2 * p->ldw * bytes));
     isize whole = p->K / BLOCK * BLOCK;
     for (isize j = begin; j < end; j += together) {
-        isize output[2] = {j, min(j + 1, end - 1)}; /* the last one may be computed twice */
+        isize output[2] = {j, min(j + 1, end - 1)}; /* the last output may be computed twice */
         const char *row[2];
         vec sums[2][MINILLM_GEMV_ROWS];
         for (int o = 0; o < together; o++) {
@@ -72,7 +86,7 @@ outputs(const int R, enum minillm_type type, const pass *p, isize begin, isize e
                 for (int line = 0; line < BLOCK * bytes; line += 64)
                     __builtin_prefetch(here + ahead + line, 0, 2);
                 for (int l = 0; l < BLOCK && type != MINILLM_FLOAT32; l++)
-                    unpacked[o][l] = weight(type, here, l);
+                    unpacked[o][l] = unpack(type, here, l);
                 w[o] = type == MINILLM_FLOAT32 ? (const float *)here : unpacked[o];
             }
             for (int l = 0; l < BLOCK; l += LANES)
@@ -81,21 +95,14 @@ outputs(const int R, enum minillm_type type, const pass *p, isize begin, isize e
                         sums[o][i] += load(p->x + i * p->ldx + k + l) * load(w[o] + l);
         }
         for (int o = 0; o < together; o++)
-            for (int i = 0; i < R; i++) {
-                float sum = horizontal_sum(sums[o][i]), *y = p->y + i * p->ldy + output[o];
-                for (isize k = whole; k < p->K; k++)
-                    sum += p->x[i * p->ldx + k] * weight(type, row[o], k);
-                if (type == MINILLM_INT8)
-                    sum = isfinite(sum) ? p->scale[output[o]] * sum
-                                        : scaled_output(p, i, output[o]);
-                *y = (p->bias ? p->bias[output[o]] : 0) + sum;
-            }
+            for (int i = 0; i < R; i++)
+                finish_output(type, p, i, output[o], sums[o][i], whole);
     }
 }
 
-/* The same for any type and number of rows: there is a copy of `outputs` for each. */
-static void all_outputs(int type, const pass *p, isize begin, isize end) {
-    #define CASE(t, R) case 8 * t + R: outputs(R, t, p, begin, end); break;
+/* Call the copy of compute_outputs that is compiled for this type and number of rows. */
+static void dispatch_outputs(int type, const pass *p, isize begin, isize end) {
+    #define CASE(t, R) case 8 * t + R: compute_outputs(R, t, p, begin, end); break;
     #define CASES(t) CASE(t, 1) CASE(t, 2) CASE(t, 3) CASE(t, 4) \
                      CASE(t, 5) CASE(t, 6) CASE(t, 7) CASE(t, 8)
     switch (8 * type + p->M) {
@@ -103,9 +110,10 @@ static void all_outputs(int type, const pass *p, isize begin, isize end) {
     }
 }
 
-/* y = x W + bias, a row of memory for each input: 8 inputs together, so that the sums are loaded
- * and stored only once for all of them. The sums stay outside y until they are complete: in y two
- * threads may write to the same cache line, which then travels between their cores each time. */
+/* Outputs `begin` to `end` of y = x W + bias, where each input has a row of W. Take 8 inputs at a
+ * time, which load and store the sums only once. Keep the sums out of y until they are complete:
+ * in y, two threads may write to the same cache line, which then moves between their cores each
+ * time. */
 static void row_major_outputs(const pass *p, isize begin, isize end, matrix sums) {
     enum { INPUTS = 8 };
     matrix x = {(float *)p->x, p->ldx, 1}, W = {(float *)p->w + begin, p->ldw, 1};
@@ -118,15 +126,16 @@ static void row_major_outputs(const pass *p, isize begin, isize end, matrix sums
 }
 
 int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
-                     const void *w, isize ldw, int transposed, const float *scale,
-                     const float *bias, float *y, isize ldy) {
+                 const void *w, isize ldw, int transposed, const float *scale,
+                 const float *bias, float *y, isize ldy) {
     if (M * N == 0)
         return MINILLM_OK;
     int threads = threads_for(16.0 * N * K);
     isize pieces = transposed && threads > 1 ? 8 * threads : threads;
     isize size = round_up(max(1, (N + pieces - 1) / pieces), 32); /* whole tiles and lines */
-    /* A copy of x, whose rows begin with a cache line, so that no vector lies in two of them, and
-     * not all in the same cache set, as they do when K is a multiple of 1,024. */
+    /* Copy x. The rows of the copy are aligned to cache lines, so no vector straddles two lines;
+     * and padded, so they don't all fall into the same cache set, as with K a multiple of
+     * 1,024. */
     isize row = round_up(K, 16) + 16, sums_row = round_up(N, 16) + 16;
     float *copy = allocate(MINILLM_GEMV_ROWS * (transposed ? row : row + sums_row));
     if (copy == NULL)
@@ -143,7 +152,7 @@ int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
         for (isize begin = 0; begin < N; begin += size) {
             isize end = min(begin + size, N);
             if (transposed)
-                all_outputs(type, &p, begin, end);
+                dispatch_outputs(type, &p, begin, end);
             else
                 row_major_outputs(&p, begin, end, part(sums, 0, begin));
         }

@@ -1,4 +1,4 @@
-/* machine.c: what this machine has, and its peak of multiply-adds. */
+/* machine.c: what this machine can run, and its peak rate of multiply-adds. */
 #include "simd.h"
 
 int minillm_lanes_of_chip(void) {
@@ -20,8 +20,8 @@ const char *minillm_compiler(void) {
 #endif
 }
 
-/* n times 12 FMAs from register to register that are independent: 8 at least must be under way
- * (tile.h), and 12 sums and the two factors fit the 16 registers of the older instruction sets. */
+/* n times 12 independent FMAs between registers. At least 8 must be in flight (tile.h), and 12 sums
+ * and the two operands fit into the 16 registers of the older instruction sets. */
 double minillm_run_fmas(isize n, float *results) {
     int threads = threads_for(1e9);
     #pragma omp parallel for num_threads(threads)
@@ -34,7 +34,7 @@ double minillm_run_fmas(isize n, float *results) {
                 sums[i] = sums[i] * a + b;
         for (int i = 0; i < 12; i++)
             total += sums[i];
-        results[thread] = horizontal_sum(total); /* used, so the compiler keeps the loop */
+        results[thread] = horizontal_sum(total); /* a result, so the compiler keeps the loop */
     }
     return 2.0 * 12 * LANES * (double)n * threads;
 }

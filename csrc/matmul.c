@@ -1,42 +1,43 @@
 /* matmul.c: C = op(A) op(B) + bias, the matmul that the models use.
  *
- * M N K multiply-adds on M K + K N + M N numbers: every number is used hundreds of times, so the
- * speed limit is the chip's FMA units, if only each number is fetched from far away rarely and from
- * nearby otherwise. The plan is that of Goto and van de Geijn 2008 and of BLIS (Van Zee and van de
- * Geijn 2015): a register tile at the centre, around it loops that keep a block of one matrix in L2
- * (theirs of A, here of B), and panels that are packed in the order in which a tile reads them. */
+ * M N K multiply-adds use M K + K N + M N numbers, so each number is used hundreds of times. The
+ * chip's FMA units limit the speed, provided that most loads come from a nearby cache. The plan is
+ * that of Goto and van de Geijn 2008 and of BLIS (Van Zee and van de Geijn 2015): a register tile
+ * at the centre; around it, loops that keep a block of one matrix in L2 (theirs of A, here of B);
+ * and panels packed in the order in which a tile reads them. */
 #include "tile.h"
 
 /* The cache blocks. A block of B (KC x NC floats: 147, 295 or 590 KB with 4, 8 or 16 lanes) is
- * packed in panels of NR columns and stays in L2 while all rows of A pass by, MR at a time. These
- * (12 KB at most) and a panel of B (18, 37 or 74 KB) are what one tile reads, from L1 or from L2.
- * KC is large, so that adding the tile to C costs little beside it.
+ * packed in panels of NR columns and stays in L2 while all rows of A pass by, MR at a time. One
+ * tile reads MR rows of A (12 KB at most) and a panel of B (18, 37 or 74 KB), from L1 or L2. KC is
+ * large, so adding the tile to C costs little by comparison.
  *
- * MR rows of A whose numbers lie side by side are MR streams: they need no packing. If A is
- * transposed, or fewer than MR rows are left, they are packed when they are first needed and kept
- * for the next blocks of B: MC x KC floats (3 MB, in L3). */
+ * MR contiguous rows of A are MR streams and need no packing. If A is transposed, or fewer than MR
+ * rows are left, pack them when they are first needed and keep them for the next blocks of B:
+ * MC x KC floats (3 MB, in L3). */
 enum { KC = 384, NC = 8 * NR, MC = 2048 };
-_Static_assert(MC % MR == 0, "a block of A is some whole panels");
+_Static_assert(MC % MR == 0, "a block of A is a whole number of panels");
 
-/* C = start + some rows of A times a panel of B. At the right edge of C the tile has fewer vectors;
- * and where a vector or MR rows are no longer whole, it is computed beside C. */
+/* C = start + up to MR rows of A times a panel of B. At the right edge of C the tile has fewer
+ * vectors. Where a vector or the MR rows are incomplete, compute the tile in a buffer, then add. */
 static void panel_tile(isize rows, isize columns, isize K, matrix A, matrix B, matrix start,
                        matrix C) {
-    float beside[MR * NR];
-    int whole = rows == MR && columns % LANES == 0;
-    matrix add = whole ? start : zero_matrix, to = whole ? C : (matrix){beside, NR, 1};
-    for (isize i = 0; i < rows; i++) /* C is far away, but needed only at the end: fetch it */
+    float buffer[MR * NR];
+    int complete = rows == MR && columns % LANES == 0;
+    matrix addend = complete ? start : zero_matrix;
+    matrix target = complete ? C : (matrix){buffer, NR, 1};
+    for (isize i = 0; i < rows; i++) /* C is far away, but needed only at the end: prefetch it */
         for (isize j = 0; j < columns + 15; j += 16)
             __builtin_prefetch(C.data + i * C.row + min(j, columns - 1), 1);
     if (columns > 2 * LANES)
-        tile(MR, 3, K, A, B, add, to);
+        tile(MR, 3, K, A, B, addend, target);
     else if (columns > LANES)
-        tile(MR, 2, K, A, B, add, to);
+        tile(MR, 2, K, A, B, addend, target);
     else
-        tile(MR, 1, K, A, B, add, to);
-    for (isize i = 0; i < rows && !whole; i++)
+        tile(MR, 1, K, A, B, addend, target);
+    for (isize i = 0; i < rows && !complete; i++)
         for (isize j = 0; j < columns; j++)
-            C.data[i * C.row + j] = start.data[i * start.row + j] + beside[i * NR + j];
+            C.data[i * C.row + j] = start.data[i * start.row + j] + buffer[i * NR + j];
 }
 
 /* One thread's work: C (M x N) = start + A B, the five loops around the tile. */
@@ -44,9 +45,9 @@ static void multiply(isize M, isize N, isize K, matrix A, matrix B, matrix start
                      float *workspace) {
     float *block_B = workspace, *block_A = workspace + NC * KC;
     for (isize ic = 0; ic < M; ic += MC)
-        for (isize kc = 0; kc == 0 || kc < K; kc += KC) { /* once for K = 0: a sum of nothing */
+        for (isize kc = 0; kc == 0 || kc < K; kc += KC) { /* once even if K = 0: an empty sum */
             isize mc = min(M - ic, MC), depth = min(K - kc, KC);
-            matrix to_add = kc > 0 ? C : start;
+            matrix addend = kc > 0 ? C : start;
             for (isize jc = 0; jc < N; jc += NC) {
                 isize nc = min(N - jc, NC);
                 for (isize j = 0; j < nc; j += NR)
@@ -64,18 +65,18 @@ static void multiply(isize M, isize N, isize K, matrix A, matrix B, matrix start
                     for (isize j = 0; j < nc; j += NR)
                         panel_tile(rows, min(nc - j, NR), depth, a,
                                    (matrix){block_B + j * depth, NR, 1},
-                                   part(to_add, ic + i, jc + j), part(C, ic + i, jc + j));
+                                   part(addend, ic + i, jc + j), part(C, ic + i, jc + j));
                 }
             }
         }
 }
 
-/* The pieces that the threads work on: each matrix C of the batch cut into a grid of rectangles,
- * `down` x `across`, of whole tiles' rows and whole cache lines. Every number of C is the same sum
- * in the same order wherever the cuts are. Two pieces in a row of the grid both read the same rows
- * of A, and in a column both pack the same columns of B: so the cuts are those that make a piece's
- * width + height least, and there are as many pieces as threads. Or, where a piece still has 400 x
- * 400 numbers then, up to four times as many: good when a core is busy elsewhere. */
+/* Each matrix C of the batch is cut into a grid of pieces, `down` x `across`, along tiles' rows
+ * and cache lines; threads take pieces. Every number of C is the same sum in the same order
+ * wherever the cuts are. Pieces in one row of the grid read the same rows of A, and pieces in one
+ * column pack the same columns of B, so choose the grid with the least width + height of a piece.
+ * There are as many pieces as threads; or up to four times as many, as long as a piece keeps 400 x
+ * 400 numbers, to balance the load when another program slows a core. */
 int minillm_matmul(isize batch, isize M, isize N, isize K,
                    const float *A, isize lda, isize step_A, int transpose_A,
                    const float *B, isize ldb, isize step_B, int transpose_B,
@@ -83,33 +84,33 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
     matrix a = {(float *)A, transpose_A ? 1 : lda, transpose_A ? lda : 1};
     matrix b = {(float *)B, transpose_B ? 1 : ldb, transpose_B ? ldb : 1};
     matrix c = {C, ldc, 1};
-    /* What the product is added to is a matrix as well: C itself, or the bias, the same row for all
-     * rows, or nothing. So adding a bias costs no pass over C of its own. */
+    /* The product is added to a matrix: C itself; or the bias, with a row stride of 0; or zeros. So
+     * adding a bias costs no extra pass over C. */
     matrix start = accumulate ? c : bias ? (matrix){(float *)bias, 0, 1} : zero_matrix;
-    enum { SMALL = 500000 }; /* multiply-adds: up to here packing costs more than it saves */
-    int no_rest = !transpose_B && N % PAIR == 0; /* what `product` can do */
+    enum { SMALL = 500000 }; /* multiply-adds: up to this size packing costs more than it saves */
+    int product_can = !transpose_B && N % PAIR == 0; /* its requirements, see tile.h */
     if (batch * M * N == 0)
         return MINILLM_OK;
     if (batch == 1 && M <= MINILLM_GEMV_ROWS && !transpose_A && !accumulate &&
-        (transpose_B || no_rest))
+        (transpose_B || product_can))
         return minillm_gemv(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, bias,
-                                C, ldc);
-    if (batch == 1 && no_rest && (double)M * N * K <= SMALL) {
+                            C, ldc);
+    if (batch == 1 && product_can && (double)M * N * K <= SMALL) {
         product(M, N, K, a, b, start, c);
         return MINILLM_OK;
     }
     int threads = threads_for((double)batch * M * N * K);
-    isize of_each_thread = max(1, min(4, batch * M * N / threads / 160000));
-    isize pieces = threads == 1 ? 1 : (threads * of_each_thread + batch - 1) / batch;
+    isize pieces_per_thread = max(1, min(4, batch * M * N / threads / 160000));
+    isize pieces = threads == 1 ? 1 : (threads * pieces_per_thread + batch - 1) / batch;
     isize down = 1;
     for (isize d = 2; d <= pieces; d++)
         if (pieces % d == 0 && (double)M / d + (double)N * d / pieces <
                                (double)M / down + (double)N * down / pieces)
             down = d;
-    isize rows = round_up((M + down - 1) / down, MR); /* of a piece: some whole tiles */
+    isize rows = round_up((M + down - 1) / down, MR); /* of a piece: whole tiles */
     isize columns = round_up((N * down + pieces - 1) / pieces, 16); /* whole cache lines */
     isize across = (N + columns - 1) / columns;
-    pieces = (M + rows - 1) / rows * across; /* they may be fewer now */
+    pieces = (M + rows - 1) / rows * across; /* rounding up may leave fewer */
     isize size = round_up(NC * KC + min(rows, MC) * min(K, KC), 16);
     float *workspaces = allocate(threads * size);
     if (workspaces == NULL)

@@ -1,19 +1,19 @@
 /* matmul_ladder.c: C = A B in steps, from the three loops to the idea behind matmul.c.
  *
- * Each rung changes one thing and says why that helps. They are plain C, one number at a time: the
- * build keeps the compiler from making vectors of these loops, to show what the order of the work
- * does by itself. The next rungs, vectors and then threads, are matmul.c: the kernel that the
- * models use. All matrices are contiguous: A is M x K, B is K x N, C is M x N, and 0 at first.
+ * Each rung changes one thing and says why that helps. All are plain C, one number at a time: the
+ * build turns the compiler's vectorizer off for this file, to show the effect of the order of the
+ * work alone. The next rungs, vectors and then threads, are matmul.c: the kernel that the models
+ * use. All matrices are contiguous: A is M x K, B is K x N, C is M x N, and 0 at first.
  *
- * The measure. A core begins two FMAs in each cycle, and each counts as two operations: at 3.7 GHz
- * that is 15 GFLOP/s for single numbers (and LANES times that for vectors). A result takes 4
- * cycles. L1 answers two loads a cycle, after 4 cycles; L2 takes 14, L3 50, the memory 300. */
+ * The yardstick: a core starts two FMAs in each cycle, and each is two operations. At 3.7 GHz that
+ * makes 15 GFLOP/s for single numbers (and LANES times that for vectors). A result takes 4 cycles.
+ * L1 serves two loads a cycle, with a latency of 4 cycles; L2 takes 14, L3 50, main memory 300. */
 #include <string.h>
 #include "simd.h"
 
-/* Rung 1: the definition. Each sum is one chain of additions, and the next one can't begin before
- * the last is done: 2 operations in 4 cycles, not quite 2 GFLOP/s. And k walks down a column of B:
- * of every cache line of 64 bytes that is fetched, 4 are used before it is thrown out again. */
+/* Rung 1: the definition. Each sum is one chain of additions, and an addition can't start before
+ * the last one is done: 2 operations in 4 cycles, just under 2 GFLOP/s. And k walks down a column
+ * of B: of each 64-byte cache line fetched, 4 bytes are used before the line is evicted. */
 static void three_loops(isize M, isize N, isize K, const float *A, const float *B, float *C) {
     for (isize i = 0; i < M; i++)
         for (isize j = 0; j < N; j++) {
@@ -24,7 +24,8 @@ static void three_loops(isize M, isize N, isize K, const float *A, const float *
         }
 }
 
-/* Add A's columns k to k_end times B's rows k to k_end to columns j to j_end of one row of C. */
+/* Columns j to j_end of one row of C += (columns k to k_end of a row of A) (rows k to k_end of
+ * B) */
 static inline void add_to_row(isize j, isize j_end, isize k, isize k_end,
                               isize N, const float *a, const float *B, float *restrict c) {
     for (; k < k_end; k++)
@@ -32,18 +33,18 @@ static inline void add_to_row(isize j, isize j_end, isize k, isize k_end,
             c[l] += a[k] * B[k * N + l];
 }
 
-/* Rung 2: the same loops in another order. Now the innermost one goes along the rows of B and C:
- * whole cache lines are used, in an order that the prefetcher foresees, and the FMAs in it don't
- * wait for each other. What remains: two loads and a store for each FMA, so one FMA a cycle instead
- * of two, 7 GFLOP/s at best. And all of B passes through the cache again for every row of A. */
+/* Rung 2: the same loops in another order. Now the innermost loop goes along the rows of B and C:
+ * it uses whole cache lines, in an order that the prefetcher predicts, and its FMAs are
+ * independent. What remains: two loads and a store for each FMA, so one FMA a cycle instead of
+ * two, 7 GFLOP/s at best. And all of B passes through the cache again for every row of A. */
 static void reordered(isize M, isize N, isize K, const float *A, const float *B, float *C) {
     for (isize i = 0; i < M; i++)
         add_to_row(0, N, 0, K, N, A + i * K, B, C + i * N);
 }
 
-/* Rung 3: blocks. A piece of B of 64 x 512 floats (128 KB) stays in L2 while all rows of A pass
- * by, so that B comes from memory once and not M times. It matters as soon as B is larger than
- * L2; the loads and stores of each FMA are still there. */
+/* Rung 3: blocks. A block of B of 64 x 512 floats (128 KB) stays in L2 while all rows of A pass by,
+ * so B comes from memory once instead of M times. That matters once B is larger than L2. What
+ * remains: the loads and the store of each FMA. */
 static void cache_blocked(isize M, isize N, isize K, const float *A, const float *B, float *C) {
     enum { BLOCK_K = 64, BLOCK_N = 512 };
     for (isize j = 0; j < N; j += BLOCK_N)
@@ -55,9 +56,9 @@ static void cache_blocked(isize M, isize N, isize K, const float *A, const float
 
 enum { ROWS = 4, COLUMNS = 3 };
 
-/* The tile of rungs 4 and 5: ROWS x COLUMNS sums in local variables, which the compiler can keep in
- * registers. `a` and `b` begin at the tile's first row of A and first column of B; `row_a` and
- * `step_a` are the distances from one row and one k of A to the next, `step_b` from one k of B. */
+/* The tile of rungs 4 and 5: ROWS x COLUMNS sums in local variables, which the compiler keeps in
+ * registers. `a` and `b` point to the tile's first row of A and first column of B. Strides: `row_a`
+ * from one row of A to the next, `step_a` and `step_b` from one k of A and of B to the next. */
 static inline void add_tile(isize K, const float *a, isize row_a, isize step_a,
                             const float *b, isize step_b, float *C, isize N) {
     float sum[ROWS][COLUMNS] = {{0}};
@@ -70,34 +71,34 @@ static inline void add_tile(isize K, const float *a, isize row_a, isize step_a,
             C[i * N + j] += sum[i][j];
 }
 
-/* What no tile covers: the last rows and the last columns, one row at a time. */
-static void rest_of_rows(isize M, isize N, isize K, const float *A, const float *B, float *C) {
+/* The rows and columns that no tile covers, one row at a time. */
+static void add_remainder(isize M, isize N, isize K, const float *A, const float *B, float *C) {
     for (isize i = 0; i < M; i++)
         add_to_row(i < M / ROWS * ROWS ? N / COLUMNS * COLUMNS : 0, N, 0, K, N, A + i * K, B,
                    C + i * N);
 }
 
-/* Rung 4: register tiles. 4 x 3 sums stay in registers for all k, so C isn't touched in the inner
- * loop, and each number loaded is used more than once: 4 + 3 loads for 12 multiply-adds instead of
- * 24 loads and 12 stores. The 12 sums are independent, and 8 are enough for both FMA units to be
- * busy in all of the 4 cycles that a result takes. What remains: k still jumps from row to row of
- * B, and uses 12 bytes of each cache line at a time. When a row is longer than a page (1,024
- * floats), each step of k needs another entry of the TLB, which has 64 in its first level. And when
- * N is a power of two, the rows of B fight for the same few places in the cache: then this rung can
- * be slower than the last one. */
+/* Rung 4: register tiles. 4 x 3 sums stay in registers for all k, so the inner loop doesn't touch
+ * C and uses each loaded number several times: 4 + 3 loads for 12 multiply-adds instead of 24
+ * loads and 12 stores. The 12 sums are independent; 8 are enough to keep both FMA units busy for
+ * the 4 cycles that a result takes. What remains: k still jumps from row to row of B, and uses 12
+ * bytes of each cache line at a time. When a row is longer than a page (1,024 floats), each step
+ * of k needs another entry of the TLB, which has 64 in its first level. And when N is a power of
+ * two, the rows of B compete for the same few cache sets: then this rung can be slower than the
+ * last one. */
 static void register_tiled(isize M, isize N, isize K, const float *A, const float *B, float *C) {
     for (isize j = 0; j + COLUMNS <= N; j += COLUMNS)
         for (isize i = 0; i + ROWS <= M; i += ROWS)
             add_tile(K, A + i * K, K, 1, B + j, N, C + i * N + j, N);
-    rest_of_rows(M, N, K, A, B, C);
+    add_remainder(M, N, K, A, B, C);
 }
 
-/* Rung 5: packing. What a tile reads is first copied to where it lies in the order of reading: for
- * each k the 4 numbers of A, and the 3 of B, side by side. K is cut into blocks of 256, so that a
- * panel of B (3 KB) stays in L1, and M into blocks of 64, so that the block of A (64 KB) stays in
- * L2. Copying costs one pass over A, and one over B for every 64 rows of A. Each number of the
- * copies is then read N / 3 times (A's) or 16 times (B's), as part of one stream: whole lines, few
- * pages, no two rows that fight for the same place in the cache. (matmul.c seldom packs A.) */
+/* Rung 5: packing. Copy the numbers that a tile reads into the order in which it reads them: for
+ * each k the 4 numbers of A side by side, and the 3 of B. Cut K into blocks of 256, so a panel of B
+ * (3 KB) stays in L1, and M into blocks of 64, so the block of A (64 KB) stays in L2. Copying costs
+ * one pass over A, and one over B for every 64 rows of A. Each copied number is then read N / 3
+ * times (A's) or 16 times (B's), as part of one stream: whole lines, few pages, no two rows that
+ * compete for the same cache set. (matmul.c seldom packs A.) */
 static void packed(isize M, isize N, isize K, const float *A, const float *B, float *C) {
     enum { BLOCK_M = 64, BLOCK_K = 256 };
     float block_a[BLOCK_M * BLOCK_K], panel_b[BLOCK_K * COLUMNS];
@@ -115,7 +116,7 @@ static void packed(isize M, isize N, isize K, const float *A, const float *B, fl
                              C + (ib + i) * N + j, N);
             }
         }
-    rest_of_rows(M, N, K, A, B, C);
+    add_remainder(M, N, K, A, B, C);
 }
 
 void minillm_matmul_rung(int rung, isize M, isize N, isize K,

@@ -1,58 +1,59 @@
-/* minillm.h: the whole interface between Python and C; cffi reads it as well (csrc/cffi_build.py).
+/* minillm.h: the whole interface between Python and C. cffi reads it too (csrc/cffi_build.py).
  *
- * Matrices are row-major float32. A leading dimension (lda, ldb, ...) is the distance between the
- * beginnings of two rows, in floats: a view of some columns of a wider matrix needs no copy. The
- * caller has checked shapes, ranges and overlap (minillm/kernels does). A kernel that
- * needs a workspace returns an error code. All may be called from several threads at once. */
+ * Matrices are row-major float32. A leading dimension (lda, ldb, ...) is the distance in floats
+ * between the starts of two consecutive rows, so a view of some columns of a wider matrix needs no
+ * copy. The caller checks shapes, ranges and overlap (minillm/kernels does). A kernel that needs a
+ * workspace returns an error code. Every function is thread-safe. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
-typedef ptrdiff_t isize; /* sizes and indices: whole numbers with a sign, as wide as a pointer */
+typedef ptrdiff_t isize; /* sizes and indices: signed, as wide as a pointer */
 
-enum { MINILLM_OK = 0, MINILLM_OUT_OF_MEMORY = 1 }; /* no workspace: the output isn't complete */
+enum { MINILLM_OK = 0, MINILLM_OUT_OF_MEMORY = 1 }; /* no workspace: the output is incomplete */
 
-/* C = op(A) op(B), or C += op(A) op(B) when `accumulate`, or C = op(A) op(B) + bias: N numbers for
- * every row, or NULL. For `batch` matrices, step_A, step_B and step_C floats apart.
- * op(A) is M x K: A is stored as M rows of K, or as K rows of M when `transpose_A`.
- * op(B) is K x N: B is stored as K rows of N, or as N rows of K when `transpose_B`.         */
+/* C = op(A) op(B) + bias, or C += op(A) op(B) when `accumulate`. `bias` is added to every row of
+ * C: N numbers, or NULL. The product runs over `batch` matrices, step_A, step_B and step_C floats
+ * apart. op(A) is M x K: A is stored as M rows of K, or as K rows of M when `transpose_A`. op(B)
+ * is K x N: B is stored as K rows of N, or as N rows of K when `transpose_B`. */
 int minillm_matmul(isize batch, isize M, isize N, isize K,
                    const float *A, isize lda, isize step_A, int transpose_A,
                    const float *B, isize ldb, isize step_B, int transpose_B,
                    float *C, isize ldc, isize step_C, int accumulate, const float *bias);
 
-/* The ladder that leads to minillm_matmul: rungs 1 to 5 of matmul_ladder.c. Contiguous C = A B. */
+/* The ladder that leads to minillm_matmul: rungs 1 to 5 of matmul_ladder.c. C = A B, contiguous. */
 void minillm_matmul_rung(int rung, isize M, isize N, isize K,
                          const float *A, const float *B, float *C);
 
-/* y = x Wᵀ + bias for one row of x or a few (gemv.c, as in BLAS): the weights are read once for every
- * MINILLM_GEMV_ROWS. x is M x K, y is M x N, W is N x K of the given type; or, if not `transposed`,
- * K x N, float32, N a multiple of 32. `scale`: N numbers for int8, else NULL; `bias`: N or NULL. */
+/* y = x Wᵀ + bias for a few rows of x (gemv.c; BLAS's name for matrix times vector). The weights
+ * are read once for every MINILLM_GEMV_ROWS rows. x is M x K, y is M x N, W is N x K of the given
+ * type; or, if not `transposed`, K x N, float32, with N a multiple of 32. `scale`: N numbers with
+ * int8, otherwise NULL. `bias`: N numbers, or NULL. */
 enum { MINILLM_GEMV_ROWS = 8 };
 enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2 };
 int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
                  const void *w, isize ldw, int transposed, const float *scale,
                  const float *bias, float *y, isize ldy);
 
-/* A (B, H, T, D) array: where it begins, and how many floats it is from one batch, head and row to
- * the next. The D floats of a row lie side by side. */
+/* A (B, H, T, D) array: its address, and its strides in floats from one batch, head and row to the
+ * next. The D floats of a row are contiguous. */
 typedef struct { float *data; isize batch, head, row; } minillm_heads;
 
-/* One call of attention: out = P V, P = softmax(scale Q Kᵀ + bias), and the logarithm of each
- * query's softmax denominator in lse, a contiguous (B, H, Tq) array. Q, out and their gradients
- * have H heads of Tq rows; K, V and theirs have Hkv heads of Tk rows, and Hkv divides H: query head
- * h reads key head h / (H / Hkv) (grouped-query attention). Three fields make up the bias:
+/* The arguments of attention: out = P V, P = softmax(scale Q Kᵀ + bias). lse, a contiguous
+ * (B, H, Tq) array, takes the logarithm of each query's softmax denominator. Q, out and their
+ * gradients have H heads of Tq rows; K, V and theirs have Hkv heads of Tk rows. Hkv divides H, and
+ * query head h reads key head h / (H / Hkv) (grouped-query attention). Three fields are the bias:
  *
  *     ahead           Query i sees no key after i + ahead: Tk - Tq if causal, Tk to see all.
- *     key_mask        No query sees a key whose byte is 0: (B, Tk), contiguous, or NULL.
- *     distance_bias   distance_bias[h][j - i + Tq - 1] is added to the score of query i and key j:
+ *     key_mask        No query sees a key whose byte is 0. (B, Tk), contiguous, or NULL.
+ *     distance_bias   distance_bias[h][j - i + Tq - 1] is added to the score of query i and key j.
  *                     (H, Tq + Tk - 1), contiguous, or NULL. -inf hides a key: a sliding window.
- *                     Keys outside the window of a whole tile of queries aren't read.
+ *                     Keys outside the window of a whole tile of queries are not read.
  *
- * A query that sees no key gets out = 0 and lse = -inf. The backward needs distance_bias again, and
- * puts the gradient that each sequence of the batch gives it into ddistance_bias, contiguous,
- * (B, H, Tq + Tk - 1), unless that is NULL. D is a multiple of MINILLM_HEAD_UNIT; in the forward of
- * fewer than MINILLM_FEW_QUERIES queries it may be any number. */
+ * A query that sees no key gets out = 0 and lse = -inf. The backward reads distance_bias again. It
+ * writes each sequence's gradient of it to ddistance_bias, (B, H, Tq + Tk - 1), contiguous, unless
+ * that is NULL. D is a multiple of MINILLM_HEAD_UNIT; in a forward with fewer than
+ * MINILLM_FEW_QUERIES queries it may be any number. */
 enum { MINILLM_HEAD_UNIT = 32, MINILLM_FEW_QUERIES = 4 };
 typedef struct {
     isize B, H, Hkv, Tq, Tk, D, ahead;
@@ -65,14 +66,15 @@ typedef struct {
 int minillm_attention(const minillm_attention_call *call); /* Q, K, V -> out, lse */
 int minillm_attention_backward(const minillm_attention_call *call); /* + dout -> dQ, dK, dV */
 
-/* The ladder that leads to minillm_attention: rungs 1 to 3 of attention_ladder.c. Causal; all
- * arrays are contiguous, (heads, T, D). S: room for T x T numbers in rung 1, for T in rung 2. */
+/* The ladder that leads to minillm_attention: rungs 1 to 3 of attention_ladder.c. Causal. All
+ * arrays are contiguous, (heads, T, D). S: a workspace of T x T floats in rung 1, of T in rung
+ * 2. */
 void minillm_attention_rung(int rung, isize heads, isize T, isize D, const float *Q,
                             const float *K, const float *V, float *out, float *S);
 
-/* The row-wise loops; the formulas stand in rows.c. All arrays are contiguous: `rows` numbers, or
- * `rows` rows of d or V. A target below 0 is ignored. The arguments come in the order that
- * minillm/kernels/signature.py describes, numbers as double. */
+/* The row-wise kernels; rows.c has the formulas. All arrays are contiguous: `rows` numbers, or
+ * `rows` rows of d or V numbers. A target below 0 is ignored. minillm/kernels/signature.py defines
+ * the order of the arguments. */
 void minillm_gelu_tanh(isize rows, const float *x, float *y);
 void minillm_gelu_tanh_backward(isize rows, const float *dy, const float *x, float *dx);
 void minillm_layer_norm(isize rows, isize d, const float *x, const float *weight,
@@ -98,21 +100,21 @@ void minillm_sum_rows(isize rows, isize d, const float *x, float *total);
 void minillm_scatter_add(isize n, isize d, isize rows, float *table, const int64_t *ids,
                          const float *x);
 
-/* How many threads a kernel may use: 1 at first, and always without OpenMP. Each thread of the
- * program that calls kernels has this number of its own. If the system can't start them, OpenMP ends
- * the process. */
+/* The maximum number of threads of a kernel: 1 at first, and always 1 without OpenMP. Each thread
+ * of the program that calls kernels gets its own team of this size. If the system can't start the
+ * threads, OpenMP ends the process. */
 void minillm_set_num_threads(int n);
 int minillm_get_num_threads(void);
 
-/* With 1, the other threads of a kernel don't run on the core of the thread that calls it (Linux;
- * threads.c says why). 0 at first. */
+/* 1 keeps a kernel's other threads off the core of the calling thread (Linux only; threads.c says
+ * why). 0 at first. */
 void minillm_avoid_callers_core(int on);
 
-/* How many floats this chip's vectors hold: 16 with AVX-512, 8 with AVX2, otherwise 4. Call it in the
- * library that is compiled for any chip: the others may not run here. */
+/* The number of floats in this chip's vectors: 16 with AVX-512, 8 with AVX2, otherwise 4. Call it
+ * in the baseline library: the others may not run on this chip. */
 int minillm_lanes_of_chip(void);
 const char *minillm_compiler(void);
 
-/* n times 12 multiply-adds of vectors on each thread (machine.c); the caller measures how long it
- * takes. `results` has a number for each thread. -> how many operations it was */
+/* Run n times 12 vector multiply-adds on each thread (machine.c), for the caller to time. `results`
+ * has one float for each thread. Returns the number of floating-point operations. */
 double minillm_run_fmas(isize n, float *results);

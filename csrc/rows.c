@@ -1,13 +1,13 @@
-/* rows.c: what a transformer does between its products.
+/* rows.c: the row-wise operations of a transformer, between its matrix products.
  *
- * NumPy does these formulas one operation at a time, and each operation reads and writes whole
- * arrays. Here each array comes from memory once. The memory limits the speed, so plain loops are
- * enough, and the compiler vectorizes them. `#pragma omp simd` allows it where the language doesn't:
- * where a sum changes its order, and where two arrays could be the same memory.
+ * NumPy evaluates a formula one operation at a time, and each operation reads and writes whole
+ * arrays. Here each array comes from memory once. The memory bandwidth limits the speed, so plain
+ * loops are enough, and the compiler vectorizes them. `#pragma omp simd` permits that where the
+ * language doesn't: where a sum changes its order, and where two arrays could overlap.
  *
- * Threads take rows or chunks of numbers, large ones first and small ones last (`guided`). A sum over
- * the rows is computed for each of SUMS blocks alone, and then over the blocks in order. (Block b
- * begins with row rows * b / SUMS, in 64 bits: the product overflows where isize has 32.) */
+ * Threads take rows or chunks of numbers, large pieces first and small ones last (`guided`). A sum
+ * over rows is computed in SUMS blocks, whose sums are then added in order. (Block b starts at row
+ * rows * b / SUMS, computed in 64 bits: the product can overflow a 32-bit isize.) */
 #include <math.h>
 #include <string.h>
 #include "simd.h"
@@ -19,14 +19,14 @@ static void add(isize n, const float *restrict x, float *restrict y) {
         y[i] += x[i];
 }
 
-/* GELU in its tanh form. (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)) = s: one exponential, no tanh.
+/* GELU in its tanh form. (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)) = s: an exponential, no tanh.
  *
  *   y = x s,   u = a (x + b x^3)          dy/dx = s + x s',   s' = s (1 - s) 2u'                */
 static const float TWO_A = 1.5957691216f, B = 0.044715f; /* a = sqrt(2 / pi) */
 
 static inline float gelu_s(float x) {
     float minus_2u = -TWO_A * x * (1 + B * x * x);
-    return minus_2u > 87.0f ? 0 : 1 / (1 + exp_(minus_2u)); /* exp(-87) = 1e-38 is 0 here */
+    return minus_2u > 87.0f ? 0 : 1 / (1 + fast_exp(minus_2u)); /* s < exp(-87) = 1e-38 is 0 */
 }
 
 void minillm_gelu_tanh(isize rows, const float *x, float *y) {
@@ -47,27 +47,29 @@ void minillm_gelu_tanh_backward(isize rows, const float *dy, const float *x, flo
         }
 }
 
-/* y = weight (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. The sum
- * of d numbers is rounded d times; the second pass measures the error of the mean, `rest`. */
+/* y = weight (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. The
+ * sum of d numbers is rounded d times, so the first mean is inexact; the second pass measures its
+ * error and corrects mean and variance. */
 void minillm_layer_norm(isize rows, isize d, const float *X, const float *weight,
-                        const float *bias, double eps, float *Y, float *means, float *inverse_stds) {
+                        const float *bias, double eps, float *Y, float *means,
+                        float *inverse_stds) {
     #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * d))
     for (isize row = 0; row < rows; row++) {
         const float *x = X + row * d;
         float *y = Y + row * d;
-        float sum = 0, rest = 0, squares = 0;
+        float sum = 0, error = 0, squares = 0;
         #pragma omp simd reduction(+ : sum)
         for (isize i = 0; i < d; i++)
             sum += x[i];
         float mean = sum / d;
-        #pragma omp simd reduction(+ : rest, squares)
+        #pragma omp simd reduction(+ : error, squares)
         for (isize i = 0; i < d; i++) {
-            rest += x[i] - mean;
+            error += x[i] - mean;
             squares += (x[i] - mean) * (x[i] - mean);
         }
-        rest /= d;
-        mean += rest;
-        float variance = squares / d - rest * rest;
+        error /= d;
+        mean += error;
+        float variance = squares / d - error * error;
         float inverse = 1 / sqrtf((variance < 0 ? 0 : variance) + (float)eps); /* NaN stays NaN */
         #pragma omp simd
         for (isize i = 0; i < d; i++)
@@ -77,8 +79,9 @@ void minillm_layer_norm(isize rows, isize d, const float *X, const float *weight
     }
 }
 
-/* dx = (dx_hat - mean(dx_hat) - x_hat mean(dx_hat x_hat)) / std with dx_hat = dy weight, and for the
- * sums over the rows dweight += dy x_hat, dbias += dy. The derivation: minillm/ops/layer_norm.py. */
+/* dx = (dx_hat - mean(dx_hat) - x_hat mean(dx_hat x_hat)) / std with dx_hat = dy weight;
+ * dweight += dy x_hat and dbias += dy, summed over the rows. minillm/ops/layer_norm.py has the
+ * derivation. */
 int minillm_layer_norm_backward(isize rows, isize d, const float *dY, const float *X,
                                 const float *means, const float *inverse_stds,
                                 const float *weight, float *dX, float *dweight, float *dbias) {
@@ -89,21 +92,24 @@ int minillm_layer_norm_backward(isize rows, isize d, const float *dY, const floa
     for (int64_t b = 0; b < SUMS; b++)
         for (isize row = rows * b / SUMS; row < rows * (b + 1) / SUMS; row++) {
             const float *dy = dY + row * d, *x = X + row * d;
-            float *dx = dX + row * d, *part_dweight = sums + 2 * b * d, *part_dbias = part_dweight + d;
-            float mean = means[row], inverse = inverse_stds[row], sum = 0, along = 0;
-            #pragma omp simd reduction(+ : sum, along)
+            float *dx = dX + row * d;
+            float *part_dweight = sums + 2 * b * d, *part_dbias = part_dweight + d;
+            float mean = means[row], inverse = inverse_stds[row];
+            float mean_dx_hat = 0, along_x_hat = 0; /* the two means in dx */
+            #pragma omp simd reduction(+ : mean_dx_hat, along_x_hat)
             for (isize i = 0; i < d; i++) {
                 float x_hat = (x[i] - mean) * inverse;
-                sum += dy[i] * weight[i];
-                along += dy[i] * weight[i] * x_hat;
+                mean_dx_hat += dy[i] * weight[i];
+                along_x_hat += dy[i] * weight[i] * x_hat;
                 part_dweight[i] += dy[i] * x_hat;
                 part_dbias[i] += dy[i];
             }
-            sum /= d;
-            along /= d;
+            mean_dx_hat /= d;
+            along_x_hat /= d;
             #pragma omp simd
             for (isize i = 0; i < d; i++)
-                dx[i] = (dy[i] * weight[i] - sum - (x[i] - mean) * inverse * along) * inverse;
+                dx[i] = (dy[i] * weight[i] - mean_dx_hat -
+                         (x[i] - mean) * inverse * along_x_hat) * inverse;
         }
     for (int b = 1; b < SUMS; b++)
         add(2 * d, sums + 2 * b * d, sums);
@@ -131,8 +137,8 @@ void minillm_rms_norm(isize rows, isize d, const float *X, const float *weight, 
     }
 }
 
-/* dx = (dx_hat - x_hat mean(dx_hat x_hat)) / rms with dx_hat = dy weight, and the sum over the rows
- * dweight += dy x_hat. The derivation: minillm/ops/rms_norm.py. */
+/* dx = (dx_hat - x_hat mean(dx_hat x_hat)) / rms with dx_hat = dy weight; dweight += dy x_hat,
+ * summed over the rows. minillm/ops/rms_norm.py has the derivation. */
 int minillm_rms_norm_backward(isize rows, isize d, const float *dY, const float *X,
                               const float *inverse_rms, const float *weight, float *dX,
                               float *dweight) {
@@ -143,16 +149,17 @@ int minillm_rms_norm_backward(isize rows, isize d, const float *dY, const float 
     for (int64_t b = 0; b < SUMS; b++)
         for (isize row = rows * b / SUMS; row < rows * (b + 1) / SUMS; row++) {
             const float *dy = dY + row * d, *x = X + row * d;
-            float *dx = dX + row * d, *part = sums + b * d, inverse = inverse_rms[row], along = 0;
-            #pragma omp simd reduction(+ : along)
+            float *dx = dX + row * d, *part_dweight = sums + b * d;
+            float inverse = inverse_rms[row], along_x_hat = 0;
+            #pragma omp simd reduction(+ : along_x_hat)
             for (isize i = 0; i < d; i++) {
-                along += dy[i] * weight[i] * x[i] * inverse;
-                part[i] += dy[i] * x[i] * inverse;
+                along_x_hat += dy[i] * weight[i] * x[i] * inverse;
+                part_dweight[i] += dy[i] * x[i] * inverse;
             }
-            along /= d;
+            along_x_hat /= d;
             #pragma omp simd
             for (isize i = 0; i < d; i++)
-                dx[i] = (dy[i] * weight[i] - x[i] * inverse * along) * inverse;
+                dx[i] = (dy[i] * weight[i] - x[i] * inverse * along_x_hat) * inverse;
         }
     for (int b = 1; b < SUMS; b++)
         add(d, sums + b * d, sums);
@@ -162,7 +169,9 @@ int minillm_rms_norm_backward(isize rows, isize d, const float *dY, const float 
 }
 
 static float largest_of(isize n, const float *z) {
-    float largest[16], of_all = -INFINITY; /* of 16 columns, not one chain of n comparisons */
+    /* The largest of each of 16 columns first, then of these: 16 short chains of comparisons that
+     * the compiler vectorizes, instead of one chain of n. */
+    float largest[16], overall = -INFINITY;
     for (int i = 0; i < 16; i++)
         largest[i] = -INFINITY;
     for (isize j = 0; j + 16 <= n; j += 16)
@@ -170,14 +179,14 @@ static float largest_of(isize n, const float *z) {
         for (int i = 0; i < 16; i++)
             largest[i] = z[j + i] > largest[i] ? z[j + i] : largest[i];
     for (int i = 0; i < 16; i++)
-        of_all = largest[i] > of_all ? largest[i] : of_all;
+        overall = largest[i] > overall ? largest[i] : overall;
     for (isize j = n / 16 * 16; j < n; j++)
-        of_all = z[j] > of_all ? z[j] : of_all;
-    return of_all;
+        overall = z[j] > overall ? z[j] : overall;
+    return overall;
 }
 
 /* loss = log(sum exp(z)) - (1 - smoothing) z[target] - smoothing mean(z) for each row z of logits;
- * 0 where the target is negative. The largest z is taken out of the sum before it can overflow. */
+ * 0 where the target is negative. Subtracting the largest z first keeps exp from overflowing. */
 void minillm_token_losses(isize rows, isize V, const float *logits, const int64_t *targets,
                           double label_smoothing, float *losses, float *lse) {
     const float smoothing = (float)label_smoothing;
@@ -185,13 +194,13 @@ void minillm_token_losses(isize rows, isize V, const float *logits, const int64_
     for (isize row = 0; row < rows; row++) {
         const float *z = logits + row * V;
         float largest = largest_of(V, z), total = 0, sum = 0;
-        float shift = largest == -INFINITY ? 0 : largest; /* -inf - -inf is not a number */
-        /* 1,024 at a time: in a sum of 50,000 terms the small ones would be rounded away. */
+        float shift = largest == -INFINITY ? 0 : largest; /* -inf - -inf is NaN */
+        /* Sum 1,024 terms at a time: a sum of 50,000 terms would round the small ones away. */
         for (isize first = 0; first < V; first += 1024) {
             float part = 0;
             #pragma omp simd reduction(+ : part)
             for (isize j = first; j < min(V, first + 1024); j++)
-                part += exp_(z[j] - shift);
+                part += fast_exp(z[j] - shift);
             total += part;
         }
         #pragma omp simd reduction(+ : sum)
@@ -203,8 +212,8 @@ void minillm_token_losses(isize rows, isize V, const float *logits, const int64_
     }
 }
 
-/* dz = dlosses (p - q): what the model said, p = exp(z - lse), minus what it should have said. dz
- * may be written over z. */
+/* dz = dlosses (p - q) with p = exp(z - lse), the prediction, and q, the target distribution. dz
+ * may overwrite z. */
 void minillm_token_losses_backward(isize rows, isize V, double dlosses, const float *logits,
                                    const int64_t *targets, const float *lse,
                                    double label_smoothing, float *dlogits) {
@@ -213,26 +222,26 @@ void minillm_token_losses_backward(isize rows, isize V, double dlosses, const fl
     for (isize row = 0; row < rows; row++) {
         const float *z = logits + row * V;
         float *dz = dlogits + row * V;
-        float lse_z = lse[row], each = smoothing / V;
+        float lse_z = lse[row], smoothed = smoothing / V; /* q of all tokens but the target */
         if (targets[row] < 0) {
             memset(dz, 0, V * sizeof(float));
             continue;
         }
         #pragma omp simd
         for (isize j = 0; j < V; j++)
-            dz[j] = (exp_(z[j] - lse_z) - each) * factor;
+            dz[j] = (fast_exp(z[j] - lse_z) - smoothed) * factor;
         dz[targets[row]] -= (1 - smoothing) * factor;
     }
 }
 
-/* Step t of Adam, all in place: g = grad_scale g + l2 w (but `g` itself stays as it is),
+/* Step t of Adam, in place: with g = grad_scale g + l2 w (the array `g` is not changed),
  *
  *   m = beta1 m + (1 - beta1) g     v = beta2 v + (1 - beta2) g^2
  *   w = (1 - lr decay) w - lr m_hat / (sqrt(v_hat) + eps)
  *   with m_hat = m / (1 - beta1^t), v_hat = v / (1 - beta2^t)
  *
- * What is the same for all numbers is computed once, in double precision: as float32, 1 - 0.999 has
- * only four correct digits. */
+ * Compute the constants once, in double precision: as float32, 1 - 0.999 has only four correct
+ * digits. */
 void minillm_adam(isize rows, float *w, const float *g, float *m, float *v, double t, double lr,
                   double beta1, double beta2, double eps, double grad_scale, double l2,
                   double decay) {
@@ -252,7 +261,7 @@ void minillm_adam(isize rows, float *w, const float *g, float *m, float *v, doub
         }
 }
 
-/* The sum of x^2 over n numbers, in double precision: float32 would overflow from 1.8e19 on. */
+/* The sum of x^2 in double precision: in float32, x^2 overflows from x = 1.8e19 on. */
 double minillm_sum_of_squares(isize rows, const float *x) {
     double sums[SUMS], total = 0;
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * rows))
@@ -273,8 +282,8 @@ double minillm_sum_of_squares(isize rows, const float *x) {
     return total;
 }
 
-/* total = the sum of all rows: the gradient of a bias. A thread takes some columns of all rows, so that
- * each number of the result is one sum in order. */
+/* total = the sum of all rows: the gradient of a bias. A thread takes some columns of all rows, so
+ * each number of the result is one sum in a fixed order. */
 void minillm_sum_rows(isize rows, isize d, const float *x, float *total) {
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(2.0 * rows * d))
     for (isize j = 0; j < d; j += COLUMNS) {
@@ -284,12 +293,12 @@ void minillm_sum_rows(isize rows, isize d, const float *x, float *total) {
     }
 }
 
-/* table[ids[i]] += x[i] for each row i of x: the gradient of an embedding. Two rows may go to the same
- * place, so a thread takes some columns of all rows. (x was just computed and is in a cache as a rule:
- * a number takes two multiply-adds' time.) */
+/* table[ids[i]] += x[i] for each row i of x: the gradient of an embedding. Two rows may have the
+ * same id, so a thread takes some columns of all rows. (x was just computed and is usually in a
+ * cache, so count two multiply-adds for a number, not 16.) */
 void minillm_scatter_add(isize n, isize d, isize rows, float *table, const int64_t *ids,
                          const float *x) {
-    (void)n; /* the caller has checked that all ids are below */
+    (void)n; /* the caller has checked that all ids are below n */
     #pragma omp parallel for schedule(dynamic) num_threads(threads_for(2.0 * rows * d))
     for (isize j = 0; j < d; j += COLUMNS)
         for (isize i = 0; i < rows; i++)

@@ -1,4 +1,4 @@
-/* check_kernels.c: every kernel aweightst plain loops in double precision, without Python.
+/* check_kernels.c: every kernel against plain loops in double precision, without Python.
  *
  * The tests proper are in Python. This program is for where they can't run: on another processor
  * under an emulator, and under ThreadSanitizer. .ci/compilers builds and runs it. Exit status 0: right.
