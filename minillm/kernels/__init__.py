@@ -1,15 +1,15 @@
-"""The hot loops of a transformer, three times: naive, NumPy and C.
+"""The hot loops of a transformer, in three implementations: naive, NumPy and C.
 
     naive.py       nested Python loops: the definition
     minillm/ops    whole arrays at a time, in the file of each op
     csrc/          the C library
 
-`use("numpy")` chooses the implementation, `with use("numpy"):` for a while, and the environment
-variable MINILLM_KERNELS gives the first one. It is "c" by default. If the C extension isn't built,
-NumPy takes its place, with one warning.
+`use("numpy")` chooses the implementation, `with use("numpy"):` chooses it for a block. The
+environment variable MINILLM_KERNELS sets the initial one; the default is "c". Without a built C
+extension, minillm warns once and uses NumPy.
 
-float32 is the working type. float64 (gradient checks) is computed by NumPy also in mode "c".
-Importing this package loads no library: the first kernel does, or `info()`.
+float32 is the working type. NumPy computes float64 (gradient checks), in mode "c" too.
+Importing this package loads no library; the first kernel call, or `info()`, does.
 """
 
 import numpy as np
@@ -25,10 +25,10 @@ __all__ = ["current", "get_num_threads", "info", "kernel", "observe", "set_num_t
 def set_num_threads(n):
     """Let each C kernel use up to `n` threads. The results are the same bit for bit for any `n`.
 
-    The start value is OMP_NUM_THREADS or the number of cores. The threads are OpenMP's. They begin
-    with the first kernel that has work for them, and each thread of the program that calls kernels
-    has its own; so has a child made by os.fork(). The system must allow so many: if it gives fewer,
-    OpenMP ends the process.
+    The initial value is OMP_NUM_THREADS or the number of cores. The threads are OpenMP's and start
+    with the first kernel that has enough work for them. Each thread of the program that calls
+    kernels gets its own team, and so does a child of os.fork(). If the system can't start that many
+    threads, OpenMP ends the process.
     """
     if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
         raise TypeError(f"n is a {type(n).__name__}, wanted an integer")
@@ -39,7 +39,7 @@ def set_num_threads(n):
 
 
 def get_num_threads():
-    """How many threads a C kernel may use; 1 without the extension, or one without OpenMP."""
+    """The maximum number of threads of a C kernel; 1 without the extension or without OpenMP."""
     return 1 if c_library.why_missing() else c_library.lib.minillm_get_num_threads()
 
 

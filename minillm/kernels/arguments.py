@@ -1,13 +1,13 @@
-"""The checks of the kernels' arguments: the same, and the same errors, in all implementations."""
+"""Checks of the kernels' arguments: the same checks and errors for all implementations."""
 
 import numpy as np
 
 
 def rows_contiguous(array):
-    """`array`, or a copy of it if the elements of its last axis don't lie side by side.
+    """-> `array`, or a copy if its last axis isn't contiguous.
 
-    The strides of all other axes are free (views into a fused buffer stay views), as long as
-    they are whole elements.
+    The other axes may have any strides that are whole elements, so views of a fused buffer stay
+    views.
     """
     size = array.itemsize
     side_by_side = array.size == 0 or array.shape[-1] <= 1 or array.strides[-1] == size
@@ -15,18 +15,18 @@ def rows_contiguous(array):
     return array if side_by_side and whole_elements else array.copy(order="C")
 
 
-# NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED of NumPy's C API: one question instead of two.
+# NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED of NumPy's C API: one test instead of two.
 C_CONTIGUOUS_AND_ALIGNED = 0x0001 | 0x0100
 
 
 def is_plain(array, dtype):
-    """Is it a contiguous, aligned array of this very dtype object? A quick test for the usual case."""
+    """-> whether `array` is contiguous, aligned and has this dtype object: a quick test"""
     return (type(array) is np.ndarray and array.dtype is dtype and
             array.flags.num & C_CONTIGUOUS_AND_ALIGNED == C_CONTIGUOUS_AND_ALIGNED)
 
 
 def contiguous(array):
-    """The array as a plain `np.ndarray`; copied if it has gaps or isn't aligned."""
+    """-> the array as a plain `np.ndarray`, or a copy if it has gaps or isn't aligned."""
     array = np.asarray(array)
     return array if array.flags.c_contiguous and array.flags.aligned else array.copy(order="C")
 
@@ -40,7 +40,7 @@ def require_array(name, array, dtype):
 
 
 def require_output(name, array, shape, dtype):
-    """Raise unless `array` can be written into: type, shape, writable, rows without gaps."""
+    """Raise unless `array` has this shape and dtype, a contiguous last axis, and is writable."""
     require_array(name, array, dtype)
     if array.shape != tuple(shape):
         raise ValueError(f"{name} has shape {array.shape}, wanted {tuple(shape)}")
@@ -53,10 +53,10 @@ def require_output(name, array, shape, dtype):
 
 
 def _are_elements_apart(array):
-    """Is each stride at least as long as everything that the shorter strides reach?
+    """-> whether each stride is at least as long as the span of all shorter strides
 
-    True of every view that slicing, transposing and reshaping make. `as_strided` can also interleave
-    elements so that they are apart and this says no.
+    That holds for every view that slicing, transposing and reshaping make. Some arrays made by
+    `as_strided` fail this test although their elements share no memory.
     """
     reach = array.itemsize
     for stride, size in sorted(zip(map(abs, array.strides), array.shape)):
@@ -68,13 +68,13 @@ def _are_elements_apart(array):
 
 
 def require_apart(name, array, other_name, other):
-    """Raise ValueError if the two arrays have a byte in common (`other` may be None).
+    """Raise ValueError if the two arrays share memory (`other` may be None).
 
-    Views that interleave, like the three thirds of a (B, T, 3, H, D) buffer, are apart.
+    Interleaved views, like the three thirds of a (B, T, 3, H, D) buffer, share none.
     """
     if other is None or (array.base is None and other.base is None and array is not other):
         return  # two arrays that own their memory
-    # The comparison of bounds is quick and nearly always enough; the exact one solves a
-    # Diophantine equation over the strides.
+    # Comparing the bounds is quick and nearly always enough. The exact test solves a Diophantine
+    # equation over the strides.
     if np.may_share_memory(array, other) and np.shares_memory(array, other):
         raise ValueError(f"{name} overlaps {other_name}, wanted separate memory")

@@ -1,9 +1,10 @@
 """The C library as Python sees it: choosing it, loading it, errors, pointers, threads.
 
-The library is compiled once for each instruction set, each time as an extension of its own. The
-first use of `lib`, `ffi` or another name of LOADED loads the widest that the chip can run, or the
-one that MINILLM_ISA names: importing this module loads nothing. ImportError if the extensions
-aren't built, or are damaged; ValueError if MINILLM_ISA names none that runs here.
+The library is compiled once for each instruction set, each time into a separate extension.
+Importing this module loads nothing. The first use of a name in LOADED, such as `lib` or `ffi`,
+loads the widest extension that the chip can run, or the one that MINILLM_ISA names. It raises
+ImportError if the extensions aren't built or are damaged, and ValueError if MINILLM_ISA names none
+that runs here.
 """
 
 import contextlib
@@ -12,14 +13,14 @@ import os
 
 import numpy as np
 
-INSTRUCTION_SETS = {"avx512": 16, "avx2": 8, "baseline": 4}  # floats in a vector, widest first
+INSTRUCTION_SETS = {"avx512": 16, "avx2": 8, "baseline": 4}  # floats per vector, widest first
 FLOAT32 = np.dtype(np.float32)
 
 LOADED = ("lib", "ffi", "FLOATS", "INTEGERS", "instruction_set", "supported")
 
 
 def __getattr__(name):
-    """Python calls this for a name that the module doesn't have yet (PEP 562)."""
+    """Python calls this for a name that the module doesn't define yet (PEP 562)."""
     if name not in LOADED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     _load()
@@ -36,14 +37,14 @@ def _load():
     extension.lib.minillm_set_num_threads(_default_num_threads())
     globals().update(
         lib=extension.lib, ffi=extension.ffi, instruction_set=wanted, supported=supported,
-        # Types are looked up once: parsing such a string takes time at each call.
+        # Look the types up once: parsing these strings in each call takes time.
         FLOATS=extension.ffi.typeof("float[]"), INTEGERS=extension.ffi.typeof("int64_t[]"),
     )
 
 
 def load(isa):
     """-> the extension compiled for one of INSTRUCTION_SETS. ImportError if it isn't built."""
-    # OpenMP's library reads the environment while it is loaded. Clang's ends the process if
+    # The OpenMP library reads the environment while it loads. Clang's ends the process if
     # OMP_NUM_THREADS is not a number.
     threads = {"OMP_NUM_THREADS": str(_default_num_threads())}
     with environment(threads if "OMP_NUM_THREADS" in os.environ else {}):
@@ -70,7 +71,7 @@ def is_loaded():
 
 
 def why_missing():
-    """-> None if the library is there, loaded now if it wasn't; otherwise the ImportError"""
+    """Load the library if it isn't loaded yet -> None, or the ImportError if that failed"""
     try:
         if not is_loaded():
             _load()
@@ -84,14 +85,14 @@ def _is_compiled_in(isa):
 
 
 def _supported():
-    """The instruction sets that are compiled in and that this chip has, the widest first."""
+    """-> the instruction sets that are compiled in and that this chip has, widest first"""
     lanes = load("baseline").lib.minillm_lanes_of_chip()  # this one runs anywhere
     return [isa for isa, its_lanes in INSTRUCTION_SETS.items()
             if its_lanes <= lanes and _is_compiled_in(isa)]
 
 
 def _default_num_threads():
-    """OMP_NUM_THREADS, as other numerical libraries understand it, or else the number of cores."""
+    """-> OMP_NUM_THREADS, read as other numerical libraries do, otherwise the number of cores"""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if first.isdecimal() and 1 <= int(first) <= 1024:
         return int(first)
@@ -99,14 +100,14 @@ def _default_num_threads():
     return min(1024, cores or 1)
 
 
-# What follows is for after `lib` has been loaded: then the names of LOADED are globals.
+# The functions below need `lib` to be loaded: they use the names of LOADED as globals.
 
 
 def pointer(array):
-    """The address of a float32 array's first element, for an argument `float *`."""
+    """-> the address of a float32 array's first element, for an argument of type `float *`"""
     if array.flags.c_contiguous:
         return ffi.from_buffer(FLOATS, array)
-    # from_buffer refuses views with gaps. This way to the address takes ten times as long.
+    # from_buffer refuses views with gaps. This way takes ten times as long.
     return ffi.cast("float *", array.__array_interface__["data"][0])
 
 
@@ -118,7 +119,7 @@ def check(error_code):
 
 
 def info():
-    """What `minillm info` says about the C library -> dict."""
+    """-> dict of facts about the C library, for `minillm info`"""
     return {
         "instruction set": instruction_set,
         "compiled in": [isa for isa in INSTRUCTION_SETS if _is_compiled_in(isa)],

@@ -1,7 +1,7 @@
 """Which implementation of a kernel runs: naive, NumPy or C.
 
-`@kernel(...)` stands above the NumPy formula of an op and ties three functions of the same name
-together: that one; its twin in naive.py; and `minillm_<name>` of the C library.
+`@kernel(...)` decorates the NumPy formula of an op. It ties three functions together: that one, its
+twin of the same name in naive.py, and `minillm_<name>` in the C library.
 """
 
 import functools
@@ -16,32 +16,33 @@ import numpy as np
 from minillm.kernels import c_library
 from minillm.kernels.signature import FLOAT32, Signature, into
 
-registry = {}  # name -> the function that dispatches, for all kernels that are imported
+registry = {}  # name -> the dispatching function, for all kernels imported so far
 
-_current_name = None  # not chosen yet: choosing loads the C library
+_current_name = None  # None until the first use, because choosing loads the C library
 _observers = []
 
 
 def kernel(binding, *, cache=None):
-    """Make the function below the decorator a kernel, which runs in three implementations.
+    """Make the decorated function a kernel with three implementations.
 
-    binding: one line, a signature as signature.py describes it; the function then takes
-        the arguments of the signature, in order            -> the results
-        and with `cache`, a NamedTuple class                -> the first result, cache
-        or two, of which the second is called `cache`       -> the results
-    In the last two cases the fields of the cache are arguments and results of the signature: a
-    forward collects them, and a backward's arguments are its first and then those fields. The
-    naive and the C function always take the arguments of the signature and return the results.
-    A kernel whose only result is an array also takes `out`, an array to write it to.
+    binding: a signature, one line in the language of signature.py. The decorated function has one
+        of three forms:
+            f(arguments of the signature)                  -> the results
+            f(arguments), with `cache`, a NamedTuple class -> the first result, a cache: a forward
+            f(first argument, cache)                       -> the results: a backward
+        The fields of a cache are arguments and results of the signature. A forward collects them; a
+        backward's signature lists its first argument and then those fields. The naive and the C
+        function always take the arguments of the signature and return its results. A kernel whose
+        only result is an array also takes `out`, an array to write it to.
 
     Or an object with
         check(*arguments, **options) -> dict of all arguments, checked, for all implementations
         c(**checked) -> the results, for float32; it calls the C library
-        fast(*arguments, **options) -> the results, or None if this isn't a plain case (optional)
-        trivial(**checked) -> the results if there is no work, whatever the sizes (2⁴⁰ matrices
-            without rows); otherwise None (optional)
-    The function and its naive twin are called with **checked. The first value of `checked` is an
-    array whose dtype decides: float32 may run in C, everything else runs in NumPy.
+        fast(*arguments, **options) -> the results, or None outside the common case (optional)
+        trivial(**checked) -> the results if there is nothing to compute, however large the other
+            sizes (2⁴⁰ matrices without rows); otherwise None (optional)
+    The function and its naive twin are called with **checked. The dtype of the first value of
+    `checked`, an array, decides: float32 may run in C, everything else runs in NumPy.
     """
 
     def decorate(function):
@@ -69,15 +70,16 @@ def kernel(binding, *, cache=None):
 def _run_signature(function, signature, cache):
     parameters = inspect.signature(function)
     n_parameters, takes_cache = len(parameters.parameters), "cache" in parameters.parameters
-    # Where the fields of the cache are found among the arguments and results.
+    # The position of each field of the cache among the arguments and results.
     places = [*signature.names, *(item.name for item in signature.new)]
     fields = [] if cache is None else [places.index(name) for name in cache._fields]
     n_returned = sum(item.name not in cache._fields for item in signature.new) if cache else 0
 
     def run(*arguments, out=None, **options):
         if options or len(arguments) != n_parameters:
-            bound = parameters.bind(*arguments, **options)  # slow: pass all arguments by position
-            bound.apply_defaults()                          # where a microsecond matters
+            # Slow: pass all arguments by position where a microsecond matters.
+            bound = parameters.bind(*arguments, **options)
+            bound.apply_defaults()
             arguments = bound.args
         values = _with_fields(arguments, signature) if takes_cache else arguments
         call = signature.check(values, out)
@@ -142,14 +144,14 @@ def _with_fields(arguments, signature):
 
 
 def _as_arrays(result, dtype):
-    """NumPy makes a scalar of what would be a 0-d array: make it an array again."""
+    """Turn the scalars that NumPy returns for 0-d arrays back into arrays."""
     if isinstance(result, tuple):
         parts = [_as_arrays(part, dtype) for part in result]
         return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
     return np.asarray(result, dtype) if isinstance(result, np.generic) else result
 
 
-# -------------------------------------------------------------------- which implementation
+# -------------------------------------------------------------------- the choice
 
 
 class use:
@@ -159,7 +161,7 @@ class use:
         with use("naive"):        # until the end of the block
             ...
 
-    Raises ValueError for another name and ImportError for "c" when the extension isn't built.
+    Raises ValueError for any other name, and ImportError for "c" if the extension isn't built.
     """
 
     def __init__(self, name):
@@ -190,7 +192,7 @@ def _set_current(name):
 
 
 def _choose():
-    """What MINILLM_KERNELS says, or C; NumPy with a warning if the C extension isn't built."""
+    """Use what MINILLM_KERNELS names, by default C; without the C extension, warn and use NumPy."""
     wanted = os.environ.get("MINILLM_KERNELS") or "c"
     if wanted == "c" and c_library.why_missing():
         warnings.warn(
@@ -203,14 +205,14 @@ def _choose():
     _set_current(wanted)
 
 
-# -------------------------------------------------------------------- watching
+# -------------------------------------------------------------------- observation
 
 
 @contextmanager
 def observe(callback):
-    """Call `callback(name, seconds, arguments, options, result)` after each call of a kernel.
+    """Inside the block, call `callback(name, seconds, arguments, options, result)` after a kernel.
 
-    For measuring: without observers a call tests one global variable for it.
+    For benchmarks. Without observers it costs a kernel call one test of a global variable.
     """
     _observers.append(callback)
     try:

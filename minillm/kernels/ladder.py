@@ -1,16 +1,16 @@
 """Matmul and attention in steps, from loops in Python to the kernels that the models use.
 
-`MATMUL_RUNGS` lists them from the slowest to the fastest as (name, function); each function takes
-contiguous float32 matrices A (M, K) and B (K, N) and returns C = A B (M, N). Every rung changes
-one thing. The steps in Python are below; those in C are in csrc/matmul_ladder.c and csrc/matmul.c.
+`MATMUL_RUNGS` lists them from slowest to fastest as (name, function). Each function takes float32
+matrices A (M, K) and B (K, N) and returns C = A B (M, N). Each rung changes one thing. The steps in
+Python are below; those in C are in csrc/matmul_ladder.c and csrc/matmul.c.
 
     for name, matmul in MATMUL_RUNGS:
         C = matmul(A, B)
 
-`ATTENTION_RUNGS` does the same for causal attention: each function takes contiguous float32 arrays
-Q, K, V (B, H, T, D) and returns out (B, H, T, D). Its steps in C are in csrc/attention_ladder.c and
-csrc/attention.c. What changes from rung to rung is how much of the T × T matrix of weights exists at
-a time: all of it for all heads, all of it for one head, one row, one number, one tile.
+`ATTENTION_RUNGS` does the same for causal attention. Each function takes float32 arrays Q, K, V
+(B, H, T, D) and returns out (B, H, T, D). The steps in C are in csrc/attention_ladder.c and
+csrc/attention.c. The rungs differ in how much of the T × T matrix of weights exists at a time: all
+of it for all heads, all of it for one head, one row, one number, one tile.
 """
 
 import functools
@@ -24,7 +24,7 @@ from minillm.kernels.matmul import Matmul
 
 
 def _matmul_rung(function):
-    """A rung with its arguments checked: C reads just the memory that contiguous matrices have."""
+    """Check the arguments of a rung, and make them contiguous: the C rungs read plain memory."""
 
     @functools.wraps(function)
     def checked(A, B):
@@ -43,8 +43,8 @@ def _matmul_rung(function):
 
 @_matmul_rung
 def python_loops(A, B):
-    """The definition, in the interpreter: some 50 to 100 ns for each multiply-add, nearly all of it
-    spent on finding out what `*` and `+` mean for these two objects."""
+    """The definition, in the interpreter: 50 to 100 ns for each multiply-add. Nearly all of it goes
+    into finding out what `*` and `+` mean for two objects."""
     A, B = A.tolist(), B.tolist()
     M, N, K = len(A), len(B[0]), len(B)
     C = [[0.0] * N for _ in range(M)]
@@ -59,20 +59,21 @@ def python_loops(A, B):
 
 @_matmul_rung
 def numpy_broadcast(A, B):
-    """All products as one (M, N, K) array, then the sum over k: the interpreter is out of the way.
+    """All products at once as an array, then their sum over k: few steps of the interpreter.
 
     But each product is written to memory and read again for the sum: 8 bytes of traffic for one
-    multiply-add. And the array is K times as large as C: a row of C at a time bounds that.
+    multiply-add. For all of C the array would be (M, K, N), K times as large as C, so compute one
+    row of C at a time.
     """
     return np.stack([(row[:, None] * B).sum(axis=0) for row in A])
 
 
 @_matmul_rung
 def numpy_rows(A, B):
-    """C[i] += A[i, k] B[k]: whole rows, nothing of size K N in between.
+    """C[i] += A[i, k] B[k]: whole rows, without an intermediate array of size K N.
 
-    The traffic is that of one row of C for each k, and a row stays in the cache. What is left is
-    one call of NumPy for N multiply-adds.
+    The traffic is one row of C for each k, and a row stays in the cache. What remains is one call
+    of NumPy for every N multiply-adds.
     """
     C = np.zeros((len(A), B.shape[1]), np.float32)
     for i, row in enumerate(A):
@@ -83,7 +84,7 @@ def numpy_rows(A, B):
 
 @_matmul_rung
 def numpy_blas(A, B):
-    """`A @ B`: NumPy hands it to the BLAS that it was built with (usually OpenBLAS)."""
+    """`A @ B`: NumPy calls the BLAS library that it was built with (usually OpenBLAS)."""
     return A @ B
 
 
@@ -113,14 +114,13 @@ def _on_one_thread(function, *arguments):
 
 @_matmul_rung
 def c_vectors(A, B):
-    """csrc/matmul.c on one thread: panels of B packed, and a register tile of vectors of the chip's
-    full width."""
+    """csrc/matmul.c on one thread: packed panels of B, and register tiles of full vectors."""
     return _on_one_thread(c_threads, A, B)
 
 
 @_matmul_rung
 def c_threads(A, B):
-    """csrc/matmul.c on all threads: each computes rectangles of C of its own."""
+    """csrc/matmul.c on all threads: each computes other rectangles of C."""
     binding = Matmul()
     return binding.c(**binding.check(A, B))
 
@@ -145,7 +145,7 @@ if c_library.why_missing() is None:
 
 
 def _checked_attention(Q, K, V):
-    """-> the arguments of causal attention, checked: float32, and a key for each query"""
+    """-> the checked arguments of causal attention: float32, as many keys as queries"""
     require_array("Q", Q, np.float32)
     checked = attention_kernel.forward.check(Q, K, V, (True, None, None))
     if K.shape != Q.shape:
@@ -176,7 +176,7 @@ def _attention_rung(number):
         Q, K, V = (contiguous(checked[name]) for name in "QKV")
         out = np.empty(Q.shape, np.float32)
         B, H, T, D = Q.shape
-        S = np.empty(T * T if number == 1 else T, np.float32)  # the scores it keeps
+        S = np.empty(T * T if number == 1 else T, np.float32)  # a workspace for scores
         if out.size:
             c_library.lib.minillm_attention_rung(
                 number, B * H, T, D, *map(c_library.pointer, (Q, K, V, out, S))
@@ -187,13 +187,13 @@ def _attention_rung(number):
 
 
 def c_attention_tiles(Q, K, V):
-    """csrc/attention.c on one thread: the online softmax for tiles of queries and keys. A tile of K
-    and V serves as many queries as two vectors hold, and the products are register tiles."""
+    """csrc/attention.c on one thread: the online softmax on tiles of queries and keys. A tile of K
+    and V serves the queries in two vectors, and the matrix products use register tiles."""
     return _on_one_thread(c_attention_threads, Q, K, V)
 
 
 def c_attention_threads(Q, K, V):
-    """csrc/attention.c on all threads: each takes the tiles of queries that it can get."""
+    """csrc/attention.c on all threads: each takes the next strip of queries when it is free."""
     return attention_kernel.forward.c(**_checked_attention(Q, K, V))[0]
 
 

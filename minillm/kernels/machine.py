@@ -1,7 +1,7 @@
-"""What this machine can do at most: multiply-adds and memory traffic, measured through the C library.
+"""The limits of this machine: its peak rate of multiply-adds, and its memory bandwidth.
 
-Both functions need the C extension, and run with the instruction set in use. The best of several
-repetitions counts: other programs can only make a measurement slower, never faster.
+Both functions need the C extension and use the current instruction set. They return the best of
+several repetitions: other programs can only make a measurement slower, never faster.
 """
 
 import time
@@ -13,10 +13,11 @@ from minillm.kernels import c_library, get_num_threads
 
 
 def fma_peak(threads=None, seconds=0.2, instruction_set=None):
-    """-> GFLOP/s of fused multiply-adds between registers, on `threads` (default: those in use).
+    """-> GFLOP/s of fused multiply-adds between registers
 
-    instruction_set: one of `c_library.supported`; by default the one in use. On a set without FMA
-    (baseline on x86-64) a multiplication and an addition count the same.
+    threads: how many to use, by default the current number
+    instruction_set: one of `c_library.supported`, by default the current one. Without FMA (baseline
+        on x86-64) a multiply-add is two instructions, and still two operations.
     """
     extension = c_library.load(instruction_set or c_library.instruction_set)
     with _threads(extension.lib, threads):
@@ -25,8 +26,8 @@ def fma_peak(threads=None, seconds=0.2, instruction_set=None):
 
 
 def read_bandwidth(threads=None, seconds=0.5, megabytes=256):
-    """-> GB/s when `threads` (default: those in use) read an array much larger than the caches."""
-    lib = c_library.load(c_library.supported[0]).lib  # here the arithmetic never takes longer
+    """-> GB/s of `threads` (by default the current ones) reading an array larger than the caches"""
+    lib = c_library.load(c_library.supported[0]).lib  # widest vectors: arithmetic isn't the limit
     data = np.ones(megabytes * 10**6 // 4, np.float32)
 
     def run(n):
@@ -40,7 +41,7 @@ def read_bandwidth(threads=None, seconds=0.5, megabytes=256):
 
 @contextmanager
 def _threads(lib, threads):
-    """Let the kernels of this extension use `threads`, or as many as those in use, for a while."""
+    """Inside the block, let this extension use `threads`, by default the current number."""
     previous = lib.minillm_get_num_threads()
     lib.minillm_set_num_threads(threads or get_num_threads())
     try:
@@ -50,8 +51,8 @@ def _threads(lib, threads):
 
 
 def _best(run, seconds, n=100_000):
-    """The highest rate, in `run(n)`'s units per second, of the runs that fit into `seconds`."""
-    run(n)  # wakes the threads and the clock, and touches the memory
+    """-> the highest rate of the runs that fit into `seconds`: what `run(n)` returns, per second"""
+    run(n)  # a warm-up: wake the threads, raise the clock rate, touch the memory
     best = 0.0
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or best == 0:

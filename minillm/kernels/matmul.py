@@ -1,5 +1,7 @@
-"""How the matrix products are called: their arguments have strides and options, so a signature
-doesn't describe them. The objects `Matmul` and `QuantizedMatmul` take its place (dispatch.py).
+"""The bindings of the matrix products: their checks, and their calls of the C library.
+
+A signature can't describe arguments with strides and options, so `Matmul` and `QuantizedMatmul` are
+bindings written by hand (dispatch.py).
 """
 
 import math
@@ -25,8 +27,8 @@ class Matmul:
 
     def check(self, A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False,
               bias=None):
-        """The inputs come back with a contiguous last axis (copied only if it wasn't), and `out`
-        is made if it is None."""
+        """-> dict of the arguments: inputs with a contiguous last axis, copied only if necessary,
+        and `out`, a new array if it is None."""
         for name, array in (("A", A), ("B", B)):
             require_float(name, array)
             if array.ndim < 2:
@@ -66,9 +68,9 @@ class Matmul:
 
     def fast(self, A, B, out=None, *, transpose_A=False, transpose_B=False, accumulate=False,
              bias=None):
-        """Multiply contiguous float32 matrices that own their memory; None for everything else.
+        """Multiply contiguous float32 matrices; return None for every other case.
 
-        Two small matrices are multiplied in less time than `check` takes to look at them.
+        For small matrices, `check` alone takes longer than the multiplication.
         """
         if not (is_plain(A, FLOAT32) and is_plain(B, FLOAT32) and A.ndim == B.ndim == 2):
             return None
@@ -96,7 +98,7 @@ class Matmul:
         return C
 
     def c(self, A, B, out, transpose_A, transpose_B, accumulate, bias):
-        """One call of minillm_matmul if one step for the whole batch is enough, else several."""
+        """Call minillm_matmul: once if each array has one step for the whole batch."""
         M, N = out.shape[-2:]
         K = A.shape[-2] if transpose_A else A.shape[-1]
         lda, ldb, ldc = A.strides[-2] // 4, B.strides[-2] // 4, out.strides[-2] // 4
@@ -104,14 +106,14 @@ class Matmul:
         if out.ndim > 2:
             step_A, step_B, step_C = _batch_step(A), _batch_step(B), _batch_step(out)
             if None in (step_A, step_B, step_C):
-                # For example the heads of a fused Q K V buffer: a loop over the first axis.
+                # Loop over the first axis, for example with the heads of a fused Q K V buffer.
                 for b in range(out.shape[0]):
                     self.c(A[b] if A.ndim > 2 else A, B[b] if B.ndim > 2 else B, out[b],
                            transpose_A, transpose_B, accumulate, bias)
                 return out
             batch = out.size // (M * N)
             if B.ndim == 2 and step_A == M * lda and step_C == M * ldc and not transpose_A:
-                batch, M = 1, batch * M  # all share B: one tall matrix A, and B is packed only once
+                batch, M = 1, batch * M  # all share B: one tall A, so B is packed once
         pointer = c_library.pointer
         c_library.check(c_library.lib.minillm_matmul(
             batch, M, N, K, pointer(A), lda, step_A, transpose_A,
@@ -127,24 +129,25 @@ def _is_plain_row(array, N):
 
 def _is_plain_out(out, shape, A, B):
     return (is_plain(out, FLOAT32) and out.shape == shape and out.flags.writeable and
-            # Arrays that own their memory share none of it, unless they are the same.
+            # Distinct arrays that own their memory share none of it.
             out.base is None and A.base is None and B.base is None and
             out is not A and out is not B)
 
 
 def _batch_step(array):
-    """The distance, in floats, between two matrices of a stack; None if it isn't always the same.
+    """-> the distance in floats between consecutive matrices of a stack; None if it varies
 
-    The leading axes count as one axis when each stride is the next one's times its length.
+    The leading axes are one axis if each stride is the next axis's stride times its length.
     """
-    axes = [(size, stride) for size, stride in zip(array.shape[:-2], array.strides[:-2]) if size != 1]
+    axes = zip(array.shape[:-2], array.strides[:-2])
+    axes = [(size, stride) for size, stride in axes if size != 1]
     for (_, stride), (inner_size, inner_stride) in zip(axes, axes[1:]):
         if stride != inner_stride * inner_size:
             return None
     return axes[-1][1] // 4 if axes else 0  # 0: the same matrix for the whole batch
 
 
-# How weights are stored -> the name of the type in minillm.h. bfloat16 is kept in a uint16.
+# The dtype of the stored weights -> its name in minillm.h. A uint16 holds a bfloat16.
 C_TYPES = {np.dtype(np.float32): "MINILLM_FLOAT32", np.dtype(np.uint16): "MINILLM_BFLOAT16",
            np.dtype(np.int8): "MINILLM_INT8"}
 
@@ -180,9 +183,10 @@ class QuantizedMatmul:
         return np.empty(shape, x.dtype) if 0 in shape else None
 
     def fast(self, x, weights, scale=None, bias=None):
-        """The usual case; None for everything else."""
+        """Multiply if x and the weights are contiguous, x is float32; otherwise return None."""
         if (is_plain(x, FLOAT32) and type(weights) is np.ndarray and weights.ndim == 2 and
-                weights.dtype in C_TYPES and weights.flags.c_contiguous and weights.flags.aligned and
+                weights.dtype in C_TYPES and weights.flags.c_contiguous and
+                weights.flags.aligned and
                 x.ndim > 0 and x.size and x.shape[-1] == weights.shape[1] and
                 (scale is None) == (weights.dtype != np.int8) and
                 (scale is None or _is_plain_row(scale, len(weights))) and

@@ -1,8 +1,8 @@
 """The kernels as nested Python loops: the definitions that the other implementations must equal.
 
-Nothing here is fast. Sums are Python floats (53 bits), rounded once when they are stored. The
-arguments arrive checked, with all leading axes as one: `x (..., d)` is an array (rows, d). The
-derivations of the gradients are in minillm/ops, above each backward; the letters are the same.
+Sums are Python floats (53 bits), rounded once when they are stored. The arguments arrive checked,
+with all leading axes merged into one: `x (..., d)` is an array (rows, d). The derivations of the
+gradients are in minillm/ops, above each backward; the letters are the same.
 """
 
 import math
@@ -145,7 +145,7 @@ def token_losses(logits, targets, label_smoothing):
         lse_z = _logsumexp(z)
         loss = 0.0
         if target >= 0:
-            q = _wanted(target, len(z), label_smoothing)
+            q = _target_distribution(target, len(z), label_smoothing)
             loss = sum(q_j * (lse_z - z_j) for q_j, z_j in zip(q, z) if q_j)
         losses.append(loss)
         lse.append(lse_z)
@@ -157,14 +157,14 @@ def token_losses_backward(dlosses, logits, targets, lse, label_smoothing):
     dlogits = np.zeros_like(logits)
     for row, target in enumerate(targets.tolist()):
         if target >= 0:
-            q = _wanted(target, logits.shape[1], label_smoothing)
+            q = _target_distribution(target, logits.shape[1], label_smoothing)
             for j, z_j in enumerate(logits[row].tolist()):
                 dlogits[row, j] = dlosses * (math.exp(z_j - float(lse[row])) - q[j])
     return dlogits
 
 
-def _wanted(target, V, label_smoothing):
-    """The distribution q that the model should have: 1 - ε at the target, plus ε / V everywhere."""
+def _target_distribution(target, V, label_smoothing):
+    """-> q: 1 - ε at the target, plus ε / V everywhere"""
     q = [label_smoothing / V] * V
     q[target] += 1 - label_smoothing
     return q

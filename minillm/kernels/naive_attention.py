@@ -1,9 +1,7 @@
-"""Attention in plain Python loops: the definition that NumPy and C must equal.
+"""Attention as nested Python loops: the definition that NumPy and C must equal.
 
-Nothing here is fast. Python floats have 53 bits, and the one precaution against overflow is the
-usual one: the largest score is subtracted, which cancels in the quotient. The formulas and the
-derivation of the backward are in minillm/ops/attention.py; the letters are the same. `bias` is
-(causal, key_mask, distance_bias).
+The formulas and the derivation of the backward are in minillm/ops/attention.py; the letters are the
+same. `bias` is a tuple (causal, key_mask, distance_bias).
 """
 
 import math
@@ -30,7 +28,8 @@ def fused_attention_backward(dout, Q, K, V, out, lse, bias, scale, grads):
     dS_ij = P_ij (dP_ij - Σ_j' P_ij' dP_ij')       ddistance_bias[n] = Σ dS_ij, j - i + Tq - 1 = n
     dQ_i = scale Σ_j dS_ij K_j                     dK_j = scale Σ_i dS_ij Q_i
 
-    The sums run over all query heads that read the key head, and over the batch for the bias.
+    Sums of dK_j and dV_j also run over the query heads that read the key head; those of
+    ddistance_bias over the batch.
     """
     (B, H, Tq, D), (_, Hkv, Tk, _) = Q.shape, K.shape
     dQ, dK, dV = (np.zeros(array.shape) for array in (Q, K, V))
@@ -58,7 +57,7 @@ def fused_attention_backward(dout, Q, K, V, out, lse, bias, scale, grads):
 
 
 def _key_head(X, b, h, Q):
-    """The head of K, V, dK or dV that query head h reads: a view (Tk, D)."""
+    """-> the head of K, V, dK or dV that query head h reads, a view (Tk, D)"""
     group = Q.shape[1] // X.shape[1]
     return X[b, h // group]
 
@@ -66,15 +65,15 @@ def _key_head(X, b, h, Q):
 def _scores(b, h, i, query, keys, Tq, bias, scale):
     """-> {j: S_ij} for the keys j that query i sees, S_ij = scale (Q_i · K_j) + bias
 
-    The last query is aligned with the last key, so that a causal query sees the keys
-    j <= i + (Tk - Tq): with a KV cache, the queries are the newest positions.
+    The last query is aligned with the last key, because with a KV cache the queries are the newest
+    positions. So a causal query sees the keys j <= i + (Tk - Tq).
     """
     causal, key_mask, distance_bias = bias
     S = {}
     for j, key in enumerate(keys):
-        too_late = causal and j > i + len(keys) - Tq
+        after = causal and j > i + len(keys) - Tq
         masked = key_mask is not None and not key_mask[b, j]
-        if not too_late and not masked:
+        if not after and not masked:
             S[j] = scale * _dot(query, key)
             if distance_bias is not None:
                 S[j] += float(distance_bias[h, j - i + Tq - 1])
@@ -82,7 +81,7 @@ def _scores(b, h, i, query, keys, Tq, bias, scale):
 
 
 def _weight(S_ij, log_total):
-    """exp(S_ij - lse_i), and 0 for a key that the bias hides by -inf (-inf - -inf is no number)."""
+    """exp(S_ij - lse_i), or 0 for a key that the bias hides by -inf (-inf - -inf is nan)"""
     return 0.0 if S_ij == -math.inf else math.exp(S_ij - log_total)
 
 
@@ -91,7 +90,7 @@ def _dot(x, y):
 
 
 def _logsumexp(scores):
-    """log Σ exp(S); -inf where no key is seen, the logarithm of an empty sum."""
+    """log Σ exp(S), or -inf, the logarithm of an empty sum, if no key is visible"""
     largest = max(scores, default=-math.inf)
     if largest == -math.inf:
         return -math.inf

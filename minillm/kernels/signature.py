@@ -1,22 +1,22 @@
-"""A kernel's signature: one line from which its checks and its call of the C library follow.
+"""A kernel's signature: one line that defines its checks and its call of the C library.
 
     x (..., d), weight (d,), 0 <= eps -> y (..., d), inverse_rms (..., 1)
 
-Before the arrow stand the arguments, after it the results.
+The arguments stand before the arrow, the results after it.
 
-    x (..., d)               an array of float32 or float64, all of a call of the same dtype. A name
-                             in the shape means the same size wherever it stands, at least 1;
-                             `...` means any leading axes, the same wherever they stand
-    eps    0 <= p < 1        a number, perhaps with bounds
+    x (..., d)               an array of float32 or float64, the same dtype for all of a call. A
+                             name in a shape is the same size, at least 1, wherever it appears;
+                             `...` stands for any leading axes, the same wherever they appear
+    eps    0 <= p < 1        a number, optionally with bounds
     0 <= ids (...) < n       an array of integers of any dtype, with bounds on its elements
-    w (...) -> w (...)       a result with the name of an argument: the array is changed in place
+    w (...) -> w (...)       a result with the name of an argument: the array changes in place
     -> dx (...) over x       a new array, or the caller's `out`, which may be x itself
     -> total                 a number
 
-The C function is called by convention. Its arguments are the sizes, in the order in which their
+A convention defines the arguments of the C function: first the sizes, in the order in which their
 names appear in the signature (`...` is one size, the number of rows); then the arguments; then the
-results that are new arrays. The arrays are contiguous float32 and int64_t, the numbers double. It
-returns nothing, or an error code, or the result that is a number.
+results that are new arrays. Arrays are contiguous, float32 or int64_t; numbers are double. The
+function returns nothing, or an error code, or the result that is a number.
 """
 
 import math
@@ -50,8 +50,8 @@ class Item(NamedTuple):
     dims: tuple  # the names of the sizes without "..."
     leading: bool  # does the shape begin with "..."?
     low: int | None  # the smallest number that is allowed
-    high: str | None  # the name of the size, or the number, that all must stay below
-    over: str | None  # the argument whose memory this result may take
+    high: str | None  # the exclusive upper bound: the name of a size, or a number
+    over: str | None  # the argument that this result may overwrite
 
     @property
     def bounds(self):
@@ -59,7 +59,7 @@ class Item(NamedTuple):
         return f"{low}{self.name}" + ("" if self.high is None else f" < {self.high}")
 
     def learn(self, shape, sizes):
-        """Compare the shape with the `sizes` known so far, and add those that are new."""
+        """Check the shape against the `sizes` known so far, and add the new ones to them."""
         split = len(shape) - len(self.dims)  # the number of leading axes
         fits = split >= 0 if self.leading else split == 0
         if fits and self.leading:
@@ -77,7 +77,7 @@ class Item(NamedTuple):
         return (*lead, *(sizes[name] for name in self.dims))
 
     def rows_shape(self, sizes):
-        """The shape with all leading axes as one, and without sizes that are always 1."""
+        """The shape with all leading axes merged into one, and without the axes of size 1."""
         lead = (math.prod(sizes["..."]),) if self.leading else ()
         return (*lead, *(sizes[name] for name in self.dims if name != "1"))
 
@@ -99,11 +99,11 @@ def _parse_item(text):
 
 
 class Plan(NamedTuple):
-    """What follows from the shapes of the arguments."""
+    """What the shapes of the arguments determine."""
 
     sizes: dict  # name -> size; "..." -> the leading axes
     for_c: list  # the sizes that the C function takes
-    new_shapes: list  # of the results that are new arrays
+    new_shapes: list  # the shapes of the results that are new arrays
 
 
 class Call(NamedTuple):
@@ -116,7 +116,7 @@ class Call(NamedTuple):
 
 
 class Signature:
-    """The checks of one kernel, and its calls of C and of the naive loops."""
+    """The checks of one kernel, and its calls of the C function and the naive loops."""
 
     def __init__(self, text, c_name, has_cache=False):
         self.c_name = c_name
@@ -134,7 +134,7 @@ class Signature:
         names = [name for item in (*self.inputs, *self.outputs)
                  for name in ("...",) * item.leading + item.dims]
         self.size_names = [name for name in dict.fromkeys(names) if name != "1"]
-        self.plans = {}  # shapes -> Plan: in training the same shapes come in every step
+        self.plans = {}  # shapes -> Plan: training repeats the same shapes in every step
 
     # ---------------------------------------------------------------- checks
 
@@ -170,7 +170,7 @@ class Signature:
         for_c = [math.prod(sizes[name]) if name == "..." else sizes[name]
                  for name in self.size_names]
         if len(self.plans) >= 100:
-            self.plans.clear()  # text comes in any length: don't remember all of them
+            self.plans.clear()  # generation brings ever new lengths: bound the memory
         self.plans[shapes] = Plan(sizes, for_c, [item.shape(sizes) for item in self.new])
         return self.plans[shapes]
 
@@ -185,7 +185,7 @@ class Signature:
         self._require_writable("out", out, values, itself)
 
     def _require_writable(self, name, array, values, itself):
-        """Refuse an array to write to that has gaps, or memory in common with another argument."""
+        """Refuse an output that is read-only, has gaps, or shares memory with another argument."""
         if not (array.flags.carray or (array.size == 0 and array.flags.writeable)):
             raise ValueError(f"{name} is read-only or has gaps, wanted a writable contiguous array")
         for index in self.arrays:
@@ -213,7 +213,7 @@ class Signature:
         return _one_or_all(new)
 
     def naive(self, function, call):
-        """Call the naive loops: they see the leading axes as one -> the results"""
+        """Call the naive loops, with the leading axes merged into one -> the results"""
         values, (sizes, _, new_shapes), dtype, out = call
         results = function(*[
             value if item.kind == "number" else value.reshape(item.rows_shape(sizes))
@@ -257,7 +257,7 @@ def _require_integers(name, array):
 
 
 def _within_bounds(item, array, sizes):
-    """-> the integers as contiguous int64. ValueError if one of them is out of bounds."""
+    """-> the integers as contiguous int64. Raises ValueError if one of them is out of bounds."""
     below = sizes[item.high]
     if array.size:
         lowest, highest = int(array.min()), int(array.max())

@@ -1,10 +1,10 @@
-"""The mathematics: pure functions in forward/backward pairs, one concept a file.
+"""The mathematics: pure functions in forward/backward pairs, one concept per file.
 
-Every forward returns its result and a cache, a NamedTuple of what the backward needs. Every
-backward takes the gradient of the loss with respect to the result, and the cache; its derivation
-stands right above it. Gradients are named like what they belong to: dx is ∂loss/∂x.
+A forward returns its result and a cache, a NamedTuple of what the backward needs. A backward takes
+the gradient of the loss with respect to the result, and the cache. Its derivation stands right
+above it. A gradient has the name of its variable with a d in front: dx is ∂loss/∂x.
 
-The code of each op is the NumPy that runs for float64 and with `kernels.use("numpy")`, written to be
-read. Where `@kernel(...)` stands above it, there is a twin of the same name in minillm/kernels/naive.py
-and one in csrc/, which runs for float32.
+The code of each op is plain NumPy, written to be read; it runs for float64 and under
+`kernels.use("numpy")`. A function decorated with `@kernel(...)` also has two twins of the same
+name: nested loops in minillm/kernels/naive.py, and a C function in csrc/ that runs for float32.
 """

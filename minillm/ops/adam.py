@@ -1,4 +1,4 @@
-"""Adam: a step for each weight, as long as its gradient is large compared with its usual size."""
+"""Adam: gradient descent with momentum and a step size for each weight."""
 
 import numpy as np
 
@@ -13,10 +13,11 @@ def adam(w, g, m, v, t, lr, beta1, beta2, eps, grad_scale=1.0, l2=0.0, decay=0.0
         g ← grad_scale g + l2 w    m ← β₁ m + (1 - β₁) g    v ← β₂ v + (1 - β₂) g²
         w ← w - lr decay w - lr m̂ / (√v̂ + eps)   with m̂ = m / (1 - β₁ᵗ), v̂ = v / (1 - β₂ᵗ)
 
-    w, g, m, v: arrays of one shape. w, m and v change, so they must be contiguous and writable; g
-    stays as it is.
-    grad_scale: below 1 to clip the gradient
-    l2, decay:  the penalty of plain Adam; that of AdamW (Loshchilov and Hutter 2019, algorithm 2)
+    w, g, m, v: arrays of one shape: the weights, their gradient, and the running means of the
+                gradient and of its square. w, m and v are contiguous and change in place.
+    grad_scale: a factor for the gradient, below 1 to clip it
+    l2, decay:  weight decay: as an L2 penalty in the gradient (plain Adam), and decoupled from the
+                gradient (AdamW: Loshchilov and Hutter 2019, algorithm 2)
     """
     g = grad_scale * g + l2 * w
     m[...] = beta1 * m + (1 - beta1) * g

@@ -1,17 +1,18 @@
-"""Attention: every query takes a weighted mean of the values, by how well their keys match it.
+"""Attention: every query takes a mean of the values, weighted by how well their keys match it.
 
     S = scale Q Kᵀ + bias     a score for each query i and key j
-    P = softmax(S)            over the keys: the weights of a query add up to 1
+    P = softmax(S)            over the keys: the weights of a query sum to 1
     out = P V                                                        (Vaswani et al. 2017, eq. 1)
 
 Q: (B, H, Tq, D); K, V: (B, Hkv, Tk, D); S, P: (B, H, Tq, Tk); out: (B, H, Tq, D)
 
-Hkv divides H, and query head h reads key head h // (H / Hkv): one key head for each query head is
+Hkv divides H, and query head h reads key head h // (H / Hkv). One key head for each query head is
 multi-head attention, one for all is multi-query attention (Shazeer 2019), anything between is
 grouped-query attention (Ainslie et al. 2023).
 
-Attention is here twice, on purpose. `attention` makes P: to read, to plot, to drop out.
-`streaming_attention` runs a kernel that never holds P; models run on it. Its C is csrc/attention.c.
+Attention is here twice, on purpose. `attention` computes P, to read, to plot, to apply dropout.
+`streaming_attention` calls a kernel that never holds P; models use it. Its C twin is
+csrc/attention.c.
 """
 
 from typing import NamedTuple
@@ -27,14 +28,15 @@ from minillm.ops.softmax import SoftmaxCache, logsumexp, softmax, softmax_backwa
 
 
 class AttentionBias(NamedTuple):
-    """What is added to the scores; -inf hides a key from a query.
+    """What is added to the scores. -inf hides a key from a query.
 
-    causal:        query i sees only the keys j <= i + (Tk - Tq): the last query sees all of them
-    key_mask:      bool (B, Tk), True where a key may be seen: False for padding
-    distance_bias: (H, Tq + Tk - 1), the dtype of Q. Number j - i + Tq - 1 is added to S_ij. The
-                   distance j - i runs from -(Tq - 1) to Tk - 1. -inf outside a window makes
-                   attention local; -slope * |j - i| is ALiBi (Press et al. 2022); numbers that are
-                   learned are a relative bias as in T5 (Raffel et al. 2020)
+    causal:        query i sees only the keys j <= i + (Tk - Tq), so the last query sees all of them
+    key_mask:      bool (B, Tk), False at keys that no query may see, such as padding
+    distance_bias: (H, Tq + Tk - 1), the dtype of Q. distance_bias[h, j - i + Tq - 1] is added to
+                   S_ij of head h. -inf outside a window is sliding-window attention; -slope *
+                   distance is ALiBi (Press et al. 2022); learned numbers are the relative bias of
+                   T5 (Raffel et al. 2020). The last query is aligned with the last key, so query i
+                   and key j are |j - i - (Tk - Tq)| positions apart.
     """
 
     causal: bool = False
@@ -66,19 +68,19 @@ def add_bias_backward(dS, bias):
 
 
 def repeat_heads(K, H):
-    """(B, Hkv, Tk, D) -> (B, H, Tk, D): each key head once for each query head that reads it"""
+    """(B, Hkv, Tk, D) -> (B, H, Tk, D): repeat a key head for each query head that reads it"""
     Hkv = K.shape[1]
     return K if H == Hkv else np.repeat(K, H // Hkv, axis=1)
 
 
 def repeat_heads_backward(dK, Hkv):
-    """(B, H, Tk, D) -> (B, Hkv, Tk, D): the sum over the query heads that read a key head"""
+    """(B, H, Tk, D) -> (B, Hkv, Tk, D): sum over the query heads that read the same key head"""
     B, H, Tk, D = dK.shape
     return dK if H == Hkv else dK.reshape(B, Hkv, -1 if dK.size else 0, Tk, D).sum(axis=2)
 
 
-# The backward is derived here for the whole project: the kernel below, naive_attention.py and
-# csrc/attention.c compute the same with the same letters. For each query i and key j, of one head:
+# The derivation of the backward, for the whole project: the kernel below, naive_attention.py and
+# csrc/attention.c use the same letters. For each query i and key j of one head:
 #
 #   out_i = Σ_j P_ij V_j                   dP_ij = dout_i · V_j        dV_j = Σ_i P_ij dout_i
 #   P_i = softmax(S_i)                     dS_ij = P_ij (dP_ij - δ_i),   δ_i = Σ_j P_ij dP_ij
@@ -86,10 +88,10 @@ def repeat_heads_backward(dK, Hkv):
 #   bias_ij = distance_bias[j - i + Tq - 1]     ddistance_bias[n] = Σ dS_ij over j - i + Tq - 1 = n
 #
 # The second line is softmax_backward (ops/softmax.py): ∂P_ij'/∂S_ij = P_ij' ([j = j'] - P_ij).
-# The bias is added after the multiplication by scale, so its gradient has no factor `scale`. A
-# hidden score is the constant -inf: its P is 0, and so is its dS; masks need no case of their own.
-# An input that several outputs read gets the sum of their gradients: K and V over the query heads
-# of their group, distance_bias also over the batch.
+# The bias is added after the scaling, so its gradient has no factor `scale`. A hidden score is the
+# constant -inf: its P is 0, and so is its dS, so masks need no special case. An input that several
+# outputs read gets the sum of their gradients: K and V over the query heads of their group,
+# distance_bias over the batch.
 
 
 class AttentionWeightsCache(NamedTuple):
@@ -103,10 +105,11 @@ class AttentionWeightsCache(NamedTuple):
 def attention_weights(Q, K, *, bias=AttentionBias(), scale=None):
     """P = softmax(scale Q Kᵀ + bias)
 
-    Q: (B, H, Tq, D), K: (B, Hkv, Tk, D)  ->  P: (B, H, Tq, Tk), cache for
-    `attention_weights_backward`
+    Q: (B, H, Tq, D), K: (B, Hkv, Tk, D)
+    ->  P: (B, H, Tq, Tk), cache for `attention_weights_backward`
 
-    scale: 1/√D by default: the dot product of D random numbers grows like √D
+    scale: by default 1/√D, because the dot product of D random numbers grows like √D
+
     A query that sees no key gets weights 0. Raises TypeError and ValueError that name the argument.
     """
     bias, scale = checks.check_scores(Q, K, bias, scale)
@@ -133,9 +136,10 @@ class WeightedValuesCache(NamedTuple):
 def weighted_values(P, V):
     """out = P V
 
-    P: (B, H, Tq, Tk), V: (B, Hkv, Tk, D)  ->  out: (B, H, Tq, D), cache for
-    `weighted_values_backward`. The memory of `out` is laid out (B, Tq, H, D): merging the heads
-    copies nothing.
+    P: (B, H, Tq, Tk), V: (B, Hkv, Tk, D)
+    ->  out: (B, H, Tq, D), cache for `weighted_values_backward`
+
+    The memory layout of `out` is (B, Tq, H, D), so merging the heads copies nothing.
     """
     B, H, Tq, _ = P.shape
     out = matmul(P, repeat_heads(V, H), empty_heads(B, H, Tq, V.shape[3], P.dtype))
@@ -143,7 +147,7 @@ def weighted_values(P, V):
 
 
 def weighted_values_backward(dout, cache):
-    """dout: (B, H, Tq, D)  ->  dP, dV"""
+    """dout: (B, H, Tq, D)  ->  dP: (B, H, Tq, Tk), dV: (B, Hkv, Tk, D)"""
     P, V = cache
     dP = matmul(dout, repeat_heads(V, P.shape[1]), transpose_B=True)
     dV = repeat_heads_backward(matmul(P, dout, transpose_A=True), V.shape[1])
@@ -162,7 +166,7 @@ def attention(Q, K, V, *, bias=AttentionBias(), scale=None, dropout_p=0.0, rng=N
     Q: (B, H, Tq, D); K, V: (B, Hkv, Tk, D)
     ->  out: (B, H, Tq, D), P: (B, H, Tq, Tk) before dropout, cache for `attention_backward`
 
-    dropout_p: probability of dropping a weight; the randomness comes from `rng`
+    dropout_p: the probability of dropping a weight; rng: the Generator that decides which
 
     A query that sees no key gets out 0. Raises TypeError and ValueError that name the argument.
     """
@@ -176,7 +180,7 @@ def attention(Q, K, V, *, bias=AttentionBias(), scale=None, dropout_p=0.0, rng=N
 def attention_backward(dout, cache, *, grads=None):
     """dout: (B, H, Tq, D)  ->  dQ, dK, dV, ddistance_bias (None if there was no distance_bias)
 
-    grads: three arrays to write dQ, dK and dV to, such as views into one fused buffer
+    grads: three arrays to write dQ, dK and dV to, such as views of one fused buffer
     """
     ddropped_P, dV = weighted_values_backward(dout, cache.values)
     dP = dropout_backward(ddropped_P, cache.dropout)
@@ -188,12 +192,12 @@ def attention_backward(dout, cache, *, grads=None):
     return *grads, ddistance_bias
 
 
-# The streaming form holds neither P nor a row of it. The forward computes the softmax piece by piece
-# with a running maximum and sum (Milakov and Gimelshein 2018; Rabe and Staats 2021), and keeps one
-# number a query, lse_i = log Σ_j exp(S_ij). With it the backward needs no row of P either
-# (Dao et al. 2022, "FlashAttention", sec. 3.1 and appendix B.2; lse as in Dao 2023, sec. 3.1):
+# The streaming form holds neither P nor a row of it. The forward computes the softmax piece by
+# piece with a running maximum and sum (Milakov and Gimelshein 2018; Rabe and Staats 2021). It keeps
+# one number per query, lse_i = log Σ_j exp(S_ij), with which the backward needs no row of P either
+# (Dao et al. 2022, "FlashAttention", sec. 3.1 and appendix B.2; lse: Dao 2023, sec. 3.1):
 #
-#   P_ij = exp(S_ij - lse_i)                    each weight can be computed again on its own
+#   P_ij = exp(S_ij - lse_i)                    each weight is recomputed alone
 #   δ_i = Σ_j P_ij (dout_i · V_j) = dout_i · Σ_j P_ij V_j = dout_i · out_i
 
 
@@ -208,7 +212,7 @@ class StreamingAttentionCache(NamedTuple):
 
 
 def streaming_attention(Q, K, V, *, bias=AttentionBias(), scale=None):
-    """The `out` of `attention`, in memory that grows like Tq + Tk instead of Tq * Tk.
+    """The `out` of `attention`, in memory proportional to Tq + Tk instead of Tq * Tk.
 
     Arguments, shapes, errors and the layout of `out` are those of `attention`.
     ->  out: (B, H, Tq, D), cache for `streaming_attention_backward`
@@ -224,9 +228,10 @@ def streaming_attention_backward(dout, cache, *, grads=None):
 
 @kernel(checks.forward)
 def fused_attention(Q, K, V, bias, scale, out):
-    """-> out, lse: what the C kernel computes tile by tile, here with the whole of S at once
+    """-> out: (B, H, Tq, D), lse: (B, H, Tq)
 
-    out: where the result is written; a new array by default
+    The C kernel computes the same tile by tile; here all of S exists at once.
+    out: the array to write to; by default a new one
     """
     S = scale * matmul(Q, repeat_heads(K, Q.shape[1]), transpose_B=True)
     add_bias(S, bias)
@@ -237,13 +242,13 @@ def fused_attention(Q, K, V, bias, scale, out):
 
 @kernel(checks.backward)
 def fused_attention_backward(dout, Q, K, V, out, lse, bias, scale, grads):
-    """-> dQ, dK, dV, ddistance_bias"""
+    """-> dQ, dK, dV, written to `grads`, and ddistance_bias"""
     H, Hkv = Q.shape[1], K.shape[1]
     K_of_query, V_of_query = repeat_heads(K, H), repeat_heads(V, H)
     dQ, dK, dV = grads
     S = scale * matmul(Q, K_of_query, transpose_B=True)
     add_bias(S, bias)
-    P = np.exp(S - np.where(lse == -np.inf, 0, lse)[..., None])  # all of S is -inf there: P = 0
+    P = np.exp(S - np.where(lse == -np.inf, 0, lse)[..., None])  # lse = -inf: all S = -inf, P = 0
     dP = matmul(dout, V_of_query, transpose_B=True)
     delta = (dout * out).sum(axis=-1, keepdims=True)
     dS = P * (dP - delta)

@@ -1,4 +1,4 @@
-"""Dropout: in training, each number is set to zero with probability p."""
+"""Dropout: in training, set each number to zero with probability p."""
 
 from typing import NamedTuple
 
@@ -6,17 +6,17 @@ import numpy as np
 
 
 class DropoutCache(NamedTuple):
-    keep: np.ndarray | None  # bool, where x survived; None if nothing was dropped
+    keep: np.ndarray | None  # bool, True where x is kept; None if p = 0
     scale: float
 
 
 def dropout(x, p, rng):
     """y = x * keep / (1 - p),   keep ~ Bernoulli(1 - p)          (Srivastava et al. 2014, sec. 4)
 
-    The survivors are scaled up ("inverted dropout"), so that E[y] = x and evaluation, with p = 0,
-    leaves x as it is: then y is x itself, not a copy.
+    The numbers that are kept are scaled up ("inverted dropout"), so E[y] = x and evaluation needs
+    no scaling. With p = 0, y is x itself, not a copy.
 
-    x: any shape, p: 0 <= p < 1, rng: a numpy Generator, the only source of chance
+    x: any shape, p: 0 <= p < 1, rng: a NumPy Generator, the only source of randomness
     ->  y: the shape of x, cache for `dropout_backward`
     """
     require_probability("p", p)
@@ -27,9 +27,10 @@ def dropout(x, p, rng):
     return _masked(x, cache), cache
 
 
-# y = x * (keep * scale) is linear in x with the same diagonal matrix both ways.
+# y = x * (keep * scale) multiplies x by a diagonal matrix, which is its own transpose, so
+#   dx = dy * (keep * scale)
 def dropout_backward(dy, cache):
-    """-> dx: the shape of dy (dy itself if nothing was dropped)"""
+    """-> dx: the shape of dy (dy itself if p was 0)"""
     return dy if cache.keep is None else _masked(dy, cache)
 
 

@@ -1,4 +1,4 @@
-"""The embedding: row `id` of a table stands for the token `id`."""
+"""The embedding: row `id` of a table is the vector of token `id`."""
 
 from typing import NamedTuple
 
@@ -18,9 +18,9 @@ def embedding(ids, table):
     """y = table[ids]          (Vaswani et al. 2017, sec. 3.4)
 
     ids: (...) integers, table: (n, d)  ->  y: (..., d), cache for `embedding_backward`
-    The table may be QuantizedWeights, for inference only: then the cache is None.
+    The table may be QuantizedWeights, for inference only; the cache is then None.
 
-    Raises ValueError for an id outside 0 … n - 1, and TypeError for ids that aren't integers.
+    Raises ValueError for an id outside 0 … n - 1, and TypeError for ids that are not integers.
     """
     if isinstance(table, QuantizedWeights):
         return table.rows(require_ids("ids", ids, table.shape[0])), None
@@ -29,11 +29,14 @@ def embedding(ids, table):
     return table[ids], EmbeddingCache(ids, table)
 
 
-# With the one-hot matrix E (E_nv = 1 where ids_n = v), y = E table, a linear map without bias, so
-#   dtable = Eᵀ dy:    row v is the sum of dy_n over all n where the token v stood.
-# An id that occurs twice therefore gets two contributions; E itself is never built.
+# With the one-hot matrix E (E_nv = 1 where ids_n = v), y = E table is a linear map, so
+#   dtable = Eᵀ dy:    row v is the sum of dy_n over all n with ids_n = v
+# An id that occurs twice gets two contributions. E itself is never built: the sum is a scatter-add.
 def embedding_backward(dy, cache, *, dtable=None, accumulate=False):
-    """-> dtable: (n, d). A given `dtable` is overwritten, or with `accumulate` added to."""
+    """dy: (..., d)  ->  dtable: (n, d)
+
+    dtable: the array to write to, or, with `accumulate`, to add to; by default a new one
+    """
     ids, table = cache
     if dtable is None:
         dtable = np.zeros_like(table)
@@ -45,7 +48,7 @@ def embedding_backward(dy, cache, *, dtable=None, accumulate=False):
 
 @kernel("table (n, d), 0 <= ids (...) < n, x (..., d) -> table (n, d)")
 def scatter_add(table, ids, x):
-    """table[ids[i]] += x[i] for i = 0, 1, …, in place; the same id may occur often
+    """table[ids[i]] += x[i] for i = 0, 1, …, in place; an id may occur several times
 
     table: (n, d), contiguous and writable;  ids: integers (...) from 0 to n - 1;  x: (..., d)
     """

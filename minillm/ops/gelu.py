@@ -1,7 +1,7 @@
-"""GELU: x weighted by how likely a standard normal variable is to be smaller than x.
+"""GELU: x times the probability that a standard normal variable is smaller than x.
 
-Three times, because checkpoints differ: BERT was trained with the exact form, GPT-2 with the tanh
-form, CLIP with the quick one.
+There are three forms, because checkpoints differ: BERT was trained with the exact form, GPT-2 with
+the tanh approximation, CLIP with the quick, sigmoid approximation.
 """
 
 import math
@@ -40,7 +40,7 @@ def gelu_backward(dy, cache):
 
 
 class GeluTanhCache(NamedTuple):
-    x: np.ndarray  # tanh(u) is computed again: that is cheaper than keeping it in memory
+    x: np.ndarray  # the backward recomputes tanh(u): that is cheaper than caching it
 
 
 A, B = math.sqrt(2 / math.pi), 0.044715
@@ -82,7 +82,7 @@ def quick_gelu(x):
     return x * s, QuickGeluCache(x, s)
 
 
-# As for SiLU, with the inner slope 1.702:
+# As for SiLU (ops/silu.py), with the inner derivative 1.702:
 #   dy/dx = s + 1.702 x s (1 - s)
 def quick_gelu_backward(dy, cache):
     """-> dx: the shape of dy"""

@@ -1,4 +1,4 @@
-"""Layer normalization: every token's vector gets mean 0 and variance 1, then a learned scale."""
+"""Layer normalization: shift and scale every token's vector to mean 0 and variance 1."""
 
 from typing import NamedTuple
 
@@ -8,10 +8,10 @@ from minillm.kernels import kernel
 
 
 class LayerNormCache(NamedTuple):
-    x: np.ndarray  # (..., d); x̂ is quickly computed again from it
+    x: np.ndarray  # (..., d); the backward recomputes x̂ from it
     mean: np.ndarray  # (..., 1)
     inverse_std: np.ndarray  # (..., 1)
-    weight: np.ndarray
+    weight: np.ndarray  # (d,)
 
 
 @kernel("x (..., d), weight (d,), bias (d,), 0 <= eps -> "
@@ -21,8 +21,8 @@ def layer_norm(x, weight, bias, eps=1e-5):
 
     x: (..., d), weight and bias: (d,)  ->  y: (..., d), cache for `layer_norm_backward`
 
-    Mean and variance are those of the last axis. The cache refers to x, which must not change
-    before the backward.
+    Mean and variance run over the last axis. The cache holds x itself, so x must not change before
+    the backward.
     """
     mean = x.mean(axis=-1, keepdims=True)
     variance = ((x - mean) ** 2).mean(axis=-1, keepdims=True)
@@ -31,16 +31,16 @@ def layer_norm(x, weight, bias, eps=1e-5):
     return y, LayerNormCache(x, mean, inverse_std, weight)
 
 
-# Through weight and bias, for each element, summed over the rows that share them:
+# Through weight and bias, with sums over the rows, which share them:
 #   dweight = Σ dy * x̂      dbias = Σ dy      dx̂ = dy * weight
 #
 # Through x̂_i = (x_i - m) / s of one row, with m = mean(x) and s = sqrt(mean((x - m)²) + eps):
 #   ∂m/∂x_j = 1/d
-#   ∂s/∂x_j = (1 / 2s) * 2 (x_j - m) / d = x̂_j / d      (the part through m is Σ(x - m) = 0)
+#   ∂s/∂x_j = (1 / 2s) * 2 (x_j - m) / d = x̂_j / d      (through m: 0, as Σ_i (x_i - m) = 0)
 #   ∂x̂_i/∂x_j = (δ_ij - 1/d) / s - (x_i - m) / s² * ∂s/∂x_j = (δ_ij - 1/d - x̂_i x̂_j / d) / s
-# and dx_j = Σ_i dx̂_i ∂x̂_i/∂x_j, which is
+# so dx_j = Σ_i dx̂_i ∂x̂_i/∂x_j is
 #   dx = (dx̂ - mean(dx̂) - x̂ * mean(dx̂ * x̂)) / s
-# The two means are there because m and s depend on every x of the row.
+# The two means appear because m and s depend on every x of the row.
 @kernel("dy (..., d), x (..., d), mean (..., 1), inverse_std (..., 1), weight (d,) -> "
         "dx (..., d), dweight (d,), dbias (d,)")
 def layer_norm_backward(dy, cache):

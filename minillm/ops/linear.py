@@ -1,4 +1,4 @@
-"""The linear map: what Q, K, V, the feed-forward network and the output head all are."""
+"""The linear map: Q, K, V, the feed-forward network and the output head all use it."""
 
 from typing import NamedTuple
 
@@ -23,10 +23,10 @@ def linear(x, W, b=None, *, transpose_W=False):
     x: (..., d_in), W: (d_in, d_out), b: (d_out,) or None, all of one float dtype
     ->  y: (..., d_out), cache for `linear_backward`
 
-    With `transpose_W`, W is stored as (d_out, d_in) and y = x Wᵀ + b: so an output head reads
+    With `transpose_W`, W is stored as (d_out, d_in) and y = x Wᵀ + b. An output head can so share
     the table of the token embeddings (Press and Wolf 2017, "Using the Output Embedding ...").
-    W may be a slice of columns of a larger matrix; nothing is copied. It may also be
-    QuantizedWeights, which are always (d_out, d_in), for inference only: then the cache is None.
+    W may be a slice of columns of a larger matrix; nothing is copied. For inference only, W may be
+    QuantizedWeights, which are always (d_out, d_in); the cache is then None.
     """
     require_float("x", x)
     if isinstance(W, QuantizedWeights):
@@ -42,17 +42,17 @@ def linear(x, W, b=None, *, transpose_W=False):
     return y.reshape(*x.shape[:-1], d_out), LinearCache(rows, W, transpose_W, b is not None)
 
 
-# Written out, y_nj = Σ_i x_ni W_ij + b_j, so for any loss L with dy_nj = ∂L/∂y_nj:
+# y_nj = Σ_i x_ni W_ij + b_j, so for a loss L with dy_nj = ∂L/∂y_nj:
 #   ∂L/∂x_ni = Σ_j dy_nj W_ij    dx = dy Wᵀ
 #   ∂L/∂W_ij = Σ_n x_ni dy_nj    dW = xᵀ dy
 #   ∂L/∂b_j  = Σ_n dy_nj         db = the sum of dy's rows
-# For y = x Vᵀ put W = Vᵀ:  dx = dy V,  dV = (dW)ᵀ = dyᵀ x.
+# For y = x Vᵀ set W = Vᵀ:  dx = dy V,  dV = (dW)ᵀ = dyᵀ x.
 def linear_backward(dy, cache, *, dW=None, accumulate=False, with_dW=True):
-    """-> dx: (..., d_in), dW: of W's shape, db: (d_out,), or None if there was no b
+    """dy: (..., d_out)  ->  dx: (..., d_in), dW: the shape of W, db: (d_out,), None if b was None
 
-    A given `dW` is written into (with `accumulate`: added to) and returned, so that the largest
-    gradients of a model need no temporary. It may be a slice of columns of a larger array.
-    With `with_dW=False` (frozen parameters), dW and db are None and cost nothing.
+    dW: the array to write to, or, with `accumulate`, to add to; by default a new one. It may be a
+        slice of columns of a larger array. The largest gradients of a model so need no temporary.
+    with_dW: False, for frozen parameters, skips dW and db: both are None
     """
     x, W, transpose_W, has_bias = cache
     rows = dy.reshape(-1, dy.shape[-1])

@@ -1,4 +1,4 @@
-"""Sinusoidal positions: a vector for every position, with nothing to learn."""
+"""Sinusoidal positions: a fixed vector for every position, without parameters."""
 
 import numpy as np
 
@@ -11,9 +11,9 @@ def sinusoidal_positions(n_positions, d_model, dtype=np.float32):
 
     ->  PE: (n_positions, d_model)
 
-    Each pair of columns is a clock hand that turns at its own speed, from one radian a position
-    (i = 0) to almost 1/10000. The vector of pos + k is the vector of pos with every hand turned
-    by a fixed angle, a linear map, so "k tokens back" is easy to express for attention.
+    Each pair of columns is a clock hand that turns at its own speed, from 1 radian per position
+    (i = 0) to nearly 1/10000. The vector of pos + k is the vector of pos with every hand turned by
+     a fixed angle. That is a linear map, so attention can learn to look "k tokens back".
     """
     position = np.arange(n_positions)[:, None]
     even = np.arange(0, d_model, 2)  # 2i

@@ -1,4 +1,4 @@
-"""ReLU: the nonlinearity of the first transformer."""
+"""ReLU: the nonlinearity of the original transformer."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ def relu(x):
     return np.maximum(x, 0), ReluCache(x > 0)
 
 
-# The slope is 1 where x > 0 and 0 where x < 0. At x = 0 there is none; 0 is taken there.
+# dy/dx is 1 where x > 0 and 0 where x < 0. At x = 0 it doesn't exist; by convention it is 0.
 def relu_backward(dy, cache):
     """-> dx: the shape of dy"""
     return dy * cache.positive

@@ -1,4 +1,4 @@
-"""RMS normalization: layer norm without the mean. Every token's vector gets the length √d."""
+"""RMS normalization: layer norm without the mean. Scale every token's vector to the length √d."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from minillm.kernels import kernel
 class RMSNormCache(NamedTuple):
     x: np.ndarray  # (..., d)
     inverse_rms: np.ndarray  # (..., 1)
-    weight: np.ndarray
+    weight: np.ndarray  # (d,)
 
 
 @kernel("x (..., d), weight (d,), 0 <= eps -> y (..., d), inverse_rms (..., 1)", cache=RMSNormCache)

@@ -1,4 +1,4 @@
-"""Rotary positions: each query and key is turned by an angle that grows with its position."""
+"""Rotary positions: rotate each query and key by an angle that grows with its position."""
 
 from typing import NamedTuple
 
@@ -8,12 +8,12 @@ from minillm.checks import require_float
 
 
 def rotary_angles(n_positions, D, base=10000.0, dtype=np.float32):
-    """The cosines and sines of the angles θ[m, i] = m base^(-2i / D)     (Su et al. 2021, sec. 3.3)
+    """The cosines and sines of the angles θ[m, i] = m base^(-2i / D)   (Su et al. 2021, sec. 3.2.2)
 
-    ->  cos, sin: (n_positions, D / 2), one row for each position m, one column for each pair i
+    ->  cos, sin: (n_positions, D / 2), a row for each position m, a column for each pair i
 
-    D: how many elements of a head are turned, an even number. Pair 0 turns by one radian a
-    position, the last pair by almost 1 / base, like the hands of a clock.
+    D: the number of elements of a head to rotate, even. Like the hands of a clock, pair 0 turns by
+    1 radian per position, and the last pair by nearly 1 / base.
     """
     if D < 2 or D % 2:
         raise ValueError(f"D is {D}, wanted an even number of at least 2")
@@ -27,13 +27,11 @@ class RotaryCache(NamedTuple):
     interleaved: bool
 
 
-# R(θ) turns a pair (a, b), a point of the plane, by the angle θ. Turn the query at position m by
-# m θ and the key at position n by n θ: only the distance is left in their product, because
-# R(m θ)ᵀ R(n θ) = R((n - m) θ):
+# R(θ) rotates a pair (a, b), a point of the plane, by the angle θ. Rotate the query at position m
+# by m θ and the key at position n by n θ. Because R(m θ)ᵀ R(n θ) = R((n - m) θ), their product
+# depends on the distance n - m alone:
 #
 #   (R(m θ) q) · (R(n θ) k) = qᵀ R((n - m) θ) k
-#
-# Attention sees relative positions, and nothing is added to the vectors themselves.
 def rotary(x, cos, sin, *, interleaved=False):
     """(a, b) -> (a cos θ - b sin θ, a sin θ + b cos θ) for each pair of elements of x
 
@@ -41,11 +39,11 @@ def rotary(x, cos, sin, *, interleaved=False):
     (T, r / 2), or broadcastable to (B, H, T, r / 2) where sequences begin at different positions
     ->  y: (B, H, T, D), cache for `rotary_backward`
 
-    The first r elements of each head are turned, r <= D; the rest stays as it is (partial rotary).
-    interleaved: the pairs are (2i, 2i + 1), as in Su et al. 2021; otherwise (i, i + r / 2), as in
-    LLaMA's files from Hugging Face. The two differ by a permutation of the elements.
+    The first r <= D elements of each head are rotated; the others are unchanged (partial rotary).
+    interleaved: pair element 2i with 2i + 1, as in Su et al. 2021, instead of i with i + r / 2, as
+    in LLaMA checkpoints in Hugging Face's format. The two differ by a permutation of the elements.
 
-    Raises TypeError for a wrong dtype and ValueError for shapes that don't fit.
+    Raises TypeError for a wrong dtype and ValueError for shapes that don't match.
     """
     _check("x", x, cos, sin)
     y = x.copy(order="K")
@@ -56,7 +54,7 @@ def rotary(x, cos, sin, *, interleaved=False):
     return y, RotaryCache(cos, sin, interleaved)
 
 
-# y = R(θ) x is linear, so dx = R(θ)ᵀ dy; and the transpose of a rotation turns back: R(θ)ᵀ = R(-θ),
+# y = R(θ) x is linear, so dx = R(θ)ᵀ dy. The transpose of a rotation rotates back: R(θ)ᵀ = R(-θ),
 # with cos(-θ) = cos θ and sin(-θ) = -sin θ.
 def rotary_backward(dy, cache):
     """dy: (B, H, T, D)  ->  dx: (B, H, T, D)"""

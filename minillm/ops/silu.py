@@ -1,4 +1,4 @@
-"""SiLU, also called swish: x times its own sigmoid. Llama's nonlinearity."""
+"""SiLU, also called swish: x times its sigmoid. LLaMA's nonlinearity."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ class SiluCache(NamedTuple):
 
 
 def silu(x):
-    """y = x σ(x),   σ(x) = 1 / (1 + exp(-x))          (Elfwing et al. 2018, eq. 6)
+    """y = x σ(x),   σ(x) = 1 / (1 + exp(-x))      (Hendrycks and Gimpel 2016; Elfwing et al. 2018)
 
     x: any shape  ->  y: the same shape, cache for `silu_backward`
     """
@@ -31,5 +31,5 @@ def silu_backward(dy, cache):
 
 
 def sigmoid(x):
-    """σ(x) = 1 / (1 + exp(-x)) = (1 + tanh(x / 2)) / 2, which cannot overflow"""
+    """σ(x) = 1 / (1 + exp(-x)) = (1 + tanh(x / 2)) / 2; the second form cannot overflow"""
     return (1 + np.tanh(x / 2)) / 2

@@ -1,4 +1,4 @@
-"""Softmax: numbers of any size become probabilities, and its logarithm."""
+"""Softmax turns any numbers into probabilities; log-softmax gives their logarithms."""
 
 from typing import NamedTuple
 
@@ -14,9 +14,9 @@ def softmax(x):
 
     x: (..., n)  ->  p: (..., n), cache for `softmax_backward`
 
-    The largest x of the row is subtracted first: that divides numerator and denominator by the
-    same number, and exp cannot overflow. x_i = -inf gives p_i = 0; a row with nothing else
-    (a query that may attend to no key) gives zeros.
+    The largest x of the row is subtracted first. That divides numerator and denominator by the same
+    number, and keeps exp from overflowing. x_i = -inf gives p_i = 0; a row of only -inf (a query
+    that may attend to no key) gives zeros.
     """
     e = np.exp(x - _finite_max(x))
     total = e.sum(axis=-1, keepdims=True)
@@ -26,8 +26,8 @@ def softmax(x):
 
 # ∂p_i/∂x_j = p_i (δ_ij - p_j), so dx_j = Σ_i dp_i p_i (δ_ij - p_j):
 #   dx = p * (dp - Σ_i dp_i p_i)
-# The sum is the same for the whole row: raising all dp by a constant changes nothing, because
-# the p always add up to 1.
+# The sum is one number for the row. Adding a constant to all dp_i doesn't change dx, because the
+# p_i always sum to 1.
 def softmax_backward(dp, cache):
     """-> dx: (..., n)"""
     (p,) = cache
@@ -39,7 +39,7 @@ class LogSoftmaxCache(NamedTuple):
 
 
 def log_softmax(x):
-    """log p_i = x_i - log Σ_j exp(x_j), over the last axis, without the detour through p
+    """log p_i = x_i - log Σ_j exp(x_j), over the last axis, without computing p
 
     x: (..., n), with a finite number in every row  ->  log_p: (..., n), cache for
     `log_softmax_backward`
@@ -57,9 +57,9 @@ def log_softmax_backward(dlog_p, cache):
 
 
 def logsumexp(x):
-    """log Σ_j exp(x_j) of the last axis: (..., n) -> (..., 1). A row of -inf gives -inf.
+    """log Σ_j exp(x_j) over the last axis: (..., n) -> (..., 1). A row of only -inf gives -inf.
 
-    The largest x is taken out of the sum first, as in `softmax`.
+    The largest x is subtracted first, as in `softmax`, and added back at the end.
     """
     largest = _finite_max(x)
     with np.errstate(divide="ignore"):  # log 0 = -inf
@@ -67,6 +67,6 @@ def logsumexp(x):
 
 
 def _finite_max(x):
-    """The largest x of each row, (..., 1), or 0 where that is -inf (-inf - -inf is no number)."""
+    """The largest x of each row, (..., 1), or 0 where that is -inf (-inf - -inf is nan)."""
     largest = x.max(axis=-1, keepdims=True, initial=-np.inf)
     return np.where(largest == -np.inf, 0, largest)

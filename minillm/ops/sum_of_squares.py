@@ -1,4 +1,4 @@
-"""The sum of squares: the length of a gradient, squared."""
+"""The sum of squares: the squared norm of a gradient."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from minillm.kernels import kernel
 
 @kernel("x (...) -> total")
 def sum_of_squares(x):
-    """Σ x² over all elements, summed in double precision: the squares of float32 overflow early.
+    """Σ x² over all elements, in double precision, because squares overflow float32 early
 
     x: any shape  ->  float
     """

@@ -1,4 +1,4 @@
-"""The sum of all rows: the gradient of what every row shares, such as a bias."""
+"""The sum of all rows: the gradient of a parameter that all rows share, such as a bias."""
 
 from minillm.kernels import kernel
 

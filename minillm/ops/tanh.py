@@ -1,4 +1,4 @@
-"""tanh: the nonlinearity of the networks before ReLU, and of BERT's pooler."""
+"""tanh: the nonlinearity of networks before ReLU, and of BERT's pooler."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from minillm.checks import require_float
 
 
 class TanhCache(NamedTuple):
-    y: np.ndarray
+    y: np.ndarray  # tanh(x)
 
 
 def tanh(x):
@@ -21,7 +21,7 @@ def tanh(x):
     return y, TanhCache(y)
 
 
-# By the quotient rule, with numerator a and denominator b (a' = b, b' = a):
+# By the quotient rule, with numerator a and denominator b, so that a' = b and b' = a:
 #   dy/dx = (b² - a²) / b² = 1 - y²
 def tanh_backward(dy, cache):
     """-> dx: the shape of dy"""
