@@ -61,9 +61,10 @@ def generate(model, inputs=None, generation_config=None, logits_processor=None,
         those of every step
         streamer: its put() gets the prompt and then the new tokens (B,), its end() ends it
 
-    Without num_beams and without do_sample, giving one of the options that shape the distribution,
-    or num_return_sequences > 1, in the call means sampling. `transformers` would ignore the former
-    and refuse the latter; programs in tutorials are written as if they did something.
+    Without num_beams, if neither the call nor a configuration says do_sample, giving one of the
+    options that shape the distribution, or num_return_sequences > 1, in the call means sampling.
+    `transformers` would ignore the former and refuse the latter; programs in tutorials are written
+    as if they did something.
 
     Options come from the call, then from generation_config, then from model.generation_config, then
     from the defaults of `transformers`. None in the call unsets what the model says. use_cache is
@@ -84,7 +85,9 @@ def generate(model, inputs=None, generation_config=None, logits_processor=None,
     found = {}
     if options.num_beams > 1:
         found = beam_search(decoding)
-        sequences = _padded(found.pop("sequences"), options.pad_token_id)
+        # As in `transformers`, which takes a pad_token_id of 0 for none in beam search only.
+        filling = options.pad_token_id or next(iter(options.eos_token_id), 0)
+        sequences = _padded(found.pop("sequences"), filling)
     else:
         columns = [np.repeat(decoding.ids, options.num_return_sequences, axis=0)]
         for tokens in _decode(decoding):

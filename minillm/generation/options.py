@@ -56,7 +56,7 @@ def complete_options(model, given, base, prompt_length, n_embedded, function="ge
     merged = {**DEFAULTS, **stored, **_as_unset(given)}
     options = GenerationConfig(**merged)
     _refuse_what_is_not_implemented(options)
-    options.do_sample = _whether_to_sample(options, given)
+    options.do_sample = _whether_to_sample(options, given, stored.get("do_sample"))
     _complete_special_tokens(options, given, model.config.vocab_size)
     _complete_biases(options)
     _check(options, model.config.vocab_size)
@@ -105,10 +105,10 @@ def _refuse_what_is_not_implemented(options):
                              "generation_config), which is not implemented: wanted None")
 
 
-def _whether_to_sample(options, given):
-    """do_sample as it was said, or as the other options of the call imply."""
+def _whether_to_sample(options, given, stored):
+    """do_sample as the call or a configuration says, or as the other options of the call imply."""
     shaping = [name for name in SHAPES_THE_SAMPLE if given.get(name) is not None]
-    if given.get("do_sample") is None and options.num_beams == 1:
+    if given.get("do_sample") is None and stored is None and options.num_beams == 1:
         if shaping or (given.get("num_return_sequences") or 1) > 1:
             return True
     useless = [name for name in shaping if given[name]]  # temperature=0.0 does mean greedy

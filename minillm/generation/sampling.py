@@ -39,10 +39,11 @@ def sample_without_replacement(scores, k, rng):
 
 
 def highest(scores, k):
-    """scores: (n,) -> (k,) the indices of the k highest, the highest first"""
+    """scores: (n,) -> (k,) the indices of the k highest, the highest first; of equals the first"""
     n = len(scores)
-    candidates = np.argpartition(scores, n - k)[n - k :] if k < n else np.arange(n)
-    return candidates[np.argsort(-scores[candidates], kind="stable")]
+    kth_highest = np.partition(scores, n - k)[n - k] if k < n else -np.inf
+    candidates = np.flatnonzero(scores >= kth_highest)
+    return candidates[np.argsort(-scores[candidates], kind="stable")][:k]
 
 
 def require_choice(scores):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minillm import GPT2Config, GPT2LMHeadModel
-from minillm.generation import generate, stream
+from minillm.generation import GenerationConfig, generate, stream
 
 TINY = Path(__file__).parents[1] / "fixtures" / "gpt2_tiny"
 FROZEN = json.loads((TINY / "generation.json").read_text())
@@ -293,6 +293,27 @@ def test_defaults_come_from_the_checkpoint(tmp_path):
     assert len({tuple(output[0]) for output in outputs}) > 1
     with pytest.warns(UserWarning, match="max_length has no effect"):  # as in `transformers`
         assert again.generate(PROMPT, max_length=12, do_sample=False).shape[1] <= 9
+
+
+def test_a_configuration_that_says_greedy_is_obeyed():
+    # Only if nobody says do_sample, an option that shapes the distribution means sampling.
+    model = GPT2LMHeadModel.from_pretrained(TINY)
+    best = model.generate(PROMPT, max_length=15, do_sample=False)
+    with pytest.warns(UserWarning, match="top_k has no effect"):
+        greedy = model.generate(PROMPT, GenerationConfig(do_sample=False), max_length=15, top_k=9)
+    np.testing.assert_array_equal(greedy, best)
+    model.generation_config.do_sample = False
+    with pytest.warns(UserWarning, match="top_p has no effect"):
+        greedy = model.generate(PROMPT, max_length=15, top_p=0.9)
+    np.testing.assert_array_equal(greedy, best)
+
+
+def test_beams_that_ended_are_filled_up_as_in_transformers():
+    # Its beam search takes a pad_token_id of 0 for none, and fills up with the eos_token_id.
+    model = GPT2LMHeadModel.from_pretrained(TINY)
+    output = model.generate(PROMPT, num_beams=3, num_return_sequences=3, max_length=14,
+                            eos_token_id=70, pad_token_id=0)
+    assert output[2].tolist() == [3, 1, 4, 1, 5, 233, 139, 47, 30, 170, 170, 170, 70, 70]
 
 
 def test_dropout_is_off_and_the_mode_comes_back():

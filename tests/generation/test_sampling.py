@@ -69,3 +69,11 @@ def test_no_choice_is_an_error(choose):
         choose(np.array([[1.0, 2.0], [-np.inf, -np.inf]]))
     with pytest.raises(ValueError, match="NaN"):
         choose(np.array([[1.0, np.nan]]))
+
+
+@given(generators, st.integers(1, 30))
+def test_of_equal_scores_the_first_are_the_highest(rng, k):
+    scores = rng.integers(0, 4, 30).astype(np.float32)
+    scores[rng.random(30) < 0.2] = -np.inf
+    expected = sorted(range(30), key=lambda index: (-scores[index], index))
+    assert highest(scores, k).tolist() == expected[:k]
