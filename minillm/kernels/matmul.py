@@ -129,9 +129,18 @@ def _is_plain_row(array, N):
 
 def _is_plain_out(out, shape, A, B):
     return (is_plain(out, FLOAT32) and out.shape == shape and out.flags.writeable and
-            # Distinct arrays that own their memory share none of it.
-            out.base is None and A.base is None and B.base is None and
-            out is not A and out is not B)
+            out.base is None and _is_apart(A, out) and _is_apart(B, out))
+
+
+def _is_apart(array, owner):
+    """-> whether `array` certainly shares no memory with another array, which owns its own
+
+    NumPy lets a view refer to the array that owns the memory, however many views lie between.
+    """
+    base = array.base
+    if base is None:
+        return array is not owner
+    return type(base) is np.ndarray and base.base is None and base is not owner
 
 
 def _batch_step(array):

@@ -120,6 +120,7 @@ class Signature:
 
     def __init__(self, text, c_name, has_cache=False):
         self.c_name = c_name
+        self.c_function = None
         self.inputs, self.outputs = map(_parse, text.split(" -> "))
         self.names = [item.name for item in self.inputs]
         self.new = [item for item in self.outputs
@@ -127,9 +128,13 @@ class Signature:
         self.in_place = [self.names.index(item.name) for item in self.outputs
                          if item.name in self.names]
         self.takes_out = len(self.outputs) == len(self.new) == 1 and not has_cache
-        self.floats, self.integers, self.numbers = (
+        self.floats, self.integers = (
             [index for index, item in enumerate(self.inputs) if item.kind == kind]
-            for kind in ("array", "integers", "number"))
+            for kind in ("array", "integers"))
+        # The bounds as numbers, for a test that a float usually passes.
+        self.ranges = [(index, -math.inf if item.low is None else item.low,
+                        math.inf if item.high is None else float(item.high))
+                       for index, item in enumerate(self.inputs) if item.kind == "number"]
         self.arrays = sorted(self.floats + self.integers)
         names = [name for item in (*self.inputs, *self.outputs)
                  for name in ("...",) * item.leading + item.dims]
@@ -155,10 +160,13 @@ class Signature:
         plan = self.plans.get(shapes) or self._plan(shapes)
         for index in self.integers:
             checked[index] = _within_bounds(self.inputs[index], checked[index], plan.sizes)
-        for index in self.numbers:
-            checked[index] = _number(self.inputs[index], checked[index])
-        for index in self.in_place:
-            self._require_writable(self.names[index], values[index], values, index)
+        for index, low, high in self.ranges:
+            value = checked[index]
+            if type(value) is not float or not low <= value < high:
+                checked[index] = _number(self.inputs[index], value)
+        if self.in_place and not self._are_writable_and_apart(values):
+            for index in self.in_place:
+                self._require_writable(self.names[index], values[index], values, index)
         if out is not None:
             self._check_out(out, values, plan, dtype)
         return Call(checked, plan, dtype, out)
@@ -184,6 +192,13 @@ class Signature:
         itself = over if over is not None and values[over] is out else None
         self._require_writable("out", out, values, itself)
 
+    def _are_writable_and_apart(self, values):
+        """A quick test that holds for the weights and moments of a model: distinct arrays, each
+        contiguous, writable and the owner of its memory"""
+        arrays = [values[index] for index in self.arrays]
+        return (len({id(array) for array in arrays}) == len(arrays) and
+                all([array.base is None and array.flags.carray for array in arrays]))
+
     def _require_writable(self, name, array, values, itself):
         """Refuse an output that is read-only, has gaps, or shares memory with another argument."""
         if not (array.flags.carray or (array.size == 0 and array.flags.writeable)):
@@ -204,7 +219,9 @@ class Signature:
         for index in self.integers:
             values[index] = from_buffer(integers, values[index])
         new = [np.empty(shape, FLOAT32) for shape in plan.new_shapes] if out is None else [out]
-        returned = getattr(c_library.lib, self.c_name)(
+        if self.c_function is None:  # the library is loaded by the first call that needs it
+            self.c_function = getattr(c_library.lib, self.c_name)
+        returned = self.c_function(
             *plan.for_c, *values, *[from_buffer(floats, array) for array in new])
         if not self.new and not self.in_place:
             return returned
