@@ -93,10 +93,14 @@ def _linear_backward(dy, cache, weight, bias):
 
 
 class Embedding(Module):
-    """y = weight[ids], with `weight`: (n, d), a row for each of the ids 0 … n - 1."""
+    """y = weight[ids], with `weight`: (n, d), a row for each of the ids 0 … n - 1.
 
-    def __init__(self, n, d, *, rng, std=0.02):
+    padding_id: an id whose row learns nothing from being looked up, as PyTorch's padding_idx
+    """
+
+    def __init__(self, n, d, *, padding_id=None, rng, std=0.02):
         self.weight = Parameter(normal(rng, (n, d), std))
+        self.padding_id = padding_id
 
     def forward(self, ids):
         """ids: (...) integers -> y: (..., d)"""
@@ -107,6 +111,8 @@ class Embedding(Module):
     def backward(self, dy):
         """dy: (..., d). Nothing comes back: ids have no gradient."""
         cache = self.recall()
+        if self.padding_id is not None:
+            dy = np.where((cache.ids == self.padding_id)[..., None], 0, dy)
         if self.weight.trainable:
             dtable, accumulate = self.weight.gradient_target()
             embedding_backward(dy, cache, dtable=dtable, accumulate=accumulate)

@@ -44,10 +44,13 @@ class LearnedPositions(Module):
 
 
 class SinusoidalPositions(Module):
-    """y_t = x_t + PE[start + t], a table with nothing to learn (Vaswani et al. 2017, sec. 3.5)."""
+    """y_t = x_t + PE[start + t], a table with nothing to learn (Vaswani et al. 2017, sec. 3.5).
 
-    def __init__(self, n_positions, d_model):
-        self.table = sinusoidal_positions(n_positions, d_model)
+    interleaved: see `ops.positions.sinusoidal_positions`
+    """
+
+    def __init__(self, n_positions, d_model, *, interleaved=True):
+        self.table = sinusoidal_positions(n_positions, d_model, interleaved=interleaved)
 
     def forward(self, x, start=0):
         """x: (..., T, d_model) -> y: the same shape; `start` is the position of x's first token

@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def sinusoidal_positions(n_positions, d_model, dtype=np.float32):
+def sinusoidal_positions(n_positions, d_model, dtype=np.float32, *, interleaved=True):
     """Vaswani et al. 2017, sec. 3.5:
 
         PE[pos, 2i]     = sin(pos / 10000^(2i / d_model))
@@ -11,14 +11,19 @@ def sinusoidal_positions(n_positions, d_model, dtype=np.float32):
 
     ->  PE: (n_positions, d_model)
 
+    interleaved: as in the paper; False puts all sines before all cosines, as the paper's own program
+    (tensor2tensor) and Marian do it.
+
     Each pair of columns is a clock hand that turns at its own speed, from 1 radian per position
     (i = 0) to nearly 1/10000. The vector of pos + k is the vector of pos with every hand turned by
-     a fixed angle. That is a linear map, so attention can learn to look "k tokens back".
+    a fixed angle. That is a linear map, so attention can learn to look "k tokens back".
     """
     position = np.arange(n_positions)[:, None]
     even = np.arange(0, d_model, 2)  # 2i
     angle = position / 10000 ** (even / d_model)
+    sin, cos = np.sin(angle), np.cos(angle)[:, : d_model // 2]
+    if not interleaved:
+        return np.concatenate([sin, cos], axis=1).astype(dtype)
     table = np.empty((n_positions, d_model), dtype)
-    table[:, 0::2] = np.sin(angle)
-    table[:, 1::2] = np.cos(angle)[:, : d_model // 2]
+    table[:, 0::2], table[:, 1::2] = sin, cos
     return table

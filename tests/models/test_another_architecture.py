@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from tests.helpers.bag_of_words import BagConfig, BagForSequenceClassification, BagModel
 
 from minillm.models import auto
@@ -59,7 +60,6 @@ def test_a_checkpoint_without_a_head(tmp_path):
 
 
 def test_part_of_a_head_is_damage(tmp_path):
-    import safetensors.numpy
     BagForSequenceClassification().save_pretrained(tmp_path)
     arrays = safetensors.numpy.load_file(tmp_path / "model.safetensors")
     arrays["score.weight"] = arrays["score.weight"][:, :3]

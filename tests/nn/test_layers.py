@@ -57,6 +57,17 @@ def test_norm_gradients(rng, leading, d, kind):
 
 
 @given(generators, leading_shapes, sizes, sizes)
+def test_padding_learns_nothing(rng, shape, n, d):
+    ids, dy = rng.integers(n, size=shape), rng.standard_normal((*shape, d))
+    plain, padded = Embedding(n, d, rng=rng), Embedding(n, d, padding_id=n - 1, rng=rng)
+    for layer in (plain, padded):
+        layer.astype(np.float64)(ids)
+        layer.backward(dy)
+    np.testing.assert_array_equal(padded.weight.grad[:-1], plain.weight.grad[:-1])
+    assert not padded.weight.grad[-1].any()
+
+
+@given(generators, leading_shapes, sizes, sizes)
 def test_embedding_gradients(rng, shape, n, d):
     layer = Embedding(n, d, rng=rng).astype(np.float64)
     ids = rng.integers(n, size=shape)

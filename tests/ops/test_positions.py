@@ -30,3 +30,11 @@ def test_an_example_by_hand():
     table = sinusoidal_positions(2, 4, np.float64)
     assert table[0].tolist() == [0, 1, 0, 1]
     np.testing.assert_allclose(table[1], [np.sin(1), np.cos(1), np.sin(0.01), np.cos(0.01)])
+
+
+@given(st.integers(1, 12), st.integers(1, 9))
+def test_sines_before_cosines(n_positions, d_model):
+    paper = sinusoidal_positions(n_positions, d_model)
+    np.testing.assert_array_equal(
+        sinusoidal_positions(n_positions, d_model, interleaved=False),
+        np.concatenate([paper[:, 0::2], paper[:, 1::2]], axis=1))
