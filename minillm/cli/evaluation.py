@@ -9,7 +9,7 @@ from minillm.models.auto import AutoModelForCausalLM
 from minillm.text.cleaning import clean_documents
 from minillm.text.corpus import read_corpus
 from minillm.text.dataset import TokenDataset, write_documents
-from minillm.text.gpt2_tokenizer import GPT2Tokenizer
+from minillm.text.auto import AutoTokenizer
 from minillm.training.evaluate import evaluate as measure
 from minillm.training.run import Run, model_folder
 
@@ -25,7 +25,7 @@ def evaluate(options):
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary, "text.bin")
             documents = clean_documents(read_corpus(options.text))
-            write_documents(path, documents, GPT2Tokenizer.from_pretrained(folder))
+            write_documents(path, documents, AutoTokenizer.from_pretrained(folder))
             results = [(options.text, _measure(model, TokenDataset(path), block_size))]
     elif (Path(options.model) / "run.json").is_file():
         run = Run(options.model)

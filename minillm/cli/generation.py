@@ -5,8 +5,8 @@ import sys
 from minillm.cli.terminal import for_stream
 from minillm.generation import generate as generate_ids
 from minillm.generation import stream, text_pieces
-from minillm.models.gpt2 import GPT2LMHeadModel
-from minillm.text.gpt2_tokenizer import GPT2Tokenizer
+from minillm.models.auto import AutoModelForCausalLM
+from minillm.text.auto import AutoTokenizer
 from minillm.training.run import model_folder
 
 # What neither the command line nor the model's generation_config.json says.
@@ -22,8 +22,8 @@ def generate(options):
     prompt = options.prompt if options.prompt is not None else read_stdin("prompt")
     prompt = prompt.removeprefix("\ufeff")  # a byte-order mark is no text
     folder = model_folder(options.model)
-    model = GPT2LMHeadModel.from_pretrained(folder).quantize(options.dtype)
-    tokenizer = GPT2Tokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder).quantize(options.dtype)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = tokenizer.encode(prompt, return_tensors="np")
     if ids.size == 0:
         raise ValueError("the prompt is empty, wanted some text to continue")

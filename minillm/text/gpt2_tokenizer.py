@@ -49,6 +49,9 @@ class GPT2Tokenizer(PreTrainedTokenizer):
     # The last three classes of `transformers` stand for whatever tokenizer.json says.
     classes = ("GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast",
                "TokenizersBackend", "PreTrainedTokenizer")
+    vocabulary_files = ("vocab.json", "merges.txt")
+    own_options = {"add_prefix_space": bool | None, "errors": str | None,
+                   CLEAN_UP_ANYWAY: bool | None}
     decoder = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True,
                "use_regex": True}
 

@@ -110,10 +110,12 @@ class PreTrainedTokenizer(Vocabulary):
 
     classes = ()  # the classes of `transformers` whose files this one reads, its own name first
     decoder = None  # tokenizer.json's section, which says how ids become text
+    vocabulary_files = ("vocab.json",)  # what there can be in place of a tokenizer.json
+    own_options = {}  # {field of tokenizer_config.json: kind}, further arguments of the constructor
 
     @classmethod
     def from_pretrained(cls, name_or_path, **options):
-        """Read a tokenizer from a directory with tokenizer.json, or vocab.json and merges.txt.
+        """Read a tokenizer from a directory with tokenizer.json, or with its `vocabulary_files`.
 
         A name that is no directory is looked up as `GPT2LMHeadModel.from_pretrained` does it.
         options: arguments of the constructor that overrule the files, e.g. pad_token="<pad>", and
@@ -126,8 +128,8 @@ class PreTrainedTokenizer(Vocabulary):
             raise ValueError("trust_remote_code is True, but minillm runs no code of a checkpoint")
         places = {name: options.pop(name) for name in PLACES & options.keys()}
         folder = find_pretrained(name_or_path, **places)
-        files = read_tokenizer_files(folder, cls.classes)
-        path = folder / ("tokenizer.json" if files.whole else "vocab.json")
+        files = read_tokenizer_files(folder, cls.classes, cls.vocabulary_files, cls.own_options)
+        path = folder / ("tokenizer.json" if files.whole else cls.vocabulary_files[0])
         special = {name: token for name, token in files.special_tokens.items()
                    if name not in options}
         arguments = {
@@ -169,7 +171,7 @@ class PreTrainedTokenizer(Vocabulary):
                             for name, token in self._special.items()},
             extra_special_tokens=[AddedToken(token) for token in self.extra_special_tokens],
             options=options, kept=self.kept, sections=self.sections,
-        ), self.classes[0])
+        ), self.classes[0], self.vocabulary_files)
 
     def _model_to_json(self):
         """-> the section "model" of tokenizer.json."""

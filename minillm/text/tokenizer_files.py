@@ -2,6 +2,7 @@
 
     tokenizer.json           the steps of tokenizer.py, the vocabulary and the added tokens
     vocab.json, merges.txt   {token: id}; one merge a line, the two tokens separated by a space
+    vocab.txt                one token a line, the number of the line is its id (WordPiece)
     tokenizer_config.json    which token is the end of text, the side of padding, and so on
     special_tokens_map.json  the special tokens once more (older versions read them here)
     added_tokens.json        {token: id} of added tokens (written by older versions only)
@@ -45,14 +46,12 @@ TRUNCATION = {"direction": str, "max_length": int, "strategy": str, "stride": in
 PADDING = {"strategy": str | dict, "direction": str, "pad_to_multiple_of": int | None,
            "pad_id": int, "pad_type_id": int, "pad_token": str}
 
-# tokenizer_config.json: what is obeyed. Special tokens are any fields that end in _token.
+# tokenizer_config.json: what is obeyed. Special tokens are any fields that end in _token. What only
+# one algorithm has is in its class, `own_options`.
 OBEYED = {
     "add_bos_token": bool | None,  # only without a tokenizer.json, which says it itself
     "add_eos_token": bool | None,  # the same
-    "add_prefix_space": bool | None,
     "clean_up_tokenization_spaces": bool | None,
-    "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output": bool | None,
-    "errors": str | None,
     "model_input_names": list[str] | None,
     "model_max_length": float | None,
     "max_len": float | None,  # the older name of model_max_length
@@ -135,35 +134,56 @@ class TokenizerFiles:
     whole: bool = False
 
 
-def read_tokenizer_files(folder, classes):
-    """-> TokenizerFiles of `folder`, which holds tokenizer.json, or vocab.json and merges.txt.
+def read_tokenizer_files(folder, classes, vocabulary_files, own_options):
+    """-> TokenizerFiles of `folder`, which holds tokenizer.json, or all of vocabulary_files.
 
     classes: the names of tokenizer_class that the caller can stand for
+    vocabulary_files: the names of files that hold the parts of tokenizer.json's model, see READERS
+    own_options: {field of tokenizer_config.json: kind} of what the caller obeys beside OBEYED
     Raises FileNotFoundError if they are not there, ValueError if a file is broken or two disagree.
     """
     folder = Path(folder)
-    names = ("tokenizer.json", "vocab.json", "merges.txt")
-    whole, vocab, merges = (folder / name for name in names)
+    whole, paths = folder / "tokenizer.json", [folder / name for name in vocabulary_files]
+    missing = [path.name for path in paths if not path.is_file()]
     if whole.is_file():
         files = read_tokenizer_json(whole)
-        if vocab.is_file() and read_vocab(vocab) != files.model.get("vocab"):
-            raise ValueError(f"{vocab}: its vocabulary is not that of {whole.name} beside it")
-        if merges.is_file() and read_merges(merges) != check_merges(whole, files.model):
-            raise ValueError(f"{merges}: its merges are not those of {whole.name} beside it")
-    elif vocab.is_file() and merges.is_file():
-        files = TokenizerFiles({"vocab": read_vocab(vocab), "merges": read_merges(merges)})
-    else:
-        missing = [path.name for path in (vocab, merges) if not path.is_file()]
+        for path in paths:
+            if path.name not in missing:
+                _require_same(path, whole, files.model)
+    elif missing:
         raise FileNotFoundError(
             f"{folder}: no tokenizer.json there, and no {' and no '.join(missing)} either"
         )
-    _read_settings(folder, files, classes)
+    else:
+        files = TokenizerFiles({FIELDS[path.name]: READERS[path.name](path) for path in paths})
+    _read_settings(folder, files, classes, own_options)
     return files
+
+
+def _require_same(path, whole, model):
+    """ValueError unless what is in `path` stands in tokenizer.json's model too."""
+    if FIELDS[path.name] == "merges":
+        if READERS[path.name](path) != check_merges(whole, model):
+            raise ValueError(f"{path}: its merges are not those of {whole.name} beside it")
+    elif READERS[path.name](path) != model.get("vocab"):
+        raise ValueError(f"{path}: its vocabulary is not that of {whole.name} beside it")
 
 
 def read_vocab(path):
     """-> {token: id} of a vocab.json."""
     return check_vocab(path, read_json(path))
+
+
+def read_vocab_lines(path):
+    """-> {token: id} of a vocab.txt: token number n is line number n, counted from 0."""
+    tokens = _lines(path)
+    if tokens and not tokens[-1]:
+        del tokens[-1]  # what comes after the last end of a line
+    vocab = {token: id for id, token in enumerate(tokens)}
+    if len(vocab) < len(tokens):
+        twice = next(token for id, token in enumerate(tokens) if vocab[token] != id)
+        raise ValueError(f"{path}: token {shown(twice)} stands twice")
+    return check_vocab(path, vocab)
 
 
 def check_vocab(path, vocab):
@@ -183,18 +203,23 @@ def read_merges(path):
 
     Only the first line can be a comment: "# #" further down is the merge of two "#".
     """
-    try:
-        # Not splitlines(): a token may contain characters that it takes for the end of a line.
-        lines = Path(path).read_bytes().decode("utf-8").removeprefix("\ufeff").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
     merges = []
-    for number, line in enumerate(lines, 1):
-        line = line.removesuffix("\r")
+    for number, line in enumerate(_lines(path), 1):
         if not line or (number == 1 and line.startswith("#version")):
             continue
         merges.append(_check_merge(f"{path}: line {number}", line))
     return merges
+
+
+def _lines(path):
+    # Not splitlines(): a token may contain characters that it takes for the end of a line.
+    lines = _read_text(path).removeprefix("\ufeff").split("\n")
+    return [line.removesuffix("\r") for line in lines]
+
+
+# The files that hold a part of the model by itself: how they are read, and which field it is.
+READERS = {"vocab.json": read_vocab, "merges.txt": read_merges, "vocab.txt": read_vocab_lines}
+FIELDS = {"vocab.json": "vocab", "merges.txt": "merges", "vocab.txt": "vocab"}
 
 
 def check_merges(path, model):
@@ -256,13 +281,16 @@ def _refuse_others(path, where, content, known):
                              "knows")
 
 
-def _read_settings(folder, files, classes):
+def _read_settings(folder, files, classes, own_options):
     """Read the smaller files into `files`; what a later one says holds."""
     path = folder / "tokenizer_config.json"
     config = read_json(path) if path.is_file() else {}
-    fields(path, config, OBEYED)
+    obeyed = {**OBEYED, **own_options}
+    fields(path, config, obeyed)
     _require_class(path, config, classes)
-    for name in (name for name in REFUSED if config.get(name) not in (None, False, [], {})):
+    for name in REFUSED.keys() - own_options.keys():
+        if config.get(name) in (None, False, [], {}):
+            continue
         raise ValueError(f"{path}: {name} is {shown(config[name])}, which minillm does not have: "
                          f"{REFUSED[name]}")
     added = folder / "added_tokens.json"
@@ -282,7 +310,7 @@ def _read_settings(folder, files, classes):
         sources.insert(0 if older else 1, (map_path, read_json(map_path)))
     for source in sources:
         _read_special_tokens(*source, files)
-    _read_options(path, config, files)
+    _read_options(path, config, files, obeyed)
     _read_chat_templates(folder, files)
 
 
@@ -313,11 +341,11 @@ def _read_special_tokens(path, content, files):
             value, f"{path}: {name}", special=True)
 
 
-def _read_options(path, config, files):
+def _read_options(path, config, files, obeyed):
     special = (*EXTRA_NAMES, "model_specific_special_tokens", "added_tokens_decoder",
                "tokenizer_class")
     for name, value in config.items():
-        if name in OBEYED:
+        if name in obeyed:
             from_elsewhere = name in ("add_bos_token", "add_eos_token") and files.whole
             if name not in special and value is not None and not from_elsewhere:
                 files.options[name] = value
@@ -350,24 +378,28 @@ def _read_chat_templates(folder, files):
 
 def _read_text(path):
     try:
-        return path.read_text(encoding="utf-8")
+        return Path(path).read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
 
 
-def write_tokenizer_files(folder, files, tokenizer_class):
+def write_tokenizer_files(folder, files, tokenizer_class, vocabulary_files):
     """Write `files`, a TokenizerFiles, into `folder`, which is made if need be.
 
-    All files are written, so that every version of Hugging Face's libraries, and every program
+    All files are written, vocabulary_files too, so that every version of Hugging Face's libraries, and every program
     that knows only OpenAI's original two, finds what it reads.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if "merges" in files.model:
-        with atomic_write(folder / "merges.txt", "w") as file:
-            file.write("\n".join(["#version: 0.2", *files.model["merges"], ""]))
     options = {"ensure_ascii": False}
-    write_json(folder / "vocab.json", files.model["vocab"], indent=None, **options)
+    for name in vocabulary_files:
+        content = files.model[FIELDS[name]]
+        if name == "vocab.json":
+            write_json(folder / name, content, indent=None, **options)
+        elif name == "merges.txt":
+            _write_lines(folder / name, ["#version: 0.2", *content])
+        elif sorted(content.values()) == list(range(len(content))):  # ids are numbers of lines
+            _write_lines(folder / name, sorted(content, key=content.get))
     write_json(folder / "tokenizer.json", _tokenizer_json(files), **options)
     special = {name: token.content if token else None
                for name, token in files.special_tokens.items()}
@@ -388,6 +420,11 @@ def write_tokenizer_files(folder, files, tokenizer_class):
         **special,
         "tokenizer_class": tokenizer_class,
     }, **options)
+
+
+def _write_lines(path, lines):
+    with atomic_write(path, "w") as file:
+        file.write("\n".join([*lines, ""]))
 
 
 def _tokenizer_json(files):

@@ -56,7 +56,10 @@ def new_model(settings, config, head):
     cls = model_class(config.model_type, head)
     if settings.model is None:
         return cls(config, seed=settings.seed).train()
-    model = cls.from_pretrained(settings.model, **_dropout(config, settings))
+    # The task's configuration, but for the rows that the file has.
+    stored = AutoConfig.from_pretrained(settings.model)
+    model = cls.from_pretrained(settings.model, seed=settings.seed,
+                                config=config.replace(vocab_size=stored.vocab_size))
     if model.config.vocab_size != config.vocab_size:
         model.resize_token_embeddings(config.vocab_size)
     reseed(model, settings.seed)

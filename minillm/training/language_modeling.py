@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from minillm.nn.loss import cross_entropy_loss
+from minillm.text.auto import AutoTokenizer
 from minillm.text.cleaning import prepare_corpus
 from minillm.text.corpus import split_documents
 from minillm.text.dataset import TokenDataset, random_batches, write_documents
@@ -64,7 +65,7 @@ class LanguageModeling:
         """
         # Refuse what can be refused before reading the text.
         source = settings.model or settings.tokenizer
-        tokenizer = GPT2Tokenizer.from_pretrained(source) if source else None
+        tokenizer = AutoTokenizer.from_pretrained(source) if source else None
         if settings.model:
             config = pretrained_config(settings, tokenizer)
         else:

@@ -17,7 +17,7 @@ from minillm.checks import shown
 from minillm.files import expand
 from minillm.json_files import fields, read_json, write_json
 from minillm.models.auto import config_class
-from minillm.text.gpt2_tokenizer import GPT2Tokenizer
+from minillm.text.auto import AutoTokenizer
 from minillm.training.architecture import empty_model, new_model
 from minillm.training.checkpoint import list_checkpoints
 from minillm.training.claim import claim_folder, claim_numbered_folder, lock_folder
@@ -60,7 +60,7 @@ class Run:
         return self.task_class(self.folder, self.settings)
 
     def tokenizer(self):
-        return GPT2Tokenizer.from_pretrained(self.model_folder)
+        return AutoTokenizer.from_pretrained(self.model_folder)
 
     def dataset(self, split):
         """split: "train", "valid" or "test" -> TokenDataset"""

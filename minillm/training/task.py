@@ -13,7 +13,7 @@ For a run folder (run.py) a task also provides:
 
     Task.prepare(folder, settings, report) -> Prepared     write data/ and model/'s tokenizer
     Task(folder, settings)                                 open what `prepare` wrote
-    Task.head                                              the head of its models (models/auto.py)
+    Task.name, Task.head               its name in run.json, the head of its models (models/auto.py)
 """
 
 import importlib
@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 from minillm.checks import shown
 
-# The name in run.json -> where the class is. It is imported when it is needed.
+# The name in run.json -> where the class is, which is imported when it is needed; or the class
+# itself, for a task that `register` added.
 TASKS = {
     "language_modeling": ("minillm.training.language_modeling", "LanguageModeling"),
 }
@@ -35,9 +36,19 @@ class Prepared(NamedTuple):
     notes: list  # lines for the user
 
 
+def register(cls):
+    """Make a program's own task known under cls.name; ValueError if there is one of this name."""
+    if cls.name in TASKS:
+        raise ValueError(f"task is {shown(cls.name)}, which is known already")
+    TASKS[cls.name] = cls
+    return cls
+
+
 def task_class(name):
     """-> the class of the task of this name; ValueError, in one line, if there is none"""
     if name not in TASKS:
         raise ValueError(f"task is {shown(name)}, wanted one of {', '.join(TASKS)}")
+    if isinstance(TASKS[name], type):
+        return TASKS[name]
     module, cls = TASKS[name]
     return getattr(importlib.import_module(module), cls)

@@ -1,0 +1,65 @@
+"""Which class reads the tokenizer in a folder: the algorithm that its files name -> the class.
+
+Adding an algorithm takes one line in TOKENIZERS, or a call of `register` by a program that brings
+its own. A module is imported when it is needed.
+"""
+
+import importlib
+
+from minillm.checks import shown
+from minillm.hub import find_pretrained
+from minillm.json_files import fields, read_json
+from minillm.text.tokenizer import PLACES
+
+# model.type of a tokenizer.json -> (module, class), or a class that `register` added
+TOKENIZERS = {
+    "BPE": ("minillm.text.gpt2_tokenizer", "GPT2Tokenizer"),
+}
+
+
+def register(algorithm, tokenizer_class):
+    """Let `tokenizer_class` read every tokenizer of this `algorithm`, such as "WordPiece".
+
+    Raises ValueError for one that has a class already.
+    """
+    if algorithm in TOKENIZERS:
+        raise ValueError(f"algorithm is {shown(algorithm)}, which has a class already")
+    TOKENIZERS[algorithm] = tokenizer_class
+
+
+def tokenizer_class(folder):
+    """-> the class for the tokenizer in `folder`
+
+    Without a tokenizer.json it is the class whose `vocabulary_files` are all there; BPE if none is.
+    Raises ValueError, in one line, for an algorithm that minillm doesn't have.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return next((cls for cls in map(_class, TOKENIZERS)
+                     if all((folder / name).is_file() for name in cls.vocabulary_files)),
+                    _class("BPE"))
+    model = fields(path, read_json(path), {"model": dict}).get("model", {})
+    algorithm = fields(path, model, {"type": str | None}, where="model").get("type") or "BPE"
+    if algorithm not in TOKENIZERS:
+        raise ValueError(f"{path}: model.type is {shown(algorithm)}, wanted one of "
+                         f"{', '.join(map(repr, TOKENIZERS))}")
+    return _class(algorithm)
+
+
+def _class(algorithm):
+    found = TOKENIZERS[algorithm]
+    if isinstance(found, type):
+        return found
+    module, name = found
+    return getattr(importlib.import_module(module), name)
+
+
+class AutoTokenizer:
+    """`AutoTokenizer.from_pretrained(name)` is that of the class that the files are for."""
+
+    @classmethod
+    def from_pretrained(cls, name_or_path, **options):
+        """For the options and errors see `PreTrainedTokenizer.from_pretrained`."""
+        places = {name: options.pop(name) for name in PLACES & options.keys()}
+        folder = find_pretrained(name_or_path, **places)
+        return tokenizer_class(folder).from_pretrained(folder, **options)
