@@ -29,6 +29,31 @@ def require_float(name, array):
         raise TypeError(f"{name} has dtype {array.dtype}, wanted float32 or float64")
 
 
+def require_axes(name, array, n=1):
+    """Raise ValueError unless the NumPy array has at least `n` axes."""
+    if array.ndim < n:
+        axes = "1 axis" if n == 1 else f"{n} axes"
+        raise ValueError(f"{name} has shape {array.shape}, wanted at least {axes}")
+
+
+def require_number(name, value):
+    """-> `value` as a float. TypeError for anything but an integer or a float, ValueError for an
+    integer that no float64 can hold."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} is a {type(value).__name__}, wanted a number")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is an integer beyond 1.8e308, wanted a smaller number") from None
+
+
+def require_flag(name, value):
+    """-> `value` as a bool. Raises TypeError for anything but True and False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is a {type(value).__name__}, wanted True or False")
+    return bool(value)
+
+
 def require_ids(name, ids, size, ignored=None):
     """Return `ids` as an array of integers (of any dtype); every id must lie in 0 … size - 1.
 

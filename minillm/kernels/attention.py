@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from minillm.checks import require_float
+from minillm.checks import require_flag, require_float, require_number
 from minillm.kernels import c_library
 from minillm.kernels.arguments import (
     contiguous,
@@ -30,7 +30,7 @@ class Forward:
             out = empty_heads(*Q.shape, Q.dtype)
         else:
             require_output("out", out, Q.shape, Q.dtype)
-            for name, array in _named(Q, K, V, bias):
+            for name, array in named(Q, K, V, bias):
                 require_apart("out", out, name, array)
         Q, K, V = (rows_contiguous(array) for array in (Q, K, V))
         return {"Q": Q, "K": K, "V": V, "bias": checked_bias, "scale": scale, "out": out}
@@ -60,13 +60,11 @@ class Backward:
         for name, array, shape in (
             ("dout", dout, Q.shape), ("out", out, Q.shape), ("lse", lse, Q.shape[:3])
         ):
-            require_array(name, array, Q.dtype)
-            if array.shape != shape:
-                raise ValueError(f"{name} has shape {array.shape}, wanted {shape}")
+            check_like(name, array, shape, Q.dtype)
         if grads is None:
             grads = tuple(empty_heads(*array.shape, Q.dtype) for array in (Q, K, V))
         else:
-            inputs = [("dout", dout), ("out", out), ("lse", lse), *_named(Q, K, V, bias)]
+            inputs = [("dout", dout), ("out", out), ("lse", lse), *named(Q, K, V, bias)]
             grads = check_grads(grads, (Q, K, V), inputs)
         dout, Q, K, V, out = (rows_contiguous(array) for array in (dout, Q, K, V, out))
         return {"dout": dout, "Q": Q, "K": K, "V": V, "out": out, "lse": contiguous(lse),
@@ -141,6 +139,13 @@ def check_values(V, K):
         raise ValueError(f"V has shape {V.shape}, wanted {K.shape} as K has")
 
 
+def check_like(name, array, shape, dtype):
+    """Raise unless `array` is a NumPy array of this shape and dtype."""
+    require_array(name, array, dtype)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, wanted {shape}")
+
+
 def check_grads(grads, arrays, inputs):
     """Check the arrays that the gradients of `arrays` are written to -> the same as a tuple
 
@@ -170,8 +175,7 @@ def _checked_bias(bias, B, H, Tq, Tk, dtype):
     if not isinstance(bias, tuple) or len(bias) != 3:
         raise TypeError(f"bias is a {type(bias).__name__}, wanted an AttentionBias")
     causal, key_mask, distance_bias = bias
-    if not isinstance(causal, (bool, np.bool_)):
-        raise TypeError(f"causal is a {type(causal).__name__}, wanted True or False")
+    causal = require_flag("causal", causal)
     if key_mask is not None:
         require_array("key_mask", key_mask, np.bool_)
         if key_mask.shape != (B, Tk):
@@ -184,7 +188,7 @@ def _checked_bias(bias, B, H, Tq, Tk, dtype):
             raise ValueError(f"distance_bias has shape {distance_bias.shape}, wanted {wanted}: "
                              "(H, Tq + Tk - 1)")
         distance_bias = contiguous(distance_bias)
-    checked = (bool(causal), key_mask, distance_bias)
+    checked = (causal, key_mask, distance_bias)
     return bias._make(checked) if hasattr(bias, "_make") else checked
 
 
@@ -192,14 +196,13 @@ def _checked_scale(scale, D):
     """The default of Vaswani et al. 2017, sec. 3.2.1: scores of unit variance for unit Q and K."""
     if scale is None:
         return 1.0 / math.sqrt(D)
-    if not isinstance(scale, (int, float, np.integer, np.floating)) or isinstance(scale, bool):
-        raise TypeError(f"scale is a {type(scale).__name__}, wanted a number")
+    scale = require_number("scale", scale)
     if not math.isfinite(scale):
         raise ValueError(f"scale is {scale}, wanted a finite number")
-    return float(scale)
+    return scale
 
 
-def _named(Q, K, V, bias):
+def named(Q, K, V, bias):
     """Everything that the kernels read, for the checks of overlap: as the caller gave it, because a
     copy that was made contiguous would hide that the caller's own array is written to."""
     _, key_mask, distance_bias = bias

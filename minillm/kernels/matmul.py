@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from minillm.checks import require_float
+from minillm.checks import require_axes, require_flag, require_float
 from minillm.kernels import c_library
 from minillm.kernels.arguments import (
     contiguous,
@@ -31,9 +31,11 @@ class Matmul:
         and `out`, a new array if it is None."""
         for name, array in (("A", A), ("B", B)):
             require_float(name, array)
-            if array.ndim < 2:
-                raise ValueError(f"{name} has shape {array.shape}, wanted at least 2 axes")
+            require_axes(name, array, 2)
         require_array("B", B, A.dtype)
+        transpose_A = require_flag("transpose_A", transpose_A)
+        transpose_B = require_flag("transpose_B", transpose_B)
+        accumulate = require_flag("accumulate", accumulate)
 
         M, K = reversed(A.shape[-2:]) if transpose_A else A.shape[-2:]
         N, B_K = B.shape[-2:] if transpose_B else reversed(B.shape[-2:])
@@ -60,8 +62,8 @@ class Matmul:
             for name, array in (("A", A), ("B", B), ("bias", bias)):
                 require_apart("out", out, name, array)
         return dict(A=rows_contiguous(A), B=rows_contiguous(B), out=out,
-                    transpose_A=bool(transpose_A), transpose_B=bool(transpose_B),
-                    accumulate=bool(accumulate), bias=None if bias is None else contiguous(bias))
+                    transpose_A=transpose_A, transpose_B=transpose_B, accumulate=accumulate,
+                    bias=None if bias is None else contiguous(bias))
 
     def trivial(self, out, **_):
         return out if out.size == 0 else None
@@ -72,7 +74,8 @@ class Matmul:
 
         For small matrices, `check` alone takes longer than the multiplication.
         """
-        if not (is_plain(A, FLOAT32) and is_plain(B, FLOAT32) and A.ndim == B.ndim == 2):
+        if not (is_plain(A, FLOAT32) and is_plain(B, FLOAT32) and A.ndim == B.ndim == 2 and
+                type(transpose_A) is type(transpose_B) is type(accumulate) is bool):
             return None
         rows_A, lda = A.shape
         rows_B, ldb = B.shape

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minillm.checks import require_float
+from minillm.checks import require_float, require_number
 from minillm.kernels import c_library
 from minillm.kernels.arguments import (
     contiguous,
@@ -255,12 +255,9 @@ def into(out, result):
 
 
 def _number(item, value):
-    """-> the number as a float. Raises TypeError for anything else; ValueError if out of bounds."""
+    """-> the number as a float. TypeError for anything else, ValueError if it is out of bounds."""
     if type(value) is not float:
-        if not isinstance(value, (int, float, np.integer, np.floating)) or value is True or \
-                value is False:
-            raise TypeError(f"{item.name} is a {type(value).__name__}, wanted a number")
-        value = float(value)
+        value = require_number(item.name, value)
     if (item.low is not None and not value >= item.low) or (
             item.high is not None and not value < float(item.high)):
         raise ValueError(f"{item.name} is {value}, wanted {item.bounds}")

@@ -48,20 +48,22 @@ def add_bias(S, bias):
     """S += bias, in place; S: (B, H, Tq, Tk)"""
     Tq, Tk = S.shape[-2:]
     distance = np.arange(Tk) - np.arange(Tq)[:, None]  # (Tq, Tk), j - i
-    if bias.distance_bias is not None:
-        S += bias.distance_bias[:, distance + Tq - 1]  # (H, Tq, Tk)
-    if bias.causal:
+    causal, key_mask, distance_bias = bias
+    if distance_bias is not None:
+        S += distance_bias[:, distance + Tq - 1]  # (H, Tq, Tk)
+    if causal:
         np.copyto(S, -np.inf, where=distance > Tk - Tq)
-    if bias.key_mask is not None:
-        np.copyto(S, -np.inf, where=~bias.key_mask[:, None, None, :])
+    if key_mask is not None:
+        np.copyto(S, -np.inf, where=~key_mask[:, None, None, :])
 
 
 def add_bias_backward(dS, bias):
     """-> ddistance_bias (H, Tq + Tk - 1): the sum of dS along each diagonal; None without a bias"""
-    if bias.distance_bias is None:
+    _, _, distance_bias = bias
+    if distance_bias is None:
         return None
     Tq, Tk = dS.shape[-2:]
-    ddistance_bias = np.zeros_like(bias.distance_bias)
+    ddistance_bias = np.zeros_like(distance_bias)
     for i in range(Tq):
         ddistance_bias[:, Tq - 1 - i :][:, :Tk] += dS[:, :, i].sum(axis=0)
     return ddistance_bias
@@ -182,6 +184,10 @@ def attention_backward(dout, cache, *, grads=None):
 
     grads: three arrays to write dQ, dK and dV to, such as views of one fused buffer
     """
+    (Q, K, bias, _, _), V = cache.weights, cache.values.V
+    checks.check_like("dout", dout, Q.shape, Q.dtype)
+    if grads is not None:
+        checks.check_grads(grads, (Q, K, V), [("dout", dout), *checks.named(Q, K, V, bias)])
     ddropped_P, dV = weighted_values_backward(dout, cache.values)
     dP = dropout_backward(ddropped_P, cache.dropout)
     dQ, dK, ddistance_bias = attention_weights_backward(dP, cache.weights)

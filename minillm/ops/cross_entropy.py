@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minillm.checks import require_float, require_ids
+from minillm.checks import require_axes, require_float, require_ids
 from minillm.kernels import kernel
 from minillm.ops.dropout import require_probability
 from minillm.ops.softmax import logsumexp
@@ -31,6 +31,7 @@ def cross_entropy(logits, targets, ignore_index=-100, label_smoothing=0.0):
     batch would turn every weight into nan.)
     """
     require_float("logits", logits)
+    require_axes("logits", logits)
     require_probability("label_smoothing", label_smoothing)
     targets = np.asarray(targets)
     if targets.shape != logits.shape[:-1]:

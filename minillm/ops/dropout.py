@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minillm.checks import require_float, require_number
+
 
 class DropoutCache(NamedTuple):
     keep: np.ndarray | None  # bool, True where x is kept; None if p = 0
@@ -19,9 +21,12 @@ def dropout(x, p, rng):
     x: any shape, p: 0 <= p < 1, rng: a NumPy Generator, the only source of randomness
     ->  y: the shape of x, cache for `dropout_backward`
     """
+    require_float("x", x)
     require_probability("p", p)
     if p == 0:
         return x, DropoutCache(None, 1.0)
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng is a {type(rng).__name__}, wanted a NumPy Generator")
     keep = rng.random(x.shape, dtype=np.float32) >= p
     cache = DropoutCache(keep, 1 / (1 - p))
     return _masked(x, cache), cache
@@ -41,6 +46,6 @@ def _masked(x, cache):
 
 
 def require_probability(name, p):
-    """Raise ValueError unless 0 <= p < 1."""
-    if not 0 <= p < 1:
+    """Raise TypeError unless `p` is a number, ValueError unless 0 <= p < 1."""
+    if not 0 <= require_number(name, p) < 1:
         raise ValueError(f"{name} is {p}, wanted a probability with 0 <= {name} < 1")

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minillm.checks import require_float, require_ids
+from minillm.checks import require_float, require_ids, require_shape
 from minillm.kernels import kernel
+from minillm.kernels.arguments import require_apart, require_array, require_output
 from minillm.ops.quantized import QuantizedWeights
 
 
@@ -25,6 +26,7 @@ def embedding(ids, table):
     if isinstance(table, QuantizedWeights):
         return table.rows(require_ids("ids", ids, table.shape[0])), None
     require_float("table", table)
+    require_shape("table", table, (None, None))
     ids = require_ids("ids", ids, len(table))
     return table[ids], EmbeddingCache(ids, table)
 
@@ -38,10 +40,18 @@ def embedding_backward(dy, cache, *, dtable=None, accumulate=False):
     dtable: the array to write to, or, with `accumulate`, to add to; by default a new one
     """
     ids, table = cache
+    require_array("dy", dy, table.dtype)
+    require_shape("dy", dy, (*ids.shape, table.shape[1]))
     if dtable is None:
-        dtable = np.zeros_like(table)
-    elif not accumulate:
-        dtable[...] = 0
+        dtable = np.zeros(table.shape, table.dtype)
+    else:
+        require_output("dtable", dtable, table.shape, table.dtype)
+        if not dtable.flags.c_contiguous:
+            raise ValueError(f"dtable has strides {dtable.strides}, wanted a contiguous array")
+        for name, array in (("dy", dy), ("ids", ids)):
+            require_apart("dtable", dtable, name, array)
+        if not accumulate:
+            dtable[...] = 0
     scatter_add(dtable, ids, dy)
     return dtable
 

@@ -1,5 +1,6 @@
 """The linear map: Q, K, V, the feed-forward network and the output head all use it."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -32,11 +33,13 @@ def linear(x, W, b=None, *, transpose_W=False):
     if isinstance(W, QuantizedWeights):
         return W.multiply(x, b), None
     require_float("W", W)
+    require_shape("W", W, (None, None))
     d_in, d_out = W.shape[::-1] if transpose_W else W.shape
     if x.shape[-1:] != (d_in,):
         raise ValueError(f"x has shape {x.shape}, wanted (..., {d_in}) for W of shape {W.shape}")
-    rows = x.reshape(-1, d_in)
+    rows = x.reshape(math.prod(x.shape[:-1]), d_in)
     if b is not None:
+        require_float("b", b)
         require_shape("b", b, (d_out,))
     y = matmul(rows, W, transpose_B=transpose_W, bias=b)
     return y.reshape(*x.shape[:-1], d_out), LinearCache(rows, W, transpose_W, b is not None)
@@ -55,7 +58,11 @@ def linear_backward(dy, cache, *, dW=None, accumulate=False, with_dW=True):
     with_dW: False, for frozen parameters, skips dW and db: both are None
     """
     x, W, transpose_W, has_bias = cache
-    rows = dy.reshape(-1, dy.shape[-1])
+    d_out = W.shape[0] if transpose_W else W.shape[1]
+    require_float("dy", dy)
+    if dy.shape[-1:] != (d_out,) or dy.size != len(x) * d_out:
+        raise ValueError(f"dy has shape {dy.shape}, wanted (..., {d_out}) for the {len(x)} rows of x")
+    rows = dy.reshape(len(x), d_out)
     dx = matmul(rows, W, transpose_B=not transpose_W).reshape(*dy.shape[:-1], x.shape[-1])
     if not with_dW:
         return dx, None, None

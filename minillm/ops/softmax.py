@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minillm.checks import require_axes, require_float
+
 
 class SoftmaxCache(NamedTuple):
     p: np.ndarray
@@ -18,6 +20,7 @@ def softmax(x):
     number, and keeps exp from overflowing. x_i = -inf gives p_i = 0; a row of only -inf (a query
     that may attend to no key) gives zeros.
     """
+    _require_rows(x)
     e = np.exp(x - _finite_max(x))
     total = e.sum(axis=-1, keepdims=True)
     p = e / np.where(total == 0, 1, total)
@@ -44,6 +47,7 @@ def log_softmax(x):
     x: (..., n), with a finite number in every row  ->  log_p: (..., n), cache for
     `log_softmax_backward`
     """
+    _require_rows(x)
     log_p = x - logsumexp(x)
     return log_p, LogSoftmaxCache(log_p)
 
@@ -64,6 +68,11 @@ def logsumexp(x):
     largest = _finite_max(x)
     with np.errstate(divide="ignore"):  # log 0 = -inf
         return largest + np.log(np.exp(x - largest).sum(axis=-1, keepdims=True))
+
+
+def _require_rows(x):
+    require_float("x", x)
+    require_axes("x", x)
 
 
 def _finite_max(x):
