@@ -6,12 +6,15 @@ In self-attention Q, K and V all come from x. In cross-attention Q comes from x,
 the memory, an encoder's output. What they share is the core, `MultiHeadAttention`.
 """
 
+from itertools import accumulate
+
 import numpy as np
 
 from minillm.checks import require_float, require_shape
 from minillm.nn.layers import Linear
 from minillm.nn.module import Module
 from minillm.nn.positions import AttentionPositions
+from minillm.nn.trace import active_traces
 from minillm.ops.attention import (
     AttentionBias,
     AttentionCache,
@@ -104,8 +107,10 @@ class MultiHeadAttention(Module):
         """(B, T, sum of counts * D) -> a tuple of views (B, count, T, D), for example Q, K, V"""
         B, T, _ = x.shape
         x = x.reshape(B, T, -1, self.head_dim).transpose(0, 2, 1, 3)
-        ends = np.cumsum(counts)
-        return tuple(x[:, end - count : end] for end, count in zip(ends, counts))
+        if len(counts) == 1:
+            return (x,)
+        ends = accumulate(counts)
+        return tuple([x[:, end - count : end] for end, count in zip(ends, counts)])
 
     def _merge_heads(self, heads):
         """(B, H, T, D) -> (B, T, H D)"""
@@ -113,6 +118,8 @@ class MultiHeadAttention(Module):
         return heads.transpose(0, 2, 1, 3).reshape(B, T, H * D)
 
     def _tap_heads(self, heads):
+        if not active_traces():
+            return heads
         heads = self.tap("heads", heads)
         traced = [h for h in range(self.n_heads) if self.is_traced(f"head_{h}")]
         if traced:
@@ -123,10 +130,10 @@ class MultiHeadAttention(Module):
         return heads
 
     def _tap_heads_gradient(self, dheads):
-        if self.has_traces():
-            parts = [self.tap_gradient(f"head_{h}", dheads[:, h]) for h in range(self.n_heads)]
-            dheads = np.stack(parts, axis=2).transpose(0, 2, 1, 3)
-        return self.tap_gradient("heads", dheads)
+        if not self.has_traces():
+            return dheads
+        parts = [self.tap_gradient(f"head_{h}", dheads[:, h]) for h in range(self.n_heads)]
+        return self.tap_gradient("heads", np.stack(parts, axis=2).transpose(0, 2, 1, 3))
 
     def _check(self, name, x, shape):
         require_float(name, x)

@@ -19,18 +19,12 @@ import numpy as np
 
 from minillm.nn.trace import active_traces
 
-_keeps_caches = ContextVar("keeps_caches", default=True)
-_current_pass = ContextVar("current_pass", default=None)
+_current_pass = ContextVar("current_pass", default=None)  # None: outside of every module
 
 
-@contextmanager
 def no_grad():
     """Inside this context a forward keeps nothing for a backward: less memory for inference."""
-    token = _keeps_caches.set(False)
-    try:
-        yield
-    finally:
-        _keeps_caches.reset(token)
+    return _NOTHING.running()
 
 
 def no_grad_if(condition):
@@ -100,6 +94,8 @@ class Pass:
     however many views the caller takes of them.
     """
 
+    keeps_caches = True
+
     def __init__(self, owner=None):
         self.owner = owner  # the module that was called
         self.caches = {}  # module -> list, one for each time that it ran
@@ -144,13 +140,23 @@ class _Lender:
         self.__array_interface__ = array.__array_interface__
 
 
+class _NoPass(Pass):
+    """What runs inside `no_grad()`."""
+
+    keeps_caches = False
+
+
+_NOTHING = _NoPass()
+
+
 def _for_one_pass(backward):
     """A module's `backward`, called from outside, runs for the newest Pass, and ends it."""
 
     @wraps(backward)
     def run(self, *gradients):
-        if _current_pass.get() is not None:  # called by the backward of a module around this one
-            return backward(self, *self.tap_gradients(gradients))
+        this = _current_pass.get()
+        if this is not None and this.keeps_caches:  # called by a module around this one
+            return backward(self, *(self.tap_gradients(gradients) if this.traces else gradients))
         newest = self._passes[-1] if self._passes else Pass()
         with newest.running():
             dx = backward(self, *self.tap_gradients(gradients))
@@ -177,10 +183,10 @@ class Module:
             cls.backward = _for_one_pass(cls.backward)
 
     def __call__(self, *inputs, **options):
-        if not _keeps_caches.get():
-            return self.tap("", self.forward(*inputs, **options))
-        if _current_pass.get() is not None:
-            self._join(_current_pass.get())
+        this = _current_pass.get()
+        if this is not None:  # called by a module around this one, or inside no_grad()
+            if this.keeps_caches:
+                self._join(this)
             return self.tap("", self.forward(*inputs, **options))
         for older in self._passes[:-1]:  # the newest stays, whether its result is in use or not
             if older.owner is self and not older.is_wanted():
@@ -194,17 +200,16 @@ class Module:
     def _join(self, this):
         """Note that the newest Pass has something to do with this module."""
         if not self._passes or self._passes[-1] is not this:
-            self._passes = [*(each for each in self._passes if each.caches), this]
+            self._passes = [each for each in self._passes if each.caches] + [this]
 
     def remember(self, cache):
         """Keep `cache` for the backward of this forward (nothing is kept inside `no_grad`)."""
-        if not _keeps_caches.get():
-            return
         this = _current_pass.get()
         if this is None:
             name = type(self).__name__
             raise RuntimeError(f"{name}.forward() was called directly, wanted a call of the {name}")
-        this.caches.setdefault(self, []).append(cache)
+        if this.keeps_caches:
+            this.caches.setdefault(self, []).append(cache)
 
     def recall(self):
         """Return the cache of the last forward that had no backward yet, and forget it."""
@@ -225,8 +230,8 @@ class Module:
 
         It can be called once, at any time: the order among several doesn't matter.
         """
-        this = _current_pass.get() or (self._passes[-1] if self._passes else None)
-        if this is None or not _keeps_caches.get():
+        this = _current_pass.get() or (self._passes[-1] if self._passes else _NOTHING)
+        if not this.keeps_caches:
             return _no_backward
 
         def run(*gradients):
