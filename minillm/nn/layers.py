@@ -80,6 +80,7 @@ class OutputHead(Module):
 
 
 def _linear_backward(dy, cache, weight, bias):
+    _require_cache(cache)
     if not weight.trainable:  # frozen: dx is wanted, and the gradient of a bias that learns
         dx, _, _ = linear_backward(dy, cache, with_dW=False)
         if bias is not None and bias.trainable:
@@ -90,6 +91,11 @@ def _linear_backward(dy, cache, weight, bias):
     if bias is not None:
         bias.add_grad(db)
     return dx
+
+
+def _require_cache(cache):
+    if cache is None:  # as ops/linear.py and ops/embedding.py return it
+        raise ValueError("the weights are quantized for inference, wanted plain ones to train")
 
 
 class Embedding(Module):
@@ -111,6 +117,7 @@ class Embedding(Module):
     def backward(self, dy):
         """dy: (..., d). Nothing comes back: ids have no gradient."""
         cache = self.recall()
+        _require_cache(cache)
         if self.padding_id is not None:
             dy = np.where((cache.ids == self.padding_id)[..., None], 0, dy)
         if self.weight.trainable:

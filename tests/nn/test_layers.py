@@ -22,6 +22,7 @@ from minillm.nn import (
 )
 from minillm.nn.layers import ACTIVATIONS
 from minillm.ops.positions import sinusoidal_positions
+from minillm.ops.quantized import quantize
 
 
 @given(generators, leading_shapes, sizes, sizes, st.booleans())
@@ -46,6 +47,21 @@ def test_output_head_gradients(rng, leading, d, n, bias):
     bias = Parameter(rng.standard_normal(n)) if bias else None
     head = OutputHead(Embedding(n, d, rng=rng, std=1.0).weight, bias)
     check_module(head, {"x": rng.standard_normal((*leading, d))}, rng)
+
+
+def test_quantized_weights_have_no_backward():
+    rng = np.random.default_rng(0)
+    layers = Linear(4, 3, rng=rng), OutputHead(Parameter(np.ones((3, 4), np.float32)))
+    for layer, transposed in zip(layers, (True, False)):
+        weight = layer.weight.data.T if transposed else layer.weight.data
+        layer.weight.data = quantize(weight, "int8")
+        y = layer(np.ones((2, 4), np.float32))
+        with pytest.raises(ValueError, match="^the weights are quantized for inference, wanted"):
+            layer.backward(np.ones_like(y))
+    embedding = Embedding(5, 4, rng=rng)
+    embedding.weight.data = quantize(embedding.weight.data, "int8")
+    with pytest.raises(ValueError, match="^the weights are quantized for inference, wanted"):
+        embedding.backward(embedding(np.array([1, 2])))
 
 
 @given(generators, leading_shapes, sizes, st.sampled_from([LayerNorm, RMSNorm]))
