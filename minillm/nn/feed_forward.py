@@ -8,9 +8,9 @@ class FeedForward(Module):
     """y = f(x W1 + b1) W2 + b2          (Vaswani et al. 2017, eq. 2)
 
     `expand` maps d_model to d_ff, `contract` maps back. `activation` is a name of
-    `minillm.nn.layers.ACTIVATIONS`. Without `bias` there is no b1 and no b2. `dropout` acts on the d_ff numbers between the two maps; the
-    dropout of the paper, on the result, is part of the block. `output_std` is the initial std of
-    `contract`, if other than `std`.
+    `minillm.nn.layers.ACTIVATIONS`. Without `bias` there is no b1 and no b2. `dropout` acts on the
+    d_ff numbers between the two maps; the dropout of the paper, on the result, is part of the block.
+    `output_std` is the initial std of `contract`, if other than `std`.
     """
 
     def __init__(self, d_model, d_ff, *, activation="gelu_tanh", dropout=0.0, bias=True, rng,
