@@ -23,7 +23,7 @@ ARCHITECTURES = {
 
 
 def register(config_class, **model_classes):
-    """Make an architecture known under its config_class.model_type, here and wherever files are read
+    """Let every function here, and whatever reads checkpoints, know config_class.model_type
 
         register(MyConfig, base=MyModel, causal_lm=MyLMHeadModel)
 

@@ -158,7 +158,7 @@ def read_config(folder, model_type=None):
 
 
 def _with_labels(extra, changes):
-    """Move num_labels, id2label and label2id from `changes` to `extra` -> extra, the other changes"""
+    """Move num_labels, id2label and label2id from `changes` to `extra` -> extra, other changes"""
     changes = dict(changes)
     labels = {name: changes.pop(name) for name in ("id2label", "label2id") if name in changes}
     if "num_labels" in changes:

@@ -32,8 +32,8 @@ class PreTrainedModel(Module):
     embedding_tensor: the token embeddings' name in files; an output head may be tied to them
     has_lm_head: whether it is a model with an output head, the attribute `lm_head`
     generation_config: a GenerationConfig, or None for a model that generates nothing
-    Its constructor takes (config, seed, draw_weights); the bare model keeps the Generator of all its
-    randomness as `rng`.
+    Its constructor takes (config, seed, draw_weights); the bare model keeps the Generator of all
+    its randomness as `rng`.
     """
 
     config_class = None

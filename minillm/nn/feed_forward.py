@@ -9,7 +9,7 @@ class FeedForward(Module):
 
     `expand` maps d_model to d_ff, `contract` maps back. `activation` is a name of
     `minillm.nn.layers.ACTIVATIONS`. Without `bias` there is no b1 and no b2. `dropout` acts on the
-    d_ff numbers between the two maps; the dropout of the paper, on the result, is part of the block.
+    d_ff numbers between the two maps; the paper's dropout, on the result, is part of the block.
     `output_std` is the initial std of `contract`, if other than `std`.
     """
 

@@ -56,8 +56,9 @@ class Linear(Module):
 
 
 class OutputHead(Module):
-    """logits = x weightᵀ + bias, with `weight`: (n, d), a row for each of n tokens, and `bias`: (n,),
-    or None without bias. Both are Parameters.
+    """logits = x weightᵀ + bias, with `weight`: (n, d), a row for each of n tokens.
+
+    weight, bias: Parameters; `bias` is (n,), or None
 
     Given the Parameter of a token embedding, the two are tied (Press and Wolf 2017): the table is
     used twice, and its gradient is the sum of both uses.

@@ -386,8 +386,8 @@ def _read_text(path):
 def write_tokenizer_files(folder, files, tokenizer_class, vocabulary_files):
     """Write `files`, a TokenizerFiles, into `folder`, which is made if need be.
 
-    All files are written, vocabulary_files too, so that every version of Hugging Face's libraries, and every program
-    that knows only OpenAI's original two, finds what it reads.
+    All files are written, vocabulary_files too, so that every version of Hugging Face's libraries,
+    and every program that knows only OpenAI's original two, finds what it reads.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -102,8 +102,8 @@ def test_a_new_head_on_a_pretrained_model(tmp_path):
     BagModel(BagConfig(vocab_size=3), seed=7).save_pretrained(tmp_path / "base")
     heads = []
     for seed in (0, 1):
-        run = create_run(tmp_path / f"run-{seed}", settings(model=str(tmp_path / "base"), seed=seed),
-                         task="counting")
+        chosen = settings(model=str(tmp_path / "base"), seed=seed)
+        run = create_run(tmp_path / f"run-{seed}", chosen, task="counting")
         with pytest.warns(UserWarning, match="begins with a head that has to be trained"):
             model = run.new_model()
         np.testing.assert_array_equal(model.bag.words.weight.data,
