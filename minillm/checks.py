@@ -1,4 +1,4 @@
-"""Checks of arguments: one clear line that names the argument, what came and what was wanted."""
+"""Checks of arguments. An error is one line: the argument, what it is, and what was wanted."""
 
 import os
 import reprlib
@@ -9,7 +9,7 @@ import numpy as np
 def require_shape(name, array, shape):
     """Raise ValueError unless `array.shape` matches `shape`; None in `shape` matches any size."""
     if array.shape == shape:
-        return  # the usual case, in every layer of every step: no time to lose
+        return  # the usual case, which every layer runs in every step
     wanted = tuple("any" if size is None else size for size in shape)
     matches = array.ndim == len(shape) and all(
         size is None or size == actual for size, actual in zip(shape, array.shape)
@@ -55,9 +55,9 @@ def require_flag(name, value):
 
 
 def require_ids(name, ids, size, ignored=None):
-    """Return `ids` as an array of integers (of any dtype); every id must lie in 0 … size - 1.
+    """-> `ids` as an array of integers of any dtype, all of them from 0 to size - 1
 
-    With `ignored`, ids of this number are allowed as well, and the result is int64.
+    ignored: another id that is allowed; the result is then int64
     Raises TypeError for anything but integers and ValueError for an id out of range.
     """
     ids = np.asarray(ids)
@@ -73,20 +73,20 @@ def require_ids(name, ids, size, ignored=None):
 def require_memory(what, n_bytes):
     """Raise MemoryError if `what` takes more memory than this machine has.
 
-    Without this the system would let the program have the memory, page by page, and end it with a
-    kill and no message when there is none left; or other programs.
+    Without this check the system grants the memory and provides it page by page. When none is left,
+    it kills this program, or another one, without a message.
     """
     try:
         available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
-        return  # this system doesn't tell
+        return  # this system doesn't report its memory
     if n_bytes > available > 0:
-        raise MemoryError(f"{what} takes {n_bytes / 1e9:,.0f} GB of memory, this machine has "
+        raise MemoryError(f"{what} takes {n_bytes / 1e9:,.0f} GB of memory, but this machine has "
                           f"{available / 1e9:,.0f} GB")
 
 
 class _Abbreviation(reprlib.Repr):
-    """repr() that looks at a few items of a container only, however large it is."""
+    """A repr() that visits only a few items of a container, however large it is."""
 
     def __init__(self):
         super().__init__()
@@ -98,10 +98,10 @@ _abbreviation = _Abbreviation()
 
 
 def shown(value, limit=72):
-    """-> str: `value` as an error message shows it: in less than a line, on one line
+    """-> str: `value` for an error message, at most `limit` characters, on one line
 
     Values and names from a foreign file can be megabytes long, and can hold control characters that
-    a terminal obeys; these come out as escapes (\\x1b).
+    a terminal obeys. Control characters become escapes (\\x1b).
     """
     text = _abbreviation.repr(value)
     if not text.isprintable():

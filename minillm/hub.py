@@ -1,4 +1,4 @@
-"""Finding a pretrained model: a directory, a packaged model, the hub's cache, the hub."""
+"""Finding a pretrained model: in a directory, in the package, in the hub's cache, on the hub."""
 
 import os
 import re
@@ -7,12 +7,12 @@ from pathlib import Path
 from minillm.checks import shown
 
 PACKAGED = Path(__file__).parent / "pretrained"
-# What is fetched of a model on the hub: its weights, its configurations, its tokenizer.
+# What to download of a model on the hub: its weights, its configurations, its tokenizer.
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
              "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json",
              "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
              "additional_chat_templates/*.jinja"]
-# Names from before the hub had organizations.
+# Short names that predate the hub's organizations.
 HUB_ALIASES = {name: f"openai-community/{name}"
                for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
 
@@ -22,17 +22,16 @@ def find_pretrained(name_or_path, *, revision=None, cache_dir=None, local_files_
     """-> Path of the directory of a pretrained model
 
     name_or_path: in this order, a directory in Hugging Face's format; the name of a model that
-    ships with minillm; a hub name ("gpt2") that is in the local Hugging Face cache already; a hub
-    name to download, if `huggingface_hub` is installed (pip install "minillm[hub]").
-
-    revision: branch, tag or commit of a model on the hub
-    cache_dir: another folder than Hugging Face's cache for models of the hub
+        ships with minillm; a hub name ("gpt2") in the local Hugging Face cache; a hub name to
+        download, if `huggingface_hub` is installed (pip install "minillm[hub]")
+    revision: the branch, tag or commit of a model on the hub
+    cache_dir: the folder for models of the hub, instead of Hugging Face's cache
     local_files_only: never download
-    token: for models of the hub that are not public
+    token: for models on the hub that are not public
     force_download: download even what is in the cache
-    subfolder: the model's folder below the directory that is found
+    subfolder: the model's folder below the directory
 
-    Raises FileNotFoundError that says which names there are, and how to get others.
+    Raises FileNotFoundError that lists the packaged names and says how to get other models.
     """
     name = os.fspath(name_or_path)
     folder = Path(os.path.expanduser(name))
@@ -43,7 +42,7 @@ def find_pretrained(name_or_path, *, revision=None, cache_dir=None, local_files_
     if name in packaged_names():
         return _below(PACKAGED / name, subfolder)
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
-        raise FileNotFoundError(f"{_not_found(name)}, and no name of the form 'model' or "
+        raise FileNotFoundError(f"{_not_found(name)}, and not a name of the form 'model' or "
                                 "'owner/model'")
     found = None if force_download else _in_hub_cache(name, revision, cache_dir)
     if found:
@@ -72,7 +71,7 @@ def _below(folder, subfolder):
 
 
 def _in_hub_cache(name, revision, cache_dir):
-    """-> the snapshot of the hub model `name` in Hugging Face's cache, the newest by default"""
+    """-> the snapshot of `name` in Hugging Face's cache, by default the newest; None without one"""
     home = Path(os.path.expanduser(os.environ.get("HF_HOME") or "~/.cache/huggingface"))
     hub = os.path.expanduser(cache_dir or os.environ.get("HF_HUB_CACHE") or home / "hub")
     for alias in (name, HUB_ALIASES.get(name, name)):
@@ -90,7 +89,7 @@ def _in_hub_cache(name, revision, cache_dir):
 
 
 def _download(name, subfolder, options):
-    """-> the directory of a fresh download, None without the package that downloads"""
+    """-> the directory of a new download; None if `huggingface_hub` isn't installed"""
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
@@ -99,7 +98,7 @@ def _download(name, subfolder, options):
     try:
         return Path(snapshot_download(HUB_ALIASES.get(name, name), allow_patterns=patterns,
                                       **options))
-    except Exception as error:  # dozens of kinds, from no network to no such name
+    except Exception as error:  # dozens of types, from no network to an unknown name
         reason = str(error).strip().splitlines() or [""]
         failure = f"and its download failed ({type(error).__name__}: {reason[0]})"
         raise FileNotFoundError(f"{_not_found(name)}, {failure}") from None
@@ -107,5 +106,5 @@ def _download(name, subfolder, options):
 
 def _not_found(name):
     shipped = ", ".join(packaged_names()) or "none yet"
-    return (f"{shown(name)} is no directory, none of the models that ship with minillm "
+    return (f"{shown(name)} is not a directory, not a model that ships with minillm "
             f"({shipped}), not in the local Hugging Face cache")

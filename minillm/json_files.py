@@ -1,8 +1,8 @@
-"""Reading JSON files that others wrote: every doubt about a file is one line that names it.
+"""Reading JSON files from others: every error is one line that names the file.
 
-`read_json` turns a file into a dict or refuses it (too large, nested too deep, not JSON). `fields`
-checks the types of all fields that the caller uses, in one place; after that the caller may trust
-the values. `write_json` is the way back.
+`read_json` turns a file into a dict, or refuses it (too large, nested too deep, not JSON). `fields`
+checks the types of all fields that the caller uses, in one place; after that the caller can trust
+the values. `write_json` writes a file.
 
     content = read_json(folder / "config.json")
     fields(path, content, {"n_layer": int, "n_inner": int | None, "architectures": list[str]})
@@ -17,8 +17,8 @@ from typing import Literal, Union, get_args, get_origin
 from minillm.checks import shown
 from minillm.files import atomic_write
 
-MAX_BYTES = 128 * 2**20  # the largest tokenizer.json in use is a quarter of this
-MAX_DEPTH = 64  # deeper than any real file; far below what ends Python's recursion
+MAX_BYTES = 128 * 2**20  # four times the largest tokenizer.json in use
+MAX_DEPTH = 64  # deeper than any real file, and far below Python's recursion limit
 KINDS = {str: "a string", int: "an integer", float: "a number", bool: "true or false",
          list: "a list", dict: "an object", type(None): "null"}
 
@@ -26,13 +26,13 @@ KINDS = {str: "a string", int: "an integer", float: "a number", bool: "true or f
 def read_json(path, max_bytes=MAX_BYTES):
     """-> the dict in the JSON file `path`
 
-    Raises FileNotFoundError without the file, and ValueError, in one line, if it isn't a regular
-    file, has more than `max_bytes`, or isn't one JSON object (see `parse_json`).
+    Raises FileNotFoundError if it doesn't exist, and ValueError if it isn't a regular file, is
+    larger than `max_bytes`, or isn't one JSON object (see `parse_json`).
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} doesn't exist")
-    if not path.is_file():  # a FIFO or a device could be read for ever
+    if not path.is_file():  # reading a FIFO or a device may never end
         raise ValueError(f"{path} is not a regular file")
     size = path.stat().st_size
     if size > max_bytes:
@@ -41,11 +41,13 @@ def read_json(path, max_bytes=MAX_BYTES):
 
 
 def parse_json(where, text):
-    """-> the dict in `text` (str, or bytes of UTF-8); `where` begins the messages
+    """-> the dict in `text` (str, or bytes of UTF-8)
+
+    where: the name of the text, with which error messages start
 
     A byte-order mark is dropped. NaN and Infinity parse, as in Python; `fields` then refuses them
-    for every kind of field. Raises ValueError, in one line, for invalid UTF-8 or JSON, a name that
-    stands twice in an object, nesting deeper than MAX_DEPTH, and anything but an object at the top.
+    for every kind of field. Raises ValueError for invalid UTF-8 or JSON, a repeated name in an
+    object, nesting deeper than MAX_DEPTH, and anything but an object at the top level.
     """
     try:
         if isinstance(text, bytes):
@@ -58,8 +60,8 @@ def parse_json(where, text):
     except RecursionError:
         raise ValueError(f"{where} is nested more than {MAX_DEPTH} deep") from None
     except _Duplicate as error:
-        raise ValueError(f"{where}: {shown(error.args[0])} stands twice in one object") from None
-    except ValueError:  # int() takes no more than 4,300 digits
+        raise ValueError(f"{where}: {shown(error.args[0])} appears twice in one object") from None
+    except ValueError:  # int() refuses more than 4,300 digits
         raise ValueError(f"{where} holds an integer of thousands of digits") from None
     if not isinstance(content, dict):
         raise ValueError(f"{where} holds {_kind_of(content)}, wanted a JSON object")
@@ -75,14 +77,14 @@ def write_json(path, content, **options):
 
 
 def fields(path, content, wanted, required=(), where=""):
-    """Check the fields of a foreign object -> {name: value} of those in `wanted` that are there
+    """Check the fields of a foreign object -> {name: value} of those in `wanted` that exist
 
-    wanted: {name: kind}. A kind is str, int, float (finite; an integer will do), bool, list, dict,
-        None, a union (int | None), list[kind], dict[str, kind] or Literal["a", "b"]
-    required: names that must be there
+    wanted: {name: kind}. A kind is str, int, float (finite; integers are accepted), bool, list,
+        dict, None, a union (int | None), list[kind], dict[str, kind] or Literal["a", "b"]
+    required: names that must exist
     where: the place of `content` in its file, such as "model" or "added_tokens[3]"
 
-    Raises ValueError for the first field that differs: "PATH: n_layer is 'two', wanted an integer".
+    Raises ValueError for the first wrong field: "PATH: n_layer is 'two', wanted an integer".
     """
     if not isinstance(content, dict):
         place = f"{path}: {where}" if where else str(path)
@@ -100,7 +102,7 @@ def fields(path, content, wanted, required=(), where=""):
 
 
 def _mismatch(value, kind, name):
-    """-> None if `value` is of `kind`, else "NAME is VALUE, wanted KIND" of the part that isn't"""
+    """-> None if `value` is of `kind`, else "NAME is VALUE, wanted KIND" for the wrong part"""
     origin = get_origin(kind)
     if origin in (list, dict) and isinstance(value, origin):
         item = get_args(kind)[-1]
@@ -114,14 +116,14 @@ def _mismatch(value, kind, name):
         wrong = [_mismatch(value, option, name) for option in get_args(kind)]
         if None in wrong:
             return None
-        # A list of the wrong things: say which item, not that it is a list.
+        # A list with a wrong item: name the item instead of refusing the list.
         inside = [line for line in wrong if not line.startswith(f"{name} is ")]
         return inside[0] if inside else f"{name} is {shown(value)}, wanted {_name_of(kind)}"
     return None if _is(value, kind) else f"{name} is {shown(value)}, wanted {_name_of(kind)}"
 
 
 def _is(value, kind):
-    """Whether `value` is of a `kind` without parts. True is no integer, NaN is no number."""
+    """-> whether `value` is of a `kind` without parts. True is not an integer, NaN not a number."""
     if kind in (int, str, bool):
         return type(value) is kind
     if get_origin(kind) is Literal:
@@ -148,11 +150,11 @@ def _kind_of(value):
 
 
 class _Duplicate(Exception):
-    """A name that stands twice in one object."""
+    """A repeated name in one object."""
 
 
 def _without_duplicates(pairs):
-    """What json calls for each object. Of a name that stands twice, readers take either value."""
+    """json calls this for each object. Refuse repeated names: readers differ in which they use."""
     content = dict(pairs)
     if len(content) < len(pairs):
         names = set()

@@ -41,7 +41,7 @@ def test_any_bytes_are_an_object_or_an_error_of_one_line(text):
     ("", "x.json is not valid JSON"),
     ("[1]", "x.json holds a list, wanted a JSON object"),
     ("null", "x.json holds null"),
-    ('{"a": 1, "b": {"c": 1, "c": 2}}', "'c' stands twice in one object"),
+    ('{"a": 1, "b": {"c": 1, "c": 2}}', "'c' appears twice in one object"),
     ('{"a": ' + "[" * 1000 + "]" * 1000 + "}", "x.json is nested more than 64 deep"),
     ('{"a": ' * 100_000 + "1" + "}" * 100_000, "x.json is nested more than 64 deep"),
     ("[" * 1_000_000, "x.json is nested more than 64 deep"),

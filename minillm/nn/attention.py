@@ -2,8 +2,8 @@
 
     MultiHead = Concat(head_1, …, head_h) W_O,   head_i = Attention(Q_i, K_i, V_i)
                                                           (Vaswani et al. 2017, sec. 3.2.2)
-In self-attention Q, K and V all come from x. In cross-attention Q comes from x, K and V come from
-the memory, an encoder's output. What they share is the core, `MultiHeadAttention`.
+In self-attention Q, K and V all come from x. In cross-attention Q comes from x, and K and V come
+from the memory, an encoder's output. Both are built on the core, `MultiHeadAttention`.
 """
 
 from itertools import accumulate
@@ -29,19 +29,20 @@ from minillm.ops.dropout import dropout, dropout_backward, require_probability
 
 
 class MultiHeadAttention(Module):
-    """The core: heads of Q, K and V in, their outputs side by side out.
+    """The core: it takes the heads of Q, K and V, and returns the heads' outputs side by side.
 
-    n_heads:     H, the number of query heads; head_dim: D, how many numbers each has, by default
-                 d_model / H
-    n_kv_heads:  the number of key and value heads, a divisor of H; query heads share them in groups
-                 (grouped-query attention: Ainslie et al. 2023). By default H.
-    causal:      each position sees only itself and what is before it
-    positions:   an AttentionPositions, such as Rotary; None: positions aren't attention's business
-    scale:       what multiplies the scores; by default 1 / √D
-    dropout:     probability of dropping an attention weight in training, by the Generator `rng`
+    n_heads:     H, the number of query heads
+    head_dim:    D, the width of a head, by default d_model / H
+    n_kv_heads:  the number of key and value heads, a divisor of H, by default H. Groups of query
+                 heads share a key head (grouped-query attention: Ainslie et al. 2023).
+    causal:      each position sees only itself and earlier positions
+    positions:   an AttentionPositions, such as Rotary, or None
+    scale:       the factor of the scores, by default 1 / √D
+    dropout:     the probability of dropping an attention weight in training; the Generator `rng`
+                 decides which
 
-    A trace sees "weights" (B, H, T, keys), before dropout; "heads" (B, H, T, D), what each head
-    found, before W_O mixes them; and each of them alone as "head_0", "head_1", …
+    A trace sees "weights" (B, H, T, keys), before dropout; "heads" (B, H, T, D), the outputs of the
+    heads before W_O mixes them; and each head's output as "head_0", "head_1", …
     """
 
     def __init__(self, d_model, n_heads, *, head_dim=None, n_kv_heads=None, causal=False,
@@ -67,8 +68,8 @@ class MultiHeadAttention(Module):
 
         -> (B, T, H D), the heads side by side
 
-        The streaming kernel computes it without the weights; where these are wanted (dropout of
-        weights, or a trace), they are made.
+        The streaming kernel computes the heads without the weights. Dropout and traces need the
+        weights; only then they are computed.
         """
         distance_bias = self.positions.distance_bias(Q.shape[2], K.shape[2])
         if distance_bias is not None:
@@ -76,35 +77,44 @@ class MultiHeadAttention(Module):
         bias = AttentionBias(self.causal, key_mask, distance_bias)
         dropout_p = self.dropout if self.training else 0.0
         if dropout_p or self.is_traced("weights"):
-            weights, weights_cache = attention_weights(Q, K, bias=bias, scale=self.scale)
-            weights = self.tap("weights", weights)
-            dropped, dropout_cache = dropout(weights, dropout_p, self.rng)
-            heads, values_cache = weighted_values(dropped, V)
-            self.remember(AttentionCache(weights_cache, dropout_cache, values_cache))
+            heads, cache = self._attend_with_weights(Q, K, V, bias, dropout_p)
         else:
             heads, cache = streaming_attention(Q, K, V, bias=bias, scale=self.scale)
-            self.remember(cache)
+        self.remember(cache)
         return self._merge_heads(self._tap_heads(heads))
 
     def attend_backward(self, dmerged, grads):
-        """dmerged: (B, T, H D); grads: three arrays that dQ, dK and dV are written to"""
-        dheads = self._tap_heads_gradient(self._split_heads(dmerged, self.n_heads)[0])
+        """dmerged: (B, T, H D); grads: three arrays to write dQ, dK and dV to"""
+        (dheads,) = self._split_heads(dmerged, self.n_heads)
+        dheads = self._tap_heads_gradient(dheads)
         cache = self.recall()
         if isinstance(cache, AttentionCache):
-            ddropped, dV = weighted_values_backward(dheads, cache.values)
-            dweights = self.tap_gradient("weights", dropout_backward(ddropped, cache.dropout))
-            dQ, dK, dbias = attention_weights_backward(dweights, cache.weights)
-            for grad, computed in zip(grads, (dQ, dK, dV)):
-                grad[...] = computed
+            dbias = self._attend_with_weights_backward(dheads, cache, grads)
         else:
-            _, _, _, dbias = streaming_attention_backward(dheads, cache, grads=grads)
+            *_, dbias = streaming_attention_backward(dheads, cache, grads=grads)
         if dbias is not None:
             self.positions.distance_bias_backward(dbias)
 
-    # Heads are split and merged by looking at the same memory with other axes; nothing moves.
+    def _attend_with_weights(self, Q, K, V, bias, dropout_p):
+        """`ops.attention.attention`, with a tap on the weights"""
+        weights, weights_cache = attention_weights(Q, K, bias=bias, scale=self.scale)
+        weights = self.tap("weights", weights)
+        dropped, dropout_cache = dropout(weights, dropout_p, self.rng)
+        heads, values_cache = weighted_values(dropped, V)
+        return heads, AttentionCache(weights_cache, dropout_cache, values_cache)
+
+    def _attend_with_weights_backward(self, dheads, cache, grads):
+        ddropped, dV = weighted_values_backward(dheads, cache.values)
+        dweights = self.tap_gradient("weights", dropout_backward(ddropped, cache.dropout))
+        dQ, dK, dbias = attention_weights_backward(dweights, cache.weights)
+        for grad, computed in zip(grads, (dQ, dK, dV)):
+            grad[...] = computed
+        return dbias
+
+    # Splitting and merging heads only changes the view of the memory; no data moves.
 
     def _split_heads(self, x, *counts):
-        """(B, T, sum of counts * D) -> a tuple of views (B, count, T, D), for example Q, K, V"""
+        """(B, T, sum(counts) D) -> a tuple of views (B, count, T, D), such as Q, K, V"""
         B, T, _ = x.shape
         x = x.reshape(B, T, -1, self.head_dim).transpose(0, 2, 1, 3)
         if len(counts) == 1:
@@ -118,6 +128,7 @@ class MultiHeadAttention(Module):
         return heads.transpose(0, 2, 1, 3).reshape(B, T, H * D)
 
     def _tap_heads(self, heads):
+        """Show the heads to the traces: together, and separately those that a trace wants."""
         if not active_traces():
             return heads
         heads = self.tap("heads", heads)
@@ -145,9 +156,9 @@ class SelfAttention(MultiHeadAttention):
 
     `qkv`:    Linear(d_model, (H + 2 n_kv_heads) D), the projections of all heads side by side in
               one matrix with the columns [W_Q | W_K | W_V], each of them [head_1 | … | head_h]
-    `output`: Linear(H D, d_model), W_O; initial std `output_std` if other than `std`
+    `output`: Linear(H D, d_model), W_O, with the initial std `output_std`, by default `std`
 
-    bias: whether the two have one; qkv_bias: whether `qkv` has, if other than `bias`
+    bias:     whether both have a bias; qkv_bias: whether `qkv` has one, by default `bias`
     For the other arguments see MultiHeadAttention.
     """
 
@@ -163,9 +174,9 @@ class SelfAttention(MultiHeadAttention):
     def forward(self, x, *, key_mask=None, kv_cache=None):
         """x: (B, T, d_model) -> y: (B, T, d_model)
 
-        key_mask: bool (B, number of keys), True where a key may be attended to
+        key_mask: bool (B, number of keys), True at keys that may be attended to
         kv_cache: a LayerCache with the keys and values of earlier positions; those of x are
-                  appended. No backward follows.
+                  appended. For inference only: there is no backward.
         """
         self._check("x", x, (None, None, self.d_model))
         start = 0 if kv_cache is None else kv_cache.length
@@ -178,7 +189,7 @@ class SelfAttention(MultiHeadAttention):
     def backward(self, dy):
         """dy: (B, T, d_model) -> dx: (B, T, d_model)"""
         B, T, _ = dy.shape
-        # dQ, dK, dV are written where the gradient of `qkv` is wanted: side by side.
+        # Write dQ, dK and dV side by side: together they are the gradient of `qkv`'s output.
         dqkv = np.empty((B, T, sum(self._counts) * self.head_dim), dy.dtype)
         dQ, dK, dV = self._split_heads(dqkv, *self._counts)
         self.attend_backward(self.output.backward(dy), (dQ, dK, dV))
@@ -194,7 +205,7 @@ class CrossAttention(MultiHeadAttention):
 
     `query`:     Linear(d_model, H D), W_Q, of x
     `key_value`: Linear(d_memory, 2 n_kv_heads D), [W_K | W_V], of the memory
-    `output`:    Linear(H D, d_model), W_O; initial std `output_std` if other than `std`
+    `output`:    Linear(H D, d_model), W_O, with the initial std `output_std`, by default `std`
 
     For the other arguments see MultiHeadAttention.
     """
@@ -213,9 +224,9 @@ class CrossAttention(MultiHeadAttention):
     def forward(self, x, memory, *, key_mask=None, kv_cache=None):
         """x: (B, T, d_model), memory: (B, S, d_memory) -> y: (B, T, d_model)
 
-        key_mask: bool (B, S), True where a position of the memory may be attended to
-        kv_cache: a LayerCache. The first call puts the keys and values of the memory into it; later
-                  ones use these, and `memory` may be None. No backward follows.
+        key_mask: bool (B, S), True at positions of the memory that may be attended to
+        kv_cache: a LayerCache. The first call stores the keys and values of the memory in it; later
+                  calls read them, and `memory` may be None. For inference only.
         """
         self._check("x", x, (None, None, self.d_model))
         (Q,) = self._split_heads(self.query(x), self.n_heads)

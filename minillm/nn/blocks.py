@@ -1,12 +1,12 @@
 """The blocks that a transformer stacks: sub-layers in residual connections.
 
-Every sub-layer f stands in a residual connection with a normalization, which has two places:
+A residual connection surrounds every sub-layer f. There are two places for the normalization:
 
-    post-norm   y = norm(x + dropout(f(x)))        Vaswani et al. 2017, sec. 5.4; GPT, BERT
+    post-norm   y = norm(x + dropout(f(x)))        Vaswani et al. 2017, sec. 3.1, 5.4; GPT, BERT
     pre-norm    y = x + dropout(f(norm(x)))        GPT-2; Xiong et al. 2020: trains without warm-up
 
-In a pre-norm stack the sum of all sub-layers runs untouched from the embedding to the end, and the
-gradient runs back the same way; the model normalizes once more after the last block.
+In a pre-norm stack nothing but sums lies on the path from the embedding to the end, so the gradient
+comes back unchanged too. The model normalizes once more after the last block.
 """
 
 from minillm.nn.attention import CrossAttention, SelfAttention
@@ -16,9 +16,9 @@ from minillm.nn.module import Module
 
 
 class Residual(Module):
-    """One of the two formulas above, around the sub-layer f: `placement` is "pre" or "post".
+    """One of the two formulas above, around the sub-layer f; `placement` is "pre" or "post".
 
-    The three layers belong to the block, whose names they carry; a Residual only connects them.
+    The three layers belong to the block, which names them; a Residual only connects them.
     """
 
     def __init__(self, sublayer, norm, dropout, placement):
@@ -28,15 +28,15 @@ class Residual(Module):
         self._pre = placement == "pre"
 
     def forward(self, x, *others, **options):
-        """x: (B, T, d_model); all other arguments go to the sub-layer -> y: (B, T, d_model)"""
+        """x: (B, T, d_model), with the sub-layer's other arguments -> y: (B, T, d_model)"""
         if self._pre:
             return x + self._dropout(self._sublayer(self._norm(x), *others, **options))
         return self._norm(x + self._dropout(self._sublayer(x, *others, **options)))
 
-    # A sum hands its gradient to both summands: dx is what came down the residual plus what came
-    # back through the sub-layer.
+    # A sum passes its gradient to both summands, so dx is the gradient of the sum plus the gradient
+    # that comes back through the sub-layer.
     def backward(self, dy):
-        """dy: (B, T, d_model) -> dx: (B, T, d_model), then the sub-layer's other gradients if any"""
+        """dy: (B, T, d_model) -> dx: (B, T, d_model), and the sub-layer's other gradients if any"""
         dsum = dy if self._pre else self._norm.backward(dy)
         dbranch = self._sublayer.backward(self._dropout.backward(dsum))
         dbranch, *others = dbranch if isinstance(dbranch, tuple) else (dbranch,)
@@ -45,15 +45,17 @@ class Residual(Module):
 
 
 class EncoderBlock(Module):
-    """Self-attention in both directions, then a feed-forward network (Vaswani et al. 2017, 3.1).
+    """Bidirectional self-attention, then a feed-forward network (Vaswani et al. 2017, sec. 3.1).
 
-    norm:    "pre" or "post"; make_norm: the class of the normalization, LayerNorm or RMSNorm
+    norm: "pre" or "post"
+    make_norm: the class of the normalization, LayerNorm or RMSNorm
     make_feed_forward: the class of the feed-forward network, with the arguments of FeedForward
-    bias:    whether the linear maps have one
-    dropout: of the result of each sub-layer; attention_dropout: of the attention weights
-    attention_options: further arguments of SelfAttention, such as positions and n_kv_heads
+    bias: whether the linear maps have a bias
+    dropout: the probability of dropping a number of a sub-layer's result
+    attention_dropout: the probability of dropping an attention weight
+    attention_options: other arguments of SelfAttention, such as positions and n_kv_heads
 
-    Its layers: `norm1`, `attention`, `dropout1`, `norm2`, `feed_forward`, `dropout2`; a trace sees
+    Its layers: `norm1`, `attention`, `dropout1`, `norm2`, `feed_forward`, `dropout2`. A trace sees
     the residual stream after each sub-layer as `residual1` and `residual2`.
     """
 
@@ -90,11 +92,11 @@ class EncoderBlock(Module):
 class DecoderBlock(Module):
     """Causal self-attention, [attention to an encoder's output,] then a feed-forward network.
 
-    With `cross_attention` it is the decoder block of Vaswani et al. 2017, sec. 3.1; without, the
-    block of GPT (norm="post") and GPT-2 (norm="pre"). For the arguments see EncoderBlock.
+    With `cross_attention` it is the decoder block of Vaswani et al. 2017, sec. 3.1. Without, it is
+    the block of GPT (norm="post") and GPT-2 (norm="pre"). For the arguments see EncoderBlock.
 
     Its layers: `norm1`, `attention`, `dropout1`, [`norm_cross`, `cross_attention`,
-    `dropout_cross`,] `norm2`, `feed_forward`, `dropout2`; a trace sees the residual stream after
+    `dropout_cross`,] `norm2`, `feed_forward`, `dropout2`. A trace sees the residual stream after
     each sub-layer as `residual1`, [`residual_cross`] and `residual2`.
     """
 
@@ -128,9 +130,10 @@ class DecoderBlock(Module):
                 memory_kv_cache=None):
         """x: (B, T, d_model), memory: (B, S, d_model) with cross-attention -> y: (B, T, d_model)
 
-        key_mask: bool (B, T), or (B, all positions so far) with a kv_cache; memory_key_mask: bool
-        (B, S); True where a key may be attended to. kv_cache, memory_kv_cache: see SelfAttention
-        and CrossAttention; the memory may be None once its keys and values are cached.
+        key_mask: bool (B, T), or (B, all positions so far) with a kv_cache, True at keys that may
+            be attended to; memory_key_mask: the same for the memory, (B, S)
+        kv_cache, memory_kv_cache: see SelfAttention and CrossAttention. `memory` may be None once
+            its keys and values are cached.
         """
         self._check_memory(memory, memory_kv_cache)
         x = self.residual1(x, key_mask=key_mask, kv_cache=kv_cache)

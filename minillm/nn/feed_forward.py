@@ -1,4 +1,4 @@
-"""The feed-forward network: two linear maps with a nonlinearity between, at each position alone."""
+"""The feed-forward network: two linear maps with a nonlinearity between them, at each position."""
 
 from minillm.nn.layers import Activation, Dropout, Linear
 from minillm.nn.module import Module
@@ -7,10 +7,13 @@ from minillm.nn.module import Module
 class FeedForward(Module):
     """y = f(x W1 + b1) W2 + b2          (Vaswani et al. 2017, eq. 2)
 
-    `expand` maps d_model to d_ff, `contract` maps back. `activation` is a name of
-    `minillm.nn.layers.ACTIVATIONS`. Without `bias` there is no b1 and no b2. `dropout` acts on the
-    d_ff numbers between the two maps; the paper's dropout, on the result, is part of the block.
-    `output_std` is the initial std of `contract`, if other than `std`.
+    `expand` maps d_model to d_ff, `contract` maps back.
+
+    activation: a name in `minillm.nn.layers.ACTIVATIONS`
+    dropout:    acts on the d_ff numbers between the two maps; the dropout of the paper, on the
+                result, is part of the block
+    bias:       whether there are b1 and b2
+    output_std: the initial std of `contract`, by default `std`
     """
 
     def __init__(self, d_model, d_ff, *, activation="gelu_tanh", dropout=0.0, bias=True, rng,

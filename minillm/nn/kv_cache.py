@@ -1,8 +1,8 @@
-"""The key-value cache: one more token costs one token, not all the tokens before it once more.
+"""The key-value cache: a new token costs the work of one token, not of the whole sequence.
 
-Attention at a new position needs its own query, but the keys and values of every position. Those of
-earlier positions don't depend on what comes later (the mask is causal), so they are kept: each step
-computes the keys and values of one token only, and the queries of all others never again.
+Attention at a new position needs its own query, but the keys and values of every position. With a
+causal mask, those of earlier positions don't depend on later tokens, so they can be kept. Each step
+then computes the query, the key and the value of the new token only.
 """
 
 import numpy as np
@@ -31,17 +31,17 @@ class LayerCache:
         return self.K[:, :, : self.length], self.V[:, :, : self.length]
 
     def select(self, rows):
-        """Row b becomes what row rows[b] was: beams that go on from others, repeated prompts."""
+        """Row b becomes a copy of row rows[b]: beams that continue others, repeated prompts."""
         if len(rows) != len(self.K):
             self.K, self.V = self.K[rows], self.V[rows]
             return
         moved = np.flatnonzero(rows != np.arange(len(rows)))
         for buffer in (self.K, self.V):
-            # The right side is a copy, so it doesn't matter in which order the rows move.
+            # The right side is a copy, so the order in which rows move doesn't matter.
             buffer[moved, :, : self.length] = buffer[rows[moved], :, : self.length]
 
     def _make_room(self, like, end):
-        """New buffers for at least `end` positions, twice as many as before or more."""
+        """Allocate buffers for at least `end` positions, and at least twice the old capacity."""
         B, H, _, D = like.shape
         old, previous = (0, None) if self.K is None else (self.K.shape[2], (self.K, self.V))
         shape = (B, H, max(end, self.capacity, 2 * old), D)
@@ -52,13 +52,13 @@ class LayerCache:
 
 
 class KVCache:
-    """The LayerCaches of a model, made as its layers ask for them.
+    """The LayerCaches of a model, created when its layers first use them.
 
         cache = KVCache()
         model(ids[:, :5], past_key_values=cache)
         model(ids[:, 5:], past_key_values=cache)      # the logits of model(ids), from position 5 on
 
-    capacity: how many positions to have room for from the start (it grows if they are more)
+    capacity: the initial number of positions to allocate; the buffers grow when they are full
     """
 
     def __init__(self, capacity=0):
@@ -67,12 +67,12 @@ class KVCache:
 
     @property
     def length(self):
-        """How many positions are in the cache."""
+        """The number of positions in the cache."""
         return self.layers[0].length if self.layers else 0
 
     @property
     def nbytes(self):
-        """How much memory the keys and values take, room to grow included."""
+        """The size of the keys and values in bytes, including room to grow."""
         return sum(layer.K.nbytes + layer.V.nbytes for layer in self.layers if layer.length)
 
     def layer(self, index):
@@ -82,7 +82,7 @@ class KVCache:
         return self.layers[index]
 
     def select(self, rows):
-        """Let row b of every layer be what its row rows[b] was. rows: integers (B_new,)"""
+        """In every layer, row b becomes a copy of row rows[b]. rows: integers (B_new,)"""
         rows = np.asarray(rows)
         for layer in self.layers:
             layer.select(rows)

@@ -26,9 +26,9 @@ from minillm.ops.tanh import tanh, tanh_backward
 
 
 def normal(rng, shape, std):
-    """-> float32 array of `shape`, drawn from N(0, std²) by the Generator `rng`; std 0: zeros"""
+    """-> float32 array of `shape`, drawn from N(0, std²) by the Generator `rng`; zeros for std 0"""
     if std == 0:
-        return np.zeros(shape, np.float32)  # drawing takes long for large models
+        return np.zeros(shape, np.float32)  # no draws: they take long for large models
     values = rng.standard_normal(shape, dtype=np.float32)
     values *= std
     return values
@@ -37,7 +37,7 @@ def normal(rng, shape, std):
 class Linear(Module):
     """y = x W + b, with `weight` W: (d_in, d_out) and `bias` b: (d_out,), or None without bias.
 
-    W starts as N(0, std²) drawn from `rng`, b as zeros (GPT-2's initialization).
+    W is initialized from N(0, std²), drawn from `rng`; b with zeros (GPT-2's initialization).
     """
 
     def __init__(self, d_in, d_out, bias=True, *, rng, std=0.02):
@@ -56,12 +56,11 @@ class Linear(Module):
 
 
 class OutputHead(Module):
-    """logits = x weightᵀ + bias, with `weight`: (n, d), a row for each of n tokens.
+    """logits = x weightᵀ + bias, with a row of `weight`: (n, d) for each of n tokens.
 
-    weight, bias: Parameters; `bias` is (n,), or None
-
-    Given the Parameter of a token embedding, the two are tied (Press and Wolf 2017): the table is
-    used twice, and its gradient is the sum of both uses.
+    weight, bias: Parameters; `bias`: (n,), or None without bias. To tie the head to a token
+    embedding, pass the embedding's Parameter (Press and Wolf 2017): its gradient is then the sum of
+    both uses.
     """
 
     def __init__(self, weight, bias=None):
@@ -100,9 +99,9 @@ def _require_cache(cache):
 
 
 class Embedding(Module):
-    """y = weight[ids], with `weight`: (n, d), a row for each of the ids 0 … n - 1.
+    """y = weight[ids], with a row of `weight`: (n, d) for each of the ids 0 … n - 1.
 
-    padding_id: an id whose row learns nothing from being looked up, as PyTorch's padding_idx
+    padding_id: an id whose lookups give its row no gradient, as PyTorch's padding_idx
     """
 
     def __init__(self, n, d, *, padding_id=None, rng, std=0.02):
@@ -116,7 +115,7 @@ class Embedding(Module):
         return y
 
     def backward(self, dy):
-        """dy: (..., d). Nothing comes back: ids have no gradient."""
+        """dy: (..., d) -> None: ids have no gradient"""
         cache = self.recall()
         _require_cache(cache)
         if self.padding_id is not None:
@@ -127,7 +126,7 @@ class Embedding(Module):
 
 
 class LayerNorm(Module):
-    """y = weight * x̂ + bias, with `weight` (d,), at first ones, and `bias` (d,), at first zeros."""
+    """y = weight * x̂ + bias, with `weight`: (d,), initially 1, and `bias`: (d,), initially 0."""
 
     def __init__(self, d, eps=1e-5):
         self.weight = Parameter(np.ones(d, np.float32))
@@ -149,7 +148,7 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """y = weight * x / rms(x), with `weight` (d,), at first ones."""
+    """y = weight * x / rms(x), with `weight`: (d,), initially 1."""
 
     def __init__(self, d, eps=1e-6):
         self.weight = Parameter(np.ones(d, np.float32))
@@ -169,9 +168,9 @@ class RMSNorm(Module):
 
 
 class Dropout(Module):
-    """In training, zeroes each number with probability p and scales the others by 1 / (1 - p).
+    """In training, set each number to zero with probability p and scale the others by 1 / (1 - p).
 
-    After `eval()` it returns its input. `rng` is the Generator that every draw comes from.
+    After `eval()`, return the input. `rng` is the Generator of all draws.
     """
 
     def __init__(self, p, rng):
@@ -190,7 +189,7 @@ class Dropout(Module):
         return dropout_backward(dy, self.recall())
 
 
-# A name of an activation -> its forward and its backward.
+# The name of an activation -> its forward and its backward.
 ACTIVATIONS = {
     "relu": (relu, relu_backward),  # Vaswani et al. 2017
     "gelu": (gelu, gelu_backward),  # BERT
@@ -202,7 +201,7 @@ ACTIVATIONS = {
 
 
 class Activation(Module):
-    """y = f(x) for each number alone; `name` is one of ACTIVATIONS. Nothing to learn."""
+    """y = f(x) elementwise; `name` is one of ACTIVATIONS. It has no parameters."""
 
     def __init__(self, name):
         if name not in ACTIVATIONS:

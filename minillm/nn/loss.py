@@ -1,4 +1,4 @@
-"""Loss: a number that knows how to run the backward that it starts."""
+"""Loss: a number that can start the backward pass."""
 
 import numpy as np
 
@@ -7,15 +7,15 @@ from minillm.ops.cross_entropy import cross_entropy, cross_entropy_backward
 
 
 class Loss:
-    """Any scalar with a backward.
+    """A scalar with a backward.
 
     value:    the number
-    backward: a function of dloss, the gradient of what the scalar is used for. It runs the backward
-              of everything that the scalar was computed from.
+    backward: a function of dloss, the gradient with respect to the scalar. It runs the backward of
+              everything that the scalar was computed from.
 
-    `loss.backward()` adds its gradient to every parameter's `grad`; `loss.item()` or `float(loss)`
-    is the number. Losses add up and scale: `(loss_a + 0.5 * loss_b).backward()`, and with
-    `(loss / n).backward()`, n small batches add up to the gradient of their mean.
+    `loss.backward()` adds the gradient to the `grad` of every parameter. `loss.item()` and
+    `float(loss)` return the number. Losses can be added and scaled: `loss_a + 0.5 * loss_b` is a
+    Loss, and `(loss / n).backward()` for each of n batches accumulates the gradient of their mean.
     """
 
     def __init__(self, value, backward):
@@ -26,7 +26,10 @@ class Loss:
         return self._value
 
     def backward(self):
-        """Start with dloss = 1. RuntimeError if it ran already or the forward was in `no_grad()`."""
+        """Run the backward with dloss = 1.
+
+        Raises RuntimeError if it has run already, or if the forward ran inside `no_grad()`.
+        """
         self._backward(1.0)
 
     def __float__(self):
@@ -36,7 +39,7 @@ class Loss:
         if not isinstance(other, Loss):  # a constant: sum() starts with 0
             return Loss(self._value + other, self._backward)
 
-        # d(a + b)/da = d(a + b)/db = 1. The backward of what came last runs first.
+        # d(a + b)/da = d(a + b)/db = 1. The last forward has the first backward.
         def backward(dloss):
             other._backward(dloss)
             self._backward(dloss)
@@ -68,12 +71,13 @@ class Loss:
 
 
 def cross_entropy_loss(model, logits, targets, *, label_smoothing=0.0, overwrite_logits=False):
-    """The mean cross-entropy of what `model` said -> Loss          (minillm/ops/cross_entropy.py)
+    """-> the Loss of the mean cross-entropy of `logits`          (minillm/ops/cross_entropy.py)
 
-    model: the Module whose last forward returned logits: (..., V), and whose `backward` takes
-    dlogits; targets: integers (...), -100 where there is nothing to predict.
-    overwrite_logits: write dlogits over the logits, if nobody reads these any more: they are the
-    largest array of a step.
+    model: the Module whose last forward returned `logits`: (..., V), and whose `backward` takes
+        dlogits
+    targets: integers (...), -100 where there is nothing to predict
+    overwrite_logits: write dlogits over the logits, the largest array of a step, when you no longer
+        need them
     """
     value, cache = cross_entropy(logits, targets, label_smoothing=label_smoothing)
     model_backward = model.deferred_backward()
@@ -82,11 +86,13 @@ def cross_entropy_loss(model, logits, targets, *, label_smoothing=0.0, overwrite
 
 
 def next_token_loss(model, logits, labels):
-    """The Loss of predicting each label from what stands before it     (Radford et al. 2018, eq. 1)
+    """-> the Loss of predicting each label from the tokens before it   (Radford et al. 2018, eq. 1)
 
-    logits: (B, T, V); labels: integers (B, T), the input ids themselves, with -100 where nothing is
-    to be predicted. Position t is compared with label t + 1: the labels move one step to the left,
-    and nothing follows the last position.
+    logits: (B, T, V)
+    labels: integers (B, T), the input ids themselves, with -100 where there is nothing to predict
+
+    The logits at position t predict label t + 1. So the labels are shifted one position to the
+    left, and the last position has no target.
     """
     targets = np.full(labels.shape, -100, np.int64)
     targets[:, :-1] = labels[:, 1:]

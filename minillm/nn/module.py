@@ -1,13 +1,13 @@
-"""Parameter and Module: an array with its gradient, and a layer that owns some of them.
+"""Parameter and Module: an array with its gradient, and a layer that owns parameters.
 
-There is no automatic differentiation here. Every layer's `forward` keeps what its `backward`
-needs, and `backward` is written by hand: the lines of `forward`, differentiated, in reverse order.
+There is no automatic differentiation here. A layer's `forward` keeps what its `backward` needs, and
+`backward` is written by hand: the lines of `forward`, differentiated, in reverse order.
 
     y = layer(x)                 # runs layer.forward(x)
-    dx = layer.backward(dy)      # adds to the .grad of every Parameter, returns the input's gradient
+    dx = layer.backward(dy)      # adds to every Parameter's .grad, returns the input's gradient
 
-A layer may run several times before its backwards. Each call from outside is a `Pass` with caches
-of its own, and backwards come in reverse order, the last call first.
+A layer may run several times before its backwards. Each call from outside is a `Pass` with separate
+caches, and the backwards come in reverse order, the last call first.
 """
 
 import weakref
@@ -23,7 +23,7 @@ _current_pass = ContextVar("current_pass", default=None)  # None: outside of eve
 
 
 def no_grad():
-    """Inside this context a forward keeps nothing for a backward: less memory for inference."""
+    """Inside this context a forward keeps no caches, which saves memory in inference."""
     return _NOTHING.running()
 
 
@@ -33,9 +33,9 @@ def no_grad_if(condition):
 
 
 class Parameter:
-    """An array `data` and, after a backward, its gradient `grad` (None before one).
+    """An array `data` and its gradient `grad`, which is None until a backward computes it.
 
-    trainable: False freezes it: a backward then computes no gradient for it.
+    trainable: False freezes the parameter: backwards compute no gradient for it
     """
 
     def __init__(self, data, trainable=True):
@@ -57,10 +57,10 @@ class Parameter:
         return self.data.size
 
     def gradient_target(self):
-        """-> (buffer, accumulate): where a backward writes, and whether it adds to what is there.
+        """-> (buffer, accumulate): the array for a backward to write to, and whether to add to it
 
-        The first backward after `zero_grad` overwrites; later ones (a tied weight, gradient
-        accumulation) add.
+        The first backward after `zero_grad` overwrites the buffer; later ones (tied weights,
+        gradient accumulation) add to it.
         """
         accumulate = self.grad is not None
         if not accumulate:
@@ -87,44 +87,46 @@ class Parameter:
 
 
 class Pass:
-    """One call of a module from outside: the caches of all modules that ran in it.
+    """One call of a module from outside, with the caches of all modules that ran in it.
 
-    Its caches can go when nobody can want a backward any more, that is, when the caller has let go
-    of every array of the result. `lend` finds out: it returns views whose lifetime can be watched,
-    however many views the caller takes of them.
+    Without a reference to any array of the result, the caller can't compute a loss from it, so no
+    backward can follow and the caches can be freed. To find out, `track_arrays` returns views of
+    the result and tracks them with weak references. Such a view lives as long as any view derived
+    from it.
     """
 
     keeps_caches = True
 
     def __init__(self, owner=None):
         self.owner = owner  # the module that was called
-        self.caches = {}  # module -> list, one for each time that it ran
+        self.caches = {}  # module -> list of caches, one for each time that it ran
         self.traces = active_traces()
-        self.blocked = set()  # (module, name) of patched values: no gradient goes through them
-        self._lent = []  # weak references
+        self.blocked = set()  # (module, name) of patched values: they stop the gradient
+        self._tracked = []  # weak references to what the caller received
 
-    def is_wanted(self):
-        return any(reference() is not None for reference in self._lent)
+    def is_in_use(self):
+        """-> whether the caller still holds a part of the result"""
+        return any(reference() is not None for reference in self._tracked)
 
-    def watch(self, thing):
-        self._lent.append(weakref.ref(thing))
+    def track(self, thing):
+        self._tracked.append(weakref.ref(thing))
         return thing
 
-    def lend(self, result):
-        """-> `result`, an array, a tuple or an object with arrays as attributes, watched"""
+    def track_arrays(self, result):
+        """-> `result`, an array, a tuple or a dataclass of arrays, with each array tracked"""
         if isinstance(result, np.ndarray):
-            return self.watch(np.asarray(_Lender(result)))
+            return self.track(np.asarray(_Exporter(result)))
         if isinstance(result, tuple):
-            return tuple(map(self.lend, result))
+            return tuple(map(self.track_arrays, result))
         if hasattr(result, "__dataclass_fields__"):
             for name, value in vars(result).items():
                 if isinstance(value, (np.ndarray, tuple)):
-                    setattr(result, name, self.lend(value))
+                    setattr(result, name, self.track_arrays(value))
         return result
 
     @contextmanager
     def running(self):
-        """Inside: forwards keep their caches here, and backwards find them here."""
+        """Inside the block, forwards keep their caches in this Pass, and backwards read them."""
         token = _current_pass.set(self)
         try:
             yield
@@ -132,8 +134,12 @@ class Pass:
             _current_pass.reset(token)
 
 
-class _Lender:
-    """Makes np.asarray return a new array over the same memory, which owns no other reference."""
+class _Exporter:
+    """np.asarray of an _Exporter is a new array over the same memory that only the caller holds.
+
+    All views that the caller makes of it refer to it as their base, which keeps it alive. (A plain
+    `array.view()` doesn't serve: NumPy lets views of views refer to the original array instead.)
+    """
 
     def __init__(self, array):
         self.array = array
@@ -141,7 +147,7 @@ class _Lender:
 
 
 class _NoPass(Pass):
-    """What runs inside `no_grad()`."""
+    """The Pass of everything inside `no_grad()`: it keeps no caches."""
 
     keeps_caches = False
 
@@ -150,7 +156,7 @@ _NOTHING = _NoPass()
 
 
 def _for_one_pass(backward):
-    """A module's `backward`, called from outside, runs for the newest Pass, and ends it."""
+    """Wrap a module's `backward`: called from outside, it runs for the newest Pass and ends it."""
 
     @wraps(backward)
     def run(self, *gradients):
@@ -160,7 +166,7 @@ def _for_one_pass(backward):
         newest = self._passes[-1] if self._passes else Pass()
         with newest.running():
             dx = backward(self, *self.tap_gradients(gradients))
-        if newest.owner is self:  # what is left belongs to frozen layers
+        if newest.owner is self:  # the remaining caches belong to frozen layers
             newest.caches.clear()
         self._passes = [each for each in self._passes if each.caches]
         return dx
@@ -171,11 +177,11 @@ def _for_one_pass(backward):
 class Module:
     """A layer or a model: it owns Parameters and other Modules as plain attributes.
 
-    An attribute whose name begins with an underscore is borrowed, not owned.
+    An attribute whose name starts with an underscore is only a reference and not owned.
     """
 
     training = True
-    _passes = ()  # the Passes whose backward may still come, in order
+    _passes = ()  # the Passes that may still have a backward, oldest first
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
@@ -188,22 +194,22 @@ class Module:
             if this.keeps_caches:
                 self._join(this)
             return self.tap("", self.forward(*inputs, **options))
-        for older in self._passes[:-1]:  # the newest stays, whether its result is in use or not
-            if older.owner is self and not older.is_wanted():
+        for older in self._passes[:-1]:  # always keep the newest
+            if older.owner is self and not older.is_in_use():
                 older.caches.clear()
         this = Pass(self)
         self._join(this)
         with this.running():
             y = self.tap("", self.forward(*inputs, **options))
-        return this.lend(y)
+        return this.track_arrays(y)
 
     def _join(self, this):
-        """Note that the newest Pass has something to do with this module."""
+        """Note that this module takes part in the Pass `this`."""
         if not self._passes or self._passes[-1] is not this:
             self._passes = [each for each in self._passes if each.caches] + [this]
 
     def remember(self, cache):
-        """Keep `cache` for the backward of this forward (nothing is kept inside `no_grad`)."""
+        """Keep `cache` for the backward of this forward, unless inside `no_grad`."""
         this = _current_pass.get()
         if this is None:
             name = type(self).__name__
@@ -212,12 +218,12 @@ class Module:
             this.caches.setdefault(self, []).append(cache)
 
     def recall(self):
-        """Return the cache of the last forward that had no backward yet, and forget it."""
+        """Remove and return the cache of the last forward that has had no backward yet."""
         caches = _current_pass.get().caches
         if self not in caches:
             raise RuntimeError(
-                f"{type(self).__name__}.backward() needs a forward() before it, outside no_grad(); "
-                "each forward has one backward, and all but the last two lose theirs when their "
+                f"{type(self).__name__}.backward() needs a forward() before it, outside no_grad(). "
+                "Each forward has one backward; all but the last two forwards lose it when their "
                 "results are deleted"
             )
         cache = caches[self].pop()
@@ -226,9 +232,9 @@ class Module:
         return cache
 
     def deferred_backward(self):
-        """-> a function that runs `backward` for the forward that is running or was the last.
+        """-> a function that runs `backward` for the current forward, or else the last one
 
-        It can be called once, at any time: the order among several doesn't matter.
+        Call it once, at any time: several such functions may be called in any order.
         """
         this = _current_pass.get() or (self._passes[-1] if self._passes else _NOTHING)
         if not this.keeps_caches:
@@ -236,18 +242,18 @@ class Module:
 
         def run(*gradients):
             if not this.caches:
-                raise RuntimeError("this forward has no backward any more: it was called already")
+                raise RuntimeError("the backward of this forward was called already")
             with this.running():
                 dx = self.backward(*gradients)
             this.caches.clear()
             return dx
 
-        return this.watch(run)
+        return this.track(run)
 
-    # ---- observed and changed from outside: minillm/nn/trace.py
+    # ---- traces: minillm/nn/trace.py
 
     def tap(self, name, x):
-        """-> x, or what a trace puts in its place. `name`: "" for the output of the module."""
+        """Show x to the traces -> x, or its replacement. `name` is "" for the module's output."""
         for trace in active_traces():
             x, patched = trace.value(self, name, x)
             if patched and _current_pass.get() is not None:
@@ -255,7 +261,7 @@ class Module:
         return x
 
     def tap_gradient(self, name, dx):
-        """The same for the gradient of what `tap(name)` returned: 0 if that was patched."""
+        """Show the gradient of what `tap(name)` returned -> dx, or 0 if the value was patched."""
         this = _current_pass.get()
         if this.traces:
             if (self, name) in this.blocked:
@@ -265,17 +271,17 @@ class Module:
         return dx
 
     def tap_gradients(self, gradients):
-        """`tap_gradient` for the output of the module: what its `backward` is called with."""
+        """`tap_gradient` for the gradient of the module's output, the argument of `backward`."""
         if _current_pass.get().traces and len(gradients) == 1:
             return (self.tap_gradient("", gradients[0]),)
         return gradients
 
     def has_traces(self):
-        """Inside a backward: did a trace watch the forward that it belongs to?"""
+        """-> inside a backward, whether its forward ran inside a trace"""
         return bool(_current_pass.get().traces)
 
     def is_traced(self, name):
-        """Does a trace want to see or to replace what `tap(name)` would show?"""
+        """-> whether a trace records or patches the value that `tap(name)` would show"""
         return any(trace.wants(self, name) for trace in active_traces())
 
     # ---- what the module owns
@@ -305,7 +311,7 @@ class Module:
             yield module
 
     def named_parameters(self):
-        """Yield (dotted name, Parameter); one that layers share comes once, under its first name."""
+        """Yield (dotted name, Parameter); a shared Parameter only once, under its first name."""
         seen = set()
         for name, parameter in self._all_parameters(""):
             if id(parameter) not in seen:
@@ -320,18 +326,18 @@ class Module:
                 yield from child._all_parameters(f"{prefix}{name}.")
 
     def parameters(self):
-        """-> list of the Parameters, each once even where layers share it."""
+        """-> list of the Parameters; a shared one only once"""
         return [parameter for _, parameter in self.named_parameters()]
 
     def freeze(self, frozen=True):
-        """Make every parameter of this module untrainable (or trainable again); return self."""
+        """Freeze all parameters of this module (or make them trainable again); return self."""
         for parameter in self.parameters():
             parameter.trainable = not frozen
             parameter.zero_grad()
         return self
 
     def is_frozen(self):
-        """Is there no parameter that can be trained?"""
+        """-> whether the module has no trainable parameter"""
         return not any(parameter.trainable for _, parameter in self.named_parameters())
 
     def zero_grad(self):
@@ -343,13 +349,16 @@ class Module:
         return {name: parameter.data for name, parameter in self.named_parameters()}
 
     def load_state_dict(self, arrays):
-        """Copy `arrays` into the parameters. ValueError names what does not fit."""
+        """Copy `arrays`, {dotted name: array}, into the parameters.
+
+        Raises ValueError that names missing and unexpected names, or a wrong shape.
+        """
         parameters = dict(self.named_parameters())
         missing = sorted(parameters.keys() - arrays.keys())
         unexpected = sorted(arrays.keys() - parameters.keys())
         if missing or unexpected:
             raise ValueError(
-                f"state dict does not fit {type(self).__name__}: "
+                f"state dict doesn't match {type(self).__name__}: "
                 f"missing {missing or 'nothing'}, unexpected {unexpected or 'nothing'}"
             )
         for name, parameter in parameters.items():
@@ -366,7 +375,7 @@ class Module:
         return self
 
     def train(self, mode=True):
-        """Switch dropout on (`mode` True) or off, in this module and all below; return self."""
+        """Switch dropout on (`mode` True) or off in this module and all below it; return self."""
         for module in self.modules():
             module.training = mode
         return self
@@ -376,7 +385,7 @@ class Module:
 
 
 def frozen_prefix(modules):
-    """-> how many of the first of `modules` are frozen"""
+    """-> how many modules at the start of the list are frozen"""
     return next((i for i, module in enumerate(modules) if not module.is_frozen()), len(modules))
 
 

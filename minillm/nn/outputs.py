@@ -1,14 +1,14 @@
-"""Outputs with names: the base class of what a forward or `generate` returns."""
+"""Outputs with names: the base class of the results of a forward or of `generate`."""
 
 from dataclasses import fields
 
 
 class ModelOutput:
-    """Base of the dataclasses that a forward returns: named results, read in three ways.
+    """The base class of the dataclasses that a forward returns: named results, read in three ways.
 
-    As in `transformers`: output.logits, output["logits"] and output[0] are the same value. What is
-    None doesn't count: it is no key, and positions skip it. Iterating gives the keys, as for a dict;
-    `to_tuple()` gives the values.
+    As in `transformers`, output.logits, output["logits"] and output[0] are the same value. A result
+    that is None is absent: it is no key, and indices skip it. Iteration yields the keys, as in a
+    dict; `to_tuple()` returns the values.
     """
 
     def keys(self):

@@ -1,12 +1,12 @@
-"""Where a token stands: added to its embedding, or known to attention.
+"""Positions: how a transformer knows the order of its tokens.
 
-Attention alone can't see order: it treats its keys as a set. Two families of remedies:
+Attention alone can't see order: it treats its keys as a set. There are two kinds of remedies:
 
-  - a vector for each position, added to the embedding before the first block:
-    LearnedPositions (GPT, BERT), SinusoidalPositions (Vaswani et al. 2017)
-  - a change inside attention that depends only on the distance between query and key, the argument
-    `positions` of an attention layer: Rotary turns queries and keys; Alibi and RelativeBias add a
-    number to the scores
+  - Add a vector for each position to the embedding, before the first block:
+    LearnedPositions (GPT, BERT), SinusoidalPositions (Vaswani et al. 2017).
+  - Make attention depend on the distance between query and key, through the argument `positions` of
+    an attention layer: Rotary rotates queries and keys; Alibi and RelativeBias add a number to the
+    scores.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from minillm.ops.rotary import rotary, rotary_angles, rotary_backward
 
 
 class LearnedPositions(Module):
-    """y_t = x_t + weight[start + t]: a position is looked up like a token."""
+    """y_t = x_t + weight[start + t]: positions have an embedding table, as tokens have."""
 
     def __init__(self, n_positions, d_model, *, rng, std=0.02):
         self.weight = Parameter(normal(rng, (n_positions, d_model), std))
@@ -33,7 +33,7 @@ class LearnedPositions(Module):
         return x + self.weight.data[rows]
 
     def backward(self, dy):
-        """dy: (..., T, d_model) -> dx: dy itself, because a sum passes its gradient on"""
+        """dy: (..., T, d_model) -> dx: dy itself, because a sum passes its gradient unchanged"""
         rows = self.recall()
         if self.weight.trainable:
             dtable, accumulate = self.weight.gradient_target()
@@ -44,7 +44,7 @@ class LearnedPositions(Module):
 
 
 class SinusoidalPositions(Module):
-    """y_t = x_t + PE[start + t], a table with nothing to learn (Vaswani et al. 2017, sec. 3.5).
+    """y_t = x_t + PE[start + t], with a fixed table PE (Vaswani et al. 2017, sec. 3.5).
 
     interleaved: see `ops.positions.sinusoidal_positions`
     """
@@ -66,23 +66,23 @@ class SinusoidalPositions(Module):
 
 
 def _rows(x, start, table):
-    """-> the slice of the rows of `table` that belong to the T tokens of x: (..., T, d_model)"""
+    """-> the slice of the T rows of `table` for the tokens of x: (..., T, d_model)"""
     n_positions, d_model = table.shape
     if x.ndim < 2 or x.shape[-1] != d_model:
         raise ValueError(f"x has shape {x.shape}, wanted (..., T, {d_model})")
     end = start + x.shape[-2]
     if not 0 <= start <= end <= n_positions:
         raise ValueError(
-            f"x stands at positions {start} to {end - 1}, wanted them from 0 to {n_positions - 1}"
+            f"x has positions {start} to {end - 1}, wanted positions from 0 to {n_positions - 1}"
         )
     return slice(start, end)
 
 
 class AttentionPositions(Module):
-    """What an attention layer asks of its `positions`; here, the answers of one that does nothing."""
+    """The interface of the `positions` of an attention layer. This base class changes nothing."""
 
     def rotate(self, Q, K, start):
-        """Q, K: (B, H, T, D) at the positions start, start + 1, … -> Q, K to compare instead"""
+        """Q, K: (B, H, T, D) at the positions start, start + 1, … -> the rotated Q, K"""
         return Q, K
 
     def rotate_backward(self, dQ, dK):
@@ -93,16 +93,17 @@ class AttentionPositions(Module):
         return None
 
     def distance_bias_backward(self, dbias):
-        """dbias: (H, Tq + Tk - 1), what attention's backward returned"""
+        """dbias: (H, Tq + Tk - 1), from the backward of attention -> None"""
 
 
 class Rotary(AttentionPositions):
-    """Rotary positions: turn each pair of a query's and a key's numbers by an angle that grows with
-    the position, so that their product depends on the distance alone     (Su et al. 2021, sec. 3.2)
+    """Rotary positions: rotate the pairs of numbers of queries and keys by an angle that grows with
+    the position, so their product depends on the distance alone       (Su et al. 2021, sec. 3.2)
 
-    head_dim: D; n_positions: how many there may be; base: 10,000 in the paper;
-    rotary_dim: turn only the first numbers of D; interleaved: pair 2i with 2i + 1, as in the paper,
-    instead of i with i + rotary_dim/2, as in the files of LLaMA.
+    head_dim: D; n_positions: the maximum number of positions; base: 10,000 in the paper
+    rotary_dim: rotate only the first rotary_dim numbers of a head, by default all
+    interleaved: pair element 2i with 2i + 1, as in the paper, instead of i with i + rotary_dim / 2,
+        as in LLaMA checkpoints in Hugging Face's format
     """
 
     def __init__(self, head_dim, n_positions, *, base=10000.0, rotary_dim=None, interleaved=False):
@@ -127,11 +128,11 @@ class Rotary(AttentionPositions):
 
 
 class Alibi(AttentionPositions):
-    """A penalty on the score that grows with the distance, with a slope for each head and nothing to
-    learn:  - slope_h |i - j|                                   (Press, Smith, Lewis 2022, sec. 3)
+    """Attention with linear biases: head h adds - slope_h * distance to the score, with fixed
+    slopes                                                     (Press, Smith, Lewis 2022, sec. 3)
 
-    The slopes of n heads are 2^(-8/n), 2^(-16/n), …; if n is no power of two, those of the next
-    lower power, and every other one of the next higher.
+    The slopes of n heads are 2^(-8/n), 2^(-16/n), … If n isn't a power of two, they are those of
+    the next lower power of two, and then every other one of the next higher power.
     """
 
     def __init__(self, n_heads):
@@ -143,7 +144,7 @@ class Alibi(AttentionPositions):
 
 
 def alibi_slopes(n_heads):
-    """-> (n_heads,) float64"""
+    """-> the slope of each head: float64 (n_heads,)"""
     power = 2 ** (n_heads.bit_length() - 1)
     slopes = 2.0 ** (-8 / power * np.arange(1, power + 1))
     between = 2.0 ** (-4 / power * np.arange(1, 2 * power, 2))
@@ -153,10 +154,11 @@ def alibi_slopes(n_heads):
 class RelativeBias(AttentionPositions):
     """A learned number for each head and each bucket of distances    (Raffel et al. 2020, sec. 2.1)
 
-    `weight`: (n_buckets, n_heads). Short distances have a bucket each; from half of the buckets on
-    they widen logarithmically up to max_distance, and everything beyond shares the last one.
-    bidirectional: half of the buckets is for keys after the query (an encoder). All layers of a
-    model share one RelativeBias.
+    `weight`: (n_buckets, n_heads). In the first half of the buckets, each distance has its own. The
+    other buckets widen logarithmically up to max_distance; all larger distances share the last one.
+    bidirectional: half of the buckets serve keys after the query (an encoder)
+
+    All layers of a model share one RelativeBias.
     """
 
     def __init__(self, n_heads, *, n_buckets=32, max_distance=128, bidirectional=True, rng,
@@ -166,7 +168,7 @@ class RelativeBias(AttentionPositions):
         self.bidirectional = bidirectional
 
     def buckets(self, Tq, Tk):
-        """-> (Tq + Tk - 1,) the bucket of each distance key - query, from -(Tk - 1) to Tq - 1"""
+        """-> (Tq + Tk - 1,): the bucket of each distance key - query, from -(Tk - 1) to Tq - 1"""
         distance = np.arange(Tq + Tk - 1) - (Tk - 1)
         n = len(self.weight.data)
         first = np.zeros_like(distance)

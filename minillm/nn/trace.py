@@ -1,9 +1,9 @@
-"""The trace: see every value inside a model, and its gradient, and put others in their places.
+"""The trace: see every value inside a model and its gradient, and replace values.
 
     with trace(model) as t:
         model(ids, labels=ids).loss.backward()
     t["transformer.h.3"]                    # the output of a module
-    t["transformer.h.3.attention.weights"]  # what a layer shows by tap("weights", …)
+    t["transformer.h.3.attention.weights"]  # what a layer passes to tap("weights", …)
     t.grad["transformer.h.3"]               # the gradient of the loss with respect to it
 
     with trace(model) as t:
@@ -11,11 +11,11 @@
         t.patch("transformer.h.0.feed_forward", lambda x: 2 * x)   # or a function of the value
         logits = model(ids).logits
 
-A layer calls `x = self.tap("name", x)` in its forward where there is something to see, and in its
-backward `dx = self.tap_gradient("name", dx)`. Without a trace both return their argument.
+A layer calls `x = self.tap("name", x)` in its forward where there is a value to show, and
+`dx = self.tap_gradient("name", dx)` in its backward. Without a trace both return their argument.
 
-A patched value doesn't depend on what was there before, so no gradient passes it: the gradient is 0
-on the way back from there.
+A patched value doesn't depend on the value that it replaces, so the gradient that flows back from
+it is 0.
 """
 
 import difflib
@@ -37,18 +37,18 @@ class trace:
 
     model: a Module
     names: what to record, a list of names or patterns such as "h.*.attention.weights"; None records
-        everything. Attention weights exist only where they are recorded or patched: the streaming
-        kernel never holds them.
+        everything. Attention weights are computed only if they are recorded or patched: the
+        streaming kernel never holds them.
 
     trace[name] -> array, the last one if the module ran several times; trace.all(name) -> list.
-    The arrays are the model's own: don't write into them.
+    The arrays are not copies: don't write into them.
     """
 
     def __init__(self, model, names=None):
         self._paths = {id(module): path for path, module in model.named_modules()}
         self._patterns = [names] if isinstance(names, str) else names
         self._patches = {}
-        self._reached = set()  # the names of all values that came by
+        self._reached = set()  # the names of all values computed so far
         self._values = {}
         self._gradients = {}
         self.grad = _Gradients(self._gradients)
@@ -64,11 +64,11 @@ class trace:
             raise KeyError(_unknown(min(unused), self._reached))
 
     def patch(self, name, value):
-        """From now on put `value` where `name` is computed.
+        """From now on, replace the value `name` by `value`.
 
-        value: a number or an array that fits its shape, or a function of the value.
-        The forward raises ValueError if it doesn't fit; the `with` block raises KeyError at its end
-        if nothing of this name was computed.
+        value: a number, an array that broadcasts to the shape, or a function of the computed value
+        The forward raises ValueError if the shape doesn't match. The `with` block raises KeyError
+        at its end if no value of this name was computed.
         """
         self._patches[name] = value
 
@@ -85,18 +85,18 @@ class trace:
         return name in self._values
 
     def names(self):
-        """-> list of the names of everything recorded, in the order computed"""
+        """-> list of the names of all recorded values, in the order of computation"""
         return list(self._values)
 
     # ---- called by Module
 
     def wants(self, module, name):
-        """Is the value that `module` shows as `name` to be recorded or patched?"""
+        """-> whether the value that `module` shows as `name` is to be recorded or patched"""
         full = self._full_name(module, name)
         return full is not None and (full in self._patches or self._records(full))
 
     def value(self, module, name, x):
-        """-> x, or what was put in its place; and whether it was"""
+        """Record x, and patch it if asked -> x or its replacement, whether it was replaced"""
         full = self._full_name(module, name)
         if full is None or not isinstance(x, np.ndarray):
             return x, False
@@ -148,5 +148,5 @@ def _replacement(name, patch, x):
 
 def _unknown(name, known):
     close = difflib.get_close_matches(name, known, 3)
-    hint = f"; close to it: {', '.join(close)}" if close else ""
-    return f"nothing of the name {name!r} was computed{hint}"
+    hint = f"; similar names: {', '.join(close)}" if close else ""
+    return f"no value named {name!r} was computed{hint}"

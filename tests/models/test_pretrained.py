@@ -634,7 +634,7 @@ def test_an_unknown_name_says_which_are_known(no_hub, monkeypatch, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"'gpt3'.*tiny-one.*minillm\[hub\]") as caught:
         find_pretrained("gpt3")
     assert "\n" not in str(caught.value)
-    with pytest.raises(FileNotFoundError, match="no name of the form"):
+    with pytest.raises(FileNotFoundError, match="not a name of the form"):
         find_pretrained("./not/here")
     with pytest.raises(FileNotFoundError, match="is a file"):
         find_pretrained(TINY / "config.json")

@@ -134,7 +134,7 @@ def test_sinusoidal_positions(rng, T, d, start):
     [SinusoidalPositions(4, 2), LearnedPositions(4, 2, rng=np.random.default_rng(0))],
 )
 def test_a_sequence_beyond_the_last_position_is_refused(layer):
-    with pytest.raises(ValueError, match="^x stands at positions 2 to 4, wanted .* 0 to 3"):
+    with pytest.raises(ValueError, match="^x has positions 2 to 4, wanted .* 0 to 3"):
         layer(np.ones((1, 3, 2), np.float32), 2)
     with pytest.raises(ValueError, match="^x has shape"):
         layer(np.ones((1, 3, 4), np.float32))

@@ -55,7 +55,7 @@ def test_patterns_choose_what_is_kept():
     with trace(model, "transformer.h.*.attention.weights") as t:
         model(ids)
     assert t.names() == [f"transformer.h.{layer}.attention.weights" for layer in range(2)]
-    with pytest.raises(KeyError, match="close to it: transformer.h.1.attention.weights"):
+    with pytest.raises(KeyError, match="similar names: transformer.h.1.attention.weights"):
         t["transformer.h.1.attention.weight"]
 
 
