@@ -1,6 +1,6 @@
 """Describe the extensions minillm.kernels._c_... to cffi; `setup.py` builds them.
 
-The declarations are read from minillm.h, so that nothing is declared twice.
+cffi reads the declarations from minillm.h, so nothing is declared twice.
 """
 
 import re
@@ -12,7 +12,7 @@ header = Path("csrc/minillm.h").read_text(encoding="utf-8")
 
 
 def describe(isa):
-    """-> the FFI object of the extension that is compiled for one instruction set"""
+    """-> the FFI object of the extension for one instruction set"""
     ffi = FFI()
     ffi.cdef(re.sub(r"(?m)^#.*$", "", header))
     ffi.set_source(

@@ -1,8 +1,8 @@
 """Writing files so that nothing is ever lost: to a temporary name first, then renamed.
 
 A temporary file is named `.NAME.xxxxxxxx.minillm-partial`. Its writer locks it (flock), and the
-system releases the lock when the process ends, however it ends. So the leftovers of a killed process
-are unlocked, and can be deleted without touching what another process is writing.
+system releases the lock when the process ends, in whatever way. So the leftovers of a killed
+process are unlocked, and can be deleted without touching what another process is writing.
 """
 
 import os

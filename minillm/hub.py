@@ -28,7 +28,7 @@ def find_pretrained(name_or_path, *, revision=None, cache_dir=None, local_files_
     cache_dir: the folder for models of the hub, instead of Hugging Face's cache
     local_files_only: never download
     token: for models on the hub that are not public
-    force_download: download even what is in the cache
+    force_download: download again, even if the model is in the cache
     subfolder: the model's folder below the directory
 
     Raises FileNotFoundError that lists the packaged names and says how to get other models.

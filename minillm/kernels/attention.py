@@ -1,8 +1,7 @@
-"""How attention reaches its implementations: the checks of its arguments, and its call of the C.
+"""The bindings of attention: the checks of its arguments, and its calls of the C library.
 
-`forward` and `backward` are bindings for the decorator `kernel` (dispatch.py), which stands above
-the NumPy formulas in minillm/ops/attention.py. `bias` is a tuple of three here: causal, key_mask,
-distance_bias (`AttentionBias`).
+The decorator `kernel` (dispatch.py) takes `forward` and `backward` above the NumPy formulas in
+minillm/ops/attention.py. `bias` is a tuple (causal, key_mask, distance_bias), an `AttentionBias`.
 """
 
 import math
@@ -101,7 +100,7 @@ forward, backward = Forward(), Backward()
 
 
 def empty_heads(B, H, T, D, dtype):
-    """A new (B, H, T, D) array whose memory lies as (B, T, H, D).
+    """-> a new (B, H, T, D) array with the memory layout (B, T, H, D)
 
     Merging the heads, (B, H, T, D) -> (B, T, H * D), is then a reshape that copies nothing.
     """
@@ -112,7 +111,7 @@ def empty_heads(B, H, T, D, dtype):
 
 
 def check_scores(Q, K, bias, scale):
-    """Check what the scores are made of, and fill in the default scale -> bias, scale.
+    """Check the inputs of the scores -> bias, scale, with contiguous arrays and the default scale
 
     Raises TypeError and ValueError: one line that names the argument.
     """
@@ -132,7 +131,7 @@ def check_scores(Q, K, bias, scale):
 
 
 def check_values(V, K):
-    """V must look like K, which is checked already."""
+    """Check that V has the shape and dtype of K, which has been checked."""
     require_float("V", V)
     _require_dtype_of_Q("V", V, K.dtype)
     if V.shape != K.shape:
@@ -147,9 +146,9 @@ def check_like(name, array, shape, dtype):
 
 
 def check_grads(grads, arrays, inputs):
-    """Check the arrays that the gradients of `arrays` are written to -> the same as a tuple
+    """Check `grads`, the arrays that take the gradients of `arrays` -> grads as a tuple
 
-    inputs: (name, array) of everything that is read while they are written
+    inputs: (name, array) of everything that the kernel reads while it writes `grads`
     """
     if not isinstance(grads, (tuple, list)):
         raise TypeError(f"grads is a {type(grads).__name__}, wanted a tuple (dQ, dK, dV)")
@@ -160,7 +159,7 @@ def check_grads(grads, arrays, inputs):
         require_output(name, grad, array.shape, array.dtype)
         others = [(f"grads[{later}]", grads[later]) for later in range(index + 1, 3)]
         for other_name, other in (*inputs, *others):
-            if isinstance(other, np.ndarray):  # the later grads are checked when their turn comes
+            if isinstance(other, np.ndarray):  # the loop checks the type of later grads later
                 require_apart(name, grad, other_name, other)
     return tuple(grads)
 
@@ -171,7 +170,7 @@ def _require_dtype_of_Q(name, array, dtype):
 
 
 def _checked_bias(bias, B, H, Tq, Tk, dtype):
-    """-> the three parts, the arrays contiguous"""
+    """-> bias with contiguous arrays"""
     if not isinstance(bias, tuple) or len(bias) != 3:
         raise TypeError(f"bias is a {type(bias).__name__}, wanted an AttentionBias")
     causal, key_mask, distance_bias = bias
@@ -193,7 +192,8 @@ def _checked_bias(bias, B, H, Tq, Tk, dtype):
 
 
 def _checked_scale(scale, D):
-    """The default of Vaswani et al. 2017, sec. 3.2.1: scores of unit variance for unit Q and K."""
+    """-> scale, by default 1/√D: scores have variance 1 if the elements of Q and K have
+    (Vaswani et al. 2017, sec. 3.2.1)"""
     if scale is None:
         return 1.0 / math.sqrt(D)
     scale = require_number("scale", scale)
@@ -209,31 +209,31 @@ def named(Q, K, V, bias):
     return [("Q", Q), ("K", K), ("V", V), ("key_mask", key_mask), ("distance_bias", distance_bias)]
 
 
-# -------------------------------------------------------------------- the call of the C
+# -------------------------------------------------------------------- the call of the C library
 
 
 def _unit():
-    """The C wants the width of a head to be a multiple of this."""
+    """-> the C kernel's unit: the width of a head must be a multiple of it"""
     return c_library.lib.MINILLM_HEAD_UNIT
 
 
 def _widened(array):
-    """A copy whose heads are filled up with zeros to whole units: they change no product."""
+    """-> a copy with heads padded with zeros to whole units, which changes no product"""
     wide = _wide_zeros(array)
     wide[..., : array.shape[3]] = array
     return wide
 
 
 def _wide_zeros(array):
-    """Zeros in the shape of `array`, with heads of whole units."""
+    """-> zeros of the shape of `array`, with heads padded to whole units"""
     B, H, T, D = array.shape
     return np.zeros((B, H, T, -(-D // _unit()) * _unit()), np.float32)
 
 
 def _call(Q, K, bias, scale, lse, **arrays):
-    """minillm.h's struct of everything that attention is given; arrays: (B, H, T, D) float32.
+    """-> minillm.h's struct of the arguments of attention; arrays: (B, H, T, D) float32
 
-    It refers to the arrays, and doesn't keep them alive.
+    The struct points to the arrays and doesn't keep them alive.
     """
     causal, key_mask, distance_bias = bias
     B, H, Tq, D = Q.shape
@@ -253,6 +253,6 @@ def _call(Q, K, bias, scale, lse, **arrays):
 
 
 def _heads(array):
-    """A (B, H, T, D) float32 array as minillm.h's minillm_heads: its address, strides in floats."""
+    """(B, H, T, D) float32 array -> minillm.h's minillm_heads: address, strides in floats"""
     batch, head, row, _ = array.strides
     return c_library.pointer(array), batch // 4, head // 4, row // 4

@@ -1,4 +1,4 @@
-"""Layers that own parameters: each wraps a forward/backward pair of `minillm.ops`, or other layers.
+"""Layers: each owns its parameters and wraps a forward/backward pair of `minillm.ops`, or layers.
 
 In reading order: module, layers, feed_forward, positions, attention, blocks; trace and loss;
 kv_cache.

@@ -1,4 +1,4 @@
-"""Multi-head attention: several attentions side by side, each in a subspace of its own.
+"""Multi-head attention: several attentions side by side, each in its own subspace.
 
     MultiHead = Concat(head_1, …, head_h) W_O,   head_i = Attention(Q_i, K_i, V_i)
                                                           (Vaswani et al. 2017, sec. 3.2.2)

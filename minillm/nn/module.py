@@ -223,7 +223,7 @@ class Module:
         if self not in caches:
             raise RuntimeError(
                 f"{type(self).__name__}.backward() needs a forward() before it, outside no_grad(). "
-                "Each forward has one backward; all but the last two forwards lose it when their "
+                "Each forward has one backward, and all but the last two lose theirs when their "
                 "results are deleted"
             )
         cache = caches[self].pop()
@@ -284,7 +284,7 @@ class Module:
         """-> whether a trace records or patches the value that `tap(name)` would show"""
         return any(trace.wants(self, name) for trace in active_traces())
 
-    # ---- what the module owns
+    # ---- children and parameters
 
     def named_children(self):
         """Yield (name, child) for each Module or Parameter; a list's items are named by index."""

@@ -1,7 +1,8 @@
 /* check_kernels.c: every kernel against plain loops in double precision, without Python.
  *
- * The tests proper are in Python. This program is for where they can't run: on another processor
- * under an emulator, and under ThreadSanitizer. .ci/compilers builds and runs it. Exit status 0: right.
+ * The main tests are in Python. This program runs where they can't: on another processor, under an
+ * emulator, and under ThreadSanitizer. .ci/compilers builds and runs it. Exit status 0 means
+ * success.
  *
  *     cc -O2 -fopenmp -Icsrc tests/csrc/check_kernels.c csrc/[a-z]*.c -lm -o check && ./check */
 #include <math.h>
@@ -20,17 +21,17 @@ static float draw(void) {
 }
 
 static float *numbers(ptrdiff_t n) {
-    float *x = malloc(n * sizeof(float)); /* and no more: so a sanitizer sees what reads on */
+    float *x = malloc(n * sizeof(float)); /* exactly n, so a sanitizer sees reads beyond */
     for (ptrdiff_t i = 0; i < n; i++)
         x[i] = draw();
     return x;
 }
 
-/* Complain once if a result isn't the wanted one within `tolerance` (absolute and relative). */
+/* Report the first result that differs by more than `tolerance` (absolute and relative). */
 static void compare(const char *what, ptrdiff_t n, const float *got, const double *wanted,
                     double tolerance) {
     for (ptrdiff_t i = 0; i < n; i++)
-        if (got[i] != wanted[i] && /* -inf is -inf */
+        if (got[i] != wanted[i] && /* equal infinities pass */
             !(fabs(got[i] - wanted[i]) <= tolerance * (1 + fabs(wanted[i])))) {
             printf("%s: number %td is %.9g, wanted %.9g\n", what, i, got[i], wanted[i]);
             failures++;
@@ -96,8 +97,8 @@ static void check_quantized(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K) {
     free(x), free(scale), free(bias), free(y), free(q), free(half), free(wanted);
 }
 
-/* Attention by its definition: its weights P and its gradients. The H query heads read H / group
- * key heads. `bias`: 0 for none, 1 for random numbers, 2 for random numbers inside a sliding window. */
+/* Attention and its gradients by their definition. The H query heads read H / group key heads.
+ * `bias`: 0 for none, 1 for random numbers, 2 for random numbers inside a sliding window. */
 static void check_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t group, ptrdiff_t Tq, ptrdiff_t Tk,
                             ptrdiff_t D, int causal, int masked, int bias) {
     ptrdiff_t Hkv = H / group, nq = B * H * Tq * D, nk = B * Hkv * Tk * D, distances = Tq + Tk - 1;
@@ -113,12 +114,12 @@ static void check_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t group, ptrdiff_t
     double *log_totals = malloc(B * H * Tq * sizeof(double));
     for (ptrdiff_t j = 0; j < B * Tk; j++)
         mask[j] = j % 3 != 0;
-    for (ptrdiff_t e = 0; e < H * distances && bias == 2; e++) { /* 40 keys, other ones a head */
+    for (ptrdiff_t e = 0; e < H * distances && bias == 2; e++) { /* 40 distances */
         ptrdiff_t distance = e % distances - (Tq - 1) + e / distances * 40;
         if (distance > 20 || distance <= -20)
             distance_bias[e] = -INFINITY;
     }
-    for (ptrdiff_t h = 0; h < B * H; h++) /* h / group: key heads follow each other like heads */
+    for (ptrdiff_t h = 0; h < B * H; h++) /* h / group is the key head, in this order too */
         for (ptrdiff_t i = 0; i < Tq; i++) {
             const float *q = Q + (h * Tq + i) * D, *g = dout + (h * Tq + i) * D;
             ptrdiff_t first_key = h / group * Tk;
@@ -165,7 +166,7 @@ static void check_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t group, ptrdiff_t
     failures += minillm_attention(&call);
     compare("attention", nq, out, o, 1e-5);
     compare("attention: lse", B * H * Tq, lse, log_totals, 1e-5);
-    if (D % MINILLM_HEAD_UNIT == 0) { /* the backward takes no others */
+    if (D % MINILLM_HEAD_UNIT == 0) { /* the backward requires it */
         failures += minillm_attention_backward(&call);
         compare("attention_backward: dQ", nq, dQ, gq, 1e-4);
         compare("attention_backward: dK", nk, dK, gk, 1e-4);
@@ -224,7 +225,8 @@ static void check_rows(ptrdiff_t rows, ptrdiff_t d) {
             more[r * d + i] = (weight[i] * dy[r * d + i] - a - (x[r * d + i] - mu) * s * b) * s;
     }
     minillm_layer_norm(rows, d, x, weight, bias, 0.1f, y, mean, inverse);
-    failures += minillm_layer_norm_backward(rows, d, dy, x, mean, inverse, weight, dx, dweight, dbias);
+    failures += minillm_layer_norm_backward(rows, d, dy, x, mean, inverse, weight, dx, dweight,
+                                            dbias);
     compare("layer_norm", n, y, wanted, 1e-5);
     compare("layer_norm_backward: dx", n, dx, more, 1e-4);
     compare("layer_norm_backward: dweight", d, dweight, weights, 1e-4);

@@ -1,4 +1,4 @@
-"""Attention's kernel: naive == NumPy == C == PyTorch, and what must hold for any input."""
+"""The attention kernel: naive == NumPy == C == PyTorch, and properties of any input."""
 
 import threading
 from pathlib import Path
@@ -17,13 +17,13 @@ IMPLEMENTATIONS = ["naive", "numpy", "c"]
 CAUSAL, NO_BIAS = AttentionBias(causal=True), AttentionBias()
 every_implementation = pytest.mark.parametrize("name", IMPLEMENTATIONS)
 
-# Small sizes and the neighbourhood of the sizes of vectors and tiles (4 … 64).
+# Small sizes, and sizes around those of vectors and tiles (4 … 64).
 lengths = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100])
 widths = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 31, 32, 33, 64])
 seeds = st.integers(0, 2**32 - 1)
 masks = st.sampled_from(["none", "some", "first", "all", "but one"])
 biases = st.sampled_from(["none", "none", "random", "alibi", "window", "holes", "nothing"])
-# (query heads, how many of them read one key head)
+# (query heads, query heads per key head)
 heads = st.sampled_from([(1, 1), (2, 1), (3, 1), (2, 2), (3, 3), (4, 2), (6, 3)])
 
 
@@ -93,8 +93,8 @@ def doubles(arrays, options):
 def assert_close(actual, expected, tolerance=2e-5):
     names = ("out", "lse", "dQ", "dK", "dV", "ddistance_bias")
     for which, a, e in zip(names[: len(expected)], actual, expected, strict=True):
-        # dS = P (dP - delta): where a query has one key, two equal sums of D products cancel, and
-        # their rounding errors are what is left, summed over all queries.
+        # dS = P (dP - delta): where a query has one key, two equal sums of D products cancel. Their
+        # rounding errors remain, summed over all queries.
         atol = (10 if which in ("dQ", "dK", "ddistance_bias") else 1) * tolerance * (1 + _size(e))
         np.testing.assert_allclose(a, e, rtol=tolerance, atol=atol, err_msg=which)
 
@@ -184,7 +184,7 @@ FROZEN = np.load(Path(__file__).parents[1] / "fixtures" / "attention.npz")
 @every_implementation
 @pytest.mark.parametrize("case", sorted({key.split("/")[0] for key in FROZEN}))
 def test_same_as_pytorch(name, case):
-    """Against what tests/fixtures/make_attention.py froze."""
+    """Against the results of PyTorch that tests/fixtures/make_attention.py stored."""
     of = {key.split("/")[1]: FROZEN[key] for key in FROZEN if key.startswith(case + "/")}
     scale = None if np.isnan(of["scale"]) else float(of["scale"])
     result = run(name, of["Q"], of["K"], of["V"], of["dout"], scale=scale,
@@ -195,7 +195,7 @@ def test_same_as_pytorch(name, case):
             np.testing.assert_allclose(array, of[which], rtol=2e-5, atol=2e-5, err_msg=which)
 
 
-# ------------------------------------------------------------------ what must hold for any input
+# ------------------------------------------------------------------ properties of any input
 
 
 @every_implementation
@@ -238,7 +238,7 @@ def test_the_order_of_the_keys_does_not_matter(Tq, Tk, D, seed):
 
 @given(Tq=lengths, older=st.integers(0, 70), D=widths, where=st.floats(0, 1), seed=seeds)
 def test_causal_outputs_never_depend_on_later_keys(Tq, older, D, where, seed):
-    """Bit for bit, also when the later keys and values are not numbers at all."""
+    """Bit for bit, even if the later keys and values are NaN."""
     rng = np.random.default_rng(seed)
     Q, K, V, dout = inputs(rng, 1, 2, Tq, Tq + older, D)
     i = int(where * (Tq - 1))  # the query; it sees the keys up to i + older
@@ -254,7 +254,7 @@ def test_causal_outputs_never_depend_on_later_keys(Tq, older, D, where, seed):
 
 @given(Tq=lengths, Tk=lengths, D=widths, seed=seeds)
 def test_each_causal_query_equals_the_query_alone_with_the_keys_it_sees(Tq, Tk, D, seed):
-    """As generation does it: one query at a time, with the keys so far. Also where Tq > Tk."""
+    """As in generation: one query at a time, with the keys so far. Also if Tq > Tk."""
     rng = np.random.default_rng(seed)
     Q, K, V, _ = inputs(rng, 1, 1, Tq, Tk, D)
     with kernels.use("c"):
@@ -283,7 +283,7 @@ def test_key_mask_is_the_same_as_leaving_the_keys_out(Tq, Tk, D, seed):
 @every_implementation
 @pytest.mark.parametrize("Tq", [1, 3, 40])
 def test_a_query_without_keys(name, Tq):
-    """out = 0, lse = -inf and all gradients 0: because of the mask, of causality, of no keys."""
+    """out = 0, lse = -inf and all gradients 0: through the mask, causality, or a lack of keys."""
     rng = np.random.default_rng(0)
     Q, K, V, dout = inputs(rng, 2, 1, Tq, 7, 5)
     mask = np.array([[False] * 7, [True] * 7])
@@ -322,10 +322,10 @@ def test_large_scores_do_not_overflow(name, Tq):
     np.testing.assert_allclose(result[0][0, 0, -1], V[0, 0, winner], rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["numpy", "c"])  # `naive` computes in float64 between
+@pytest.mark.parametrize("name", ["numpy", "c"])  # `naive` computes in float64
 @pytest.mark.parametrize("scale", [1, 1e3, 1e6, 1e9])
 def test_the_backward_has_the_weights_of_the_forward_however_large_the_scores(name, scale):
-    """With dout = 1 each row of dV is the sum of its key's weights: together, one for each query."""
+    """With dout = 1 each row of dV is the sum of its key's weights; their total is 1 per query."""
     rng = np.random.default_rng(0)
     Q, K, V, _ = inputs(rng, 1, 2, 40, 150, 32)
     *_, dV = run(name, Q * np.float32(scale), K, V, np.ones_like(Q))
@@ -362,7 +362,7 @@ def fused(rng, B, H, T, D, gap=3, group=1):
     D=st.sampled_from([1, 3, 5, 8, 17, 32]), causal=st.booleans(), bias=biases, seed=seeds,
 )
 def test_views_into_a_fused_buffer(name, B, heads, T, D, causal, bias, seed):
-    """The results are those of contiguous copies, and nothing else of the buffers is touched."""
+    """The results equal those of contiguous copies; the rest of the buffers stays untouched."""
     rng = np.random.default_rng(seed)
     H, group = heads
     buffer, (Q, K, V) = fused(rng, B, H, T, D, group=group)
@@ -390,7 +390,7 @@ def test_views_into_a_fused_buffer(name, B, heads, T, D, causal, bias, seed):
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("group, bias", [(1, "none"), (3, "random"), (1, "window"), (3, "none")])
 def test_many_tiles_of_heads_side_by_side(Tq, Tk, causal, group, bias):
-    """With so many queries, K and V are copied together, and several strips of tiles share them."""
+    """With many queries, K and V are made contiguous, and several strips of tiles share them."""
     rng = np.random.default_rng(Tq + Tk)
     _, (Q, _, _) = fused(rng, 2, 3, Tq, 40)
     _, (_, K, V) = fused(rng, 2, 3, Tk, 40, group=group)
@@ -404,7 +404,7 @@ def test_many_tiles_of_heads_side_by_side(Tq, Tk, causal, group, bias):
 
 @every_implementation
 def test_other_layouts(name):
-    """Last axis not contiguous, reversed axes, misaligned: copied if need be, never wrong."""
+    """Last axis not contiguous, reversed axes, misaligned: copied if necessary, never wrong."""
     rng = np.random.default_rng(0)
     Q, K, V, dout = inputs(rng, 2, 2, 5, 6, 4)
     expected = run(name, Q, K, V, dout)
@@ -425,7 +425,7 @@ def test_other_layouts(name):
 
 
 def views(draw, memory, shape):
-    """Some view of this shape into `memory`: any offset, strides in any order, perhaps reversed."""
+    """A view of this shape of `memory`: any offset, strides in any order, perhaps reversed."""
     order = draw(st.permutations(range(len(shape) - 1)))
     strides, step = [0] * (len(shape) - 1) + [1], shape[-1] + draw(st.sampled_from([0, 0, 3, -1]))
     for axis in order:

@@ -1,4 +1,4 @@
-"""Which implementation, which instruction set, how many threads; and what if there is no C."""
+"""The choice of implementation, instruction set and threads; and minillm without the C."""
 
 import os
 import platform
@@ -52,7 +52,7 @@ def test_environment_chooses_the_implementation(name):
 
 
 def test_nothing_but_its_own_imports_is_needed():
-    """-I -S: without what an editable install or a test runner happens to have imported."""
+    """-I -S: without modules that an editable install or a test runner imports."""
     folders = [Path(kernels.__file__).parents[2], Path(np.__file__).parents[1]]
     program = f"import sys; sys.path[:0] = {[str(folder) for folder in folders]}; " \
               "import minillm.kernels; print(minillm.kernels.current())"
@@ -207,7 +207,7 @@ def test_a_forked_child_gets_threads_of_its_own():
 
 
 def test_kernels_called_from_several_threads_at_once():
-    """Each thread of the program that calls a kernel gets a team of its own."""
+    """Each thread of the program that calls a kernel gets its own team."""
     rng = np.random.default_rng(0)
     A = rng.standard_normal((150, 130)).astype(np.float32)
     B = rng.standard_normal((130, 170)).astype(np.float32)
@@ -248,7 +248,7 @@ print(last)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc" or "LD_PRELOAD" in os.environ,
-                    reason="only glibc's own malloc is told to")
+                    reason="only glibc's malloc has these settings")
 def test_freed_memory_is_kept_unless_the_environment_says_otherwise():
     assert int(run_python(KEPT).stdout) < 1000
     assert int(run_python(KEPT, MALLOC_MMAP_THRESHOLD_="100000").stdout) > 1000

@@ -1,4 +1,4 @@
-"""Every kernel with a signature: naive == NumPy == C, and no argument makes it touch other memory.
+"""Every kernel with a signature: naive == NumPy == C, within the memory of its arguments.
 
 The cases are drawn from the signatures, so a new kernel is tested as soon as it exists.
 """
@@ -40,7 +40,7 @@ def _restore():
 
 
 def draw(name, rng, leading, length, dtype=np.float32):
-    """Arguments that fit a kernel's signature -> list"""
+    """-> list of arguments that match a kernel's signature"""
     signature = SIGNATURES[name]
     sizes = {"...": leading, "1": 1}
     for size in signature.size_names:
@@ -169,7 +169,7 @@ def test_two_python_threads_at_once():
     assert wrong == []
 
 
-# ------------------------------------------------------------------ whatever is passed
+# ------------------------------------------------------------------ any arguments
 
 
 @every_kernel
@@ -216,7 +216,7 @@ def test_any_argument_gives_the_right_result_or_an_error_that_names_it(
             names = (*signature.names, "out", "cache")
             assert str(caught).startswith(names) and "\n" not in str(caught), caught
         except (OverflowError, ZeroDivisionError) as caught:
-            assert implementation == "naive", caught  # math.exp and the like
+            assert implementation == "naive", caught  # math.exp and similar
         else:
             assert error is None, error
             assert_close(results, wanted, 1e-3)
@@ -266,7 +266,7 @@ def test_each_instruction_set(isa):
 
 
 def test_targets_inside_out():
-    """A write to `out` must not change the targets while they are read."""
+    """Writing to `out` must not change the targets while the kernel reads them."""
     logits = np.ones((64, 16), np.float32)
     out = np.zeros((64, 16), np.float32)
     targets = out.reshape(-1).view(np.int64)[:64]
@@ -287,7 +287,7 @@ def test_a_long_axis_beside_an_empty_one():
 @given(rng=generators, rows=st.integers(1, 40), length=lengths)
 @settings(max_examples=20)
 def test_nothing_is_written_outside_the_arrays(name, rng, rows, length):
-    """Arrays that are written to are windows in larger ones, which keep their numbers."""
+    """Outputs are windows in larger arrays, whose other numbers must stay."""
     signature = SIGNATURES[name]
     values = draw(name, rng, (rows,), length)
     buffers = []
@@ -312,7 +312,7 @@ def test_nothing_is_written_outside_the_arrays(name, rng, rows, length):
 
 @every_kernel
 def test_the_c_function_is_declared_as_the_signature_says(name):
-    """cffi would convert a double to a float in silence."""
+    """cffi would silently convert a double to a float."""
     from minillm.kernels import c_library
 
     signature = SIGNATURES[name]

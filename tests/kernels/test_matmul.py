@@ -13,7 +13,7 @@ from minillm.ops.matmul import matmul
 
 IMPLEMENTATIONS = ["naive", "numpy", "c"]
 
-# Small sizes, primes, and the neighbourhood of the sizes of tiles (4 … 48).
+# Small sizes, primes, and sizes around those of tiles (4 … 48).
 sizes = st.sampled_from([0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 40,
                          47, 48, 49])
 variants = st.fixed_dictionaries(
@@ -47,7 +47,7 @@ def strided(rng, shape, layout, dtype=np.float32):
         *outer, last = batch
         memory = rng.standard_normal((*outer, 2 * last + 1, rows, columns)).astype(dtype)
         return memory[..., :last, :, :]
-    if layout == "batch axes exchanged" and batch:  # an axis of length 1 may stand between others
+    if layout == "batch axes exchanged" and batch:  # an axis of length 1 may lie between others
         memory = rng.standard_normal((batch[-1], *batch[:-1], rows, columns)).astype(dtype)
         return np.moveaxis(memory, 0, len(batch) - 1)
     if layout == "last axis not contiguous":
@@ -83,7 +83,7 @@ def test_implementations_agree(
     exact_A = A.astype(np.float64).swapaxes(-1, -2) if variant["transpose_A"] else A.astype(float)
     exact_B = B.astype(np.float64).swapaxes(-1, -2) if variant["transpose_B"] else B.astype(float)
     exact = exact_A @ exact_B + (start if variant["accumulate"] else 0)
-    # A sum of K products of unit size is off by a few K units in the last place at most.
+    # The error of a sum of K products of size 1 is at most a few K units in the last place.
     bound = 1e-6 * (1 + np.abs(exact_A) @ np.abs(exact_B))
     names = IMPLEMENTATIONS if exact.size * max(K, 1) < 10_000 else ["numpy", "c"]
     for name in names:
@@ -210,7 +210,7 @@ def test_nothing_is_written_outside_out(M, N, K, variant, batch, seed):
 
 @given(M=st.integers(1, 20), N=st.integers(1, 40), K=st.integers(1, 40), variant=variants)
 def test_nan_outside_the_inputs_never_gets_in(M, N, K, variant):
-    """The inputs are windows in buffers of NaN: whatever is read around them isn't used."""
+    """The inputs are windows in buffers of NaN: no result may use what lies around them."""
     rng = np.random.default_rng(0)
     A, B = operands(rng, (), M, N, K, variant)
     windows = []
@@ -238,7 +238,7 @@ def test_float64_is_computed_in_float64(variant, M, N, K):
     np.testing.assert_allclose(result, exact, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value")  # NumPy says so when inf - inf comes up
+@pytest.mark.filterwarnings("ignore:invalid value")  # NumPy's warning for inf - inf
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_infinity_and_nan_go_through(name):
     A = np.array([[np.inf, 1], [np.nan, 1], [1, 2], [-np.inf, np.inf]], np.float32)

@@ -1,4 +1,4 @@
-"""Weights in bfloat16 and int8: how they are rounded, and the product with them: naive == NumPy == C."""
+"""Weights in bfloat16 and int8: their rounding, and the product with them: naive == NumPy == C."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def stored(W, dtype):
     return (to_bfloat16(W) if dtype == "bfloat16" else W), None
 
 
-# ------------------------------------------------------------------ how numbers are stored
+# ------------------------------------------------------------------ rounding
 
 
 @given(st.lists(st.floats(width=32), min_size=1, max_size=20))
@@ -43,7 +43,7 @@ def test_bfloat16_is_the_nearest_number_of_8_bits(numbers):
     # Half a unit in the last place; below 2^-126 it is that of the numbers just above.
     bound = 2.0**-9 * np.maximum(2.0 ** np.ceil(np.log2(np.abs(x[finite]) + 1e-300)), 2.0**-125)
     assert np.all(np.abs(x[finite] - y[finite]) <= bound)
-    assert np.all(np.abs(x[~finite]) > 3.38e38)  # only what is beyond the largest becomes infinite
+    assert np.all(np.abs(x[~finite]) > 3.38e38)  # only numbers beyond the largest become infinite
 
 
 @given(st.integers(0, 2**16 - 1))
@@ -136,7 +136,7 @@ def test_no_outputs(name, dtype):
 
 @every_implementation
 def test_arrays_at_odd_addresses(name):
-    """As they come from the middle of a file: each is copied to where its type belongs."""
+    """Arrays from the middle of a file may be misaligned; they are copied."""
     def odd(array):
         copy = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
         copy[...] = array

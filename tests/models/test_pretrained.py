@@ -508,7 +508,7 @@ def test_a_subfolder_and_the_home_folder(folder, monkeypatch):
     model.save_pretrained("~/saved")
     assert (folder / "saved" / "config.json").is_file()
     for wrong in ("~nosuchuser", "~nosuchuser/model", "~/nothing"):
-        with pytest.raises(FileNotFoundError, match="no directory") as caught:
+        with pytest.raises(FileNotFoundError, match="not a directory") as caught:
             GPT2LMHeadModel.from_pretrained(wrong)
         assert "\n" not in str(caught.value)
 

@@ -39,7 +39,7 @@ def layers(draw, kind=SelfAttention, **options):
         options["positions"] = POSITIONS[positions](H, D, rng)
         options["qkv_bias"] = draw(st.sampled_from([None, True, False]))
     d_model = 2 * H * D
-    if draw(st.booleans()):  # heads whose numbers together aren't d_model
+    if draw(st.booleans()):  # heads whose total width isn't d_model
         d_model, options["head_dim"] = d_model + 1, 2 * D
     layer = kind(d_model, H, n_kv_heads=n_kv_heads, rng=rng, std=0.7, **options)
     layer.astype(np.float64)

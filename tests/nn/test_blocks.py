@@ -27,8 +27,8 @@ def blocks(draw, kind, **options):
     rng = draw(generators)
     H, D = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     options.setdefault("norm", draw(norms))
-    # The differences of the gradient check want a smooth function: no ReLU, and a layer norm
-    # whose slope is bounded.
+    # The finite differences of the gradient check need a smooth function: no ReLU, and a layer
+    # norm whose derivative is bounded.
     options.setdefault("activation", draw(st.sampled_from(["gelu", "gelu_tanh"])))
     options.setdefault("make_norm", draw(st.sampled_from([LayerNorm, RMSNorm])))
     options.setdefault("bias", draw(st.booleans()))
@@ -40,7 +40,7 @@ def blocks(draw, kind, **options):
 
 
 def reseeded(block, seed, call):
-    """`call`, with every layer of the block drawing the same random numbers each time"""
+    """`call`, but every layer of the block draws the same random numbers each time"""
 
     def forward(*inputs):
         for module in block.modules():
@@ -191,7 +191,7 @@ def test_errors_name_the_argument():
 
 
 class Doubled(FeedForward):
-    """A feed-forward network of somebody else's"""
+    """A feed-forward network from outside minillm"""
 
     def forward(self, x):
         return 2 * super().forward(x)

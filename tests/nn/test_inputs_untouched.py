@@ -1,5 +1,5 @@
-"""No layer changes what it was given: not its inputs, not the gradients that come in, and not a
-result that it returned earlier."""
+"""No layer changes its inputs, the gradients that it receives, or a result that it returned
+earlier."""
 
 import numpy as np
 import pytest

@@ -153,7 +153,7 @@ def test_feed_forward_gradients(rng, leading, d_model, d_ff, activation):
     for linear in (layer.expand, layer.contract):
         linear.bias.data = rng.standard_normal(linear.bias.shape)
     x = rng.standard_normal((*leading, d_model))
-    assume(np.abs(layer.expand(x)).min() > 1e-2)  # ReLU has no slope at 0
+    assume(np.abs(layer.expand(x)).min() > 1e-2)  # ReLU has no derivative at 0
     check_module(layer, {"x": x}, rng)
 
 

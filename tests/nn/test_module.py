@@ -142,7 +142,7 @@ def test_layers_without_parameters_have_none():
 
 
 def gradients_one_by_one(layer, inputs, dys):
-    """-> [dx for each input], [the sum of the gradients for each parameter]: the plain way"""
+    """-> [dx for each input], [the sum of the gradients for each parameter], one call at a time"""
     layer.zero_grad()
     dxs = []
     for x, dy in zip(inputs, dys):
@@ -212,11 +212,11 @@ def test_no_grad_between_disturbs_no_pending_backward():
 
 
 class Watched:
-    """An object in a cache, whose end can be seen."""
+    """An object in a cache; a weak reference shows whether it is alive."""
 
 
 class Keeper(Module):
-    """Keeps its own result in its cache, which must not keep the cache alive."""
+    """A layer whose cache holds its own result, which must not keep the cache alive."""
 
     def __init__(self):
         self.inner = Linear(2, 2, rng=np.random.default_rng(0))

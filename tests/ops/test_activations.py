@@ -31,7 +31,7 @@ numbers = arrays(np.float64, st.integers(1, 20), elements=st.floats(-30, 30))
 @given(rng=generators, shape=leading_shapes, scale=scales)
 def test_gradients(forward, backward, rng, shape, scale):
     x = scale * rng.standard_normal((*shape, 3))
-    assume(np.abs(x).min() > 1e-3)  # ReLU has no slope at 0
+    assume(np.abs(x).min() > 1e-3)  # ReLU has no derivative at 0
     check_op(forward, backward, {"x": x}, rng)
 
 

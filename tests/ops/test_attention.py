@@ -42,7 +42,7 @@ def cases(draw, dtype=np.float64, hide=True):
 
 
 def with_bias_last(arrays, bias):
-    """-> `arrays` and the distance_bias if there is one: what has a gradient, in its order"""
+    """-> `arrays`, and the distance_bias if there is one: all inputs with a gradient, in order"""
     has_bias = bias.distance_bias is not None
     return arrays | ({"distance_bias": bias.distance_bias} if has_bias else {})
 
@@ -151,8 +151,8 @@ def test_by_hand():
 
     With dout = [0, 1]:  dV = [1/4, 3/4],  dP = [4, 8] in the second row, delta = 7,
     dS = [1/4 * (4 - 7), 3/4 * (8 - 7)] = [-3/4, 3/4]; the first row has only one key, so dS = 0.
-    dQ = [0, 3/4 log 3],  dK = dS₂ * Q₂ = [-3/4, 3/4];  and at the distances -1, 0, 1 of dS there
-    are [-3/4, 3/4 + 0, 0].
+    dQ = [0, 3/4 log 3],  dK = dS₂ * Q₂ = [-3/4, 3/4].  The sums of dS at the distances -1, 0, 1
+    are [-3/4, 0 + 3/4, 0].
     """
     Q = np.array([0.0, 1.0]).reshape(1, 1, 2, 1)
     K = np.array([0.0, np.log(3)]).reshape(1, 1, 2, 1)
@@ -232,7 +232,7 @@ def test_keys_far_outside_the_window_are_not_even_read():
 
 
 def test_alibi_with_a_cache_of_keys():
-    """The last three of ten queries, with all ten keys, see the same distances as in the whole."""
+    """The last three of ten queries, with all ten keys, see the same distances as all ten do."""
     T, new = 10, 3
     rng = np.random.default_rng(0)
     Q, K, V = rng.standard_normal((3, 2, 4, T, 8))
@@ -249,7 +249,7 @@ def test_alibi_with_a_cache_of_keys():
 
 @given(cases(hide=False), st.sampled_from([-2.0, 5.0]))
 def test_the_same_number_added_to_all_distances_changes_nothing(case, number):
-    """The softmax cancels it; so the gradient of the bias adds up to 0 for each head."""
+    """The softmax cancels it, so the gradient of the bias sums to 0 for each head."""
     rng, arrays, bias = case
     if bias.distance_bias is None:
         return

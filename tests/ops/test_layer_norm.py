@@ -23,7 +23,7 @@ def test_gradients(rng, leading, d, scale):
 
 
 def spread(rng, shape):
-    """Rows of numbers that differ so much that eps = 1e-12 doesn't show."""
+    """Rows with a variance so large that eps = 1e-12 has no effect."""
     x = rng.standard_normal(shape)
     assume(x.var(axis=-1).min(initial=1) > 1e-3)
     return x

@@ -26,7 +26,7 @@ def test_dot_product_depends_only_on_the_distance(distance, half, first, second)
 
 
 def test_an_example_by_hand():
-    """Position 1 of 4 columns: clock hands of 1 and of 1/100 radian a position."""
+    """Position 1 of 4 columns: clock hands of 1 and of 1/100 radian per position."""
     table = sinusoidal_positions(2, 4, np.float64)
     assert table[0].tolist() == [0, 1, 0, 1]
     np.testing.assert_allclose(table[1], [np.sin(1), np.cos(1), np.sin(0.01), np.cos(0.01)])

@@ -1,4 +1,4 @@
-"""rotary: distances are all that is left of positions; lengths stay; the gradient turns back."""
+"""rotary: products depend on distances alone; lengths are kept; the backward rotates back."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_by_hand():
 
 
 def test_angles_by_hand():
-    """D = 4: the first pair turns by 1 radian a position, the second by 10000^(-1/2) = 0.01."""
+    """D = 4: the first pair turns by 1 radian per position, the second by 10000^(-1/2) = 0.01."""
     cos, sin = rotary_angles(3, 4, dtype=np.float64)
     angles = np.array([[0, 0], [1, 0.01], [2, 0.02]])
     np.testing.assert_allclose(cos, np.cos(angles), rtol=1e-15)
@@ -90,7 +90,7 @@ def test_the_two_pairings_differ_by_a_permutation(case):
 
 @given(cases())
 def test_the_same_angles_for_each_sequence(case):
-    """Angles with a batch axis are for sequences that begin at different positions."""
+    """Angles with a batch axis serve sequences that start at different positions."""
     _, x, cos, sin = case
     each = [np.broadcast_to(table, (len(x), 1, *table.shape)) for table in (cos, sin)]
     np.testing.assert_array_equal(rotary(x, *each)[0], rotary(x, cos, sin)[0])
@@ -98,7 +98,7 @@ def test_the_same_angles_for_each_sequence(case):
 
 @given(cases())
 def test_the_input_stays_and_the_layout_is_kept(case):
-    """A view into a (B, T, H, D) buffer gives a result in that order of memory."""
+    """A view of a (B, T, H, D) buffer gives a result with the same memory layout."""
     _, x, cos, sin = case
     view = np.ascontiguousarray(x.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
     view.flags.writeable = False
