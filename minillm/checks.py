@@ -37,8 +37,8 @@ def require_axes(name, array, n=1):
 
 
 def require_number(name, value):
-    """-> `value` as a float. TypeError for anything but an integer or a float, ValueError for an
-    integer that no float64 can hold."""
+    """-> `value` as a float. Raises TypeError for anything but an integer or a float, ValueError
+    for an integer beyond the range of float64."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} is a {type(value).__name__}, wanted a number")
     try:

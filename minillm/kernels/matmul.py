@@ -136,9 +136,9 @@ def _is_plain_out(out, shape, A, B):
 
 
 def _is_apart(array, owner):
-    """-> whether `array` certainly shares no memory with another array, which owns its own
+    """-> True if `array` certainly shares no memory with `owner`, an array that owns its memory
 
-    NumPy lets a view refer to the array that owns the memory, however many views lie between.
+    The base of a view is the array that owns the memory, even for a view of a view.
     """
     base = array.base
     if base is None:

@@ -131,7 +131,7 @@ class Signature:
         self.floats, self.integers = (
             [index for index, item in enumerate(self.inputs) if item.kind == kind]
             for kind in ("array", "integers"))
-        # The bounds as numbers, for a test that a float usually passes.
+        # The bounds as numbers, for a quick test that nearly every float passes.
         self.ranges = [(index, -math.inf if item.low is None else item.low,
                         math.inf if item.high is None else float(item.high))
                        for index, item in enumerate(self.inputs) if item.kind == "number"]
@@ -193,8 +193,10 @@ class Signature:
         self._require_writable("out", out, values, itself)
 
     def _are_writable_and_apart(self, values):
-        """A quick test that holds for the weights and moments of a model: distinct arrays, each
-        contiguous, writable and the owner of its memory"""
+        """A quick test: are all arrays distinct, contiguous, writable and owners of their memory?
+
+        The weights and moments of a model pass it.
+        """
         arrays = [values[index] for index in self.arrays]
         return (len({id(array) for array in arrays}) == len(arrays) and
                 all([array.base is None and array.flags.carray for array in arrays]))
@@ -219,7 +221,7 @@ class Signature:
         for index in self.integers:
             values[index] = from_buffer(integers, values[index])
         new = [np.empty(shape, FLOAT32) for shape in plan.new_shapes] if out is None else [out]
-        if self.c_function is None:  # the library is loaded by the first call that needs it
+        if self.c_function is None:  # the first call loads the library
             self.c_function = getattr(c_library.lib, self.c_name)
         returned = self.c_function(
             *plan.for_c, *values, *[from_buffer(floats, array) for array in new])
@@ -255,7 +257,7 @@ def into(out, result):
 
 
 def _number(item, value):
-    """-> the number as a float. TypeError for anything else, ValueError if it is out of bounds."""
+    """-> the number as a float. Raises TypeError for other types, ValueError if out of bounds."""
     if type(value) is not float:
         value = require_number(item.name, value)
     if (item.low is not None and not value >= item.low) or (

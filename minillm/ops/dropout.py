@@ -46,6 +46,6 @@ def _masked(x, cache):
 
 
 def require_probability(name, p):
-    """Raise TypeError unless `p` is a number, ValueError unless 0 <= p < 1."""
+    """Raise TypeError unless `p` is a number, and ValueError unless 0 <= p < 1."""
     if not 0 <= require_number(name, p) < 1:
         raise ValueError(f"{name} is {p}, wanted a probability with 0 <= {name} < 1")

@@ -40,20 +40,25 @@ def embedding_backward(dy, cache, *, dtable=None, accumulate=False):
     dtable: the array to write to, or, with `accumulate`, to add to; by default a new one
     """
     ids, table = cache
-    require_array("dy", dy, table.dtype)
-    require_shape("dy", dy, (*ids.shape, table.shape[1]))
+    _check_gradients(dy, dtable, ids, table)
     if dtable is None:
         dtable = np.zeros(table.shape, table.dtype)
-    else:
+    elif not accumulate:
+        dtable[...] = 0
+    scatter_add(dtable, ids, dy)
+    return dtable
+
+
+def _check_gradients(dy, dtable, ids, table):
+    """Check everything before `dtable` changes."""
+    require_array("dy", dy, table.dtype)
+    require_shape("dy", dy, (*ids.shape, table.shape[1]))
+    if dtable is not None:
         require_output("dtable", dtable, table.shape, table.dtype)
         if not dtable.flags.c_contiguous:
             raise ValueError(f"dtable has strides {dtable.strides}, wanted a contiguous array")
-        for name, array in (("dy", dy), ("ids", ids)):
-            require_apart("dtable", dtable, name, array)
-        if not accumulate:
-            dtable[...] = 0
-    scatter_add(dtable, ids, dy)
-    return dtable
+        require_apart("dtable", dtable, "dy", dy)
+        require_apart("dtable", dtable, "ids", ids)
 
 
 @kernel("table (n, d), 0 <= ids (...) < n, x (..., d) -> table (n, d)")

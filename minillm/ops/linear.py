@@ -58,11 +58,7 @@ def linear_backward(dy, cache, *, dW=None, accumulate=False, with_dW=True):
     with_dW: False, for frozen parameters, skips dW and db: both are None
     """
     x, W, transpose_W, has_bias = cache
-    d_out = W.shape[0] if transpose_W else W.shape[1]
-    require_float("dy", dy)
-    if dy.shape[-1:] != (d_out,) or dy.size != len(x) * d_out:
-        raise ValueError(f"dy has shape {dy.shape}, wanted (..., {d_out}) for the {len(x)} rows of x")
-    rows = dy.reshape(len(x), d_out)
+    rows = _rows_of_dy(dy, len(x), W.shape[0] if transpose_W else W.shape[1])
     dx = matmul(rows, W, transpose_B=not transpose_W).reshape(*dy.shape[:-1], x.shape[-1])
     if not with_dW:
         return dx, None, None
@@ -70,3 +66,11 @@ def linear_backward(dy, cache, *, dW=None, accumulate=False, with_dW=True):
     dW = matmul(left, right, dW, transpose_A=True, accumulate=accumulate)
     db = sum_rows(rows) if has_bias else None
     return dx, dW, db
+
+
+def _rows_of_dy(dy, N, d_out):
+    """Check dy: (..., d_out) -> dy with the leading axes flattened into one: (N, d_out)"""
+    require_float("dy", dy)
+    if dy.shape[-1:] != (d_out,) or dy.size != N * d_out:
+        raise ValueError(f"dy has shape {dy.shape}, wanted (..., {d_out}) for the {N} rows of x")
+    return dy.reshape(N, d_out)

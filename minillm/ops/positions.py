@@ -11,8 +11,8 @@ def sinusoidal_positions(n_positions, d_model, dtype=np.float32, *, interleaved=
 
     ->  PE: (n_positions, d_model)
 
-    interleaved: as in the paper; False puts all sines before all cosines, as the paper's own
-        program (tensor2tensor) and Marian do it
+    interleaved: False puts all sines before all cosines, as the paper's code (tensor2tensor) and
+        Marian do
 
     Each pair of columns is a clock hand that turns at its own speed, from 1 radian per position
     (i = 0) to nearly 1/10000. The vector of pos + k is the vector of pos with every hand turned by
