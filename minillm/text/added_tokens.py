@@ -113,9 +113,11 @@ class _Finder:
             if token.single_word and _touches_a_word(text, start, stop):
                 continue
             if token.lstrip:
-                start = _SPACE_BEFORE.search(text, end, start).start()
+                start = max(end, _SPACE_BEFORE.search(text, 0, start).start())
             if token.rstrip:
                 stop = _SPACE.match(text, stop).end()
+            if start >= stop:  # the token before has taken all of it
+                continue
             if start > end:
                 yield piece[end:start], None
             yield piece[start:stop], token

@@ -46,9 +46,9 @@ class GPT2Tokenizer(PreTrainedTokenizer):
     Raises ValueError for a vocabulary and merges that don't fit together.
     """
 
-    # The last three classes of `transformers` stand for whatever tokenizer.json says.
-    classes = ("GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast",
-               "TokenizersBackend", "PreTrainedTokenizer")
+    # These classes of `transformers` stand for whatever tokenizer.json says.
+    general_classes = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer")
+    classes = ("GPT2Tokenizer", "GPT2TokenizerFast", *general_classes)
     vocabulary_files = ("vocab.json", "merges.txt")
     own_options = {"add_prefix_space": bool | None, "errors": str | None,
                    CLEAN_UP_ANYWAY: bool | None}
@@ -159,7 +159,21 @@ class GPT2Tokenizer(PreTrainedTokenizer):
     @classmethod
     def _from_files(cls, path, files):
         vocab, merges, ignore_merges = _read_bpe(path, files)
-        return {"vocab": vocab, "merges": merges, "ignore_merges": ignore_merges}
+        arguments = {"vocab": vocab, "merges": merges, "ignore_merges": ignore_merges}
+        if files.whole and files.tokenizer_class in cls.general_classes:
+            # They know no special tokens but those named, and no add_prefix_space of their own.
+            files.options.pop("add_prefix_space", None)
+            if files.decoder is None:
+                raise ValueError(f"{path}: decoder is null, but for GPT-2 it is ByteLevel")
+            arguments.update(bos_token=None, eos_token=None, unk_token=None)
+        return arguments
+
+    def _class_to_write(self):
+        """The class GPT2Tokenizer of `transformers` has its own steps, not those of the file."""
+        steps = (self.normalizer, self.pre_tokenizer, self.model.ignore_merges)
+        own = ByteLevel(self.add_prefix_space, self.pre_tokenizer.trim_offsets) if isinstance(
+            self.pre_tokenizer, ByteLevel) else None
+        return "GPT2Tokenizer" if steps == (None, own, False) else "PreTrainedTokenizerFast"
 
     def _model_to_json(self):
         return {

@@ -96,12 +96,12 @@ class PreTrainedTokenizer(Vocabulary):
             one_of("model_input_names", name, COLUMNS[:3])
         self.chat_template = chat_template
         self.kept, self.sections = dict(kept or {}), dict(sections or {})
-        self.add_tokens(list(extra_special_tokens), special_tokens=True)
         for name, token in (special_tokens or {}).items():
             if token is None:
                 self._special[name] = None
             else:
                 self.name_token(name, token)
+        self.add_tokens(list(extra_special_tokens), special_tokens=True)
         self.post_processor = post_processor
         if post_processor is None or add_bos_token is not None or add_eos_token is not None:
             self._set_template(add_bos_token, add_eos_token)
@@ -171,7 +171,11 @@ class PreTrainedTokenizer(Vocabulary):
                             for name, token in self._special.items()},
             extra_special_tokens=[AddedToken(token) for token in self.extra_special_tokens],
             options=options, kept=self.kept, sections=self.sections,
-        ), self.classes[0], self.vocabulary_files)
+        ), self._class_to_write(), self.vocabulary_files)
+
+    def _class_to_write(self):
+        """-> the class of `transformers` that opens what is written, and makes the same of it."""
+        return self.classes[0]
 
     def _model_to_json(self):
         """-> the section "model" of tokenizer.json."""

@@ -118,6 +118,7 @@ class TokenizerFiles:
     special_tokens: {name: AddedToken or None};  extra_special_tokens: list of those without a name
     options: {field of OBEYED: value};  kept: what is only written back
     sections: {"truncation": …, "padding": …} of tokenizer.json, to be written back
+    tokenizer_class: which class of `transformers` tokenizer_config.json names, or None
     """
 
     model: dict
@@ -132,6 +133,7 @@ class TokenizerFiles:
     kept: dict = field(default_factory=dict)
     sections: dict = field(default_factory=dict)
     whole: bool = False
+    tokenizer_class: str | None = None
 
 
 def read_tokenizer_files(folder, classes, vocabulary_files, own_options):
@@ -253,6 +255,7 @@ def read_tokenizer_json(path):
         if type(entry.get("id")) is not int or entry["id"] < 0:
             raise ValueError(f"{path}: added_tokens[{index}] has no integer id")
         added[entry["id"]] = AddedToken.from_json(entry, f"{path}: added_tokens[{index}]")
+    _require_next_ids(path, added, content["model"].get("vocab"))
     files = TokenizerFiles(
         model=content["model"], decoder=content.get("decoder"),
         normalizer=read_normalizer(path, content.get("normalizer")),
@@ -274,6 +277,17 @@ def read_tokenizer_json(path):
     return files
 
 
+def _require_next_ids(path, added, vocab):
+    """ValueError if an added token has another id than `tokenizers` will give it: the next one."""
+    next_id = len(vocab) if isinstance(vocab, dict) else 0
+    for id, token in sorted(added.items()):
+        if isinstance(vocab, dict) and token.content not in vocab:
+            if id != next_id:
+                raise ValueError(f"{path}: added token {shown(token.content)} has id {id}, wanted "
+                                 f"{next_id}, which is the next one, and what `tokenizers` takes")
+            next_id += 1
+
+
 def _refuse_others(path, where, content, known):
     for name in content:
         if name not in known:
@@ -288,6 +302,7 @@ def _read_settings(folder, files, classes, own_options):
     obeyed = {**OBEYED, **own_options}
     fields(path, config, obeyed)
     _require_class(path, config, classes)
+    files.tokenizer_class = config.get("tokenizer_class")
     for name in REFUSED.keys() - own_options.keys():
         if config.get(name) in (None, False, [], {}):
             continue
@@ -297,11 +312,17 @@ def _read_settings(folder, files, classes, own_options):
     if added.is_file():
         for content, id in (check_vocab(added, read_json(added) or {"": 0})).items():
             files.added_tokens.setdefault(id, AddedToken(content))
+    ids = {token.content: id for id, token in files.added_tokens.items()}
     for id, value in (config.get("added_tokens_decoder") or {}).items():
         if not id.isdecimal():
             raise ValueError(f"{path}: the id of an added token is {shown(id)}, wanted an integer")
         where = f"{path}: added_tokens_decoder[{id}]"
-        files.added_tokens[int(id)] = AddedToken.from_json(value, where)
+        token = AddedToken.from_json(value, where)
+        known = files.added_tokens.get(int(id), token)
+        if known.content != token.content or ids.get(token.content, int(id)) != int(id):
+            raise ValueError(f"{where} is {shown(token.content)}, but its other added tokens say "
+                             "another id or another token")
+        files.added_tokens[int(id)] = token
     # As in `transformers`: a config that lists the added tokens is newer than the map.
     map_path = folder / "special_tokens_map.json"
     sources = [(path, config)]

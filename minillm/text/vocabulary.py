@@ -104,8 +104,10 @@ class Vocabulary:
             token = replace(token, special=special_tokens or token.special)
             id = self._added_ids.get(token.content, self._vocab.get(token.content))
             known = self._added.get(id)
-            if known is None or (special_tokens and not known.special):
+            if known is None:
                 self._put_added(self._next_id() if id is None else id, token)
+            elif special_tokens and not known.special:  # as a known token, it is found as before
+                self._put_added(id, replace(known, special=True))
         self._splitter = AddedTokenSplitter(self._added.values(), self.normalizer)
         return len(self) - before
 

@@ -456,3 +456,100 @@ def test_loading_and_saving_warns_of_nothing(fixtures, tmp_path):
         warnings.simplefilter("error")
         shutil.copytree(fixtures / "transformers", tmp_path / "copy")
         GPT2Tokenizer.from_pretrained(tmp_path / "copy").save_pretrained(tmp_path / "saved")
+
+
+# ---- files of transformers' general class, PreTrainedTokenizerFast
+
+def general(folder, special_tokens=(), **config):
+    """Let the files be of a tokenizer that knows only what they say, with `special_tokens`."""
+    for name in ("special_tokens_map.json", "vocab.json", "merges.txt"):
+        (folder / name).unlink()
+    write(folder / CONFIG, {"tokenizer_class": "PreTrainedTokenizerFast", **config})
+
+    def add(content):
+        content["added_tokens"] = [one for one in content["added_tokens"] if one["id"] < 400]
+        content["added_tokens"] += special_tokens
+
+    edit(folder / TOKENIZER, add)
+
+
+def added(content, id, **flags):
+    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    return {"id": id, "content": content, **plain, **flags}
+
+
+def test_the_general_class_has_no_special_tokens_of_its_own(folder):
+    general(folder, pad_token="<|endoftext|>")
+    tokenizer = GPT2Tokenizer.from_pretrained(folder)
+    assert (tokenizer.eos_token, tokenizer.bos_token, tokenizer.unk_token) == (None, None, None)
+    assert tokenizer.pad_token_id == 0
+    edit(folder / TOKENIZER, lambda content: (
+        content["added_tokens"].clear(),
+        content["model"]["vocab"].update({"unnamed": content["model"]["vocab"].pop(
+            "<|endoftext|>")})))
+    write(folder / CONFIG, {"tokenizer_class": "PreTrainedTokenizerFast"})
+    assert len(GPT2Tokenizer.from_pretrained(folder)) == 400  # no <|endoftext|> is added
+
+
+def test_add_prefix_space_of_the_general_class_stands_in_tokenizer_json(folder):
+    before = GPT2Tokenizer.from_pretrained(folder).encode("the")
+    general(folder, add_prefix_space=True)
+    assert GPT2Tokenizer.from_pretrained(folder).encode("the") == before
+    assert GPT2Tokenizer.from_pretrained(folder, add_prefix_space=True).encode("the") != before
+
+
+def test_a_known_token_that_gets_a_name_is_found_as_before(folder):
+    # Ids and texts as in `transformers`: lstrip stays, and the token is special now.
+    general(folder, [added("<x>", 400, lstrip=True)], eos_token="<x>")
+    tokenizer = GPT2Tokenizer.from_pretrained(folder)
+    a, b = tokenizer.convert_tokens_to_ids(["a", "b"])
+    assert tokenizer.encode("a <x>b") == [a, 400, b]
+    assert tokenizer.decode([a, 400, b], skip_special_tokens=True) == "ab"
+
+
+def test_new_tokens_with_a_name_come_before_those_without(folder):
+    general(folder, additional_special_tokens=["<y>"], eos_token="<x>")
+    tokenizer = GPT2Tokenizer.from_pretrained(folder)
+    assert tokenizer.convert_tokens_to_ids(["<x>", "<y>"]) == [400, 401]  # as in `transformers`
+
+
+def test_spaces_that_a_token_has_taken_are_not_found_again(folder):
+    general(folder, [added("  ", 400, lstrip=True, rstrip=True)])
+    tokenizer = GPT2Tokenizer.from_pretrained(folder)
+    a, b = tokenizer.convert_tokens_to_ids(["a", "b"])
+    assert tokenizer.encode("a     b") == [a, 400, b]  # as `tokenizers` has it
+
+
+def test_what_other_steps_than_those_of_gpt2_are_saved_for_the_general_class(folder, tmp_path):
+    # The class GPT2Tokenizer of `transformers` passes over the normalizer of tokenizer.json.
+    edit(folder / TOKENIZER, lambda content: content.update(normalizer={"type": "Lowercase"}))
+    GPT2Tokenizer.from_pretrained(folder).save_pretrained(tmp_path / "again")
+    config = json.loads((tmp_path / "again" / CONFIG).read_text(encoding="utf-8"))
+    assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+    again = GPT2Tokenizer.from_pretrained(tmp_path / "again")
+    assert again.encode("A") == again.encode("a") and again.eos_token_id == 0
+
+
+CONTRADICTIONS = {
+    "a gap": ([added("<x>", 402)], {}, "added token '<x>' has id 402, wanted 400"),
+    "another token": ([added("<x>", 400)], {"added_tokens_decoder": {"400": {"content": "<y>"}}},
+                      "added_tokens_decoder[400] is '<y>'"),
+    "another id": ([added("<x>", 400)], {"added_tokens_decoder": {"401": {"content": "<x>"}}},
+                   "added_tokens_decoder[401] is '<x>'"),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_ids_of_added_tokens_that_contradict_each_other(folder, name):
+    tokens, config, message = CONTRADICTIONS[name]
+    general(folder, tokens, **config)
+    with pytest.raises(ValueError) as caught:
+        GPT2Tokenizer.from_pretrained(folder)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_general_class_without_a_decoder(folder):
+    general(folder)
+    edit(folder / TOKENIZER, lambda content: content.update(decoder=None))
+    with pytest.raises(ValueError, match="decoder is null"):  # it joins tokens with spaces then
+        GPT2Tokenizer.from_pretrained(folder)
