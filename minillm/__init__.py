@@ -1,12 +1,12 @@
-"""minillm: the transformer that a person can read from end to end, in NumPy and a small C kernel."""
+"""minillm: a transformer that you can read from end to end, in NumPy and a small C library."""
 
 import importlib
 
 __version__ = "0.1.0"
 
-# The public names, and where they live. A module is imported when one of its names is first used,
-# so that `minillm --help` answers at once and a mistake in an environment variable, which only
-# shows when the kernels are loaded, can be told in one line.
+# The public names, and the modules that define them. A module is imported when one of its names is
+# first used. That keeps `minillm --help` fast, and lets the command line report in one line a bad
+# environment variable, which only surfaces when the kernels are loaded.
 _HOMES = {
     "Adam": "minillm.training.optimizers",
     "AdamW": "minillm.training.optimizers",

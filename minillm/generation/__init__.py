@@ -1,9 +1,9 @@
-"""Decoding: from the scores of the next token to text. It knows no architecture.
+"""Decoding: from the scores of the next token to text. Nothing here knows an architecture.
 
 In reading order: logits_processors.py, warpers.py, sampling.py, processors.py, stopping.py,
 decoding_state.py, generate.py, beam_search.py, mixins.py, text_stream.py.
-generation_config.py and options.py say which options there are and what they may be, prompts.py
-what generation starts from.
+generation_config.py declares the options, options.py checks and completes them, and prompts.py
+checks the prompts that generation starts from.
 """
 
 from minillm.generation.decoding_state import DecodingState, inference

@@ -1,16 +1,17 @@
 """Beam search: keep the best few sequences at every step, instead of the best one.
 
-Greedy decoding takes the best token now, even where it leads to nothing good later. Beam search
-goes on from the `num_beams` sequences whose tokens are together the most probable, that is, which
-have the highest sum of log-probabilities           (Sutskever, Vinyals, Le 2014, section 3.2).
-A finished sequence is judged by
+Greedy decoding takes the best token now, even if every continuation of it is poor. Beam search
+extends the `num_beams` most probable sequences: those with the highest sum of log-probabilities
+                                                    (Sutskever, Vinyals, Le 2014, section 3.2).
+A finished sequence is ranked by
 
     score = Σ_t log p(token_t) / n^length_penalty        n: the number of new tokens
 
-because every further token lowers the sum: 0 compares the plain sums, which prefers short texts;
-1 compares means; more prefers long ones (cf. Wu et al. 2016, sec. 7, with another penalty).
+because every further token lowers the sum. A penalty of 0 compares the sums, which favors short
+texts; 1 compares the means; more favors long texts (cf. Wu et al. 2016, sec. 7, whose penalty
+differs).
 
-The details (how many candidates are looked at, when a search ends) are those of `transformers`.
+The details (the number of candidates, when a search ends) are those of `transformers`.
 """
 
 import numpy as np
@@ -19,30 +20,30 @@ from minillm.generation.sampling import highest, require_choice, sample_without_
 from minillm.generation.stopping import is_done
 from minillm.ops.softmax import log_softmax
 
-LOW = np.float32(-1e9)  # a score that no sequence has: "not yet one of the beams"
+LOW = np.float32(-1e9)  # below the score of any real sequence: "not one of the beams"
 
 
 class Beams:
-    """The search for one prompt: the sequences that are growing, and the finished ones."""
+    """The search for one prompt: the growing sequences (the beams), and the finished ones."""
 
     def __init__(self, prompt, options):
         self.options = options
         self.prompt_length = self.length = len(prompt)
         self.ids = np.empty((options.num_beams, options.max_length), np.int64)
         self.ids[:, : self.length] = prompt
-        # The beam that each new token went on from: column t for the token t after the prompt.
+        # The beam that each new token extended: column t for token t after the prompt.
         self.origins = np.empty((options.num_beams, options.max_length - self.length), np.int64)
-        # All beams start alike. Only the first counts, so that the first step finds different ones.
+        # All beams start alike. Scoring only the first makes the first step find different ones.
         self.scores = np.full(options.num_beams, LOW)
         self.scores[0] = 0
-        self.finished = []  # (score, ids, origins), the best first, at most num_beams
-        self.closed = False  # True when nothing can get into `finished` any more
+        self.finished = []  # (score, ids, origins), best first, at most num_beams
+        self.closed = False  # True once no sequence can enter `finished` any more
 
     def candidates(self, log_probs, rng):
         """Find the best continuations of all beams together. log_probs: (num_beams, V)
 
-        -> their ids (count, length + 1). There are enough of them that num_beams are left when
-        each ending token has been taken out of every beam.
+        -> their ids (count, length + 1): enough that num_beams remain after each end-of-text token
+        is removed from every beam.
         """
         num_beams, V = log_probs.shape
         count = max(2, 1 + len(self.options.eos_token_id)) * num_beams
@@ -59,9 +60,9 @@ class Beams:
         return self.candidate_ids
 
     def advance(self, ends):
-        """Go on with the candidates. ends: bool (count,), True where a sequence is complete
+        """Make the best candidates the new beams. ends: bool (count,), True where one is complete
 
-        -> (num_beams,), the beam that each new beam goes on from
+        -> (num_beams,), the old beam that each new beam extends
         """
         self.length += 1
         self._finish(ends)
@@ -76,7 +77,7 @@ class Beams:
         return beams
 
     def _finish(self, ends):
-        """Move candidates that ended into `finished`, if they are among the first num_beams."""
+        """Move the complete ones among the first num_beams candidates into `finished`."""
         if self.closed:
             return
         n_new = self.length - self.prompt_length
@@ -89,11 +90,11 @@ class Beams:
         del self.finished[self.options.num_beams :]
 
     def _cannot_improve(self):
-        """Whether no growing sequence can still beat the worst finished one.
+        """True if no growing sequence can still beat the worst finished one.
 
-        early_stopping=True takes the first num_beams finished ones for good enough. False judges
-        the best growing sequence by its score at its present length. "never" by the best score it
-        could reach: with a length_penalty > 0 the one at max_length.
+        early_stopping=True accepts the first num_beams finished sequences. False compares the best
+        growing sequence by its score at its current length; "never" by the best score it could
+        reach, which is the one at max_length if length_penalty > 0.
         """
         options = self.options
         if len(self.finished) < options.num_beams:
@@ -111,8 +112,8 @@ def beam_search(decoding):
     """The best sequences for each prompt -> dict of `sequences` (list of B * num_return_sequences
     arrays of ids), `sequences_scores` and `beam_indices` (see `GenerateOutput`)
 
-    decoding: a `Decoding`, see generate.py. With do_sample the continuations are drawn, without
-    replacement, instead of taking the best ones.
+    decoding: a `Decoding`, see generate.py. With do_sample the continuations are drawn without
+    replacement instead of ranked.
     """
     options, num_beams = decoding.options, decoding.options.num_beams
     searches = [Beams(prompt, options) for prompt in decoding.ids]
@@ -136,7 +137,7 @@ def beam_search(decoding):
 
 
 def _ends(decoding, sequences):
-    """-> bool: which of the sequences (N, T) are complete"""
+    """-> bool (N,): which of the sequences (N, T) are complete"""
     if sequences.shape[1] == decoding.options.max_length:
         return np.ones(len(sequences), bool)
     ends = np.isin(sequences[:, -1], decoding.options.eos_token_id)
@@ -144,7 +145,7 @@ def _ends(decoding, sequences):
 
 
 def _best(searches, options):
-    """-> what `beam_search` returns: of each search the best finished sequences, the best first"""
+    """-> the result of `beam_search`: the best finished sequences of each search, best first"""
     found = [(*finished, i * options.num_beams) for i, search in enumerate(searches)
              for finished in search.finished[: options.num_return_sequences]]
     indices = np.full((len(found), max(len(origins) for _, _, origins, _ in found)), -1)

@@ -8,10 +8,11 @@ from minillm.nn.module import no_grad
 
 
 class DecodingState:
-    """The keys and values of all tokens so far, and which of the prompt's tokens are padding.
+    """The keys and values of all tokens so far, and which of the prompts' tokens are padding.
 
-    cache: a KVCache;  mask: bool (B, T), False at the padding of the prompts, or None without any.
-    Padding stands on the left. Every token after the prompts is a real one.
+    cache: a KVCache
+    mask: bool (B, T), False at padding, which is on the left; None if the prompts have none.
+        Every token after the prompts is real.
     """
 
     def __init__(self, cache, mask=None):
@@ -20,23 +21,23 @@ class DecodingState:
 
     @property
     def length(self):
-        """How many tokens of each sequence the model has read, padding included."""
+        """The number of tokens of each sequence that the model has read, padding included."""
         return self.cache.length
 
     @property
     def nbytes(self):
-        """How much memory it takes."""
+        """The size in memory."""
         return self.cache.nbytes
 
     def select(self, rows):
-        """Let sequence b be what sequence rows[b] was. rows: (B_new,) integers"""
+        """Replace sequence b by what sequence rows[b] was. rows: (B_new,) integers"""
         self.cache.select(rows)
         if self.mask is not None:
             self.mask = self.mask[rows]
 
     def mask_and_positions(self, n_new):
-        """-> which keys are real tokens, (B, length + n_new), and the positions (B, n_new) of the
-        next n_new tokens; or None, None without padding
+        """-> mask (B, length + n_new), True at real tokens, and the positions (B, n_new) of the
+        next n_new tokens; (None, None) without padding
 
         The first real token of each sequence has position 0.
         """
@@ -51,7 +52,7 @@ class DecodingState:
 
 @contextmanager
 def inference(model):
-    """Inside: no dropout, and nothing kept for a backward. Afterwards the model is as it was."""
+    """A context without dropout and without caches for a backward; restores the model's mode."""
     was_training = model.training
     if was_training:
         model.eval()

@@ -1,4 +1,4 @@
-"""Generating text: one token after another, each put behind what the model reads next."""
+"""Generating text: choose one token, append it to what the model reads, repeat."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,61 +19,61 @@ def generate(model, inputs=None, generation_config=None, logits_processor=None,
              stopping_criteria=None, prefix_allowed_tokens_fn=None, *, streamer=None, **options):
     """Continue each prompt -> int64 array (B * num_return_sequences, T_out), prompts included
 
-    inputs, or input_ids: integers (B, T); None starts from bos_token_id. Shorter prompts of a batch
-        are padded on the left, and attention_mask (B, T) is 0 there. Without a mask, a pad_token_id
-        that isn't an eos_token_id too is taken for padding. For an encoder-decoder these are the
-        encoder's; the decoder starts from decoder_start_token_id (by default bos_token_id), and
-        goes on from decoder_input_ids. The result has the decoder's tokens only.
-    inputs_embeds: (B, T, d_model) instead of input_ids, if the model takes them; then the result
-        has the new tokens only
-    past_key_values: a KVCache that holds the first tokens of input_ids already; it grows
-    seed, generator: an integer, or a numpy Generator, that all randomness comes from; without them
-        every call samples anew
+    inputs, or input_ids: integers (B, T); None starts from bos_token_id. Pad shorter prompts of a
+        batch on the left, and pass an attention_mask (B, T) that is 0 there. Without a mask, every
+        pad_token_id is padding, unless it is also an eos_token_id. An encoder-decoder reads these
+        with its encoder; its decoder starts from decoder_start_token_id (default: bos_token_id)
+        and decoder_input_ids, and the result holds the decoder's tokens only.
+    inputs_embeds: (B, T, d_model) instead of input_ids, if the model takes them; the result then
+        holds the new tokens only
+    past_key_values: a KVCache that already holds the first tokens of input_ids; it grows
+    seed, generator: an integer, or a numpy Generator, as the source of all randomness; without
+        either, every call samples anew
     generation_config: a GenerationConfig with any of the options below
 
     How long:
-        max_new_tokens, or max_length (with the prompt); 20 new tokens by default. No sequence grows
-        beyond the model's max_positions (a warning says so if more was asked for).
-        min_new_tokens, or min_length: no end before that
-        eos_token_id: an id or a list of ids; a sequence ends with one of them, and is filled up
-        with pad_token_id (eos_token_id if there is none) to the longest. None: no end.
-        stop_strings (with tokenizer=): a sequence ends as soon as its text has one of them
-        max_time: seconds after which no further token is begun
+        max_new_tokens, or max_length (which counts the prompt); 20 new tokens by default. No
+        sequence grows beyond the model's max_positions; a request for more is a warning.
+        min_new_tokens, or min_length: exclude the end-of-text tokens before that length
+        eos_token_id: an id or a list of ids; a sequence ends with one of them, and is padded with
+        pad_token_id (default: eos_token_id) to the longest. None: no end.
+        stop_strings (with tokenizer=): a sequence ends as soon as its text contains one of them
+        max_time: seconds after which no further token is started
         stopping_criteria: a list of functions (ids, scores) -> bool or (B,), see stopping.py
     Which token:
-        do_sample: draw from the distribution, instead of taking the best token (greedy)
-        temperature, top_h, top_k, top_p, min_p, typical_p, epsilon_cutoff, eta_cutoff: how the
-        distribution is shaped first; see warpers.py. top_k is 50 by default; 0 switches it off.
+        do_sample: draw from the distribution instead of taking the best token (greedy)
+        temperature, top_h, top_k, top_p, min_p, typical_p, epsilon_cutoff, eta_cutoff: shape the
+        distribution first; see warpers.py. top_k is 50 by default; 0 switches it off.
         repetition_penalty, no_repeat_ngram_size, encoder_repetition_penalty,
         encoder_no_repeat_ngram_size, bad_words_ids, sequence_bias, suppress_tokens,
         begin_suppress_tokens, forced_bos_token_id, forced_eos_token_id,
-        exponential_decay_length_penalty, remove_invalid_values: in all modes; see
+        exponential_decay_length_penalty, remove_invalid_values: change the scores in all modes; see
         logits_processors.py
-        logits_processor: a list of functions (ids, scores) -> scores, after these
+        logits_processor: a list of functions (ids, scores) -> scores, applied after these
         prefix_allowed_tokens_fn: a function (index of the prompt, ids (T,)) -> list of tokens that
         may come next
-        renormalize_logits: log-softmax after all of them
+        renormalize_logits: take the log-softmax after all of them
     How many:
         num_return_sequences: per prompt; row b * num_return_sequences + i is sequence i of prompt b
         num_beams, length_penalty, early_stopping (True, False, "never"): see beam_search.py
     What to return:
         return_dict_in_generate: a GenerateOutput; with output_scores and output_logits it holds
         those of every step
-        streamer: its put() gets the prompt and then the new tokens (B,), its end() ends it
+        streamer: its put() receives the prompt and then the new tokens (B,) of each step; its end()
+        is called at the end
 
-    Without num_beams, if neither the call nor a configuration says do_sample, giving one of the
-    options that shape the distribution, or num_return_sequences > 1, in the call means sampling.
-    `transformers` would ignore the former and refuse the latter; programs in tutorials are written
-    as if they did something.
+    If neither the call nor a configuration sets do_sample, a call without num_beams samples if it
+    sets an option that shapes the distribution, or num_return_sequences > 1. `transformers` ignores
+    the former and refuses the latter, but many programs are written as if both implied sampling.
 
     Options come from the call, then from generation_config, then from model.generation_config, then
-    from the defaults of `transformers`. None in the call unsets what the model says. use_cache is
-    accepted, but the result never depends on it: the cache is always used. Dropout is off, in
-    whichever mode the model is.
+    from the defaults of `transformers`. None in the call unsets the model's value. use_cache is
+    accepted and has no effect: the cache is always used. Dropout is off, even if the model is in
+    training mode.
 
     Raises TypeError for an unknown option or one of a wrong type; ValueError for a value out of
-    range or an option that isn't implemented, for a prompt that is empty, has padding at its end or
-    leaves no room, and for several sequences without sampling or beams.
+    range or an option that isn't implemented, for a prompt that is empty, padded on the right or
+    too long, and for several sequences without sampling or beams.
     """
     decoding = _prepare(model, "generate", inputs, generation_config, logits_processor,
                         stopping_criteria, prefix_allowed_tokens_fn, **options)
@@ -105,10 +105,10 @@ def generate(model, inputs=None, generation_config=None, logits_processor=None,
 
 def stream(model, inputs=None, generation_config=None, logits_processor=None,
            stopping_criteria=None, prefix_allowed_tokens_fn=None, **options):
-    """The new tokens of `generate` for one prompt (1, T), one at a time -> iterator of int
+    """Generate for one prompt (1, T) -> iterator of the new tokens, int, one at a time
 
-    Takes the same arguments, with one sequence to return and without beams. An end-of-text token
-    is the last one that comes. Errors are raised by the call, not by the first step.
+    Takes the arguments of `generate`, but returns one sequence and has no beams. An end-of-text
+    token is the last one yielded. Errors are raised by the call, not by the first step.
     """
     decoding = _prepare(model, "stream", inputs, generation_config, logits_processor,
                         stopping_criteria, prefix_allowed_tokens_fn, **options)
@@ -123,11 +123,11 @@ def stream(model, inputs=None, generation_config=None, logits_processor=None,
 
 @dataclass
 class GenerateOutput(ModelOutput):
-    """What `generate` returns with return_dict_in_generate=True. What wasn't asked for is None."""
+    """The result of `generate` with return_dict_in_generate=True. Fields not requested are None."""
 
     sequences: np.ndarray  # int64 (B * num_return_sequences, T_out)
-    scores: tuple | None = None  # per step (rows, V): what the token was chosen by
-    logits: tuple | None = None  # per step (rows, V): as the model gave them
+    scores: tuple | None = None  # per step (rows, V): the processed scores
+    logits: tuple | None = None  # per step (rows, V): the model's output
     sequences_scores: np.ndarray | None = None  # with beams: the score of each sequence
     beam_indices: np.ndarray | None = None  # with beams: the row of each new token in `scores`, -1
     past_key_values: Any = None  # the KVCache, which lacks the last token
@@ -135,10 +135,10 @@ class GenerateOutput(ModelOutput):
 
 @dataclass
 class Decoding:
-    """One call of `generate`, prepared: what all its steps need."""
+    """One prepared call of `generate`: everything that its steps need."""
 
     model: Any
-    ids: np.ndarray  # the prompts (B, T) that grow
+    ids: np.ndarray  # the prompts (B, T)
     inputs: dict  # for the model's prefill
     options: Any  # the complete GenerationConfig
     processors: list  # functions (ids, scores) -> scores
@@ -151,7 +151,7 @@ class Decoding:
     def begin(self, copies):
         """-> logits (B * copies, V) after the prompts, each repeated `copies` times in a row
 
-        Each prompt runs through the model once, however many sequences will grow from it.
+        Each prompt runs through the model once, for any number of copies.
         """
         logits, self.state = self.model.prefill(**self.inputs)
         if copies == 1:
@@ -162,7 +162,7 @@ class Decoding:
         return logits[rows]
 
     def process(self, ids, logits, scores):
-        """-> scores: all processors, one after another; and recorded, if that was asked for"""
+        """Apply all processors in order -> scores. Record scores and logits if requested."""
         for processor in self.processors:
             scores = processor(ids, scores)
         if self.options.return_dict_in_generate:
@@ -210,7 +210,7 @@ def _prepare(model, function, inputs, generation_config, logits_processor, stopp
              prefix_allowed_tokens_fn, *, input_ids=None, attention_mask=None, inputs_embeds=None,
              past_key_values=None, decoder_input_ids=None, tokenizer=None, seed=None,
              generator=None, **options):
-    """-> Decoding: every argument checked and completed"""
+    """Check and complete every argument -> Decoding"""
     if inputs is not None and input_ids is not None:
         raise ValueError("inputs and input_ids are both given, wanted one of them")
     prompts = find_prompts(model, inputs if input_ids is None else input_ids, inputs_embeds,
@@ -248,7 +248,7 @@ def _list_of_functions(name, functions):
 
 
 def _checked_processors(functions):
-    """The caller's logits processors, each with a check of what it returns."""
+    """-> the caller's logits processors, each wrapped in a check of the shape that it returns"""
     def checked(function, index):
         def call(ids, scores):
             changed = np.asarray(function(ids, scores))
@@ -262,12 +262,12 @@ def _checked_processors(functions):
 
 
 def _require_memory(rows, n_bytes):
-    """MemoryError for more sequences than this machine has room for."""
+    """Raise MemoryError for more sequences than fit in this machine's memory."""
     require_memory(f"generating {rows} sequences at once", n_bytes)
 
 
 def _padded(sequences, pad_token_id):
-    """list of (T_i,) -> (B, the longest T), filled up on the right"""
+    """list of (T_i,) -> (B, longest T), padded on the right"""
     padded = np.full((len(sequences), max(map(len, sequences))), pad_token_id, np.int64)
     for row, ids in zip(padded, sequences):
         row[: len(ids)] = ids

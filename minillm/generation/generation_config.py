@@ -1,12 +1,12 @@
-"""The options of `generate`, and the file generation_config.json, which stores a model's defaults.
+"""The options of `generate`, and generation_config.json, the file with a model's defaults for them.
 
 `transformers` writes and reads about eighty names in that file. Each belongs to one of four groups:
 
-    obeyed     the fields below up to "not implemented"; `generate` explains them
+    obeyed     the fields below up to "not implemented"; `generate` documents them
     refused    "not implemented": `generate` raises ValueError if one has a value that would change
-               the result. The file still loads, and the value is written back.
-    harmless   what changes time or memory, never the result: caches, compilation, drafts
-    unknown    `transformers` keeps such names and ignores them. So does minillm, with a warning.
+               the result. The file still loads, and saving writes the value back.
+    harmless   changes time or memory, never the result: caches, compilation, drafts
+    unknown    kept and ignored, as in `transformers`, but with a warning
 """
 
 import difflib
@@ -26,11 +26,11 @@ from minillm.json_files import fields, read_json, write_json
 class GenerationConfig:
     """Options of `generate`. None means "not set": the next source of options decides.
 
-    Every model has one as `model.generation_config`; its attributes may be set. Another one can be
-    passed to `generate` as generation_config=. The meaning of each option, and the order of the
-    sources, are told at `minillm.generation.generate`.
+    Every model has one as `model.generation_config`, with attributes that you may set. Pass another
+    one to `generate` as generation_config=. `minillm.generation.generate` documents each option and
+    the order of the sources.
 
-    Raises TypeError for a name that is no option.
+    Raises TypeError for an unknown name.
     """
 
     # how long
@@ -137,7 +137,7 @@ class GenerationConfig:
     def from_dict(cls, stored, source="generation_config.json"):
         """From the contents of a generation_config.json.
 
-        Warns about names that no option has. Raises ValueError for a value of a wrong type.
+        Warns about unknown names. Raises ValueError for a value of a wrong type.
         """
         unknown = {name: value for name, value in stored.items()
                    if name not in KINDS and name not in METADATA}
@@ -149,18 +149,18 @@ class GenerationConfig:
 
     @classmethod
     def from_model_config(cls, config, source="config.json"):
-        """From the contents of a config.json: the options of generation that stand in it.
+        """From the options of generation in the contents of a config.json.
 
         For checkpoints without a generation_config.json. Raises ValueError for a value of a wrong
         type.
         """
-        # These two stand in config.json for the outputs of `forward`.
+        # In config.json, these two are options of `forward`.
         stored = {name: value for name, value in config.items()
                   if name not in ("output_attentions", "output_hidden_states")}
         return cls(**_known(stored, source))
 
     def save_pretrained(self, folder):
-        """Write generation_config.json into `folder`, which is made if it doesn't exist."""
+        """Write generation_config.json into `folder`; create the folder if necessary."""
         Path(folder).expanduser().mkdir(parents=True, exist_ok=True)
         self.write(Path(folder).expanduser() / "generation_config.json")
 
@@ -182,7 +182,7 @@ class GenerationConfig:
                 **self.unknown}
 
 
-# name -> its kinds, as `minillm.json_files.fields` takes them
+# name -> its kinds, in the form that `minillm.json_files.fields` takes
 KINDS = {option.name: option.type for option in dataclass_fields(GenerationConfig)
          if option.name != "unknown"}
 METADATA = {"_from_model_config", "transformers_version", "_commit_hash", "_original_object_hash"}
@@ -201,10 +201,10 @@ REFUSED = {
 
 
 def option_value(name, value):
-    """-> `value` without NumPy's types and tuples; TypeError if the option `name` can't have it."""
+    """-> `value` in plain Python numbers and lists; TypeError if the option `name` can't take it"""
     value = _plain(value)
     if isinstance(value, float) and float in get_args(KINDS[name]):
-        return value  # inf and NaN too: each option has its own range
+        return value  # inf and NaN too: the check of each option's range comes later
     try:
         fields("generate", {name: value}, {name: KINDS[name]})
     except ValueError as error:
@@ -213,7 +213,7 @@ def option_value(name, value):
 
 
 def closest(name, names):
-    """-> "; did you mean 'top_k'?" if one of `names` resembles `name`, else an empty text"""
+    """-> "; did you mean 'top_k'?" if one of `names` resembles `name`, else the empty string"""
     close = difflib.get_close_matches(name, names, 1)
     return f"; did you mean {close[0]!r}?" if close else ""
 

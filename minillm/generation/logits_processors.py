@@ -1,14 +1,14 @@
 """Logits processors: changes to the scores of the next token that depend on the tokens so far.
 
-Each takes scores (B, V), logits or log-probabilities, and returns new ones; a token that must not
-come next gets -inf, which is probability 0. ids (B, T) are the tokens so far, the prompt included.
+Each takes scores (B, V), logits or log-probabilities, and returns new ones. A token that must not
+come next gets -inf, which is probability 0. ids (B, T) are the tokens so far, prompt included.
 """
 
 import numpy as np
 
 
 def sequence_bias(scores, ids, biases):
-    """score + bias for the last token of every sequence in `biases` whose others came just before
+    """score + bias for the last token of each sequence in `biases` whose other tokens end `ids`
 
     biases: {tuple of ids: number}; a sequence of one token always gets its bias.
     """
@@ -22,16 +22,16 @@ def sequence_bias(scores, ids, biases):
 
 
 def bad_words(scores, ids, words):
-    """-inf for the token that would complete one of `words`, lists of ids"""
+    """-inf for each token that would complete one of `words`, lists of ids"""
     return sequence_bias(scores, ids, {tuple(word): -np.inf for word in words})
 
 
 def repetition_penalty(scores, ids, penalty, start=None):
     """s / penalty where s > 0, else s * penalty, for every token that occurs in ids
                                                         (Keskar et al. 2019, "CTRL", sec. 4.1)
-    penalty > 1 makes repeating less likely, < 1 more likely; 1 changes nothing.
-    start: (B,), the first column of each row that counts (padding before it doesn't); default 0.
-    The paper divides always; for a negative score that would make repeating more likely.
+    penalty > 1 makes repetition less likely, < 1 more likely; 1 changes nothing.
+    start: (B,), the first column of each row that isn't padding; default 0.
+    The paper always divides, which makes a token with a negative score more likely instead.
     """
     penalized = scores.copy()
     for row, tokens in enumerate(ids):
@@ -42,10 +42,10 @@ def repetition_penalty(scores, ids, penalty, start=None):
 
 
 def no_repeat_ngram(scores, ids, n):
-    """-inf for every token that would end an n-gram which is in ids already
+    """-inf for every token that would complete an n-gram that already occurs in ids
                                                         (Paulus et al. 2017, sec. 2.5, for n = 3)
-    The last n - 1 tokens are the start of the n-gram to come. Wherever they stood before, what
-    followed them is forbidden. With n = 1 no token may come twice.
+    The last n - 1 tokens begin the next n-gram. Wherever they occurred before, the token that
+    followed them is excluded. With n = 1 no token may occur twice.
     """
     T = ids.shape[1]
     allowed = scores.copy()
@@ -60,7 +60,7 @@ def no_repeat_ngram(scores, ids, n):
 
 
 def min_length(scores, length, minimum, eos_token_ids):
-    """-inf for the tokens that end a text, as long as its `length` is below `minimum`."""
+    """-inf for the end-of-text tokens while `length` is below `minimum`"""
     scores = scores.copy()
     if length < minimum:
         scores[:, list(eos_token_ids)] = -np.inf
@@ -68,9 +68,10 @@ def min_length(scores, length, minimum, eos_token_ids):
 
 
 def no_ngram_of(scores, ids, source_ids, n):
-    """-inf for every token that would end an n-gram which is in source_ids (B, S)
+    """-inf for every token that would complete an n-gram of source_ids (B, S)
 
-    The encoder's n-grams, for a summary that must not copy. With n = 1 no token of the source.
+    These are the encoder's n-grams, for a summary that must not copy. With n = 1 no token of the
+    source may occur.
     """
     allowed = scores.copy()
     for row, source in enumerate(source_ids):
@@ -83,7 +84,7 @@ def no_ngram_of(scores, ids, source_ids, n):
 
 
 def forced(scores, tokens):
-    """0 for `tokens`, -inf for all others: one of them comes next"""
+    """0 for `tokens`, -inf for all others, so one of `tokens` comes next"""
     certain = np.full_like(scores, -np.inf)
     certain[:, tokens] = 0
     return certain
@@ -97,14 +98,15 @@ def suppressed(scores, tokens):
 
 
 def without_invalid_values(scores):
-    """0 for NaN, the largest and the smallest finite number for inf and -inf"""
+    """0 for NaN, the largest finite number for inf, the lowest for -inf"""
     return np.nan_to_num(scores, nan=0.0)
 
 
 def exponential_decay_length_penalty(scores, length, start, factor, eos_token_ids):
-    """s + |s| (factor^(length - start) - 1) for the tokens that end a text, from `start` on
+    """s + |s| (factor^(length - start) - 1) for the end-of-text tokens, from length `start` on
 
-    factor > 1 makes an end more and more likely. The absolute value serves negative scores.
+    factor > 1 makes an end more and more likely. The absolute value makes it so for negative
+    scores, too.
     """
     if length <= start:
         return scores.copy()
@@ -118,10 +120,10 @@ def exponential_decay_length_penalty(scores, length, start, factor, eos_token_id
 
 
 def allowed_by(function, scores, ids, copies):
-    """-inf for all tokens but those that function(batch index, ids (T,)) lists
+    """-inf for all tokens except those that function(index of the prompt, ids (T,)) returns
 
-    copies: how many rows in a row belong to one prompt, the same batch index. Where all allowed
-    tokens of all these rows have -inf already, they get 0.
+    copies: the number of consecutive rows that belong to one prompt. If all allowed tokens of all
+    these rows are already -inf, they become 0.
     """
     mask = np.full_like(scores, -np.inf)
     for row, tokens in enumerate(ids):

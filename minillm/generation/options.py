@@ -14,7 +14,7 @@ from minillm.generation.generation_config import (
     option_value,
 )
 
-# What an option is if no source sets it (as in `transformers`). The others stay None.
+# The values of options that no source sets (as in `transformers`). The others stay None.
 DEFAULTS = {
     "min_length": 0, "do_sample": False, "temperature": 1.0, "top_k": 50, "top_p": 1.0,
     "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0, "repetition_penalty": 1.0,
@@ -22,12 +22,12 @@ DEFAULTS = {
     "encoder_no_repeat_ngram_size": 0, "num_return_sequences": 1, "num_beams": 1,
     "length_penalty": 1.0, "early_stopping": False,
 }
-NEW_TOKENS = 20  # if no length is given at all
+NEW_TOKENS = 20  # if no source sets a length
 NO_PADDING = -1  # the pad_token_id when nothing ends early, so that nothing is padded
 LOWEST_TEMPERATURE = 1e-30  # scores divided by less are infinite in float32
 SHAPES_THE_SAMPLE = ("temperature", "top_k", "top_p", "top_h", "min_p", "typical_p",
                      "epsilon_cutoff", "eta_cutoff")
-# Arguments of `generate` in `transformers` that aren't implemented, and why.
+# Arguments of `generate` in `transformers` that aren't implemented, with the reason.
 REFUSED_ARGUMENTS = {
     "assistant_model": "there is no assisted decoding", "custom_generate": "no code is loaded",
     "assistant_tokenizer": "there is no assisted decoding",
@@ -42,12 +42,12 @@ REFUSED_ARGUMENTS = {
 def complete_options(model, given, base, prompt_length, n_embedded, function="generate"):
     """-> GenerationConfig in which every option with a default is set, and eos_token_id is a list
 
-    given: dict of the options of the call; None in it unsets what the checkpoint says
-    base: the GenerationConfig of the call, or None. Then comes model.generation_config.
-    prompt_length: tokens in the prompts;  n_embedded: positions that inputs_embeds take beside them
-    max_length and min_length of the result count the prompt.
-    Raises TypeError for an unknown option, ValueError for a value that makes no sense or isn't
-    implemented.
+    given: dict of the options of the call, which come first; None unsets the checkpoint's value
+    base: the GenerationConfig of the call, or None; model.generation_config comes last
+    prompt_length: tokens in the prompts;  n_embedded: positions that inputs_embeds add to them
+
+    max_length and min_length of the result include the prompt. Raises TypeError for an unknown
+    option, ValueError for a value that is out of range or not implemented.
     """
     _require_known(given, function)
     given = {name: value if value is None else option_value(name, value)
@@ -65,7 +65,7 @@ def complete_options(model, given, base, prompt_length, n_embedded, function="ge
 
 
 def _merged(of_the_model, of_the_call):
-    """-> dict: the options that one of the two configurations sets; the call's come first"""
+    """-> dict of the options that either configuration sets; the call's take precedence"""
     if of_the_call is not None and not isinstance(of_the_call, GenerationConfig):
         raise TypeError(f"generation_config is a {type(of_the_call).__name__}, wanted a minillm."
                         "generation.GenerationConfig (a mask is passed as attention_mask=)")
@@ -79,7 +79,7 @@ def _merged(of_the_model, of_the_call):
 
 
 def _as_unset(given):
-    """None in a call means: as if nobody had set it, and no top-k."""
+    """Replace None in a call by the option's default, and for top_k by 0, which switches it off."""
     unset = {**DEFAULTS, "top_k": 0}
     return {name: unset.get(name) if value is None else value for name, value in given.items()}
 
@@ -99,19 +99,19 @@ def _refuse_what_is_not_implemented(options):
     for name, harmless in REFUSED.items():
         value = getattr(options, name)
         if name.startswith("output_") and not options.return_dict_in_generate:
-            continue  # `transformers` ignores it, too
+            continue  # ignored, as in `transformers`
         if value is not None and value not in harmless:
             raise ValueError(f"{name} is {value!r} (in the call, or in the model's "
                              "generation_config), which is not implemented: wanted None")
 
 
 def _whether_to_sample(options, given, stored):
-    """do_sample as the call or a configuration says, or as the other options of the call imply."""
+    """-> do_sample as the call or a configuration sets it, or as the call's other options imply"""
     shaping = [name for name in SHAPES_THE_SAMPLE if given.get(name) is not None]
     if given.get("do_sample") is None and stored is None and options.num_beams == 1:
         if shaping or (given.get("num_return_sequences") or 1) > 1:
             return True
-    useless = [name for name in shaping if given[name]]  # temperature=0.0 does mean greedy
+    useless = [name for name in shaping if given[name]]  # temperature=0.0 means greedy: no warning
     if not options.do_sample and useless:
         warnings.warn(f"{useless[0]} has no effect without sampling: pass do_sample=True",
                       stacklevel=6)
@@ -121,7 +121,7 @@ def _whether_to_sample(options, given, stored):
 def _complete_special_tokens(options, given, vocab_size):
     ends = [] if options.eos_token_id is None else [int(id) for id in
                                                     np.ravel(options.eos_token_id)]
-    if given.get("eos_token_id") is None:  # that of the default GPT2Config is beyond a small V
+    if given.get("eos_token_id") is None:  # the default GPT2Config's exceeds a small vocabulary
         ends = [id for id in ends if id < vocab_size]
     options.eos_token_id = ends
     if options.pad_token_id is None:
@@ -129,7 +129,7 @@ def _complete_special_tokens(options, given, vocab_size):
 
 
 def _complete_biases(options):
-    """sequence_bias as {tuple of ids: bias}; in a JSON file it is a list of pairs."""
+    """Turn sequence_bias into {tuple of ids: bias}; a JSON file stores it as a list of pairs."""
     biases = options.sequence_bias
     if biases is None:
         return
@@ -143,7 +143,7 @@ def _complete_biases(options):
 
 
 def _complete_lengths(options, given, prompt_length, n_embedded, max_positions):
-    """Set max_length and min_length, which then count the prompt but not inputs_embeds."""
+    """Set max_length and min_length so that they include the prompt but not inputs_embeds."""
     limit = np.inf if max_positions is None else max_positions - n_embedded
     if prompt_length >= limit:
         raise ValueError(f"the prompt has {prompt_length + n_embedded} tokens, which leaves "
@@ -223,7 +223,7 @@ def _check_sampling(options):
 
 
 def _check_ids(options, vocab_size):
-    """Every id that something looks up must be in the vocabulary. -1 marks: no padding."""
+    """Require every id to be in the vocabulary. A pad_token_id of NO_PADDING is allowed."""
     named = {"eos_token_id": options.eos_token_id, "pad_token_id": options.pad_token_id,
              "forced_bos_token_id": options.forced_bos_token_id,
              "forced_eos_token_id": options.forced_eos_token_id,

@@ -1,6 +1,6 @@
-"""Which logits processors and warpers the options of a call ask for, in which order.
+"""From the options of a call to its list of logits processors and warpers.
 
-The order is that of `transformers`. Temperature comes before top-p, so it decides how many tokens
+The order is that of `transformers`. Temperature comes before top-p, so it affects how many tokens
 the nucleus holds.
 """
 
@@ -14,9 +14,9 @@ from minillm.ops.softmax import log_softmax
 
 
 class LogitsProcessor:
-    """Base class for a program's own logits processors, as `transformers` has it.
+    """Base class for your own logits processors, as in `transformers`.
 
-    Any function (ids (B, T), scores (B, V)) -> scores will do as well.
+    Any function (ids (B, T), scores (B, V)) -> scores works, too.
     """
 
     def __call__(self, input_ids, scores):
@@ -24,7 +24,7 @@ class LogitsProcessor:
 
 
 class LogitsProcessorList(list):
-    """Logits processors that are called one after another."""
+    """A list of logits processors; calling it applies them in order."""
 
     def __call__(self, input_ids, scores):
         for processor in self:
@@ -34,13 +34,14 @@ class LogitsProcessorList(list):
 
 def build_processors(options, ids, *, vocab_size, source_ids=None, start=None,
                      allowed_tokens=None, more=()):
-    """-> list of functions (ids, scores) -> scores, to be called one after another
+    """-> list of functions (ids, scores) -> scores, to be applied in order
 
-    options: a complete GenerationConfig;  ids: the prompts (B, T), those of the decoder
-    source_ids: what encoder_repetition_penalty and encoder_no_repeat_ngram_size look at: the
+    options: a complete GenerationConfig;  ids: the decoder's prompts (B, T)
+    source_ids: the tokens for encoder_repetition_penalty and encoder_no_repeat_ngram_size: the
         encoder's input (B, S), or the prompts of a decoder-only model
     start: (B * copies,), the first column of each sequence that isn't padding, or None
-    allowed_tokens: prefix_allowed_tokens_fn;  more: the caller's own functions, before the warpers
+    allowed_tokens: prefix_allowed_tokens_fn
+    more: the caller's processors, which come before the warpers
     """
     found = [
         *_of_the_tokens_so_far(options, source_ids, start),
@@ -70,7 +71,7 @@ def _of_the_tokens_so_far(options, source_ids, start):
     if options.encoder_no_repeat_ngram_size and source_ids is not None:
         yield lambda ids, scores: processors.no_ngram_of(
             scores, ids, _spread(source_ids, len(scores)), options.encoder_no_repeat_ngram_size)
-    # An end of text can't be a bad word.
+    # As in `transformers`, an end-of-text token can't be a bad word.
     words = [word for word in options.bad_words_ids or []
              if word not in [[eos] for eos in options.eos_token_id]]
     if words:
@@ -107,7 +108,7 @@ def _of_the_length(options, prompt_length, vocab_size, allowed_tokens):
 
 
 def _warpers(options):
-    # With beams there must be a token left that doesn't end the text, for a beam to go on from.
+    # Each beam needs at least one token that doesn't end the text.
     at_least = 1 if options.num_beams == 1 else max(2, len(options.eos_token_id) + 1)
     if options.temperature != 1:
         yield partial(warpers.temperature, t=options.temperature)
@@ -128,12 +129,12 @@ def _warpers(options):
 
 
 def _when(length, change):
-    """`change` of the scores, but only after `length` tokens"""
+    """-> a processor that applies `change` when there are exactly `length` tokens"""
     return lambda ids, scores: change(scores) if ids.shape[1] == length else scores
 
 
 def _spread(source_ids, rows):
-    """Repeat the source of each prompt for all sequences that grow from it."""
+    """Repeat the source of each prompt for every sequence that starts from it."""
     return np.repeat(source_ids, rows // len(source_ids), axis=0)
 
 

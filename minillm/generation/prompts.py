@@ -1,4 +1,4 @@
-"""What `generate` goes on from: the prompts, and what of them a model's prefill takes."""
+"""The prompts: from the inputs of `generate` to the checked inputs of a model's prefill."""
 
 from dataclasses import dataclass
 
@@ -7,20 +7,25 @@ import numpy as np
 
 @dataclass
 class Prompts:
+    """The checked prompts of one call."""
+
     ids: np.ndarray  # (B, T), the tokens that the result begins with; T is 0 for inputs_embeds
     inputs: dict  # for the model's prefill
-    source_ids: np.ndarray | None  # (B, S), the input: ids, or what the encoder reads
+    source_ids: np.ndarray | None  # (B, S): ids, or the tokens that the encoder reads
     of_encoder_decoder: bool
 
     @property
     def n_embedded(self):
-        """How many positions inputs_embeds take that ids don't show."""
+        """The number of positions that inputs_embeds take beyond those in `ids`."""
         if self.of_encoder_decoder or "inputs_embeds" not in self.inputs:
             return 0
         return self.inputs["inputs_embeds"].shape[1] - self.ids.shape[1]
 
     def mask(self, attention_mask, options):
-        """-> bool (B, T) with a False somewhere, or None. Finds padding if there is no mask."""
+        """-> bool (B, T), False at padding, or None if there is none
+
+        Without an attention_mask, padding is found by pad_token_id.
+        """
         source = self.source_ids
         shape = self.inputs["inputs_embeds"].shape[:2] if source is None else source.shape
         if attention_mask is None:
@@ -40,7 +45,7 @@ class Prompts:
 
 
 def find_prompts(model, input_ids, inputs_embeds, decoder_input_ids, sources):
-    """-> Prompts. sources: where special tokens may be given, before model.generation_config"""
+    """-> Prompts. sources: options that may set special tokens, before model.generation_config"""
     sources = [*sources, model.generation_config]
     if getattr(model.config, "is_encoder_decoder", False):
         start = _option("decoder_start_token_id", sources)
@@ -96,7 +101,7 @@ def _of_an_encoder_decoder(input_ids, inputs_embeds, decoder_input_ids, start):
 
 
 def checked_past(past_key_values, ids):
-    """-> past_key_values, a KVCache with fewer tokens than ids (B, T)"""
+    """-> past_key_values, once it is known to be a KVCache with fewer tokens than ids (B, T)"""
     length = getattr(past_key_values, "length", None)
     if length is None:
         raise TypeError(f"past_key_values is a {type(past_key_values).__name__}, wanted a KVCache")
@@ -107,7 +112,7 @@ def checked_past(past_key_values, ids):
 
 
 def _option(name, sources):
-    """-> an option that has to be known before the others: from a dict or a GenerationConfig"""
+    """-> the option from the first source, a dict or a GenerationConfig, that sets it; or None"""
     for source in sources:
         value = source.get(name) if isinstance(source, dict) else getattr(source, name, None)
         if value is not None:
@@ -120,8 +125,8 @@ def _checked_ids(name, ids):
     if ids.ndim != 2:
         raise ValueError(f"{name} has shape {ids.shape}, wanted (B, T): a batch of prompts")
     if ids.size == 0:
-        raise ValueError(f"{name} is empty, wanted at least one token to go on from (None starts "
-                         "from bos_token_id)")
+        raise ValueError(f"{name} is empty, wanted at least one token (None starts from "
+                         "bos_token_id)")
     return ids
 
 

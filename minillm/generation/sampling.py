@@ -14,8 +14,8 @@ def greedy(scores):
 def sample(scores, rng):
     """scores: (B, V), logits; rng: numpy Generator -> (B,), token i with probability softmax_i
 
-    The numbers from 0 to 1 are divided among the tokens in stretches as long as their
-    probabilities, and a uniform number is drawn: token i if it falls into stretch i.
+    Divide the interval from 0 to 1 into one piece per token, as long as its probability, and draw a
+    uniform number: the piece that it falls into is the token.
     """
     require_choice(scores)
     chosen = np.empty(len(scores), np.int64)
@@ -29,17 +29,17 @@ def sample(scores, rng):
 
 
 def sample_without_replacement(scores, k, rng):
-    """scores: (n,), logits -> (k,) different indices, each drawn from softmax of those left over
+    """scores: (n,), logits -> (k,) different indices, each drawn from the softmax of the rest
 
-    Instead of k draws, one for all: add Gumbel noise, -log(-log u), to each score; the indices of
-    the k highest sums, in order, are such a sample        (Kool, van Hoof, Welling 2019, sec. 2.3)
+    One draw replaces k: add Gumbel noise, -log(-log u), to each score. The indices of the k highest
+    sums, in order, are such a sample                      (Kool, van Hoof, Welling 2019, sec. 2.3)
     """
     noisy = scores + rng.gumbel(size=scores.shape)
     return highest(noisy, k)
 
 
 def highest(scores, k):
-    """scores: (n,) -> (k,) the indices of the k highest, the highest first; of equals the first"""
+    """scores: (n,) -> (k,) the indices of the k highest in descending order; of equals, the first"""
     n = len(scores)
     kth_highest = np.partition(scores, n - k)[n - k] if k < n else -np.inf
     candidates = np.flatnonzero(scores >= kth_highest)
@@ -47,7 +47,7 @@ def highest(scores, k):
 
 
 def require_choice(scores):
-    """Raise ValueError if a row has no token left, or scores that aren't numbers."""
+    """Raise ValueError if a row of scores contains NaN or leaves no token to choose."""
     best = scores.max(axis=-1)
     if np.isnan(best).any():
         raise ValueError("the scores of the next token contain NaN: are the weights damaged?")

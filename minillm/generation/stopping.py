@@ -1,4 +1,4 @@
-"""When a sequence ends, beside its end-of-text token and its greatest length.
+"""Stopping criteria: what ends a sequence besides its end-of-text token and its maximum length.
 
 A stopping criterion is a function (ids (B, T), scores) -> bool, or bool (B,) for each sequence.
 `scores` are the scores of all steps so far, a tuple of (B, V), or None if they aren't recorded.
@@ -10,9 +10,9 @@ import numpy as np
 
 
 class StoppingCriteria:
-    """Base class for a program's own stopping criteria, as `transformers` has it.
+    """Base class for your own stopping criteria, as in `transformers`.
 
-    Any function (ids (B, T), scores) -> bool or (B,) will do as well.
+    Any function (ids (B, T), scores) -> bool or (B,) works, too.
     """
 
     def __call__(self, input_ids, scores):
@@ -20,14 +20,14 @@ class StoppingCriteria:
 
 
 class StoppingCriteriaList(list):
-    """Stopping criteria of which one is enough."""
+    """A list of stopping criteria; any one of them ends a sequence."""
 
     def __call__(self, input_ids, scores):
         return is_done(self, input_ids, scores)
 
 
 def build_criteria(options, tokenizer, more=()):
-    """-> list of the criteria that the options of a call ask for
+    """-> list of the criteria that the options of a call request
 
     options: a complete GenerationConfig;  tokenizer: for stop_strings;  more: the caller's own
     """
@@ -50,13 +50,13 @@ def time_is_up(seconds):
 def ends_in(stop_strings, tokenizer):
     """True for a sequence whose last token completes one of `stop_strings`.
 
-    Text may follow the stop string, if it is in the same token. What was complete before the last
-    token doesn't count, so a stop string inside the prompt is harmless.
+    The same token may go on after the stop string. A stop string that was complete before the last
+    token has no effect, so one inside the prompt is harmless.
     """
     if isinstance(stop_strings, str):
         stop_strings = [stop_strings]
     if not stop_strings or not all(stop_strings):
-        raise ValueError(f"stop_strings is {stop_strings!r}, wanted at least one text, none empty")
+        raise ValueError(f"stop_strings is {stop_strings!r}, wanted one or more non-empty strings")
     # A token holds at least one byte, so a stop string spans no more tokens than it has bytes.
     span = 1 + max(len(stop.encode("utf-8", "surrogatepass")) for stop in stop_strings)
 

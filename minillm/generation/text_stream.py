@@ -1,45 +1,45 @@
-"""From a stream of tokens to a stream of text, which never breaks a character in two."""
+"""Streaming: from a stream of tokens to a stream of text that never splits a character."""
 
 import codecs
 from queue import Queue
 
 
 class StreamDecoder:
-    """Gives the text of each token as soon as it is complete.
+    """Returns the text of each token as soon as it is complete.
 
-    A token of a byte-level vocabulary stands for bytes, and a character outside ASCII is two to
-    four of them, often in different tokens: its bytes wait until the last has come. Bytes that
-    are no UTF-8 become U+FFFD. An id without a token, as a padded vocabulary has them, is no text.
+    A token of a byte-level vocabulary stands for bytes. A character outside ASCII takes two to four
+    of them, often in different tokens, so its bytes wait until the last one arrives. Bytes that
+    aren't UTF-8 become U+FFFD. An id without a token, from a padded vocabulary, has no text.
     """
 
     def __init__(self, tokenizer, skip_special_tokens=True):
         self.tokenizer = tokenizer
         self.skipped = set(tokenizer.all_special_ids) if skip_special_tokens else ()
         self.decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self.ids, self.n_given = [], 0  # for tokens that are no bytes: the ids so far
+        self.ids, self.n_given = [], 0  # without token_bytes: the ids so far, characters returned
 
     def push(self, id):
-        """-> the text that the token `id` completes, often all of its own"""
+        """-> the text that the token `id` completes"""
         if id in self.skipped:
             return ""
         if hasattr(self.tokenizer, "token_bytes"):
             return self.decoder.decode(self.tokenizer.token_bytes(id))
-        # How a token is joined depends on those before it: decode all of them.
+        # The text of a token depends on those before it: decode all of them.
         self.ids.append(id)
         text = self.tokenizer.decode(self.ids)
         given, self.n_given = self.n_given, len(text)
         return text[given:]
 
     def finish(self):
-        """-> what is left at the end: U+FFFD for a character that was never completed"""
+        """-> the rest of the text: U+FFFD for a character that was never completed"""
         return self.decoder.decode(b"", final=True)
 
 
 def text_pieces(tokenizer, ids, skip_special_tokens=True):
     """Yield the text of each id of the iterable `ids` as soon as it is complete.
 
-    The pieces joined are tokenizer.decode(ids, skip_special_tokens), but for lone surrogates, which
-    no terminal can show: they are U+FFFD here.
+    Joined, the pieces are tokenizer.decode(ids, skip_special_tokens), except that lone surrogates,
+    which no terminal can show, are U+FFFD.
     """
     decoder = StreamDecoder(tokenizer, skip_special_tokens)
     for id in ids:
@@ -52,11 +52,11 @@ def text_pieces(tokenizer, ids, skip_special_tokens=True):
 
 
 class TextStreamer:
-    """Prints the text of one sequence while `generate` makes it:
+    """Prints the text of one sequence while `generate` produces it:
 
         model.generate(**inputs, streamer=TextStreamer(tokenizer))
 
-    skip_prompt: print only what is new;  skip_special_tokens: print none of them
+    skip_prompt: print only the new text;  skip_special_tokens: leave special tokens out
     """
 
     def __init__(self, tokenizer, skip_prompt=False, *, skip_special_tokens=False):
@@ -70,8 +70,8 @@ class TextStreamer:
         self.next_is_prompt = True
 
     def put(self, value):
-        """Take the prompt (1, T), and then each new token (1,)."""
-        if value.ndim == 2 and len(value) > 1 or value.ndim == 1 and len(value) > 1:
+        """Receive the prompt (1, T), and then each new token (1,)."""
+        if len(value) > 1:
             raise ValueError(f"a TextStreamer follows one sequence, got {len(value)} of them")
         is_prompt, self.next_is_prompt = self.next_is_prompt, False
         if is_prompt and self.skip_prompt:
@@ -81,24 +81,24 @@ class TextStreamer:
             self.on_finalized_text(text)
 
     def end(self):
-        """Print what is left, and a line end. The streamer can follow another sequence then."""
+        """Print the rest of the text and a newline. The streamer is then ready for another one."""
         rest = self.decoder.finish()
         self._begin()
         self.on_finalized_text(rest, stream_end=True)
 
     def on_finalized_text(self, text, stream_end=False):
-        """Called with each piece of text; a subclass may do something else with it."""
+        """Print one piece of text; a subclass may override this."""
         print(text, end="\n" if stream_end else "", flush=True)
 
 
 class TextIteratorStreamer(TextStreamer):
-    """An iterator of the pieces of text, for `generate` in another thread:
+    """An iterator over the pieces of text, for `generate` in another thread:
 
         streamer = TextIteratorStreamer(tokenizer, skip_prompt=True)
         Thread(target=model.generate, kwargs={**inputs, "streamer": streamer}).start()
         for piece in streamer: ...
 
-    timeout: seconds to wait for the next piece before queue.Empty is raised; None waits for ever
+    timeout: seconds to wait for the next piece before queue.Empty is raised; None waits forever
     """
 
     END = object()

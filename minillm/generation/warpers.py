@@ -1,8 +1,8 @@
-"""Warpers: what shapes the distribution before a token is drawn from it.
+"""Warpers: functions that shape the distribution before a token is drawn from it.
 
 Each takes scores (B, V), logits or log-probabilities, and returns new ones. All but temperature cut
-off the tail of unlikely tokens: these get -inf, probability 0. They differ in where the tail
-begins. `at_least` tokens stay in each row in any case.
+off the tail of unlikely tokens, which get -inf, probability 0. They differ in where the tail
+begins. Each keeps the `at_least` likeliest tokens of a row.
 """
 
 import numpy as np
@@ -13,13 +13,13 @@ from minillm.ops.softmax import log_softmax, softmax
 def temperature(scores, t):
     """s / t: softmax(s / t) ∝ p^(1/t)                           (Ackley, Hinton, Sejnowski 1985)
 
-    t < 1 makes the likely likelier still, t > 1 evens things out; t → 0 is greedy decoding.
+    t < 1 sharpens the distribution, t > 1 flattens it; t → 0 is greedy decoding.
     """
     return scores / np.asarray(t, scores.dtype)
 
 
 def top_k(scores, k):
-    """-inf for all but the k highest scores of each row (and what is equal to the k-th)
+    """-inf for all but the k highest scores of each row, and those equal to the k-th
                                                         (Fan, Lewis, Dauphin 2018)
     """
     if k >= scores.shape[-1]:
@@ -37,27 +37,26 @@ def top_k(scores, k):
 def _some_highest(row, k):
     """scores: (V,), k < V -> tokens with the k highest of them, and a few hundred others
 
-    Cut the row into k parts. The highest of each part are k scores, so the k-th highest of all is
-    not below the lowest of these: only what isn't below it has to be sorted.
+    Cut the row into k parts. Their maxima are k scores, so the k-th highest score of the row is at
+    least the lowest of them. Only scores from there up have to be sorted.
     """
     parts = row[: len(row) // k * k].reshape(k, -1)
     bound = parts.max(axis=1).min()
-    return np.flatnonzero(~(row < bound))  # if there is a NaN, everything: it is reported later
+    return np.flatnonzero(~(row < bound))  # if there is a NaN, all: `sampling` reports it later
 
 
 def top_p(scores, p, at_least=1):
     """-inf for all but the fewest tokens whose probabilities add up to p or more: the nucleus
                                                         (Holtzman et al. 2020, sec. 3.1, eq. 2)
-    From the likeliest down, a token is in as long as those before it hold less than p (and what
-    is equal to the last one is in, too). So the likeliest always is; `at_least` keeps more in.
+    In descending order, a token belongs to the nucleus if those before it add up to less than p, or
+    if it is equal to the last such token. The likeliest token always belongs to it.
     """
     nucleus = scores.copy()
     for row in nucleus:
-        # Sorted are the scores, not the tokens: finding a threshold is all that it is for. After
-        # top_k only a few of them are left.
+        # Sort the scores, not the tokens: all we need is a threshold. After top_k, few are left.
         tokens = np.flatnonzero(row > -np.inf)
         if len(tokens) == 0:
-            continue  # nothing to choose from: `sampling` will say so
+            continue  # nothing to choose from: `sampling` reports it
         descending = np.sort(row[tokens])[::-1]
         probabilities, _ = softmax(descending.astype(np.float64))
         mass_before = np.cumsum(probabilities) - probabilities
@@ -69,7 +68,7 @@ def top_p(scores, p, at_least=1):
 def min_p(scores, p, at_least=1):
     """-inf for every token with less than p times the probability of the likeliest one
                                                         (Nguyen et al. 2024, "min-p", sec. 3)
-    Where the model is sure, few tokens stay; where it isn't, many.
+    Few tokens remain where the model is confident, many where it isn't.
     """
     probability, _ = softmax(scores)
     best = probability.max(axis=-1, keepdims=True)
@@ -79,8 +78,8 @@ def min_p(scores, p, at_least=1):
 def typical_p(scores, p, at_least=1):
     """-inf for all but the most typical tokens whose probabilities add up to p or more
                                                         (Meister et al. 2023, eq. 10 and 11)
-    A token is typical if its information -log p is near the expected one, the entropy H of the
-    distribution: distance |-log p - H|. So the likeliest token may be left out.
+    A token is typical if its information -log p is near its expected value, the entropy H of the
+    distribution: its distance is |-log p - H|. So even the likeliest token may be cut.
     """
     log_p, _ = log_softmax(scores.astype(np.float64))
     probability = np.exp(log_p)
@@ -106,7 +105,7 @@ def epsilon_cutoff(scores, epsilon, at_least=1):
 def eta_cutoff(scores, epsilon, at_least=1):
     """-inf for every token with a probability below eta = min(epsilon, √epsilon exp(-H))
                                                         (Hewitt et al. 2022, sec. 3.3)
-    H is the entropy of the row: where many tokens are possible, less likely ones may stay.
+    H is the entropy of the row: where many tokens are plausible, the bound is lower.
     """
     probability, _ = softmax(scores)
     eta = np.minimum(epsilon, np.sqrt(epsilon) * np.exp(-_entropy(probability)))
@@ -119,8 +118,8 @@ TOP_H_CANDIDATES = 100  # as in `transformers`
 def top_h(scores, h):
     """-inf for all but the likeliest tokens whose share of the entropy H is at most h
                                                         (Baghaei Potraghloo et al. 2025, alg. 1)
-    From the likeliest down, a token is in as long as the terms -p log p up to it add up to h H or
-    less; the likeliest always is. p and H are those of the 100 likeliest tokens.
+    In descending order, a token stays if the terms -p log p up to and including it add up to h H
+    at most; the likeliest always stays. p and H are those of the 100 likeliest tokens.
     """
     n = min(TOP_H_CANDIDATES, scores.shape[-1])
     order = np.argsort(-scores, axis=-1, kind="stable")[:, :n]
@@ -136,7 +135,7 @@ def top_h(scores, h):
 
 
 def _cut(scores, outside, at_least):
-    """-inf where `outside`, but for the at_least highest scores of each row and their equals"""
+    """-inf where `outside`, except for the at_least highest scores of each row and their equals"""
     n = min(at_least, scores.shape[-1])
     lowest_kept = np.partition(scores, -n, axis=-1)[:, -n, None]
     return np.where(outside & (scores < lowest_kept), -np.inf, scores).astype(scores.dtype)

@@ -1,5 +1,7 @@
-"""One file a paper. In reading order: gpt2.py, with what it returns in outputs.py and how its inputs
-are checked in input_checks.py; then gpt2_config.py. What all architectures share about files:
-config.py, weight_table.py, safetensors_file.py, loading_options.py, pretrained.py; gpt2_files.py is
-GPT-2's part of it. auto.py finds the classes for a checkpoint.
+"""Architectures, one file per paper, and what they share.
+
+In reading order: gpt2.py, with its outputs in outputs.py, the checks of its inputs in
+input_checks.py and its sizes in gpt2_config.py. Loading and saving, the same for all architectures:
+config.py, weight_table.py, safetensors_file.py, loading_options.py, pretrained.py; gpt2_files.py
+has GPT-2's table of weights. auto.py finds the classes for a checkpoint.
 """

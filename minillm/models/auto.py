@@ -1,7 +1,7 @@
-"""Which architecture a checkpoint holds: config.json's `model_type` -> the classes for it.
+"""From the `model_type` in a checkpoint's config.json to the classes of its architecture.
 
-Adding an architecture takes one entry in ARCHITECTURES, or a call of `register` by a program that
-brings its own. A module is imported when it is needed.
+To add an architecture to minillm, add an entry to ARCHITECTURES; to add one from your own program,
+call `register`. Modules are imported on first use.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from minillm.models.config import read_config
 from minillm.models.loading_options import sort_options
 
 # model_type -> {head: (module, class)}; "config" names the configuration, "base" the bare model.
-# What `register` adds are the classes themselves.
+# `register` adds the classes themselves.
 ARCHITECTURES = {
     "gpt2": {
         "config": ("minillm.models.gpt2_config", "GPT2Config"),
@@ -23,11 +23,11 @@ ARCHITECTURES = {
 
 
 def register(config_class, **model_classes):
-    """Let every function here, and whatever reads checkpoints, know config_class.model_type
+    """Add an architecture, under its config_class.model_type, for all that reads checkpoints
 
         register(MyConfig, base=MyModel, causal_lm=MyLMHeadModel)
 
-    Raises ValueError for a model_type that is known already.
+    Raises ValueError for a model_type that is already known.
     """
     model_type = config_class.model_type
     if model_type in ARCHITECTURES:
@@ -66,13 +66,13 @@ def _load(model_type, head):
 
 
 class _Auto:
-    """`AutoX.from_pretrained(name)` is `from_pretrained` of the class that config.json names."""
+    """`AutoX.from_pretrained(name)` calls `from_pretrained` of the class that config.json names."""
 
     head = None
 
     @classmethod
     def from_pretrained(cls, name_or_path, **options):
-        """For the options and errors see `PreTrainedModel.from_pretrained`."""
+        """Takes the options, and raises the errors, of `PreTrainedModel.from_pretrained`."""
         places, others = sort_options(options)
         folder = find_pretrained(name_or_path, **places)
         model_type = read_config(folder).get("model_type")

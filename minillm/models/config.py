@@ -1,12 +1,12 @@
 """The base of every architecture's configuration: reading and writing Hugging Face's config.json.
 
-Each field of a config.json is one of four things, and nothing is dropped silently:
+No field of a config.json is dropped silently. Each is one of the following:
 
-* a field of the dataclass: it is obeyed;
+* a field of the dataclass: obeyed;
 * named in REFUSED, with the values that change nothing: every other value is an error;
-* named in ABOUT_THE_FILE: it describes how the file was written, and is written anew;
-* anything else, such as `id2label` or `task_specific_params`: it changes nothing that the model
-  computes, as in `transformers`; it is kept in `extra`, readable as an attribute, and saved again.
+* named in ABOUT_THE_FILE: describes how the file was written, and is not kept;
+* anything else, such as `id2label` or `task_specific_params`: has no effect on what the model
+  computes, as in `transformers`; kept in `extra`, readable as an attribute, and saved again.
 """
 
 import os
@@ -20,10 +20,10 @@ from minillm.hub import find_pretrained
 from minillm.json_files import read_json, write_json
 from minillm.models.loading_options import sort_options
 
-MAX_BYTES = 16 * 2**20  # a config.json with the names of a hundred thousand labels fits
+MAX_BYTES = 16 * 2**20  # enough for the names of a hundred thousand labels
 ABOUT_THE_FILE = {"model_type", "architectures", "dtype", "torch_dtype", "transformers_version",
                   "_name_or_path", "_commit_hash"}
-# Fields of any architecture that would change what is computed, with the values that don't.
+# Fields of all architectures that aren't implemented, with the values that change nothing.
 REFUSED = {
     "quantization_config": (None,),
     "is_encoder_decoder": (False, None),
@@ -37,13 +37,13 @@ REFUSED = {
 
 @dataclass
 class PreTrainedConfig:
-    """A dataclass with the architecture's fields; `extra` keeps those that nothing here reads.
+    """The base of an architecture's dataclass of fields. `extra` keeps all others.
 
-    output_attentions, output_hidden_states: what `forward` returns if it isn't told otherwise
-    num_labels, id2label, label2id: the classes that a head tells apart. They can be changed like
-        fields; what a file has is id2label and label2id, in `extra`.
+    output_attentions, output_hidden_states: the defaults of the same arguments of `forward`
+    num_labels, id2label, label2id: the classes of a classification head. You can change them like
+        fields; a file stores id2label and label2id, which are kept in `extra`.
 
-    A subclass has `model_type`, `aliases` (other names of its fields) and `refused` (its additions
+    A subclass sets `model_type`, `aliases` (other names of its fields) and `refused` (its additions
     to REFUSED).
     """
 
@@ -59,8 +59,8 @@ class PreTrainedConfig:
     def from_dict(cls, content, path="config.json"):
         """From the contents of a config.json
 
-        Raises ValueError, in one line, for a field of a wrong JSON type, for a value that doesn't
-        make a model, and for an option that would change the model and isn't implemented.
+        Raises ValueError, in one line, for a field of a wrong JSON type, for a value out of range,
+        and for an option that would change the model and isn't implemented.
         """
         content = {cls.aliases.get(name, name): value for name, value in content.items()}
         for name, harmless in {**REFUSED, **cls.refused}.items():
@@ -82,13 +82,13 @@ class PreTrainedConfig:
         """-> the configuration of a new model, from fields that all architectures have: vocab_size,
         hidden_size, num_hidden_layers, num_attention_heads, max_position_embeddings, …
 
-        A subclass adds what grows with them, such as the width of its feed-forward networks.
+        A subclass derives its other sizes from them, such as the width of the feed-forward network.
         """
         return cls.from_dict({"model_type": cls.model_type, **sizes})
 
     @property
     def num_labels(self):
-        """How many classes a head tells apart: as many as id2label names, or 2."""
+        """The number of classes of a classification head: the length of id2label, or 2."""
         return len(self.extra.get("id2label") or (0, 1))
 
     def to_dict(self):
@@ -100,8 +100,8 @@ class PreTrainedConfig:
     def from_pretrained(cls, name_or_path, **options):
         """From the config.json of a directory or a name
 
-        options: those of `find_pretrained`, and fields that replace those of the file. Raises
-        FileNotFoundError, ValueError, and TypeError for an unknown option.
+        options: those of `find_pretrained`, and fields that override those of the file
+        Raises FileNotFoundError, ValueError, and TypeError for an unknown option.
         """
         places, changes = sort_options(options)
         folder = find_pretrained(name_or_path, **places)
@@ -115,7 +115,7 @@ class PreTrainedConfig:
         write_json(folder / "config.json", self.to_dict())
 
     def replace(self, **changes):
-        """-> a copy with other values; aliases are understood. TypeError for an unknown field."""
+        """-> a copy with `changes`, also by alias. Raises TypeError for an unknown field."""
         changes = {self.aliases.get(name, name): value for name, value in changes.items()}
         extra, changes = _with_labels(self.extra, changes)
         unknown = changes.keys() - self.field_names()
@@ -130,7 +130,7 @@ class PreTrainedConfig:
         return [found.name for found in fields(cls) if found.name != "extra"]
 
     def __getattr__(self, name):
-        """An alias, or a field that only the file has: called for names that aren't attributes."""
+        """An alias, or a field in `extra`. Python calls this for names that aren't attributes."""
         if name in type(self).aliases:
             return getattr(self, type(self).aliases[name])
         extra = vars(self).get("extra", {})
@@ -143,13 +143,14 @@ class PreTrainedConfig:
 
 
 def read_config(folder, model_type=None):
-    """-> dict of config.json; with `model_type`, once it is known to be of that architecture
+    """-> dict of config.json, checked to be of the architecture `model_type` if that is given
 
-    Raises FileNotFoundError without the file, ValueError for a broken one or another architecture.
+    Raises FileNotFoundError if there is no such file, ValueError for a broken one or another
+    architecture.
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} has no config.json: it is not the directory of a model")
+        raise FileNotFoundError(f"{folder} has no config.json: it is not a model's directory")
     content = read_json(path, MAX_BYTES)
     found = content.get("model_type")
     if model_type is not None and found != model_type:
@@ -173,13 +174,13 @@ def _with_labels(extra, changes):
 
 
 def require_positive(name, value):
-    """ValueError unless `value` is an integer of at least 1."""
+    """Raise ValueError unless `value` is an integer of at least 1."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
         raise ValueError(f"{name} is {shown(value)}, wanted an integer of at least 1")
 
 
 def require_number(name, value, low, high=None):
-    """ValueError unless `value` is a finite number of at least `low`, and below `high` if given."""
+    """Raise ValueError unless `value` is a finite number with low <= value (< high, if given)."""
     is_number = hasattr(value, "__float__") and not isinstance(value, bool)
     if not is_number or not low <= value < (float("inf") if high is None else high):
         below = "" if high is None else f" and below {high}"

@@ -1,18 +1,19 @@
 """GPT-2: Radford, Wu, Child, Luan, Amodei and Sutskever 2019, "Language Models are Unsupervised
 Multitask Learners".
 
-A stack of decoder blocks over token and position embeddings, trained to guess the next token:
+A stack of decoder blocks over token and position embeddings, trained to predict the next token:
 
     ids (B, T) ── wte ─┐
                        + ── dropout ── block 0 ── … ── block L-1 ── ln_f ── wteᵀ ── logits (B, T, V)
     positions ─── wpe ─┘
     block:  x = x + attention(norm1(x));  x = x + feed_forward(norm2(x))
 
-What section 2.3 of the paper changes about GPT-1: the normalizations stand before the sub-layers
-("pre-norm"), one more stands after the last block, and the weights that write into the residual
-stream start smaller by √(2 L), the number of such writes. The output head is the embedding table.
+Section 2.3 of the paper changes three things about GPT-1. The layer norms move in front of the
+sub-layers ("pre-norm"). One more follows the last block. The weights that write into the residual
+stream start smaller by a factor of √(2 L), where 2 L is the number of such writes. The output head
+is the embedding table.
 
-The names of classes and arguments are those of Hugging Face's `transformers`, and so are the files.
+Classes, arguments and files are named as in Hugging Face's `transformers`.
 """
 
 import math
@@ -35,9 +36,9 @@ from minillm.nn.trace import trace
 class GPT2Model(GPT2PreTrainedModel):
     """GPT-2 without an output head: ids to the vectors after the last layer norm.
 
-    Its parts have the names of the paper's code: wte and wpe (embeddings of tokens and positions),
-    drop, h (the blocks), ln_f. `seed` determines the initial weights and all dropout. Pass
-    draw_weights=False when you load weights: they begin as zeros, which takes no time.
+    Its parts have the names of the paper's code: wte and wpe (token and position embeddings), drop,
+    h (the blocks), ln_f. `seed` determines the initial weights and all dropout. Pass
+    draw_weights=False before loading weights: the initial ones are then zeros, which cost no time.
     """
 
     def __init__(self, config=None, seed=0, draw_weights=True):
@@ -73,7 +74,7 @@ class GPT2Model(GPT2PreTrainedModel):
                 output_hidden_states=None, return_dict=True):
         """ids (B, T) -> BaseOutput with last_hidden_state (B, T, d_model)
 
-        For the arguments see `GPT2LMHeadModel.forward`.
+        Takes the arguments of `GPT2LMHeadModel.forward`, except labels and logits_to_keep.
         """
         if output_attentions is None:
             output_attentions = self.config.output_attentions
@@ -105,7 +106,7 @@ class GPT2Model(GPT2PreTrainedModel):
         return output if return_dict else output.to_tuple()
 
     def _embed(self, inputs):
-        """What each token is plus where it stands: (B, T, d_model)"""
+        """Token embeddings plus position embeddings: (B, T, d_model)"""
         x = self.wte(inputs.ids) if inputs.embeddings is None else inputs.embeddings
         x = x + self.wpe(inputs.positions)
         if inputs.token_types is not None:
@@ -114,12 +115,12 @@ class GPT2Model(GPT2PreTrainedModel):
         return self.drop(x)
 
     def backward(self, dx):
-        """dx: (B, T, d_model), that of last_hidden_state
+        """dx: (B, T, d_model), the gradient of last_hidden_state
 
-        -> None, because ids have no gradient; after inputs_embeds theirs, (B, T, d_model)
+        -> the gradient of inputs_embeds, (B, T, d_model); None for ids, which have none
         """
         inputs = self.recall()
-        # Below the lowest layer that learns, no gradient is of use, unless somebody looks at it.
+        # Below the lowest layer that learns, gradients are needed only if a trace records them.
         learns = not (self.wte.is_frozen() and self.wpe.is_frozen()) or self.has_traces()
         learns = learns or inputs.embeddings is not None
         dx = self.ln_f.backward(dx)
@@ -131,7 +132,7 @@ class GPT2Model(GPT2PreTrainedModel):
     def _embed_backward(self, dx, inputs):
         if inputs.token_types is not None:
             self.wte.backward(dx)
-        # The rows of a batch usually share the positions (1, T): their gradients add up.
+        # The sequences of a batch usually share their positions (1, T): sum their gradients.
         B = len(dx)
         self.wpe.backward(dx if len(inputs.positions) == B else dx.sum(axis=0, keepdims=True))
         if inputs.embeddings is not None:
@@ -140,12 +141,12 @@ class GPT2Model(GPT2PreTrainedModel):
 
 
 class GPT2LMHeadModel(CausalLMMixin, GPT2PreTrainedModel):
-    """GPT-2 with its output head, which is the embedding table once more (Press and Wolf 2017):
+    """GPT-2 with an output head that shares the embedding table (Press and Wolf 2017):
 
         logits = transformer(ids) wteᵀ
 
-    With config.tie_word_embeddings = False the head has a matrix of its own. A new model is in
-    training mode (dropout on); `from_pretrained` returns one in eval mode.
+    With config.tie_word_embeddings = False the head has its own matrix. A new model is in training
+    mode (dropout on); `from_pretrained` returns one in eval mode.
     """
 
     has_lm_head = True
@@ -162,30 +163,31 @@ class GPT2LMHeadModel(CausalLMMixin, GPT2PreTrainedModel):
 
     @property
     def rng(self):
-        """The Generator that all dropout draws from."""
+        """The Generator of all dropout."""
         return self.transformer.rng
 
     def forward(self, input_ids=None, attention_mask=None, position_ids=None, labels=None,
                 token_type_ids=None, inputs_embeds=None, past_key_values=None, use_cache=False,
                 output_attentions=None, output_hidden_states=None, logits_to_keep=0,
                 return_dict=True):
-        """Scores for the next token at every position -> CausalLMOutput
+        """Score the next token at every position -> CausalLMOutput
 
         input_ids: integers (B, T)
-        attention_mask: (B, T) of 1 (token) and 0 (padding), or (B, past + T) with past_key_values.
-            It hides keys. It doesn't move positions: pass position_ids with padding on the left.
-        position_ids: integers (B, T) or (1, T); by default past, past + 1, …
-        labels: (B, T), usually input_ids themselves, -100 where there is nothing to learn. Then
-            `loss` is the mean cross-entropy of predicting each label from what is before it.
-        token_type_ids: integers (B, T), whose embeddings (rows of wte) are added
-        inputs_embeds: float (B, T, d_model) in the place of input_ids
+        attention_mask: (B, T), 1 at tokens and 0 at padding, or (B, past + T) with past_key_values.
+            It hides keys but doesn't shift positions: with padding on the left, pass position_ids.
+        position_ids: integers (B, T) or (1, T); default: past, past + 1, …
+        labels: (B, T), usually input_ids, with -100 at positions to ignore. `loss` is then the mean
+            cross-entropy of predicting each label from the tokens before it.
+        token_type_ids: integers (B, T); their embeddings (rows of wte) are added
+        inputs_embeds: float (B, T, d_model) instead of input_ids
         past_key_values: a `minillm.nn.KVCache` with the keys and values of the tokens before
-            input_ids; those of input_ids are added. use_cache=True starts a new one. No backward.
+            input_ids; those of input_ids are appended. No backward.
+        use_cache: True starts a new KVCache if there is none. No backward.
         output_attentions: also return every block's attention weights (B, H, T, keys)
-        output_hidden_states: also return the input of every block, and the last hidden state; None,
-            for both: as the configuration says
+        output_hidden_states: also return the input of every block and the last hidden state. None,
+            for both, takes the configuration's value.
         logits_to_keep: compute the logits of the last positions only; 0 means all. No backward.
-        return_dict: False returns a tuple of what isn't None
+        return_dict: False returns a tuple of the fields that aren't None
 
         Raises TypeError and ValueError for inputs of a wrong type or shape, for an id outside the
         vocabulary and for more than n_positions tokens.
@@ -207,14 +209,14 @@ class GPT2LMHeadModel(CausalLMMixin, GPT2PreTrainedModel):
         return output if return_dict else output.to_tuple()
 
     def backward(self, dlogits):
-        """dlogits: (B, T, V); `loss.backward()` computes it and comes here. Fills every .grad.
+        """dlogits: (B, T, V), which `loss.backward()` computes. Fills every .grad.
 
-        A tied table was used twice: wte adds the embedding's share to the head's.
+        A tied table is used twice, so its gradient is the sum of the head's and the embedding's.
         """
         self._require_plain_weights("train")
         return self.transformer.backward(self.lm_head.backward(dlogits))
 
     @property
     def max_positions(self):
-        """The longest sequence."""
+        """The maximum length of a sequence."""
         return self.config.n_positions

@@ -1,4 +1,4 @@
-"""The configuration of a GPT-2, as Hugging Face's config.json has it."""
+"""The configuration of a GPT-2, with the names of Hugging Face's config.json."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import ClassVar
 from minillm.checks import shown
 from minillm.models.config import PreTrainedConfig, require_number, require_positive
 
-# Names in files -> layers here. Several names are one function, computed in different ways.
+# Names in files -> layers here. Some functions have several names, one for each implementation.
 ACTIVATIONS = {
     "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh",
     "gelu_python_tanh": "gelu_tanh", "gelu_accurate": "gelu_tanh", "gelu": "gelu",
@@ -18,20 +18,23 @@ ACTIVATIONS = {
 
 @dataclass
 class GPT2Config(PreTrainedConfig):
-    """The shape of a GPT-2; the defaults are the smallest of the paper's four, 124M parameters.
+    """The sizes of a GPT-2. The defaults are the paper's smallest model, 124M parameters.
 
-    vocab_size V, n_positions (the longest sequence), n_embd (d_model), n_layer, n_head;
-    n_inner: d_ff, 4 n_embd by default; activation_function: "gelu_new" (the paper's, with tanh),
-    "gelu", "quick_gelu", "relu", "silu", "tanh"; resid_pdrop, embd_pdrop, attn_pdrop: dropout of
-    the sub-layers' results, of the embeddings and of the attention weights; initializer_range: std
-    of the initial weights; scale_attn_weights, scale_attn_by_inverse_layer_idx: see
-    `attention_scale`; tie_word_embeddings: whether the output head is the embedding table, or a
-    matrix of its own.
+    vocab_size: V;  n_embd: d_model;  n_layer;  n_head
+    n_positions: the maximum length of a sequence
+    n_inner: d_ff; default: 4 n_embd
+    activation_function: "gelu_new" (the paper's, with tanh), "gelu", "quick_gelu", "relu", "silu",
+        "tanh"
+    resid_pdrop, embd_pdrop, attn_pdrop: dropout of the sub-layers' outputs, of the embeddings and
+        of the attention weights
+    initializer_range: the std of the initial weights
+    scale_attn_weights, scale_attn_by_inverse_layer_idx: see `attention_scale`
+    tie_word_embeddings: True if the output head shares the embedding table
 
-    These fields change no number: reorder_and_upcast_attn (everything is float32 anyway) and
-    use_cache (`generate` always uses a cache, `forward` when it is asked to).
+    Two fields have no effect: reorder_and_upcast_attn (everything is float32 anyway) and use_cache
+    (`generate` always uses a cache; `forward` takes use_cache as an argument).
 
-    Raises ValueError for numbers that don't make a model.
+    Raises ValueError for values out of range.
     """
 
     model_type: ClassVar[str] = "gpt2"
@@ -83,9 +86,10 @@ class GPT2Config(PreTrainedConfig):
         return 4 * self.n_embd if self.n_inner is None else self.n_inner
 
     def attention_scale(self, layer):
-        """-> what multiplies the scores of block number `layer`: 1 / √D, or as the fields say
+        """-> the factor of the attention scores in block `layer`: by default 1 / √D
 
-        scale_attn_weights = False: no 1 / √D; scale_attn_by_inverse_layer_idx: 1 / (layer + 1) more
+        scale_attn_weights = False replaces 1 / √D by 1; scale_attn_by_inverse_layer_idx divides by
+        layer + 1.
         """
         scale = 1 / math.sqrt(self.n_embd // self.n_head) if self.scale_attn_weights else 1.0
         return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale

@@ -1,10 +1,10 @@
-"""GPT-2 in Hugging Face's files: what its weights are called there, and which sizes they tell."""
+"""GPT-2 in Hugging Face's files: the names of its weights there, and the sizes that they imply."""
 
 from minillm.models.gpt2_config import GPT2Config
 from minillm.models.pretrained import PreTrainedModel
 from minillm.models.weight_table import Count, Size, WeightTable, rename
 
-# Parameters here -> tensors in a file. Both have weights as (d_in, d_out): nothing is transposed.
+# Parameters here -> tensors in a file. Both store weights as (d_in, d_out), so none is transposed.
 RULES = [
     rename("h.*.norm1.*", "h.*.ln_1.*"),
     rename("h.*.attention.qkv.*", "h.*.attn.c_attn.*"),
@@ -22,12 +22,12 @@ SIZES = [
     Size("n_embd", "h.*.mlp.c_fc.weight", 0),
     Size("n_inner", "h.*.mlp.c_fc.weight", 1, lambda config: config.d_ff),
 ]
-# The causal mask, which old checkpoints store for each layer.
+# Old checkpoints store the causal mask of each layer.
 IGNORED = ["h.*.attn.bias", "h.*.attn.masked_bias"]
 
 
 class GPT2PreTrainedModel(PreTrainedModel):
-    """What GPT-2 with and without a head share: their files, and where the token embeddings are."""
+    """The base of GPT-2 with and without a head: their files, and their token embeddings."""
 
     config_class = GPT2Config
     weight_table = WeightTable(RULES, SIZES, IGNORED)

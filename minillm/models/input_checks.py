@@ -1,4 +1,4 @@
-"""Checks of what goes into a model: ids, masks, positions and labels, each with its own message."""
+"""Checks of a model's inputs: ids, masks, positions and labels."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ from minillm.checks import require_float, require_ids, require_shape
 
 
 class DecoderInputs:
-    """The inputs of a decoder's forward, checked; or an encoder's, whose `past` is None.
+    """The checked inputs of a decoder's forward, or of an encoder's, whose `past` is None.
 
-    config: with the names that all architectures understand: vocab_size, hidden_size,
-        max_position_embeddings and, where token types have a table of their own, type_vocab_size
+    config: needs the names that all architectures share: vocab_size, hidden_size,
+        max_position_embeddings and, if token types have a separate table, type_vocab_size
 
-    ids: integers (B, T), or embeddings: float (B, T, d_model), and None for the other
-    key_mask: bool (B, past + T), or None if nothing is hidden
+    ids: integers (B, T);  embeddings: float (B, T, d_model); one of the two is None
+    key_mask: bool (B, past + T), False at padding; None if no key is masked
     positions: integers (1, T) or (B, T);  token_types: integers (B, T) or None
 
     Raises TypeError and ValueError that name the argument.
@@ -61,14 +61,14 @@ def _require_length(name, size, end, config):
 
 
 def checked_mask(attention_mask, shape):
-    """-> bool array, or None if there is nothing to hide"""
+    """-> bool array, or None if no key is masked"""
     if attention_mask is None:
         return None
     mask = np.asarray(attention_mask)
     if mask.shape != shape:
         raise ValueError(f"attention_mask has shape {mask.shape}, wanted {shape}")
     if mask.dtype != bool and not np.isin(mask, (0, 1)).all():
-        raise ValueError("attention_mask contains other numbers than 0 (padding) and 1 (token)")
+        raise ValueError("attention_mask contains numbers other than 0 (padding) and 1 (token)")
     mask = mask.astype(bool, copy=False)
     return None if mask.all() else mask
 

@@ -1,6 +1,6 @@
-"""The options of `from_pretrained` and `save_pretrained` that programs for `transformers` pass.
+"""Options of `from_pretrained` and `save_pretrained` in `transformers`.
 
-Each is followed, or accepted because it changes nothing here, or refused by name.
+Each is obeyed, or accepted because it has no effect here, or refused by name.
 """
 
 import inspect
@@ -8,7 +8,7 @@ import inspect
 from minillm.checks import shown
 from minillm.hub import find_pretrained
 
-# name -> (the values that change nothing here, what to do instead of any other)
+# name -> (values without an effect here, the reason why others are refused or what to do instead)
 ACCEPTED = {
     "adapter_kwargs": ((None, {}), "minillm has no adapters"),
     "allow_all_kernels": ((None, False), "minillm has its own kernels"),
@@ -34,7 +34,7 @@ ACCEPTED = {
     "offload_buffers": ((None, False), "minillm computes on the CPU"),
     "offload_folder": ((None,), "minillm computes on the CPU"),
     "offload_state_dict": ((None, True, False), ""),
-    "output_loading_info": ((None, False), "whatever doesn't fit is an error"),
+    "output_loading_info": ((None, False), "weights that don't fit are an error"),
     "proxies": ((None, {}), "set HTTPS_PROXY"),
     "quantization_config": ((None,), 'dtype="int8" stores weights in one byte'),
     "resume_download": ((None, True, False), ""),
@@ -52,7 +52,7 @@ ACCEPTED = {
 # The same for save_pretrained.
 SAVING = {
     "distributed_checkpoint": ((None, False), "minillm runs in one process"),
-    "is_main_process": ((None, True), "every process that calls it saves"),
+    "is_main_process": ((None, True), "every process that calls save_pretrained saves"),
     "max_shard_size": (None, ""),  # any value: the weights are one file of any size
     "push_to_hub": ((None, False), "minillm uploads nothing"),
     "safe_serialization": ((None, True), "minillm writes safetensors files"),
@@ -62,19 +62,19 @@ SAVING = {
     "token": (None, ""),
     "variant": ((None, ""), "the file is called model.safetensors"),
 }
-# What find_pretrained is told.
+# The options of find_pretrained.
 PLACES = [name for name in inspect.signature(find_pretrained).parameters if name != "name_or_path"]
 DTYPES = (None, "auto", "float32", "float16", "bfloat16", "int8")
 
 
 def sort_options(options):
-    """-> (those of find_pretrained, the rest: fields of the configuration)
+    """-> (options of find_pretrained, fields of the configuration)
 
-    Raises ValueError, in one line, for an option of `transformers` that can't be followed.
+    Raises ValueError, in one line, for an option of `transformers` that minillm can't follow.
     """
     places, changes = {}, {}
     for name, value in options.items():
-        if name == "use_auth_token":  # as `token` was called
+        if name == "use_auth_token":  # the old name of `token`
             name = "token"
         if name in PLACES:
             places[name] = value
@@ -86,7 +86,9 @@ def sort_options(options):
 
 
 def check_saving_options(options):
-    """ValueError for an option of `transformers` that can't be followed, TypeError for others."""
+    """Raise ValueError for an option of `transformers` that minillm can't follow, TypeError for an
+    unknown one.
+    """
     for name, value in options.items():
         if name not in SAVING:
             raise TypeError(f"save_pretrained has no option {name}")
@@ -100,7 +102,7 @@ def _require_harmless(name, value, harmless, instead):
 
 
 def loading_dtype(dtype, torch_dtype):
-    """-> one of DTYPES, from the two names of one option; also NumPy's and PyTorch's own dtypes"""
+    """-> one of DTYPES, from the option's two names; NumPy's and PyTorch's dtypes work, too"""
     dtype = torch_dtype if dtype is None else dtype
     name = getattr(dtype, "__name__", dtype)  # np.float32
     name = name if name is None else str(name).removeprefix("torch.")

@@ -1,4 +1,4 @@
-"""What the forward of a model returns."""
+"""The results of a model's forward."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,20 +11,20 @@ from minillm.nn.outputs import ModelOutput
 
 @dataclass
 class BaseOutput(ModelOutput):
-    """What a model without a head returns."""
+    """The result of a model without a head."""
 
     last_hidden_state: np.ndarray  # (B, T, d_model)
-    past_key_values: Any = None  # the KVCache that was given, now longer by T
+    past_key_values: Any = None  # the KVCache, longer by T
     hidden_states: tuple | None = None  # the residual stream before each block, and the last state
-    attentions: tuple | None = None  # per block (B, H, T, keys): weights, each row adds up to 1
+    attentions: tuple | None = None  # per block (B, H, T, keys); each row of weights sums to 1
 
 
 @dataclass
 class CausalLMOutput(ModelOutput):
-    """What a language model returns."""
+    """The result of a language model."""
 
     loss: Loss | None = None  # None without labels
-    logits: np.ndarray | None = None  # (B, T, V): position t scores what comes at t + 1
+    logits: np.ndarray | None = None  # (B, T, V): position t scores the token at t + 1
     past_key_values: Any = None
     hidden_states: tuple | None = None
     attentions: tuple | None = None

@@ -1,4 +1,4 @@
-"""PreTrainedModel, what every architecture shares: loading, saving, quantizing, resizing."""
+"""PreTrainedModel, the base of every architecture: loading, saving, resizing, quantizing."""
 
 import os
 import warnings
@@ -25,15 +25,16 @@ HEAD = "lm_head.weight"  # the output head, here and in files
 class PreTrainedModel(Module):
     """A model with a `config`, read from and written to Hugging Face's files.
 
-    A subclass has
-    config_class, weight_table: how its configuration and weights stand in files
-    base_prefix: the attribute that holds the bare model in a model with a head ("transformer"); the
-        names of tensors in files may begin with it or not
+    A subclass sets
+    config_class, weight_table: the form of its configuration and weights in files
+    base_prefix: the attribute that holds the bare model in a model with a head ("transformer");
+        names of tensors in files may start with it
     embedding_tensor: the token embeddings' name in files; an output head may be tied to them
-    has_lm_head: whether it is a model with an output head, the attribute `lm_head`
-    generation_config: a GenerationConfig, or None for a model that generates nothing
-    Its constructor takes (config, seed, draw_weights); the bare model keeps the Generator of all
-    its randomness as `rng`.
+    has_lm_head: True for a model with an output head, the attribute `lm_head`
+    generation_config: a GenerationConfig, or None for a model that can't generate
+
+    Its constructor takes (config, seed, draw_weights). The bare model has the Generator of all its
+    randomness as `rng`.
     """
 
     config_class = None
@@ -43,15 +44,15 @@ class PreTrainedModel(Module):
     has_lm_head = False
     generation_config = None
 
-    # ---- its parts
+    # ---- parts
 
     @property
     def base_model(self):
-        """The bare model: the one in this model, or this model itself."""
+        """The bare model inside this model, or this model itself."""
         return getattr(self, self.base_prefix, self)
 
     def get_input_embeddings(self):
-        """-> the Embedding of the tokens; its weight is (vocab_size, d)"""
+        """-> the Embedding of the tokens, with a weight (vocab_size, d)"""
         raise NotImplementedError(f"{type(self).__name__} has no token embeddings")
 
     def get_output_embeddings(self):
@@ -59,12 +60,12 @@ class PreTrainedModel(Module):
         return getattr(self, "lm_head", None)
 
     def has_tied_head(self):
-        """Whether the output head's weight is the token embeddings' (Press and Wolf 2017)."""
+        """True if the output head shares the token embeddings' weight (Press and Wolf 2017)."""
         head = self.get_output_embeddings()
         return head is not None and head.weight is self.get_input_embeddings().weight
 
     def num_parameters(self, only_trainable=False):
-        """-> how many numbers are learned; a tied head counts once"""
+        """-> the number of learned numbers; a tied head is counted once"""
         return sum(parameter.size for parameter in self.parameters()
                    if not only_trainable or getattr(parameter, "trainable", True))
 
@@ -73,20 +74,21 @@ class PreTrainedModel(Module):
     @classmethod
     def from_pretrained(cls, name_or_path, *, config=None, dtype=None, torch_dtype=None,
                         generation_config=None, variant=None, seed=0, **options):
-        """The model of a directory or a name (see `minillm.hub.find_pretrained`), without dropout.
+        """Load the model in a directory or of a name (see `minillm.hub.find_pretrained`), in eval
+        mode.
 
-        config: a configuration, or the directory of one, in the place of config.json
-        dtype or torch_dtype: None, "auto" or "float32": the model computes in float32 and can be
-            trained, whatever the file has; "float16": the same, with its weights rounded to
+        config: a configuration, or the directory of one, instead of config.json
+        dtype, torch_dtype: None, "auto" or "float32": a model that computes in float32 and can be
+            trained, whatever dtype the file has; "float16": the same, with weights rounded to
             float16; "bfloat16" or "int8": a model for inference only, see `quantize`
-        generation_config: a GenerationConfig in the place of generation_config.json
+        generation_config: a GenerationConfig instead of generation_config.json
         variant: "fp16" reads model.fp16.safetensors
-        seed: of the weights of a head that the checkpoint lacks (a warning names them), and of
+        seed: for the weights of a head that the checkpoint lacks (a warning names them), and for
             dropout in later training
-        options: those of `find_pretrained`; fields that replace those of config.json, such as
-            pad_token_id=50256; and options of `transformers` that change nothing here
+        options: those of `find_pretrained`; fields that override those of config.json, such as
+            pad_token_id=50256; and options of `transformers` that have no effect here
 
-        Raises FileNotFoundError; ValueError, in one line, for files that are damaged, don't fit
+        Raises FileNotFoundError; ValueError, in one line, for files that are damaged, contradict
         each other or hold another architecture, and for options that minillm can't follow, such as
         device_map; TypeError for an unknown option.
         """
@@ -109,7 +111,7 @@ class PreTrainedModel(Module):
 
     @classmethod
     def _configuration(cls, given):
-        """-> a new configuration, from the directory or the configuration that is `given`"""
+        """-> a new configuration, from a directory or as a copy of a configuration"""
         if isinstance(given, cls.config_class):
             return given.replace()
         if isinstance(given, (str, os.PathLike)):
@@ -118,12 +120,15 @@ class PreTrainedModel(Module):
                         "or a directory")
 
     def _take(self, weights, dtype):
-        """Put the tensors of a checkpoint into the parameters, or say which one doesn't fit."""
+        """Load the tensors of a checkpoint into the parameters.
+
+        Raises ValueError that names a tensor that doesn't fit.
+        """
         parameters = self._parameters_by_file_name()
         shapes = {name: parameter.shape for name, (_, parameter) in parameters.items()}
         for name in self._new_head(shapes, weights):
             _, parameter = parameters[name]
-            if parameter.ndim > 1:  # biases and norms begin as their layers make them
+            if parameter.ndim > 1:  # biases and norms keep the initial values of their layers
                 parameter.data = self._draw(parameter.shape)
             del shapes[name]
         weights.require_shapes(self.weight_table.shapes(shapes, self.config), type(self).__name__)
@@ -137,23 +142,23 @@ class PreTrainedModel(Module):
             parameter.data = array
 
     def _new_head(self, names, weights):
-        """-> list of those parameters that belong to a head of which the checkpoint has nothing"""
+        """-> list of the parameters of a head that the checkpoint lacks; warns if there are any"""
         missing = [(ours, theirs) for _, ours, theirs in self.weight_table.groups(names)
                    if weights.lack_head(theirs)]
         if missing:
             tensors = ", ".join(tensor for _, theirs in missing for tensor in theirs)
-            warnings.warn(f"{weights.path} has no {tensors}: {type(self).__name__} begins with a "
+            warnings.warn(f"{weights.path} has no {tensors}: {type(self).__name__} starts with a "
                           "head that has to be trained", stacklevel=4)
         return [name for ours, _ in missing for name in ours]
 
     def _draw(self, shape):
-        """-> weights as a new model has them"""
+        """-> random weights, distributed as in a new model"""
         return normal(self.base_model.rng, shape, self.config.initializer_range)
 
     def _parameters_by_file_name(self):
         """-> {name in the bare model: (prefix that saving writes before it, Parameter)}
 
-        A tied head isn't among them: each Parameter stands here once.
+        Each Parameter appears once, so a tied head isn't among them.
         """
         prefix = f"{self.base_prefix}."
         found, seen = {}, set()
@@ -169,8 +174,10 @@ class PreTrainedModel(Module):
     def save_pretrained(self, folder, dtype="float32", **options):
         """Write model.safetensors, config.json and generation_config.json into `folder`.
 
-        dtype: "float32", or "float16" for half the size. `transformers` opens the folder.
-        options: those of `transformers` that change nothing here, such as safe_serialization=True
+        `transformers` can open the folder.
+
+        dtype: "float32", or "float16" for half the size
+        options: those of `transformers` that have no effect here, such as safe_serialization=True
 
         Raises ValueError for a quantized model, for numbers that float16 can't hold, and for an
         option that minillm can't follow; TypeError for an unknown one.
@@ -196,12 +203,12 @@ class PreTrainedModel(Module):
 
     def resize_token_embeddings(self, new_num_tokens=None, pad_to_multiple_of=None,
                                 mean_resizing=True):
-        """Give the token embeddings, and the output head, new_num_tokens rows -> the Embedding
+        """Give the token embeddings and the output head new_num_tokens rows -> the Embedding
 
-        Old rows stay. New rows are the mean of the old ones: the model then expects each new token
-        with an ordinary probability (Hewitt 2021, "Initializing New Word Embeddings for Pretrained
+        Old rows stay. New rows are the mean of the old ones, so that the model gives each new token
+        an ordinary probability (Hewitt 2021, "Initializing New Word Embeddings for Pretrained
         Language Models"). With mean_resizing=False they are drawn as in a new model. A tied head
-        stays tied. The Parameters are new ones: resize before you make an optimizer.
+        stays tied. The Parameters are replaced: resize before you create an optimizer.
 
         pad_to_multiple_of: round the number of rows up to a multiple of this
         Raises ValueError for numbers below 1 and for a quantized model.
@@ -225,7 +232,7 @@ class PreTrainedModel(Module):
         return embedding
 
     def _resized(self, parameter, n, mean_resizing):
-        """-> a new Parameter with n rows: the old ones, and what is chosen for more"""
+        """-> a new Parameter with n rows: the old ones, then initialized ones"""
         old = parameter.data
         rows = np.empty((n, *old.shape[1:]), old.dtype)
         kept = min(n, len(old))
@@ -241,29 +248,31 @@ class PreTrainedModel(Module):
     # ---- quantizing
 
     def quantize(self, dtype):
-        """Store the weights of all linear maps and the token embeddings for inference; return self.
+        """Store the weights of all Linear layers and the token embeddings for inference; return
+        self.
 
-        dtype: "float32" (as exact as before), "bfloat16" or "int8": `minillm.ops.quantized`.
-        What takes no time stays as it is: position embeddings, biases, norms. Generating a token
-        reads every weight once, so fewer bytes are more tokens a second. Such a model can't be
-        trained or saved. Raises ValueError for another dtype, for weights that aren't finite as
-        int8, and for a model that is quantized already.
+        dtype: "float32" (no loss of precision), "bfloat16" or "int8"; see `minillm.ops.quantized`
+
+        Generating a token reads every weight once, so fewer bytes mean more tokens per second. What
+        costs little time stays float32: position embeddings, biases, norms. A quantized model can't
+        be trained or saved. Raises ValueError for another dtype, for infinite or NaN weights with
+        "int8", and for a model that is already quantized.
         """
         self._require_plain_weights("quantize once more")
         if dtype == "int8":
             self._require_finite_weights()
         linears = [module for module in self.modules() if isinstance(module, Linear)]
-        tables = [self.get_input_embeddings()]  # with a row for each output already
+        tables = [self.get_input_embeddings()]  # (V, d): already one row per output
         head = self.get_output_embeddings()
         if head is not None and not self.has_tied_head():
             tables.append(head)
         matrices = [linear.weight.data.T for linear in linears]
         matrices += [table.weight.data for table in tables]
         for module, stored in zip([*linears, *tables], quantize_together(matrices, dtype)):
-            module.weight.data = stored  # in the same Parameter, which a tied head shares
+            module.weight.data = stored  # the Parameter stays the same: a tied head shares it
             module.weight.zero_grad()
         del matrices
-        release_freed_memory()  # that of the weights as they were
+        release_freed_memory()  # of the float32 weights
         return self.eval()
 
     def _require_plain_weights(self, purpose):
@@ -301,9 +310,9 @@ class PreTrainedModel(Module):
 
 
 class _NamedWeights:
-    """The tensors of a checkpoint under the names that they have in the bare model's files.
+    """The tensors of a checkpoint, by the names that they have in a file of the bare model.
 
-    files: WeightFiles; model_class: the class that they are read for
+    files: WeightFiles;  model_class: the class to load
     """
 
     def __init__(self, files, model_class):
@@ -332,9 +341,9 @@ class _NamedWeights:
         return self._files.read(self._stored[name])
 
     def require_sizes(self, config, path, changes):
-        """ValueError if the sizes in the configuration aren't those of the tensors.
+        """Raise ValueError if the sizes in the configuration aren't those of the tensors.
 
-        This comes before the model is built, which takes the memory that a wrong size asks for.
+        Call this before building the model, so that a wrong size allocates no memory.
         """
         wrong = mismatch(self._table.sizes, config, self.shapes)
         if wrong:
@@ -345,9 +354,9 @@ class _NamedWeights:
         require_memory(f"the model in {self.path.parent}", 4 * n_numbers)
 
     def with_tie(self, config, path):
-        """-> the configuration of a model with an output head, tied or not as its tensors say
+        """-> the configuration of a model with an output head; tie_word_embeddings fits the tensors
 
-        As in `transformers`: two tables that differ aren't tied, whatever config.json says.
+        As in `transformers`, two tables that differ aren't tied, whatever config.json says.
         """
         if not config.tie_word_embeddings:
             if HEAD not in self._stored:
@@ -361,11 +370,11 @@ class _NamedWeights:
         return config
 
     def lack_head(self, names):
-        """Are these tensors of a head, and none of them here?"""
+        """True if these tensors belong to a head and the checkpoint has none of them."""
         return not any(name in self._stored or not self._table.is_head(name) for name in names)
 
     def require_shapes(self, wanted, model):
-        """ValueError unless the tensors are exactly those that are `wanted`: {name: shape}"""
+        """Raise ValueError unless the tensors are exactly those in `wanted`, {name: shape}."""
         for name, shape in wanted.items():
             if name not in self._stored:
                 raise ValueError(f"{self.path} has no {name}, which {model} needs")
@@ -383,7 +392,7 @@ class _NamedWeights:
 
 
 def _generation_config(folder, config, changes):
-    """-> the GenerationConfig of a checkpoint: generation_config.json, else what config.json has"""
+    """-> the GenerationConfig in generation_config.json, or else in config.json"""
     path = folder / "generation_config.json"
     if path.is_file():
         found = GenerationConfig.read(path)

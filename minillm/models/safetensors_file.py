@@ -4,8 +4,8 @@
     N bytes     JSON: {name: {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …}
     the rest    the numbers, row after row, at these offsets
 
-There is no code in it, so unlike a pickle it can be opened without trusting its author. The header
-is read first: names, dtypes and shapes are known, and can be refused, before a number is in memory.
+Unlike a pickle, it contains no code, so you can open a file without trusting its author. The header
+comes first: wrong names, dtypes and shapes are found before any number is read.
 (https://github.com/huggingface/safetensors)
 """
 
@@ -22,7 +22,7 @@ from minillm.json_files import fields, parse_json, read_json
 from minillm.ops.quantized import from_bfloat16
 
 MAX_HEADER = 100_000_000  # bytes; the limit of the format's own library
-# dtype in the file -> how NumPy reads it. Floats that NumPy doesn't have are read as their bits.
+# dtype in the file -> NumPy's dtype. Floats that NumPy lacks are read as their bits.
 FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1"}
 OTHERS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8", "U32": "<u4",
           "U16": "<u2", "U8": "u1", "BOOL": "?", "C64": "<c8"}
@@ -42,7 +42,7 @@ class SafetensorsFile:
     """An open safetensors file: `tensors`, {name: Tensor}, and `read(name)`.
 
     Raises FileNotFoundError, and ValueError, in one line, for a file that is cut off, damaged, or
-    no safetensors at all.
+    not a safetensors file.
     """
 
     def __init__(self, path):
@@ -54,9 +54,9 @@ class SafetensorsFile:
         self.tensors = self._read_header()
 
     def read(self, name):
-        """-> array: a floating-point tensor as float32, others as they are
+        """-> array: floating-point tensors as float32, others in their own dtype
 
-        Raises ValueError for numbers that float32 can't hold, and for dtypes that are unknown here.
+        Raises ValueError for numbers that float32 can't hold, and for unknown dtypes.
         """
         dtype, shape, begin, end = self.tensors[name]
         kind = (FLOATS | OTHERS).get(dtype)
@@ -76,7 +76,7 @@ class SafetensorsFile:
         with open(self.path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or length > size - 8 or length > MAX_HEADER:
-                raise ValueError(f"{self.path} is cut off, or no safetensors file")
+                raise ValueError(f"{self.path} is cut off, or not a safetensors file")
             header = parse_json(f"{self.path} is damaged: its header", file.read(length))
         header.pop("__metadata__", None)
         tensors = {name: self._tensor(name, entry, 8 + length) for name, entry in header.items()}
@@ -84,7 +84,7 @@ class SafetensorsFile:
         return tensors
 
     def _tensor(self, name, entry, start):
-        """-> Tensor of one entry of the header, whose offsets count from `start`"""
+        """-> Tensor for one entry of the header, whose offsets are relative to `start`"""
         wanted = {"dtype": str, "shape": list[int], "data_offsets": list[int]}
         fields(self.path, entry, wanted, wanted, where=f"header[{shown(name)}]")
         dtype, shape, offsets = (entry[field] for field in wanted)
@@ -102,24 +102,24 @@ class SafetensorsFile:
         return Tensor(shown(dtype)[1:-1], tuple(shape), start + offsets[0], start + offsets[1])
 
     def _require_every_byte(self, tensors, start, size):
-        """Each byte after the header belongs to one tensor: no holes, no overlaps, nothing cut."""
+        """Require each byte after the header to belong to exactly one tensor."""
         for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.begin, tensor.end)):
             if tensor.begin != start:
                 raise ValueError(f"{self.path} is damaged: its data has holes or overlaps")
             start = tensor.end
         if start != size:
-            came = "cut off" if start > size else "damaged"
-            raise ValueError(f"{self.path} is {came}: it has {size:,} bytes, wanted {start:,}")
+            fault = "cut off" if start > size else "damaged"
+            raise ValueError(f"{self.path} is {fault}: it has {size:,} bytes, wanted {start:,}")
 
 
 class WeightFiles:
-    """The weights of a checkpoint's folder: one safetensors file, or the parts that an index lists.
+    """The weights in a checkpoint's folder: one safetensors file, or the parts listed in an index.
 
-    path: model.safetensors or model.safetensors.index.json, as messages name it
+    path: model.safetensors or model.safetensors.index.json, for messages
     tensors: {name: Tensor}, of all parts; `read(name)` as in SafetensorsFile
 
-    Raises FileNotFoundError if there are no weights, ValueError if they are only there as a pickle,
-    and for parts that don't agree with their index.
+    Raises FileNotFoundError if there are no weights, ValueError if there is only a pickle, or if
+    the parts contradict their index.
     """
 
     def __init__(self, folder, variant=None):
@@ -140,7 +140,7 @@ class WeightFiles:
 
 
 def _read_parts(index):
-    """-> the SafetensorsFiles of a model.safetensors.index.json, which says what is in which"""
+    """-> the SafetensorsFiles of a model.safetensors.index.json, which maps tensors to files"""
     content = fields(index, read_json(index), {"weight_map": dict[str, str]}, ["weight_map"])
     places, files = content["weight_map"], {}
     for part in sorted(set(places.values())):
@@ -159,40 +159,40 @@ def _read_parts(index):
 
 
 def _no_weights(folder, whole):
-    """-> the error for a folder without weights that can be read"""
+    """-> the error for a folder without a safetensors file"""
     pickles = sorted(folder.glob("pytorch_model*.bin"))
     if not pickles:
         return FileNotFoundError(f"{folder} has no {whole.name}")
     convert = (f"safetensors.torch.save_file({{name: tensor.clone() for name, tensor in torch.load("
                f"{str(pickles[0])!r}, weights_only=True).items()}}, {str(whole)!r})")
     return ValueError(f"{folder} has its weights only as {pickles[0].name}, a pickle, which can "
-                      f"run any code when it is opened; convert it once: {convert}")
+                      f"run any code when you open it; convert it once: {convert}")
 
 
 def read_safetensors(path):
-    """-> {name: array}: floating-point tensors as float32, whatever they are stored as
+    """-> {name: array}: floating-point tensors as float32, whatever dtype the file has
 
-    Raises what SafetensorsFile raises.
+    Raises the errors of SafetensorsFile.
     """
     file = SafetensorsFile(path)
     return {name: file.read(name) for name in file.tensors}
 
 
 def write_safetensors(path, arrays, dtype="float32"):
-    """Write {name: array} as "float32" or "float16", atomically. `transformers` reads the file.
+    """Write {name: array} as "float32" or "float16", atomically. `transformers` can read the file.
 
     Raises ValueError for another dtype, and for a finite number that float16 can't hold.
     """
     dtype = np.dtype(dtype)
     if dtype not in WRITTEN_AS:
         raise ValueError(f"dtype is {dtype}, wanted float32 or float16")
-    header, end = {"__metadata__": {"format": "pt"}}, 0  # without "pt", transformers refuses
+    header, end = {"__metadata__": {"format": "pt"}}, 0  # `transformers` requires "pt"
     for name, array in arrays.items():
         begin, end = end, end + array.size * dtype.itemsize
         header[name] = {"dtype": WRITTEN_AS[dtype], "shape": array.shape,
                         "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8 bytes
+    text += b" " * (-len(text) % 8)  # align the numbers to 8 bytes
     with atomic_write(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name, array in arrays.items():
@@ -200,7 +200,7 @@ def write_safetensors(path, arrays, dtype="float32"):
 
 
 def _to_float32(array, dtype, name):
-    """Numbers of any floating-point dtype as float32; others stay as they are"""
+    """Convert any floating-point dtype to float32; return other arrays unchanged."""
     if dtype == "BF16":
         return from_bfloat16(array)
     if dtype == "F8_E4M3":
@@ -217,7 +217,7 @@ def _to_float32(array, dtype, name):
 
 
 def _float8_e4m3():
-    """-> float32 (256,): what each byte means as float8 of 4 bits exponent, 3 bits mantissa
+    """-> float32 (256,): the value of each byte as a float8 with 4 exponent and 3 mantissa bits
 
     (-1)^s 2^(e - 7) (1 + m / 8), and for e = 0 the subnormal (-1)^s 2^-6 m / 8. There is no
     infinity; e = 15 with m = 7 is NaN. (Micikevicius et al. 2022, "FP8 Formats for Deep Learning")

@@ -1,6 +1,6 @@
-"""How the parameters of a model here are named and laid out in the files of others.
+"""Weight tables: how a model's parameters are named and laid out in Hugging Face's files.
 
-A table is a list of rules, read in both directions, for loading and for saving:
+A table is a list of rules, used in both directions, to load and to save:
 
     WeightTable([
         rename("h.*.norm1.*", "h.*.ln_1.*"),                        # each * is one part of a name
@@ -9,7 +9,7 @@ A table is a list of rules, read in both directions, for loading and for saving:
         split(["h.*.gate.*", "h.*.up.*"], "h.*.gate_up.*"),
     ])
 
-A parameter that no rule names is called the same in both.
+A parameter that no rule matches has the same name in both.
 """
 
 import re
@@ -23,10 +23,10 @@ from minillm.checks import shown
 
 @dataclass(frozen=True)
 class Rule:
-    """The tensors `theirs` of a file, each transposed if `transpose`, make the same array side by
-    side as the parameters `ours` side by side, both along `axis`.
+    """The tensors `theirs` in a file hold the same numbers as the parameters `ours`: concatenated
+    along `axis`, both are the same array. With `transpose`, reverse the axes of `theirs` first.
 
-    sizes: function of the configuration -> the length along `axis` of each of `theirs`; None: equal
+    sizes: function of the configuration -> the length of each of `theirs` along `axis`; None: equal
     """
 
     ours: tuple
@@ -37,7 +37,7 @@ class Rule:
 
 
 def rename(ours, theirs, *, transpose=False):
-    """One parameter is one tensor with another name, `transpose`: with its axes reversed."""
+    """One parameter is one tensor with another name; `transpose`: with its axes reversed."""
     return Rule((ours,), (theirs,), transpose)
 
 
@@ -53,7 +53,7 @@ def split(ours, theirs, *, transpose=False, axis=-1):
 
 @dataclass(frozen=True)
 class Size:
-    """Where a file itself tells a number of the configuration: the length of one axis of a tensor.
+    """A field of the configuration that a file must agree with: the length of a tensor's axis.
 
     tensor: its name in the file; with * for the number of a layer, all layers must agree
     value: function of the configuration -> the wanted length, if it isn't the field itself
@@ -68,18 +68,18 @@ class Size:
         return self.value(config) if self.value else getattr(config, self.field)
 
     def found(self, shapes):
-        """-> list of (length, in words) in a file with tensors of these shapes"""
+        """-> list of (length, its description), from the shapes {tensor: shape} of a file"""
         return [(shape[self.axis] if self.axis < len(shape) else None, f"{name} of shape {shape}")
                 for name, shape in shapes.items() if _match(self.tensor, name)]
 
 
 @dataclass(frozen=True)
 class Count:
-    """The same for the number of layers: how many different * the file has a `tensor` for."""
+    """The same for the number of layers: the number of different * that match `tensor`."""
 
     field: str
     tensor: str
-    unit: str = ""  # what a message calls them; the tensor's name by default
+    unit: str = ""  # the word for them in a message; default: the tensor's name
 
     def of(self, config):
         return getattr(config, self.field)
@@ -91,10 +91,12 @@ class Count:
 
 @dataclass(frozen=True)
 class WeightTable:
-    """rules: how ours become theirs; sizes: the fields of the configuration that shapes depend on;
-    ignored: patterns of tensors that carry nothing, such as a causal mask stored as a buffer;
-    heads: how the names of tensors begin that not every checkpoint has, such as "classifier.": a
-    model without that head leaves them out, and one whose head a file lacks begins with a new one.
+    """All that is known about the weights of one architecture in files.
+
+    rules: from parameters to tensors;  sizes: the fields of the configuration that shapes imply
+    ignored: patterns of tensors to skip, such as a causal mask that is stored as a buffer
+    heads: prefixes of the tensors of optional heads, such as "classifier.". A model without that
+        head skips them; a model with it starts with new weights if the file lacks them.
     """
 
     rules: list
@@ -103,7 +105,7 @@ class WeightTable:
     heads: tuple = ()
 
     def groups(self, names):
-        """-> list of (rule, ours, theirs): which parameters `names` are which tensors"""
+        """-> list of (rule, ours, theirs): the parameters `names`, and the tensors they are in"""
         names, found = list(names), {}
         for name in names:
             rule, stars = self._rule_of(name)
@@ -114,7 +116,7 @@ class WeightTable:
     def shapes(self, ours, config=None):
         """{parameter: shape} -> {tensor in the file: shape}
 
-        Raises ValueError if a fused parameter can't be cut into the parts that the rule wants.
+        Raises ValueError if a fused parameter can't be split as the rule says.
         """
         theirs = {}
         for rule, parameters, tensors in self.groups(ours):
@@ -130,9 +132,9 @@ class WeightTable:
         return theirs
 
     def load(self, shapes, read):
-        """Yield (parameter, array) for the parameters in {name: shape}, float32 and contiguous.
+        """Yield (parameter, array), float32 and contiguous, for the parameters in {name: shape}.
 
-        read: function of a name in the file -> array. The file's shapes are those of `shapes()`.
+        read: function: name of a tensor -> array, with the shape that `shapes()` returns
         """
         for rule, parameters, tensors in self.groups(shapes):
             parts = [read(tensor) for tensor in tensors]
@@ -143,7 +145,7 @@ class WeightTable:
                 yield name, np.ascontiguousarray(part, np.float32)
 
     def save(self, arrays, config=None):
-        """{parameter: array} -> {tensor in the file: array}; views where nothing has to be moved"""
+        """{parameter: array} -> {tensor in the file: array}; views where possible"""
         theirs = {}
         for rule, parameters, tensors in self.groups(arrays):
             parts = [arrays[name] for name in parameters]
@@ -160,7 +162,7 @@ class WeightTable:
         return name.startswith(tuple(self.heads))
 
     def _rule_of(self, name):
-        """-> (the first rule for the parameter `name`, what its stars stand for)"""
+        """-> (the first rule that matches the parameter `name`, the values of its stars)"""
         for rule in self.rules:
             for pattern in rule.ours:
                 match = _match(pattern, name)
@@ -170,10 +172,10 @@ class WeightTable:
 
 
 def mismatch(sizes, config, shapes):
-    """Hold a configuration against the tensors of a file -> None, or (field, what is wrong)
+    """Compare a configuration with the tensors of a file -> None, or (field, message)
 
-    shapes: {tensor: shape}. Only names and shapes are compared, so a wrong configuration takes no
-    memory. What is wrong reads "n_layer is 1000000, but {file} has 4 layers".
+    shapes: {tensor: shape}. Comparing only names and shapes takes no memory, even for a wrong
+    configuration. A message reads "n_layer is 1000000, but {file} has 4 layers".
     """
     for size in sizes:
         wanted, found = size.of(config), size.found(shapes)
@@ -186,7 +188,7 @@ def mismatch(sizes, config, shapes):
 
 
 def _match(pattern, name):
-    """-> the match of a pattern with stars and a whole name, or None"""
+    """-> the match of a pattern with stars and a full name, or None"""
     return _compiled(pattern).fullmatch(name)
 
 
@@ -203,7 +205,7 @@ def _fill(pattern, stars):
 
 
 def _lengths(rule, length, config, parameters):
-    """-> the length along the axis of each of the rule's tensors, which add up to `length`"""
+    """-> the length of each of the rule's tensors along its axis; they add up to `length`"""
     if rule.sizes is None:
         lengths = [length // len(rule.theirs)] * len(rule.theirs)
     else:

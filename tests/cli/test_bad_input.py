@@ -178,7 +178,7 @@ def test_a_loss_that_explodes(tmp_path, capsys):
 @pytest.mark.parametrize("damage, message", [
     (lambda data: data[: len(data) // 2], "model.safetensors is cut off"),
     (lambda data: data[:4], "model.safetensors is cut off"),
-    (lambda data: b"\xff" * 64, "cut off, or no safetensors file"),
+    (lambda data: b"\xff" * 64, "cut off, or not a safetensors file"),
     (lambda data: b"", "model.safetensors is cut off"),
 ])
 def test_damaged_weights(capsys, copy, damage, message):

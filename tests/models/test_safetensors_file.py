@@ -167,7 +167,7 @@ def test_other_damage(tmp_path):
     with pytest.raises(ValueError, match="its header is nested more than 64 deep"):
         read_safetensors(tmp_path / "x")
     (tmp_path / "x").write_bytes((2**60).to_bytes(8, "little") + b"{}")
-    with pytest.raises(ValueError, match="cut off, or no safetensors file"):
+    with pytest.raises(ValueError, match="cut off, or not a safetensors file"):
         read_safetensors(tmp_path / "x")
     with pytest.raises(FileNotFoundError, match="doesn't exist"):
         read_safetensors(tmp_path / "y")
