@@ -13,7 +13,7 @@ ATTENTION_DROPOUT = ("attn_pdrop", "attention_probs_dropout_prob", "attention_dr
 def new_config(settings, head, vocab_size, eos_token_id=None):
     """-> the configuration of a new model with the sizes of `settings`
 
-    Raises ValueError for sizes that make no model, MemoryError for a model that can't be trained in
+    Raises ValueError for sizes out of range, MemoryError for a model that is too large to train in
     this machine's memory.
     """
     cls = config_class(settings.model_type)
@@ -24,7 +24,7 @@ def new_config(settings, head, vocab_size, eos_token_id=None):
         bos_token_id=eos_token_id, eos_token_id=eos_token_id,
     )
     config = config.replace(**_dropout(config, settings))
-    # Each weight has a gradient and two moments of Adam, all of 4 bytes.
+    # A weight, its gradient and the two moments of Adam, 4 bytes each.
     require_memory("training this model", 4 * 4 * _n_parameters(config, head))
     return config
 
@@ -52,7 +52,7 @@ def pretrained_config(settings, tokenizer):
 
 
 def new_model(settings, config, head):
-    """-> the model as it is before the first step, in training mode"""
+    """-> the model before the first step, in training mode"""
     cls = model_class(config.model_type, head)
     if settings.model is None:
         return cls(config, seed=settings.seed).train()
@@ -77,25 +77,26 @@ def _dropout(config, settings):
 
 
 def _n_parameters(config, head):
-    """-> how many numbers a model learns, counted without taking the memory for them
+    """-> the number of learned numbers, without allocating the model
 
-    All layers are alike, so L of them have a + b L numbers, and a model of one layer and one of two
-    tell a and b. Their weights are zeros, which take no memory before they are written to.
+    All layers are alike, so a model with L of them has a + b L parameters; a model with one layer
+    and one with two determine a and b. Their weights are zeros, which take no memory until they are
+    written.
     """
     cls = model_class(config.model_type, head)
     try:
         one, two = (cls(config.replace(num_hidden_layers=n), draw_weights=False).num_parameters()
                     for n in (1, 2))
-    except (MemoryError, ValueError):  # the latter is NumPy's for what no address can reach
+    except (MemoryError, ValueError):  # NumPy's ValueError: more than the address space
         raise MemoryError("training this model takes more memory than this machine has") from None
     return one + (config.num_hidden_layers - 1) * (two - one)
 
 
 def _initial_std(d_model):
-    """std² = 2 / (d_in + d_out), so that signals keep their size forward and backward (Glorot and
-    Bengio 2010, eq. 16), with d_out = 3 d_model as in qkv for all.
+    """std² = 2 / (d_in + d_out), which preserves the size of signals forward and backward (Glorot
+    and Bengio 2010, eq. 16); with d_out = 3 d_model, that of qkv, for all matrices.
 
-    GPT-2's own 0.02 is about that for its widths, 768 and more. With d_model = 128 it is three
-    times too small, and learning takes half as long again to come as far.
+    GPT-2's 0.02 is close to this at its widths of 768 and more. At d_model = 128 it is three times
+    too small, and reaching the same loss takes 1.5 times as many steps.
     """
     return (2 * d_model) ** -0.5

@@ -6,8 +6,8 @@
         state.json               step, random states, position in the data, software
         SHA256SUMS               checksums of the three, in the format of `sha256sum --check`
 
-A checkpoint is written under a temporary name and renamed when it is complete, so a folder with
-the right name is a whole checkpoint, unless the disk damaged it; that is what the sums are for.
+A checkpoint is written under a temporary name and renamed when it is complete. So a folder with the
+right name is a whole checkpoint, unless the disk damages it later; the checksums reveal that.
 """
 
 import hashlib
@@ -119,7 +119,7 @@ def restore_newest_checkpoint(folder, restore):
 
 
 def _write_through(path, data):
-    """Write, and return only when the data is on the disk."""
+    """Write a file; return once its data is on the disk."""
     with open(path, "wb") as file:
         file.write(data)
         file.flush()

@@ -1,7 +1,7 @@
 """Claims and locks: one process at a time writes into a folder, and only into its own.
 
 A lock is the file `.lock` in the folder, locked by flock; its content names the holder. The system
-releases the lock when the process ends, however it ends: the lock of a dead process is no obstacle.
+releases the lock whenever the process ends, even by a kill, so a dead process blocks nothing.
 """
 
 import json
@@ -20,7 +20,7 @@ from minillm.json_files import parse_json
 LOCK = ".lock"
 PREPARING = ".preparing"  # marks a folder whose contents aren't complete yet
 
-_held = {}  # real path of a folder -> (process, thread) that has its lock; this process's only
+_held = {}  # real path of a folder -> (process, thread) that has its lock, for this process only
 
 
 class FolderInUse(OSError):
@@ -74,11 +74,11 @@ def _write_holder(descriptor):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(holder).encode() + b"\n", 0)
     except OSError:
-        pass  # the lock holds without it
+        pass  # the lock works without it
 
 
 def _holder(path):
-    """-> who holds the lock, as far as the file says"""
+    """-> the holder of the lock, as named in the file"""
     try:
         holder = parse_json(path, path.read_bytes()[:1000])
         return (f"process {holder['pid']:d} on {shown(holder['host'])[1:-1]} since "
@@ -119,7 +119,7 @@ def claim_numbered_folder(parent, name, makes):
         while True:
             folder = parent / f"{name}-{number}"
             try:
-                folder.mkdir()  # fails if it is there: making and claiming are one step
+                folder.mkdir()  # fails if it exists: creating and claiming are one step
             except FileExistsError:
                 number += 1
                 continue
@@ -153,7 +153,7 @@ def _claimed(folder, makes):
 
 
 def _remove(folder, makes):
-    """Delete what the body made in `folder`, the marker last; pass over what can't be deleted."""
+    """Delete what the body created in `folder`, the marker last; skip what can't be deleted."""
     for name in makes:
         path = folder / name
         if path.is_dir() and not path.is_symlink():
@@ -168,11 +168,11 @@ def _unlink(path):
     try:
         path.unlink(missing_ok=True)
     except OSError:
-        pass  # the error that led here is the one to tell
+        pass  # report the error that led here instead
 
 
 def _make_folders(folder):
-    """Make `folder` and its missing parents -> list of the new ones, from the inside out"""
+    """Create `folder` and its missing parents -> list of the new ones, innermost first"""
     missing = []
     for path in (folder, *folder.parents):
         if path.exists():
@@ -189,7 +189,7 @@ def _make_folders(folder):
         try:
             path.mkdir()
             made.insert(0, path)
-        except FileExistsError:  # another process made it in the meantime
+        except FileExistsError:  # another process created it in the meantime
             if not path.is_dir():
                 raise
     return made

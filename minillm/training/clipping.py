@@ -1,4 +1,4 @@
-"""Gradient clipping: no single batch may throw the weights far away.
+"""Gradient clipping: limit how far one batch can move the weights.
 
     norm = grad_norm(parameters)
     optimizer.step(grad_scale=clip_factor(norm, max_norm))
@@ -10,7 +10,7 @@ from minillm.ops.sum_of_squares import sum_of_squares
 
 
 def grad_norm(parameters):
-    """The global norm of all gradients together, a float; inf or nan if they are not finite.
+    """The norm of all gradients together, a float; inf or nan if they are not finite.
 
         ‖g‖ = sqrt(sum of all g² over all parameters)
 
@@ -21,11 +21,11 @@ def grad_norm(parameters):
 
 
 def clip_factor(norm, max_norm):
-    """What to multiply gradients of this global norm by, so that it is at most `max_norm`.
+    """The factor that scales gradients of this global norm down to `max_norm` at most.
 
         max_norm / ‖g‖   if ‖g‖ > max_norm;   otherwise 1          (Pascanu et al. 2013, algorithm 1)
 
-    It is 1 for a norm that is inf or nan: such gradients can't be mended by making them smaller.
+    It is 1 for a norm that is inf or nan: scaling can't repair such gradients.
     Raises ValueError for a max_norm that isn't above 0.
     """
     if not max_norm > 0:

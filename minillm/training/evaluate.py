@@ -1,4 +1,4 @@
-"""Evaluation: how surprised is the model by text that it was not trained on?"""
+"""Evaluation: how well does a model predict text that it was not trained on?"""
 
 import math
 from typing import NamedTuple
@@ -12,11 +12,11 @@ class Evaluation(NamedTuple):
     """How well a model predicts a text.
 
         loss           = - mean over the tokens of  ln p(token | tokens before)      nats a token
-        perplexity     = e^loss          among how many equally likely tokens it seems to choose
+        perplexity     = e^loss          as uncertain as a choice among this many equal tokens
         bits_per_byte  = loss / ln 2 · tokens / bytes
 
     Loss and perplexity depend on the tokenizer: longer tokens are harder to predict. Bits per byte
-    compare models with different tokenizers, and say how well the model would compress the text.
+    compare models with different tokenizers; they are the size of the text compressed by the model.
     """
 
     loss: float
@@ -29,9 +29,9 @@ class Evaluation(NamedTuple):
 def evaluate(model, dataset, *, block_size, batch_size=16, report=None):
     """Measure `model` on a `TokenDataset`, cut into windows of `block_size` tokens -> Evaluation
 
-    Every token but the first is predicted exactly once, from the tokens before it in its window.
-    Dropout is off meanwhile. report(done, total): called after each of `total` batches.
-    Raises ValueError for a dataset of less than two tokens or an id outside the vocabulary.
+    Every token except the first is predicted exactly once, from the tokens before it in its window.
+    Dropout is off. report(done, total): called after each of `total` batches.
+    Raises ValueError for a dataset of fewer than two tokens or an id outside the vocabulary.
     """
     batches = sequential_batches(dataset, batch_size, min(block_size, max(len(dataset) - 1, 1)))
     was_training = model.training
@@ -52,7 +52,7 @@ def evaluate(model, dataset, *, block_size, batch_size=16, report=None):
 
 
 def perplexity(loss):
-    """e^loss, and infinity where that is beyond the range of floats."""
+    """e^loss; infinity beyond the range of floats."""
     try:
         return math.exp(loss)
     except OverflowError:

@@ -59,9 +59,10 @@ class LanguageModeling:
 
     @classmethod
     def prepare(cls, folder, settings, report):
-        """Read the text, clean it, split it by document, get a tokenizer, write the tokens.
+        """Read the text, clean it, split it by document, load or train a tokenizer, write the
+        tokens.
 
-        Raises FileNotFoundError without the text, ValueError for one that is empty or too short.
+        Raises FileNotFoundError if the text doesn't exist, ValueError if it is empty or too short.
         """
         # Refuse what can be refused before reading the text.
         source = settings.model or settings.tokenizer

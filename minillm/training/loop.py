@@ -1,4 +1,4 @@
-"""The training loop: batch, forward, backward, clip, step; over and over."""
+"""The training loop: batch, forward, backward, clip, step; repeat."""
 
 import math
 import time
@@ -54,23 +54,23 @@ class Trainer:
     task.unit per second).
 
     model/ keeps the model with the lowest validation loss, or the last one if nothing is held out.
-    All randomness comes from settings.seed, and a checkpoint holds all state there is: the
-    parameters, the moments of the optimizer, the random states of data order and dropout. So a run
-    that was stopped and resumed computes the same numbers, bit for bit, as one that wasn't.
+    All randomness comes from settings.seed, and a checkpoint holds the whole state: parameters,
+    moments of the optimizer, random states of data order and dropout. So a run that is stopped and
+    resumed computes the same numbers, bit for bit, as an uninterrupted one.
     """
 
     def __init__(self, task, model, settings, folder, report=lambda trainer: None):
         self.task, self.model, self.settings = task, model, settings
         self.folder = Path(folder)
         self.report = report
-        # Data order and dropout draw from different generators, so that neither shifts the other.
+        # Data order and dropout have separate generators, so that neither affects the other.
         self.batches = task.batches(settings)
         self.optimizer = AdamW(
             [parameter for parameter in model.parameters() if parameter.trainable],
             lr=settings.lr, betas=(0.9, 0.95), weight_decay=settings.weight_decay,
         )
         self.metrics = MetricsLog(self.folder / "metrics.jsonl")
-        self.step = 0  # how many are done
+        self.step = 0  # the number of finished steps
         self.loss = math.nan
         self.valid_loss = None
         self.best_valid_loss = None
@@ -81,17 +81,17 @@ class Trainer:
         return self.folder / "checkpoints"
 
     def train(self):
-        """Go on to the last step.
+        """Train up to the last step.
 
         Raises Interrupted after Ctrl-C, SIGTERM or SIGHUP, FloatingPointError if the loss is no
         longer a number (earlier checkpoints stay), FolderInUse if another process trains here.
         """
         tune_process()
-        # What overflows is found by `_require_finite`, which says more than NumPy's warnings.
+        # `_require_finite` finds overflows, and says more than NumPy's warnings.
         with lock_folder(self.folder), stop_flag() as stop, np.errstate(over="ignore",
                                                                         invalid="ignore"):
             if self.step == 0:
-                self.evaluate()  # what fine-tuning has to improve on
+                self.evaluate()  # the baseline for fine-tuning
             while self.step < self.settings.steps:
                 self.training_step()
                 if self._is_due(self.settings.eval_every):
@@ -104,7 +104,7 @@ class Trainer:
                     raise Interrupted(signal)
 
     def training_step(self):
-        """One update of the parameters, by the gradient of grad_accum batches."""
+        """Update the parameters once, with the mean gradient of grad_accum batches."""
         started = time.perf_counter()
         settings = self.settings
         self.optimizer.lr = warmup_cosine(
@@ -155,7 +155,7 @@ class Trainer:
             self._save_model()
 
     def save(self):
-        """Write a checkpoint; never of broken weights, which would push out the good ones."""
+        """Write a checkpoint; refuse broken weights, which would displace the good ones."""
         self._require_finite_weights()
         state = {
             "optimizer_steps": self.optimizer.t,
@@ -182,12 +182,12 @@ class Trainer:
             for folder in (self.folder, self.folder / "data", self.folder / "model",
                            self.checkpoints):
                 remove_leftovers(folder)  # of a killed process: this one has the lock now
-            warnings = [f"{problem}; it is left out" for problem in self.metrics.problems]
+            warnings = [f"{problem}; skipping it" for problem in self.metrics.problems]
             if not list_checkpoints(self.checkpoints):
                 self.metrics.cut_after(-1)
                 return warnings
             problems = restore_newest_checkpoint(self.checkpoints, self._restore)
-            warnings += [f"{problem}; going on from an older checkpoint" for problem in problems]
+            warnings += [f"{problem}; resuming from an older checkpoint" for problem in problems]
             self.metrics.cut_after(self.step)
         return warnings + self._environment_warnings
 

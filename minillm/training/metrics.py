@@ -1,10 +1,9 @@
-"""metrics.jsonl: what a training run measured, one JSON object a line.
+"""metrics.jsonl: the measurements of a training run, one JSON object per line.
 
     {"step": 10, "loss": 6.93, "grad_norm": 1.2, "lr": 0.0003, "tokens_per_s": 21000, ...}
     {"step": 10, "valid_loss": 6.91, "valid_perplexity": 1002.2, "valid_bits_per_byte": 3.1}
 
-Every record is written with one system call, so a run that is killed loses at most the line it
-was writing.
+Each record is written with one system call, so a run that is killed loses at most the last line.
 """
 
 import json
@@ -32,7 +31,7 @@ class MetricsLog:
         self.records.append(record)
 
     def cut_after(self, step):
-        """Drop the records beyond `step`: the resumed run will write them again."""
+        """Drop the records after `step`: the resumed run writes them again."""
         self.records = [record for record in self.records if record["step"] <= step]
         with atomic_write(self.path, "w") as file:
             file.writelines(json.dumps(record) + "\n" for record in self.records)

@@ -1,4 +1,4 @@
-"""When the loss is not a number: which layer went wrong first?"""
+"""Diagnosis of a loss that is nan or inf: which layer went wrong first?"""
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class _Watch(trace):
     found = None
 
     def wants(self, module, name):
-        return False  # so that no attention weights are computed for this
+        return False  # attention needn't compute its weights for this
 
     def value(self, module, name, x):
         if self.found is None:
@@ -43,7 +43,7 @@ class _Watch(trace):
 
 
 def _arrays(name, output):
-    """Yield (name, array) of what a forward returned: an array, a tuple of them, named outputs."""
+    """Yield (name, array) for the arrays in a forward's result: an array, a tuple, named outputs."""
     if isinstance(output, np.ndarray) and np.issubdtype(output.dtype, np.floating):
         yield name, output
     elif isinstance(output, (tuple, list)):
@@ -55,7 +55,7 @@ def _arrays(name, output):
 
 
 def find_nonfinite_parameter(model):
-    """-> a line that names the first parameter with a nan or inf, or None"""
+    """-> a line that names the first parameter with a nan or inf; None if there is none"""
     for name, parameter in model.named_parameters():
         if not np.isfinite(parameter.data).all():
             return f"the parameter {name} contains {_which(parameter.data)}"

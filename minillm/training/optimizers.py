@@ -1,4 +1,4 @@
-"""Optimizers: what a training step does with the gradients. A step changes the weights in place."""
+"""Optimizers: from gradients to new weights. A step changes the weights in place."""
 
 import numpy as np
 
@@ -7,14 +7,14 @@ from minillm.ops.adam import adam
 
 
 class Optimizer:
-    """What all optimizers share: the list of parameters, the learning rate and the state.
+    """The base of all optimizers: the list of parameters, the learning rate and the state.
 
     parameters: iterable of Parameter (`model.parameters()`), each only once
-    lr: the learning rate η, which a schedule may set anew before every step
-    A parameter whose `grad` is None takes no part in a step.
+    lr: the learning rate η, which a schedule may change before every step
 
-    Raises TypeError for anything but Parameters, ValueError for none, for a parameter given
-    twice (it would be updated twice a step) and for numbers out of range.
+    A step skips parameters whose `grad` is None. Raises TypeError for anything but Parameters,
+    ValueError for none, for a duplicate (which a step would update twice) and for numbers out of
+    range.
     """
 
     moments = ()  # names of the attributes that hold one array for each parameter
@@ -32,7 +32,7 @@ class Optimizer:
             raise ValueError("parameters contains the same Parameter twice")
         self.lr = _not_negative("lr", lr)
         self.weight_decay = _not_negative("weight_decay", weight_decay)
-        self.t = 0  # how many steps were taken
+        self.t = 0  # the number of steps taken
         for name in self.moments:
             zeros = [np.zeros_like(parameter.data) for parameter in self.parameters]
             setattr(self, name, zeros)
@@ -40,8 +40,8 @@ class Optimizer:
     def step(self, grad_scale=1.0):
         """Update every parameter that has a gradient.
 
-        grad_scale: what each gradient counts for, g ← grad_scale g. Less than 1 to clip them
-        (clipping.py), without a pass over the memory for that alone.
+        grad_scale: scales every gradient, g ← grad_scale g. Less than 1 clips them (clipping.py)
+        without another pass over memory.
         """
         self.t += 1
         for index, parameter in enumerate(self.parameters):
@@ -65,7 +65,7 @@ class Optimizer:
         return state
 
     def load_state_dict(self, state):
-        """Go on from a `state_dict()`. Raises ValueError if it belongs to other parameters."""
+        """Restore a `state_dict()`. Raises ValueError if it belongs to other parameters."""
         mine = self.state_dict()
         if mine.keys() != state.keys():
             wrong = sorted(mine.keys() ^ state.keys())
@@ -82,7 +82,7 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum if asked for (Sutskever et al. 2013, sec. 2).
+    """Stochastic gradient descent, optionally with momentum (Sutskever et al. 2013, sec. 2).
 
         g ← g + λ w                      weight decay λ: the gradient of loss + λ/2 ‖w‖²
         v ← μ v + g                      momentum μ: a running sum of past gradients
@@ -118,8 +118,8 @@ class Adam(Optimizer):
         v̂ = v / (1 - β₂ᵗ)                the first steps would be too small
         w ← w - η m̂ / (√v̂ + ε)
 
-    `weight_decay` λ is an L2 penalty here: λ w is added to g, and is then divided by √v̂ like any
-    gradient. AdamW is about not doing that.
+    `weight_decay` λ is an L2 penalty here: λ w is added to g, and then divided by √v̂ like any other
+    gradient. AdamW avoids that.
     """
 
     moments = ("m", "v")
@@ -135,7 +135,7 @@ class Adam(Optimizer):
         self.adam(index, w, g, grad_scale, self.weight_decay, 0.0)
 
     def adam(self, index, w, g, grad_scale, l2, decay):
-        """All of the above in one pass over the memory, which limits the speed."""
+        """Compute all of the above in one pass over memory, whose bandwidth limits the speed."""
         adam(w, g, self.m[index], self.v[index], self.t, self.lr, *self.betas, self.eps, grad_scale,
              l2, decay)
 
@@ -144,10 +144,10 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2).
 
         w ← w - η λ w                    the decay acts on the weights themselves …
-        w ← w - η m̂ / (√v̂ + ε)           … and g, m and v know nothing of it
+        w ← w - η m̂ / (√v̂ + ε)           … and leaves g, m and v alone
 
-    Only matrices decay. Gains and biases (fewer than two axes) are left alone: pulling a layer
-    norm's gain towards zero would not make the model simpler, only quieter.
+    Only matrices decay. Vectors (biases and the weights of norms) don't: pulling the weight of a
+    layer norm towards zero makes its output smaller, but the model no simpler.
     """
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):

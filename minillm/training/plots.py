@@ -1,4 +1,4 @@
-"""Pictures of a training run and of what a model attends to."""
+"""Plots: the loss curve of a training run, and the attention weights of a model."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from minillm.files import atomic_write
 
-TRAIN, VALID = "#3b7ea1", "#d1495b"  # colours that differ in brightness too
+TRAIN, VALID = "#3b7ea1", "#d1495b"  # colors that also differ in brightness
 ATTENTION = "magma_r"
 SCALE = np.array([0, 0.05, 0.2, 0.5, 1])
 
@@ -14,8 +14,8 @@ SCALE = np.array([0, 0.05, 0.2, 0.5, 1])
 def plot_loss(records, path):
     """Draw the loss curve of the records of metrics.jsonl as a PNG.
 
-    The loss of single steps is faint, its running mean strong; the validation loss has a dot for
-    each evaluation, with its lowest value written beside it.
+    The loss of single steps is faint, its running mean bold. The validation loss has a dot for each
+    evaluation; its lowest value is labeled.
     """
     train = np.array([(r["step"], r["loss"]) for r in records if "loss" in r]).reshape(-1, 2)
     valid = np.array(
@@ -53,8 +53,8 @@ def running_mean(values, weight=0.7):
 def plot_attention(attentions, labels, path, title=None):
     """Draw the attention weights of every layer and head for one text as a PNG.
 
-    attentions: one (H, T, T) array a layer; row i says where token i looks. labels: T strings
-    What a causal model hides from a token, everything after it, stays blank.
+    attentions: one (H, T, T) array per layer; row i says where token i looks. labels: T strings
+    Masked keys, in a causal model all later ones, stay blank.
     """
     n_layers, n_heads, T = len(attentions), len(attentions[0]), len(labels)
     labels = [label.replace("$", r"\$").replace("\n", "\\n") for label in labels]
@@ -63,7 +63,7 @@ def plot_attention(attentions, labels, path, title=None):
     for layer in range(n_layers):
         for head in range(n_heads):
             axes = grid[layer, head]
-            # Square roots: most weights are small, and differences between them show better.
+            # Most weights are small; square roots make the differences between them visible.
             weights = np.asarray(attentions[layer][head])
             image = axes.imshow(np.sqrt(np.ma.masked_equal(weights, 0)), cmap=ATTENTION,
                                 vmin=0, vmax=1)
@@ -88,7 +88,7 @@ def plot_attention(attentions, labels, path, title=None):
 
 
 def _figure(width, height, rows=1, columns=1):
-    # Not pyplot: it keeps every figure in a global list, and may want a screen.
+    # Avoid pyplot, which keeps every figure in a global list and may need a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

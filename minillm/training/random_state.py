@@ -1,4 +1,4 @@
-"""The random generators of a model: those that its dropout draws from."""
+"""The random generators of a model, which its dropout draws from: save, restore, reseed."""
 
 import numpy as np
 
@@ -14,12 +14,12 @@ def generators(model):
 
 
 def get_random_states(model):
-    """-> list of states, which can be written as JSON"""
+    """-> list of states, which JSON can represent"""
     return [generator.bit_generator.state for generator in generators(model)]
 
 
 def set_random_states(model, states):
-    """Put back what `get_random_states` gave; ValueError if it is that of another model."""
+    """Restore what `get_random_states` returned; ValueError if it belongs to another model."""
     mine = generators(model)
     if not isinstance(states, list) or len(states) != len(mine):
         raise ValueError(f"the state doesn't hold the {len(mine)} random generators of the model")
@@ -28,7 +28,7 @@ def set_random_states(model, states):
 
 
 def set_random_state(generator, state):
-    """Put a state into a Generator; ValueError if it is none."""
+    """Set the state of a Generator; ValueError if it isn't valid."""
     try:
         generator.bit_generator.state = state
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -36,6 +36,6 @@ def set_random_state(generator, state):
 
 
 def reseed(model, seed):
-    """Restart the generators of `model`, each with a seed of its own derived from `seed`."""
+    """Restart the generators of `model`, each with a different seed derived from `seed`."""
     for number, generator in enumerate(generators(model)):
         generator.bit_generator.state = np.random.default_rng([seed, number]).bit_generator.state

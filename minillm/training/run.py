@@ -1,12 +1,12 @@
-"""A run folder: everything about one training run in one place, for each architecture and task.
+"""A run folder: everything about one training run in one place, for any architecture and task.
 
     runs/NAME/
-        run.json          task, settings, the model's configuration, what was found in the data
+        run.json          task, settings, the model's configuration, sizes of the data
         data/             train.bin, valid.bin, test.bin: the tokens
         model/            the best model so far and its tokenizer, in Hugging Face's format
         checkpoints/      step-000100/ …: what `--resume` continues from
-        metrics.jsonl     what was measured, a line each;  loss.png shows it
-        .lock             there while a process writes into the folder
+        metrics.jsonl     the measurements, one per line;  loss.png plots them
+        .lock             exists while a process writes into the folder
 """
 
 import os
@@ -29,13 +29,13 @@ MAKES = ("run.json", "model", "data")  # what preparing creates, in the order of
 
 
 class Run:
-    """An existing run folder, opened. Raises FileNotFoundError or ValueError if it is none."""
+    """An existing run folder. Raises FileNotFoundError or ValueError for any other folder."""
 
     def __init__(self, folder):
         self.folder = expand(folder)
         path = self.folder / "run.json"
         if not path.is_file():
-            raise FileNotFoundError(f"{folder} is no run folder: it has no run.json")
+            raise FileNotFoundError(f"{folder} is not a run folder: it has no run.json")
         facts = fields(path, read_json(path), {
             "task": str, "settings": dict, "config": dict, "data": dict, "changes": list[dict],
         }, required=["settings", "config", "data"])
@@ -67,7 +67,7 @@ class Run:
         return self.task().splits[split]
 
     def new_model(self):
-        """-> the model as it was before the first step"""
+        """-> the model before the first step"""
         return new_model(self.settings, self.config, self.task_class.head)
 
     def trainer(self, report=lambda trainer: None):
@@ -109,7 +109,7 @@ def create_run(folder, settings, report=lambda message, share=None: None,
     """Prepare everything that comes before the first step, in a new or empty folder -> Run
 
     report(message, share): called with the current work, and how much of it is done, 0 to 1.
-    `Run.notes` holds lines for the user: whether the text was cut up, what was dropped.
+    `Run.notes` holds messages for the user: whether the text was split, what was dropped.
 
     Raises FileExistsError for a folder that has something in it, FolderInUse for one that another
     process writes into, OSError for one that can't be written, ValueError for a text that is empty

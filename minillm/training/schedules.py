@@ -1,7 +1,7 @@
 """Learning-rate schedules: pure functions from the number of a step to a learning rate.
 
-The first step has number 0. Being pure functions, schedules have no state of their own: a
-training run that is resumed at step s simply asks for step s.
+The first step has number 0. A schedule has no state: a run that is resumed at step s evaluates it
+at step s.
 """
 
 import math
@@ -18,7 +18,8 @@ def warmup_cosine(step, *, peak_lr, warmup_steps, total_steps, final_lr=0.0):
         η(s) = η_peak (s + 1) / warmup                                  for s < warmup
         η(s) = η_final + (η_peak - η_final) (1 + cos(π progress)) / 2   after, where progress goes
                                                                         from 0 to 1 at `total_steps`
-    Warm-up, because Adam's estimates from the first few gradients are too noisy for full steps.
+    The warm-up is there because Adam's first estimates, from few gradients, are too noisy for full
+    steps.
     """
     _check(warmup_steps, total_steps)
     if step < warmup_steps:
@@ -47,7 +48,7 @@ def inverse_square_root(step, *, d_model, warmup_steps, factor=1.0):
 
 
 def _progress(step, warmup_steps, total_steps):
-    """How much of the way from the end of the warm-up to the last step is done: 0 … 1."""
+    """The fraction of the way from the end of the warm-up to the last step: 0 … 1."""
     return min(1.0, (step - warmup_steps) / max(1, total_steps - 1 - warmup_steps))
 
 

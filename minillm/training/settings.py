@@ -28,10 +28,10 @@ SCHEDULE_RULE = ("from the next step on, the learning rate is the one that the s
 
 @dataclass
 class Settings:
-    """The settings of a run; run.json in its folder keeps them. Lengths are in tokens.
+    """The settings of a run, stored in its run.json. Lengths are in tokens.
 
-    The defaults are those of a small model that learns on two cores in minutes. Raises TypeError
-    for a value of the wrong type and ValueError for a number out of range.
+    The defaults train a small model on two cores in minutes. Raises TypeError for a value of the
+    wrong type and ValueError for a number out of range.
     """
 
     # the data
@@ -48,16 +48,16 @@ class Settings:
     n_head: int = 4
     n_embd: int = 128
     block_size: int = 128
-    dropout: float = 0.1  # of embeddings and of what each sub-layer adds
+    dropout: float = 0.1  # of embeddings and of each sub-layer's output
     # the optimization
     steps: int = 1000
     batch_size: int = 16
-    grad_accum: int = 1  # batches whose gradients make one step
+    grad_accum: int = 1  # batches per step, whose gradients are averaged
     lr: float = 3e-3  # the peak, after the warm-up
     warmup: int = 50
     final_lr: float = 0.1  # at the last step, as a share of lr
     weight_decay: float = 0.1
-    clip: float = 1.0  # the largest norm of all gradients together
+    clip: float = 1.0  # the maximum norm of all gradients together
     seed: int = 0
     # the records
     eval_every: int = 100
@@ -74,12 +74,12 @@ class Settings:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 1")
         for name in ("valid", "test", "dropout", "warmup", "weight_decay", "final_lr", "seed"):
-            if not getattr(self, name) >= 0:  # nan is refused as well
+            if not getattr(self, name) >= 0:  # also refuses nan
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 0")
         for name in ("lr", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted a number over 0")
-        for name in ("lr", "weight_decay", "final_lr"):  # but an infinite clip means no clipping
+        for name in ("lr", "weight_decay", "final_lr"):  # an infinite clip is allowed: no clipping
             if math.isinf(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted a finite number")
         if self.n_embd % self.n_head:
@@ -107,12 +107,12 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values):
-        """Raises ValueError for a name that is no setting, and as the constructor does."""
+        """Raises ValueError for an unknown name, and the errors of the constructor."""
         if not isinstance(values, dict):
             raise ValueError(f"settings is a {type(values).__name__}, wanted an object")
         unknown = values.keys() - {field.name for field in fields(cls)}
         if unknown:
-            raise ValueError(f"settings has {sorted(unknown)}, which are no settings")
+            raise ValueError(f"settings has {sorted(unknown)}, which are not settings")
         return cls(**values)
 
 

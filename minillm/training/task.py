@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from minillm.checks import shown
 
-# The name in run.json -> where the class is, which is imported when it is needed; or the class
-# itself, for a task that `register` added.
+# The name in run.json -> (module, class), imported on first use; or the class itself, for a task
+# that `register` added.
 TASKS = {
     "language_modeling": ("minillm.training.language_modeling", "LanguageModeling"),
 }
@@ -33,11 +33,11 @@ class Prepared(NamedTuple):
 
     config: object  # of the model, such as GPT2Config
     data: dict  # facts about the data, for run.json
-    notes: list  # lines for the user
+    notes: list  # messages for the user
 
 
 def register(cls):
-    """Make a program's own task known under cls.name; ValueError if there is one of this name."""
+    """Add your own task under cls.name; ValueError if the name is taken."""
     if cls.name in TASKS:
         raise ValueError(f"task is {shown(cls.name)}, which is known already")
     TASKS[cls.name] = cls
@@ -45,7 +45,7 @@ def register(cls):
 
 
 def task_class(name):
-    """-> the class of the task of this name; ValueError, in one line, if there is none"""
+    """-> the class of the task `name`; ValueError, in one line, if there is none"""
     if name not in TASKS:
         raise ValueError(f"task is {shown(name)}, wanted one of {', '.join(TASKS)}")
     if isinstance(TASKS[name], type):

@@ -52,7 +52,7 @@ def copy(trained, tmp_path):
     (["generate", "--seed", "-1", "hi"], "seed is -1"),
     (["train", "--weight-decay", "nan"], "weight_decay is nan"),
     (["train", "--resume", "out", "--text", "a.txt"], "wanted no --text"),
-    (["train", "--resume", "nowhere"], "nowhere is no run folder"),
+    (["train", "--resume", "nowhere"], "nowhere is not a run folder"),
     (["train", "--resume", ""], "argument --resume: the name is empty"),
     (["train", "--text", ""], "argument --text: the name is empty"),
     (["train", "--out", ""], "argument --out: the name is empty"),

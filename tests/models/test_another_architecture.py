@@ -49,7 +49,7 @@ def test_a_checkpoint_without_a_head(tmp_path):
 
     def load(seed):
         with pytest.warns(UserWarning, match=r"model.safetensors has no score.weight, score.bias: "
-                                             "BagForSequenceClassification begins with a head"):
+                                             "BagForSequenceClassification starts with a head"):
             return BagForSequenceClassification.from_pretrained(tmp_path, num_labels=5, seed=seed)
 
     one, other = load(0), load(1)

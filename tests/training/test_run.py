@@ -135,7 +135,7 @@ def test_wrong_types_in_run_json_are_one_line(tmp_path, changes, message):
 
 
 def test_no_run_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no run folder"):
+    with pytest.raises(FileNotFoundError, match="not a run folder"):
         Run(tmp_path)
 
 
