@@ -1,4 +1,4 @@
-"""The command `minillm`: parse the arguments, call the command, turn mistakes into one line."""
+"""The command `minillm`: parse the arguments, call the command, report errors in one line."""
 
 import os
 import sys
@@ -11,14 +11,14 @@ from minillm.signals import Stopped, raise_stopped
 def main(arguments=None):
     """Run the command line `arguments` (sys.argv by default) -> exit status
 
-    0: done; 2: a mistake of the user's, told in one line; 130: Ctrl-C (SIGTERM 143, SIGHUP 129);
-    141: nobody reads the output any more. With MINILLM_TRACEBACK=1 the traceback is shown as well.
+    0: done; 2: an error, reported in one line; 130: Ctrl-C (SIGTERM 143, SIGHUP 129); 141: the
+    reader of the output has closed it. MINILLM_TRACEBACK=1 shows the traceback of an error instead.
     """
     with _output_that_never_fails():
         try:
             with warnings.catch_warnings(), raise_stopped():
                 warnings.showwarning = _show_warning
-                # Imported here because loading the kernels is the first thing that can go wrong.
+                # Imported here because loading the kernels can already fail.
                 from minillm.cli.arguments import parse_arguments
                 from minillm.kernels import tune_process
 
@@ -67,7 +67,7 @@ class _output_that_never_fails:
 
 
 class _BestEffort:
-    """A text stream on which a failed write (a full disk, a closed terminal) is no error."""
+    """A text stream that ignores failed writes (a full disk, a closed terminal)."""
 
     def __init__(self, stream):
         self._stream = stream

@@ -1,4 +1,4 @@
-"""What can be said on the command line. Only argparse here: `--help` answers at once."""
+"""The arguments of the command line. Imports little more than argparse, so `--help` is fast."""
 
 import argparse
 import textwrap
@@ -14,26 +14,26 @@ DTYPES = ("float32", "bfloat16", "int8")
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells a mistake in one line, as every other mistake is told, without the whole usage."""
+    """Reports an error in one line, like every other error, without the usage."""
 
     def error(self, message):
         self.exit(2, f"minillm: error: {visible(message)} (see: {self.prog} --help)\n")
 
 
 def parse_arguments(arguments=None):
-    """-> Namespace with `command`, a function of the Namespace. Exits 2 for what it doesn't know."""
+    """-> Namespace with `command`, a function of the Namespace. Exits with 2 on an error."""
     return _parser().parse_args(arguments)
 
 
 def _parser():
     parser = Parser(
         prog="minillm",
-        description="The transformer that a person can read from end to end.",
+        description="A transformer that you can read from end to end.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=(
             "examples:\n"
             "  minillm demo                                 train a small GPT-2 in two minutes\n"
-            '  minillm generate "The assignment statement"  let the tiny packaged model write\n'
+            '  minillm generate "The assignment statement"  generate with the packaged tiny model\n'
             "  minillm train --text my_book.txt             train on your own text\n"
             "  minillm COMMAND --help                       more examples\n"
         ),
@@ -66,13 +66,13 @@ def _call(function, options):
 def _demo(commands):
     parser = _command(
         commands, "demo", "training:demo",
-        "train a tokenizer and a small GPT-2 on real English, then let it write (two minutes)",
+        "train a tokenizer and a small GPT-2 on real English, then print samples (two minutes)",
         ["minillm demo", "minillm demo --seed 7 --out runs/seven", "minillm demo --quick"],
     )
     parser.add_argument("--out", type=_path,
                         help="the run folder (default: runs/demo-1, demo-2, …)")
-    parser.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
-    parser.add_argument("--quick", action="store_true", help="a few seconds, to see that it works")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all randomness (default: 0)")
+    parser.add_argument("--quick", action="store_true", help="a trial run of a few seconds")
 
 
 def _train(commands):
@@ -92,9 +92,9 @@ def _train(commands):
     _add_text(parser)
     _add_settings(parser, "tokenizer", "a tokenizer to use: a directory, a run, a name "
                                        "(default: train one)")
-    _add_settings(parser, "vocab_size", "tokens of the tokenizer to train")
-    _add_settings(parser, "n_layer", "blocks")
-    _add_settings(parser, "n_head", "attention heads a block")
+    _add_settings(parser, "vocab_size", "size of the vocabulary of a new tokenizer")
+    _add_settings(parser, "n_layer", "number of blocks")
+    _add_settings(parser, "n_head", "attention heads per block")
     _add_settings(parser, "n_embd", "width of the model")
     _add_training(parser)
 
@@ -109,8 +109,8 @@ def _finetune(commands):
     parser.add_argument("--model", type=_path, required=True,
                         help="a run folder, a directory or a name")
     parser.add_argument("--resize-vocab", action="store_true", default=argparse.SUPPRESS,
-                        help="give the model a row for each token, if its tokenizer has more; the "
-                             "new rows start at the mean of the others")
+                        help="if the tokenizer has more tokens than the model has rows, add rows; "
+                             "they start at the mean of the others")
     parser.set_defaults(setting_defaults={"resize_vocab": False})
     _add_text(parser)
     _add_training(parser, "finetune", lr=3e-4, steps=200)
@@ -126,33 +126,37 @@ def _generate(commands):
          'minillm generate --stop "." --greedy "The class"',
          "echo 'An iterator' | minillm generate"],
     )
-    parser.add_argument("prompt", nargs="?", help="what to continue (default: read from stdin)")
+    parser.add_argument("prompt", nargs="?", help="the text to continue (default: read stdin)")
     _add_model(parser)
     parser.add_argument("--max-new-tokens", type=int,
-                        help="(default: 100, or as many as the model has room for)")
-    parser.add_argument("--min-new-tokens", type=int, help="no end of text before that")
+                        help="tokens to generate (default: 100, or as many as the model has room "
+                             "for)")
+    parser.add_argument("--min-new-tokens", type=int, help="no end of text before this many")
     parser.add_argument("--stop", metavar="TEXT", action="append",
-                        help="end as soon as the text has TEXT; may be given several times")
+                        help="stop as soon as the new text contains TEXT; can be repeated")
     parser.add_argument("--max-time", type=float, metavar="SECONDS",
-                        help="begin no further token after that")
+                        help="start no further token after this time")
     parser.add_argument("--temperature", type=float,
-                        help="below 1 bolder, above 1 wilder (default: 0.8)")
-    parser.add_argument("--top-k", type=int, help="draw among the k likeliest (default: 50)")
+                        help="below 1 more predictable, above 1 more random (default: 0.8)")
+    parser.add_argument("--top-k", type=int, help="draw from the k likeliest (default: 50)")
     parser.add_argument("--top-p", type=float,
-                        help="draw among the likeliest that have this probability together "
+                        help="draw from the likeliest that together have this probability "
                              "(default: 0.95)")
     parser.add_argument("--min-p", type=float,
-                        help="draw among those with this share of the likeliest one's probability")
+                        help="draw from those with at least this share of the likeliest one's "
+                             "probability")
     parser.add_argument("--typical-p", type=float,
-                        help="draw among the most typical that have this probability together")
-    parser.add_argument("--greedy", action="store_true", help="always the likeliest token")
-    parser.add_argument("--num-beams", "--beams", type=int, help="search with this many beams")
+                        help="draw from the most typical that together have this probability")
+    parser.add_argument("--greedy", action="store_true", help="always take the likeliest token")
+    parser.add_argument("--num-beams", "--beams", type=int, help="beams of a beam search")
     parser.add_argument("--length-penalty", type=float,
-                        help="of beams: below 1 for shorter texts, above 1 for longer ones")
-    parser.add_argument("--num-return-sequences", type=int, default=1, help="(default: 1)")
-    parser.add_argument("--repetition-penalty", type=float, help="over 1 against loops")
-    parser.add_argument("--no-repeat-ngram-size", type=int, help="no n tokens in a row twice")
-    parser.add_argument("--seed", type=int, help="the same seed writes the same text")
+                        help="of a beam search: below 1 for shorter texts, above 1 for longer ones")
+    parser.add_argument("--num-return-sequences", type=int, default=1,
+                        help="texts to generate (default: 1)")
+    parser.add_argument("--repetition-penalty", type=float, help="above 1 discourages repetition")
+    parser.add_argument("--no-repeat-ngram-size", type=int,
+                        help="never repeat this many tokens in a row")
+    parser.add_argument("--seed", type=int, help="the same seed gives the same text")
     _add_dtype(parser, "bfloat16 and int8 take about a half and a quarter of the memory and time")
 
 
@@ -164,34 +168,37 @@ def _eval(commands):
     )
     _add_model(parser)
     parser.add_argument("--text", type=_path, help="a text file or a folder of them")
-    parser.add_argument("--block-size", type=int, help="context (default: all the model has)")
-    _add_dtype(parser, "shows what bfloat16 and int8 cost in accuracy")
+    parser.add_argument("--block-size", type=int,
+                        help="context in tokens (default: the model's maximum)")
+    _add_dtype(parser, "bfloat16 and int8 show what they cost in accuracy")
 
 
 def _tokenizer(commands):
-    parser = commands.add_parser("tokenizer", help="train a tokenizer, or look at what one does")
+    parser = commands.add_parser("tokenizer", help="train a tokenizer, or show its tokens")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     train = _command(
         actions, "train", "tokenizer:train", "train a byte-level BPE tokenizer",
         ["minillm tokenizer train --text my_book.txt --vocab-size 4096 --out my_tokenizer"],
     )
     _add_text(train)
-    train.add_argument("--vocab-size", type=int, default=2048, help="(default: %(default)s)")
+    train.add_argument("--vocab-size", type=int, default=2048,
+                       help="tokens, bytes included (default: %(default)s)")
     train.add_argument("--out", type=_path, required=True, help="the folder to write")
     encode = _command(
         actions, "encode", "tokenizer:encode", "show the tokens of a text",
         ['minillm tokenizer encode "Attention is all you need"',
          "minillm tokenizer encode --ids --tokenizer my_tokenizer < my_book.txt"],
     )
-    encode.add_argument("text", nargs="?", help="(default: read from stdin)")
+    encode.add_argument("text", nargs="?", help="the text (default: read stdin)")
     encode.add_argument("--tokenizer", type=_path, default=DEFAULT_MODEL,
                         help="a directory, a run folder or a name (default: %(default)s)")
-    encode.add_argument("--ids", action="store_true", help="only the ids, separated by spaces")
+    encode.add_argument("--ids", action="store_true",
+                        help="print only the ids, separated by spaces")
 
 
 def _bench(commands):
-    # The benchmark is in the source tree and has a parser of its own. Without a character that
-    # begins an option here, all that follows is handed to it as it stands, `--help` too.
+    # The benchmark is in the source tree and has its own parser. As no character starts an option
+    # here ("\0"), the rest of the command line, `--help` included, is passed on to it unchanged.
     parser = commands.add_parser("bench", help="measure the speed of everything (in a checkout)",
                                  add_help=False, prefix_chars="\0")
     parser.add_argument("arguments", nargs="*")
@@ -200,13 +207,13 @@ def _bench(commands):
 
 def _info(commands):
     _command(
-        commands, "info", "information:info", "show which kernels run here, and on what",
+        commands, "info", "information:info", "show which kernels run here, and on which machine",
         ["minillm info", "MINILLM_KERNELS=numpy minillm info", "MINILLM_ISA=avx2 minillm info"],
     )
 
 
 def _path(text):
-    """A file, folder or model, with ~ expanded. An empty one is a shell variable that isn't set."""
+    """-> a file, folder or model, with ~ expanded. An empty one is an unset shell variable."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty")
     if not text.startswith("~"):
@@ -232,31 +239,31 @@ def _add_model(parser):
 
 def _add_dtype(parser, why):
     parser.add_argument("--dtype", choices=DTYPES, default="float32",
-                        help=f"how the weights are stored: {why} (default: %(default)s)")
+                        help=f"the format of the weights; {why} (default: %(default)s)")
 
 
 def _add_text(parser):
     parser.add_argument("--text", type=_path,
                         help="a UTF-8 text file or a folder of them (default: the topics of "
-                             "Python's help(), real English that is always there)")
+                             "Python's help(), real English that every CPython carries)")
 
 
 def _add_training(parser, name="train", **defaults):
-    """The options of training that a new model and a pretrained one share."""
+    """Add the options that training a new model and fine-tuning share."""
     parser.add_argument("--out", type=_path,
                         help=f"the run folder (default: runs/{name}-1, {name}-2, …)")
     for name, explanation in (
         ("block_size", "context in tokens"),
         ("dropout", "of embeddings and sub-layers; the attention weights have none"),
         ("steps", "updates of the weights"),
-        ("batch_size", "sequences a batch"),
-        ("grad_accum", "batches a step"),
+        ("batch_size", "sequences per batch"),
+        ("grad_accum", "batches per step"),
         ("lr", "peak learning rate"),
-        ("warmup", "steps in which it rises"),
+        ("warmup", "steps until the learning rate reaches its peak"),
         ("final_lr", "learning rate at the last step, as a share of the peak"),
         ("weight_decay", "of matrices; biases and the weights of norms have none"),
-        ("clip", "largest norm of the gradient"),
-        ("seed", "of all randomness"),
+        ("clip", "maximum norm of the gradient"),
+        ("seed", "seed of all randomness"),
         ("valid", "share of the text held out to validate on; 0 keeps the last model"),
         ("test", "share of the text held out to test on; 0 for none"),
         ("eval_every", "steps between two evaluations"),
@@ -268,7 +275,7 @@ def _add_training(parser, name="train", **defaults):
 
 
 def _add_settings(parser, name, explanation, default=None):
-    """An option for one field of Settings. What isn't given stays out of the Namespace."""
+    """Add an option for one field of Settings. The Namespace has it only if the user sets it."""
     field = {field.name: field for field in fields(Settings)}[name]
     default = field.default if default is None else default
     if default is not None:
@@ -282,13 +289,13 @@ def _add_settings(parser, name, explanation, default=None):
 
 
 def given_settings(options):
-    """-> {name: value} of the Settings that the command line of `train` or `finetune` names"""
+    """-> {name: value} of the Settings that the command line of `train` or `finetune` sets"""
     return {name: value for name, value in vars(options).items()
             if name in options.setting_defaults}
 
 
 def settings_from(options):
-    """The Settings that the options of `train` or `finetune` say."""
+    """-> Settings from the options of `train` or `finetune`"""
     model = getattr(options, "model", None)
     return Settings(**{**options.setting_defaults, **given_settings(options),
                        "text": options.text, "model": model})

@@ -1,7 +1,7 @@
-"""`minillm bench`: the benchmark lives in the folder benchmarks/ of a checkout; this finds it.
+"""`minillm bench`: find and run the benchmark in the folder benchmarks/ of a checkout.
 
-It isn't part of the installed package: it uses PyTorch and others that minillm itself does
-without, and it measures the source tree that it belongs to.
+The benchmark isn't part of the installed package: it measures the source tree around it, and uses
+PyTorch and other packages that minillm doesn't need.
 """
 
 import importlib
@@ -29,5 +29,5 @@ def find_checkout():
             return folder
     raise FileNotFoundError(
         "the benchmark is in minillm's source tree, not in the installed package: run minillm "
-        "bench in the folder that has benchmarks/ in it"
+        "bench in the folder that contains benchmarks/"
     )

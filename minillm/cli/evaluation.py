@@ -33,9 +33,9 @@ def evaluate(options):
         results = [(split, _measure(model, dataset, block_size))
                    for split, dataset in datasets if len(dataset) > 1]
         if not results:
-            raise ValueError(f"{options.model} has no held-out text: pass --text")
+            raise ValueError(f"{options.model} has no held-out text: give --text")
     else:
-        raise ValueError(f"{options.model} is not a run folder, so it has no held-out text: pass "
+        raise ValueError(f"{options.model} is not a run folder, so it has no held-out text: give "
                          "--text")
     table(f"{options.model}, context {block_size}",
           [(name, *result_cells(result)) for name, result in results], RESULT_HEADINGS)

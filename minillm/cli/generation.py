@@ -1,4 +1,4 @@
-"""`minillm generate`: continue a text, written to the terminal as it comes."""
+"""`minillm generate`: continue a text, and write it to the terminal token by token."""
 
 import sys
 
@@ -9,7 +9,7 @@ from minillm.models.auto import AutoModelForCausalLM
 from minillm.text.auto import AutoTokenizer
 from minillm.training.run import model_folder
 
-# What neither the command line nor the model's generation_config.json says.
+# Defaults for options that neither the command line nor the model's generation_config.json sets.
 SAMPLING = {"temperature": 0.8, "top_k": 50, "top_p": 0.95}
 NEW_TOKENS = 100
 SHAPES_THE_SAMPLE = ("temperature", "top_k", "top_p", "min_p", "typical_p")
@@ -20,7 +20,7 @@ OPTIONS = (*SHAPES_THE_SAMPLE, "max_new_tokens", "min_new_tokens", "max_time", "
 
 def generate(options):
     prompt = options.prompt if options.prompt is not None else read_stdin("prompt")
-    prompt = prompt.removeprefix("\ufeff")  # a byte-order mark is no text
+    prompt = prompt.removeprefix("\ufeff")  # a byte-order mark is not text
     folder = model_folder(options.model)
     model = AutoModelForCausalLM.from_pretrained(folder).quantize(options.dtype)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -29,14 +29,14 @@ def generate(options):
         raise ValueError("the prompt is empty, wanted some text to continue")
     decoding = _decoding_options(options, model.generation_config)
     if not {"max_new_tokens", "max_length"} & {*decoding, *model.generation_config.to_dict()}:
-        # A prompt that leaves no room at all is an error, which `stream` and `generate` tell.
+        # `stream` and `generate` raise an error for a prompt that leaves no room at all.
         room = NEW_TOKENS if model.max_positions is None else model.max_positions - ids.shape[1]
         decoding["max_new_tokens"] = max(1, min(NEW_TOKENS, room))
     if options.stop:
         decoding.update(stop_strings=options.stop)
     beams = decoding.get("num_beams") or model.generation_config.num_beams or 1
     if options.num_return_sequences == 1 and beams == 1:
-        # Mistakes are found by `stream`, before anything is written.
+        # `stream` raises errors here, before anything is written.
         new_ids = stream(model, ids, tokenizer=tokenizer, **decoding)
         print(for_stream(prompt), end="", flush=True)
         for piece in text_pieces(tokenizer, new_ids):
@@ -51,7 +51,7 @@ def generate(options):
 
 
 def read_stdin(what):
-    """All of standard input, without the newline at its end."""
+    """-> all of standard input, without the newline at its end"""
     if sys.stdin is None or sys.stdin.isatty():
         raise ValueError(f"no {what}: give one as an argument or on standard input")
     data = sys.stdin.buffer.read()
@@ -63,9 +63,9 @@ def read_stdin(what):
 
 
 def _decoding_options(options, stored):
-    """-> dict of options for `generate`: sampling, if neither the user nor the model says else
+    """-> dict of options for `generate`; samples unless the user or the model chooses otherwise
 
-    stored: the model's GenerationConfig, whose options come next after those of the command line
+    stored: the model's GenerationConfig, which applies where the command line sets nothing
     """
     given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
     shaping = given.keys() & set(SHAPES_THE_SAMPLE)

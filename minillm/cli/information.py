@@ -1,4 +1,4 @@
-"""`minillm info`: which kernels run here, and on what."""
+"""`minillm info`: the kernels that run here, and the machine."""
 
 import platform
 

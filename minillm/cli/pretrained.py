@@ -1,9 +1,9 @@
-"""`make pretrained`: train the tiny model that ships in the package, once more.
+"""`make pretrained`: retrain the tiny model that ships in the package.
 
     python -m minillm.cli.pretrained [FOLDER]
 
-FOLDER (default: minillm/pretrained/pydoc-tiny) is replaced at the end. With the same version of
-Python (its documentation is the text) and the same machine the weights come out the same.
+The result replaces FOLDER (default: minillm/pretrained/pydoc-tiny). The same version of Python,
+whose documentation is the text, gives the same weights on the same machine.
 """
 
 import json
@@ -29,12 +29,12 @@ CARD = """# pydoc-tiny
 
 A GPT-2 of {parameters:,} parameters ({n_layer} layers, {n_head} heads, d_model {n_embd}, a vocabulary
 of {vocab_size:,} byte-level BPE tokens, context {n_positions}), trained from scratch by minillm. It writes
-text in the style of Python's documentation, with little sense in it: it gives examples and tests a real
-model.
+text in the style of Python's documentation that makes little sense: it exists so that examples and tests
+have a real model.
 
 * Text: the topics of Python {python}'s `help()` (module `pydoc_data.topics`; Python documentation,
   PSF license), cleaned and split by document: {train_tokens:,} tokens to train on.
-* Recipe: `make pretrained`, that is `python -m minillm.cli.pretrained`, with the seed {seed}. All
+* Recipe: `make pretrained`, which runs `python -m minillm.cli.pretrained`, with seed {seed}. All
   settings are in `minillm/cli/pretrained.py`. The weights are those with the lowest validation loss.
 * Stored as float16.
 
@@ -58,12 +58,12 @@ def main(folder=None):
 
 
 def publish(run, folder):
-    """Write the best model of `run` as float16, with its tokenizer and a model card."""
+    """Write the best model of `run` into `folder`: float16, with its tokenizer and a model card."""
     model = GPT2LMHeadModel.from_pretrained(run.model_folder)
     with atomic_folder(folder) as temporary:
         model.save_pretrained(temporary, dtype="float16")
         run.tokenizer().save_pretrained(temporary)
-        # What is measured is what ships: the weights after rounding.
+        # Measure the weights that ship: those after rounding.
         rounded = GPT2LMHeadModel.from_pretrained(temporary)
         valid, test = (
             evaluate(rounded, run.dataset(split), block_size=run.settings.block_size)

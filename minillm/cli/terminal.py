@@ -1,4 +1,4 @@
-"""Talking to a person: progress bars, tables, and plain lines where there is no terminal."""
+"""Messages to the user: progress bars and tables, or plain lines where there is no terminal."""
 
 import sys
 import time
@@ -11,13 +11,13 @@ from rich.table import Table
 from minillm.cli.visible import visible
 
 console = Console(stderr=True, highlight=False)
-SECONDS_BETWEEN_LINES = 10  # where there is no terminal to draw a bar on
+SECONDS_BETWEEN_LINES = 10  # of progress, where there is no terminal for a bar
 
 
 def for_stream(text, stream=None):
     """-> `visible(text)` if `stream` (sys.stdout by default) is a terminal, else `text` itself
 
-    Files and pipes get every byte as it is.
+    Files and pipes receive the text unchanged.
     """
     stream = sys.stdout if stream is None else stream
     return visible(text) if stream.isatty() else text
@@ -25,7 +25,7 @@ def for_stream(text, stream=None):
 
 @contextmanager
 def progress_bar(description, total):
-    """Give a function advance(done, note=""), which moves a bar, or writes a line now and then."""
+    """A context of a function advance(done, note=""): it moves a bar, or prints a line at times."""
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
                    TextColumn("{task.fields[note]}"), TimeRemainingColumn())
@@ -46,7 +46,7 @@ def progress_bar(description, total):
 
 
 def say(message):
-    """One line for a person; results that a program may read go to stdout with print()."""
+    """Print a message for the user on stderr; results go to stdout with print()."""
     print(for_stream(message, sys.stderr), file=sys.stderr, flush=True)
 
 
@@ -58,7 +58,7 @@ def table(title, rows, headings=None):
         grid.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
         grid.add_row(*(for_stream(str(cell)) for cell in row))
-    # Captured, because rich would end the program itself when nobody reads the output any more.
+    # Captured, because rich exits the program itself if the reader has closed the output.
     console = Console(highlight=False, markup=False)  # "[red]" in a cell is text
     with console.capture() as drawn:
         console.print(grid)

@@ -13,7 +13,7 @@ from minillm.training.run import model_folder
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                    "vocab.json", "merges.txt", "added_tokens.json")
 
-ROWS_OF_A_TABLE = 500  # longer texts are written line by line: a table takes its time to draw
+ROWS_OF_A_TABLE = 500  # longer texts are written line by line: drawing a table is slow
 HEADINGS = ("text", "as in vocab.json", "id")
 
 
@@ -54,7 +54,7 @@ def _row(tokenizer, id):
 
 
 def shown_bytes(data):
-    """-> the text of the bytes of a token on one line; bytes that are no character as <E4>
+    """-> the text of a token's bytes on one line, with bytes that aren't UTF-8 as <E4>
 
     >>> shown_bytes("ä\\n".encode() + b"\\xe4")
     'ä\\\\n<E4>'
@@ -68,5 +68,5 @@ def shown_bytes(data):
 
 
 def shown_text(text):
-    """-> `text` on one line, with everything that can't be seen as an escape such as \\n."""
+    """-> `text` on one line, with each invisible character as an escape such as \\n"""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -15,9 +15,9 @@ from minillm.training.plots import plot_attention
 from minillm.training.run import Run, create_numbered_run, create_run
 from minillm.training.settings import Settings
 
-# A small model that is done within two minutes on two cores, and one that takes seconds. The demo
-# reads its text about thirteen times. Strong weight decay and a rate that ends at zero keep it from
-# learning the text by heart; many short windows in a batch teach more than a few long ones.
+# A small model that trains within two minutes on two cores, and one that takes seconds. The demo
+# reads its text about thirteen times: strong weight decay and a rate that ends at zero keep it from
+# memorizing, and many short windows in a batch teach it more than a few long ones.
 # benchmarks/README.md compares this recipe with others.
 DEMO = {"vocab_size": 1024, "n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 64,
         "batch_size": 12, "steps": 2000, "lr": 2e-3, "warmup": 100, "final_lr": 0.0,
@@ -59,23 +59,14 @@ def demo(options):
         "  attention.png  where each head looks\n"
         "  samples.txt    the texts above\n"
         "  model/         the model, which Hugging Face's transformers opens too\n"
-        f'Go on with:  minillm generate --model {folder} "A function"'
+        f'Try it:  minillm generate --model {folder} "A function"'
     )
     return 0
 
 
 def train_new(settings, out, name):
-    """Train in the run folder `out`, by default runs/NAME-1, NAME-2, … -> (exit status, Run)"""
-    parent = "runs" if out is None else out
-    with progress_bar("preparing", 100) as advance, _errors_name(parent):
-        def report(message, share=None):
-            advance(int(100 * (share or 0)), message)
-
-        if out is None:
-            run = create_numbered_run(parent, name, settings, report)
-        else:
-            run = create_run(out, settings, report)
-        advance(100, "the data")
+    """Train in the run folder `out`; None: runs/NAME-1, NAME-2, … -> (exit status, Run)"""
+    run = _prepare_run(settings, out, name)
     for note in run.notes:
         say(f"data: {note}")
     sizes = ", ".join(f"{facts['tokens']:,} tokens ({facts['documents']} documents) {split}"
@@ -87,17 +78,31 @@ def train_new(settings, out, name):
         return _run_to_the_end(run, run.trainer()), run
 
 
+def _prepare_run(settings, out, name):
+    parent = "runs" if out is None else out
+    with progress_bar("preparing", 100) as advance, _errors_name(parent):
+        def report(message, share=None):
+            advance(int(100 * (share or 0)), message)
+
+        if out is None:
+            run = create_numbered_run(parent, name, settings, report)
+        else:
+            run = create_run(out, settings, report)
+        advance(100, "the data")
+    return run
+
+
 def _resume(options):
     for name in ("text", "out"):
         if getattr(options, name):
-            raise ValueError(f"--resume goes on with the data and the folder of the run, wanted no "
-                             f"--{name}")
+            raise ValueError("--resume continues with the data and the folder of the run, wanted "
+                             f"no --{name}")
     run = Run(options.resume)
     with run.locked():
         trainer, problems = run.resumed(given_settings(options))
         for problem in problems:
             say(f"warning: {problem}")
-        say(f"going on with {options.resume} after step {trainer.step}")
+        say(f"resuming {options.resume} after step {trainer.step}")
         return _run_to_the_end(run, trainer)
 
 
@@ -108,7 +113,7 @@ def _run_to_the_end(run, trainer):
             trainer.report = lambda trainer: advance(trainer.step, _note(trainer))
             trainer.train()
     except Interrupted as interrupted:
-        say(f"\nstopped after step {trainer.step}. Go on with:\n"
+        say(f"\nstopped after step {trainer.step}. Resume with:\n"
             f"  minillm train --resume {shlex.quote(str(run.folder))}")
         return 128 + interrupted.number
     _report_results(run)
@@ -117,7 +122,7 @@ def _run_to_the_end(run, trainer):
 
 @contextmanager
 def _errors_name(folder):
-    """An error like "No space left on device" comes without a name: say which folder it hit."""
+    """Add the folder to an error without a file name, such as "No space left on device"."""
     try:
         yield
     except OSError as error:
@@ -132,7 +137,7 @@ def _note(trainer):
 
 
 def _report_results(run):
-    """Measure the model that was kept on validation and test text, as a table."""
+    """Print the losses of the saved model on the validation and test text as a table."""
     model = AutoModelForCausalLM.from_pretrained(run.model_folder)
     task = run.task()
     results = [(split, task.measure(model, split)) for split in ("valid", "test")]

@@ -39,7 +39,7 @@ def sample_without_replacement(scores, k, rng):
 
 
 def highest(scores, k):
-    """scores: (n,) -> (k,) the indices of the k highest in descending order; of equals, the first"""
+    """scores: (n,) -> (k,) indices of the k highest, in descending order; first of equals first"""
     n = len(scores)
     kth_highest = np.partition(scores, n - k)[n - k] if k < n else -np.inf
     candidates = np.flatnonzero(scores >= kth_highest)

@@ -1,6 +1,6 @@
-"""Tokens that stand beside the byte-pair vocabulary: <|endoftext|>, <|pad|> and the like.
+"""Added tokens: <|endoftext|>, <|pad|> and others outside the byte-pair vocabulary.
 
-They are found in the text before anything else, so that byte-pair encoding never cuts them up.
+They are found in the text first, so that byte-pair encoding never splits them.
 """
 
 from dataclasses import asdict, dataclass
@@ -13,12 +13,12 @@ from minillm.text.traced_text import text_of
 
 @dataclass(frozen=True)
 class AddedToken:
-    """One such token, with the options of Hugging Face's files.
+    """An added token, with the options of Hugging Face's files.
 
-    special: left out by decode(..., skip_special_tokens=True)
-    single_word: only found where no letter or digit touches it
-    lstrip, rstrip: the white space to its left or right is swallowed
-    normalized: searched for in the normalized text, after all tokens for which this is False
+    special: decode(..., skip_special_tokens=True) leaves it out
+    single_word: found only where no letter or digit touches it
+    lstrip, rstrip: includes the white space to its left or right
+    normalized: found in the normalized text, after all tokens for which this is False
     """
 
     content: str
@@ -30,10 +30,10 @@ class AddedToken:
 
     @classmethod
     def from_json(cls, value, where, **missing):
-        """A token as Hugging Face's files write it: a string, or an object with the fields above
+        """-> the token in one of Hugging Face's files: a string, or an object with these fields
 
-        missing: values of fields that aren't there. An "id" and "__type" are passed over.
-        Raises ValueError, beginning with `where`, for anything else.
+        missing: values of absent fields. The fields "id" and "__type" are ignored.
+        Raises ValueError, starting with `where`, for anything else.
         """
         if isinstance(value, str):
             value = {"content": value, **missing}
@@ -57,14 +57,14 @@ class AddedToken:
 
 
 class AddedTokenSplitter:
-    """Cuts a text at its added tokens, and normalizes what is left.
+    """Splits a text at its added tokens, and normalizes the pieces between them.
 
-    Tokens that aren't `normalized` are looked for in the text as it is. Then what stands between
-    them is normalized, and the others are looked for in that, normalized themselves.
+    First find the tokens that aren't `normalized`, in the original text. Then normalize the pieces
+    between them, and find the others, normalized as well, in the result.
     """
 
     def __init__(self, tokens, normalizer=None):
-        """tokens: iterable of AddedToken, each with a content that is not empty."""
+        """tokens: iterable of AddedToken with non-empty contents"""
         tokens = list(tokens)
         self.normalizer = normalizer
         self._raw = _Finder({token.content: token for token in tokens if not token.normalized})
@@ -74,10 +74,10 @@ class AddedTokenSplitter:
         self._normalized = _Finder(normalized)
 
     def split(self, text, split_special_tokens=False):
-        """-> list of (piece, token) in order: token is None for ordinary text, which is not empty
+        """-> list of (piece, token) in order; token is None for ordinary text, which isn't empty
 
-        text: a str or a TracedText, as are the pieces, which are normalized.
-        split_special_tokens: leave special tokens in the text, as any other characters
+        text: a str or a TracedText; the pieces are of the same type, and normalized
+        split_special_tokens: treat special tokens in the text as ordinary characters
         """
         pieces = [(text, None)] if text_of(text) else []
         pieces = self._raw.split(pieces, split_special_tokens)
@@ -89,11 +89,11 @@ class AddedTokenSplitter:
 
 
 class _Finder:
-    """Finds tokens: the leftmost, and of those at one place the longest."""
+    """Finds tokens: the leftmost first, and of those at one place the longest."""
 
     def __init__(self, tokens):
-        self.tokens = tokens  # {what to look for: AddedToken}
-        # Alternatives are tried in the order in which they are written, so the longest comes first.
+        self.tokens = tokens  # {string to find: AddedToken}
+        # Alternatives are tried in order, so the longest comes first.
         contents = sorted(tokens, key=len, reverse=True)
         self.pattern = regex.compile("|".join(map(regex.escape, contents))) if contents else None
 
@@ -104,7 +104,7 @@ class _Finder:
                 for part in ([(piece, token)] if token else self._cut(piece, split_special_tokens))]
 
     def _cut(self, piece, split_special_tokens):
-        text, end = text_of(piece), 0  # end: how far the text has been dealt with
+        text, end = text_of(piece), 0  # end: of the part that is done
         for match in self.pattern.finditer(text):
             token = self.tokens[match[0]]
             start, stop = match.span()

@@ -1,10 +1,10 @@
-"""Byte-pair encoding: learn which neighbours to join, then join them.
+"""Byte-pair encoding: learn which neighbors to merge, then merge them.
 
 Sennrich, Haddow and Birch 2016, "Neural Machine Translation of Rare Words with Subword Units",
-algorithm 1: begin with single symbols (here bytes, as in Radford et al. 2019), count how often
-each pair of neighbours occurs, replace the most frequent pair by one new symbol, and repeat. The
-list of merges, in the order in which they were learned, *is* the tokenizer: a new text is encoded
-by the same merges, earliest first.
+algorithm 1: start with single symbols (here bytes, as in Radford et al. 2019), count each pair of
+neighbors, replace the most frequent pair by a new symbol, and repeat. The list of merges, in the
+order in which they were learned, *is* the tokenizer: the same merges, earliest first, encode new
+text.
 """
 
 from collections import Counter, defaultdict
@@ -20,7 +20,7 @@ BYTE_TO_ID = {byte: ALPHABET.index(char) for byte, char in BYTE_TO_CHARACTER.ite
 
 
 def count_words(texts):
-    """-> Counter of the words (pre-tokens) of all `texts`: what training needs to know of them."""
+    """-> Counter of the words (pre-tokens) of all `texts`, which is all that training needs"""
     counts = Counter()
     for text in texts:
         counts.update(split_words(text))
@@ -30,25 +30,26 @@ def count_words(texts):
 def train_bpe(word_counts, n_tokens, *, min_frequency=2, progress=None):
     """Learn merges until there are `n_tokens` tokens (bytes included) or nothing repeats.
 
-    word_counts: {word: how often it occurs};  progress: called as progress(tokens so far, n_tokens)
-    -> tokens: list of str, spelled in the printable characters; the index is the id
+    word_counts: {word: its number of occurrences};  progress: called as progress(tokens so far,
+        n_tokens)
+    -> tokens: list of str, spelled in printable characters; the index is the id
        merges: list of (left, right) pairs of such str, in the order learned
 
-    The most frequent pair is merged first; of equally frequent pairs, the one whose ids are
-    smallest (left id first, then right id), so that training is deterministic and its merges are
-    those of Hugging Face's trainer. Pairs seen less often than `min_frequency` times aren't merged.
-    Raises ValueError if `n_tokens` is less than 256, the number of bytes.
+    The most frequent pair is merged first; of equally frequent pairs, the one with the smallest ids
+    (left id first, then right id). So training is deterministic, with the merges of Hugging Face's
+    trainer. Pairs with fewer than `min_frequency` occurrences aren't merged. Raises ValueError if
+    `n_tokens` is less than 256, the number of bytes.
     """
     if n_tokens < len(ALPHABET):
         raise ValueError(f"n_tokens is {n_tokens}, wanted at least the {len(ALPHABET)} bytes")
     tokens = list(ALPHABET)
     ids = {token: id for id, token in enumerate(tokens)}
-    merges = {}  # in order; of a pair that comes up a second time (see below), the last counts
+    merges = {}  # in order; a pair that is merged a second time (see below) moves to the end
     words = _Words(word_counts)
 
-    # The heap holds (-count, pair), and some counts in it are out of date. That is made good when
-    # an entry comes up: a pair whose count has fallen goes back in with its present count. One
-    # whose count has risen was pushed again when that happened.
+    # The heap holds (-count, pair). Its counts may be out of date, which we correct when an entry
+    # comes up: a pair whose count has fallen is pushed again with its current count. A pair whose
+    # count rises is pushed when that happens.
     heap = [(-count, pair) for pair, count in words.pair_counts.items()]
     heapify(heap)
     while heap and len(tokens) < n_tokens:
@@ -76,15 +77,15 @@ def train_bpe(word_counts, n_tokens, *, min_frequency=2, progress=None):
 class _Words:
     """All words, end to end, as one doubly linked list of symbols, with a count for every pair.
 
-    A merge visits only the places where its pair stands and corrects the counts of the pairs on
-    both sides. So the whole training costs about as much as there are merges *of occurrences*,
-    however long a single word is (Chinese has no spaces; DNA is one word).
+    A merge visits only the occurrences of its pair, and corrects the counts of the pairs on both
+    sides. So the cost of training is about the number of merged *occurrences*, even if a word is
+    very long (Chinese has no spaces; DNA is one word).
     """
 
     def __init__(self, word_counts):
-        self.symbols = []  # id of the symbol that begins at this position; None inside a symbol
-        self.weights = []  # how often the word of this position occurs
-        self.next, self.previous = [], []  # neighbours in the word, None at its ends
+        self.symbols = []  # id of the symbol that starts at this position; None inside a symbol
+        self.weights = []  # number of occurrences of the word at this position
+        self.next, self.previous = [], []  # neighbors in the word, None at its ends
         self.pair_counts = Counter()
         self.places = defaultdict(list)  # pair -> positions of its left half; may be out of date
         for word, count in word_counts.items():
@@ -101,7 +102,7 @@ class _Words:
             self.places[pair].append(position)
 
     def merge(self, pair, new):
-        """Replace `pair` by the symbol `new` everywhere -> set of the pairs that have grown."""
+        """Replace `pair` by the symbol `new` everywhere -> set of the pairs whose counts rose."""
         left, right = pair
         symbols, counts = self.symbols, self.pair_counts
         grown = set()
@@ -109,7 +110,7 @@ class _Words:
         for i in sorted(self.places.pop(pair)):
             j = self.next[i]
             if symbols[i] != left or j is None or symbols[j] != right:
-                continue  # another merge was here first
+                continue  # an earlier merge has changed this place
             before, after, weight = self.previous[i], self.next[j], self.weights[i]
             symbols[i], symbols[j] = new, None
             self.next[i] = after
@@ -134,14 +135,14 @@ class BPE:
     """The merges of a trained vocabulary, applied to words.
 
     ids: {token: id};  merges: list of (left, right) tokens, the earliest merge first.
-    ignore_merges: a word that is a token as a whole is that token, whatever the merges say
+    ignore_merges: a word that is in the vocabulary becomes that token, whatever the merges say
         (Llama 3).
     Raises ValueError for a merge whose halves or whose result are not in `ids`.
     """
 
     type = "BPE"
-    CACHE_SIZE = 1 << 16  # words; when it is full, it starts again from nothing
-    CACHED_LENGTH = 64  # longer words hardly ever come twice
+    CACHE_SIZE = 1 << 16  # words; a full cache is cleared
+    CACHED_LENGTH = 64  # longer words hardly ever recur
 
     def __init__(self, ids, merges, ignore_merges=False):
         self.byte_ids = [ids.get(BYTE_TO_CHARACTER[byte]) for byte in range(256)]
@@ -209,8 +210,8 @@ def merge_short(symbols, merges):
 def merge_long(symbols, merges):
     """The same result as `merge_short` in n log n steps, for words of any length.
 
-    The candidates wait in a heap of (rank, position); the symbols are a linked list, so that a
-    merge touches its two neighbours only. A candidate whose symbols have changed is passed over.
+    The candidates are in a heap of (rank, position); the symbols are a linked list, so that a merge
+    touches only its two neighbors. A candidate whose symbols have changed is skipped.
     """
     symbols = list(symbols)
     following = [*range(1, len(symbols)), None]

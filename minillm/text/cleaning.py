@@ -1,4 +1,4 @@
-"""Cleaning a corpus before a tokenizer or a model sees it."""
+"""Cleaning a corpus before training: Unicode form, control characters, duplicates."""
 
 import unicodedata
 from typing import NamedTuple
@@ -15,10 +15,10 @@ _PARAGRAPH_END = regex.compile(r"(\n[ \t]*\n\s*)")
 def clean_text(text):
     """-> `text` in Unicode NFC, without control characters other than "\\n" and "\\t".
 
-    NFC (Unicode Standard Annex 15) writes "é" as one code point, where a file may also have "e"
-    and a combining accent: for a reader the same letter, for a byte-level tokenizer two different
-    words. Windows' and old Mac's line ends become "\\n"; lone surrogates, which no UTF-8 file can
-    hold, go with the control characters, and so does a byte-order mark at the beginning.
+    NFC (Unicode Standard Annex 15) writes "é" as one code point. A file may also have "e" with a
+    combining accent: the same letter for a reader, but a different word for a byte-level tokenizer.
+    The newlines of Windows and old Macs become "\\n". Lone surrogates, which UTF-8 can't encode,
+    and a byte-order mark at the beginning are removed, too.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = regex.sub(r"\p{Cs}", "", _CONTROL.sub("", text)).lstrip("\ufeff")
@@ -26,17 +26,17 @@ def clean_text(text):
 
 
 class Corpus(NamedTuple):
-    """Cleaned documents, and lines for the user about how they were made."""
+    """Cleaned documents, and messages for the user about the cleaning."""
 
     documents: list
     notes: list  # such as "1 document cut into 36 pieces", "dropped as duplicates: 5 documents"
 
 
 def prepare_corpus(path=None):
-    """Read the text at `path`, cut it up if it has few documents, and clean it -> Corpus
+    """Read the text at `path`, split it if it has few documents, and clean it -> Corpus
 
-    For `path` and the errors see `read_corpus`. Pieces that one document was cut into are compared
-    with each other too, unless the text repeats itself so much that less than half would be left.
+    For `path` and the errors see `read_corpus`. Pieces of one document are compared with each other
+    for duplicates, too, unless that would remove more than half of a repetitive text.
     """
     documents = read_corpus(path)
     pieces = cut_documents(documents)
@@ -48,8 +48,8 @@ def prepare_corpus(path=None):
         if _length(cleaned) < _length(pieces) / 2:
             cleaned, n_documents, n_paragraphs = _clean(documents)
             cleaned = cut_documents(cleaned)
-            notes.append("the text repeats itself, so what is held out may stand in the training "
-                         "text as well")
+            notes.append("the text repeats itself, so held-out text may occur in the training text "
+                         "as well")
     if n_documents or n_paragraphs:
         notes.append(f"dropped as duplicates: {_count(n_documents, 'document')}, and "
                      f"{_count(n_paragraphs, 'paragraph')} of others")
@@ -65,21 +65,20 @@ def _length(documents):
 
 
 def clean_documents(documents, *, drop_repeated_paragraphs=True):
-    """Clean every Document and drop what another one has too -> list of Document, in old order.
+    """Clean every Document, and drop duplicates between them -> list of Document, in the same order
 
-    Each text is cleaned by `clean_text` and loses the blank lines around it. A document equal to
-    an earlier one is dropped. So is a paragraph of at least 40 characters that stands in another
-    document, so that a model isn't tested on what it was trained on, whichever document falls into
-    which split: the longest document keeps it (of a chapter and an excerpt, the chapter stays
-    whole). A paragraph repeated within one document stays, as no split tears a document apart.
-    Texts and paragraphs are compared without regard to white space, because quotations are often
-    indented. A document that loses more than half of its text is dropped as a whole: what is left
-    of it makes no sense alone.
+    `clean_text` cleans each text, and blank lines around it are removed. A document equal to an
+    earlier one is dropped. So is a paragraph of at least 40 characters that occurs in another
+    document: otherwise a model could be tested on text that it was trained on. The longest document
+    keeps it (of a chapter and an excerpt, the chapter stays whole). A paragraph repeated within one
+    document stays, because no split divides a document. Comparisons ignore white space, because
+    quotations are often indented. A document that loses more than half of its text is dropped: the
+    rest makes no sense alone.
 
-    The default corpus needs it. Its topics are parts of one manual that overlap: of its 465,000
-    characters more than 80,000, one in six, are in paragraphs that two topics share. Of all
-    stretches of 60 characters in a validation split, those that also stand in the training split
-    are about half without this step (0 to 91 %, depending on the seed), and 0 to 2 % with it.
+    The default corpus needs this. Its topics are overlapping parts of one manual: of its 465,000
+    characters more than 80,000, one in six, are in paragraphs that two topics share. Without this
+    step, about half of all 60-character stretches in a validation split also occur in the training
+    split (0 to 91 %, depending on the seed); with it, 0 to 2 % do.
     Raises ValueError if nothing is left.
     """
     cleaned, _, _ = _clean(documents, drop_repeated_paragraphs)
@@ -87,7 +86,7 @@ def clean_documents(documents, *, drop_repeated_paragraphs=True):
 
 
 def _clean(documents, drop_repeated_paragraphs=True):
-    """-> (cleaned documents, how many whole ones were dropped, how many paragraphs of others)"""
+    """-> (cleaned documents, number of documents dropped, number of paragraphs dropped in others)"""
     texts = [clean_text(document.text) for document in documents]
     keys = [_without_spaces(text) for text in texts]
     seen_texts, seen_paragraphs = set(), set()
@@ -114,8 +113,7 @@ def _clean(documents, drop_repeated_paragraphs=True):
 
 
 def _drop_paragraphs(text, seen):
-    """-> `text` without its long paragraphs that are in `seen`; the keys of all its long ones; how
-    many were dropped"""
+    """-> (`text` without long paragraphs in `seen`, keys of all its long ones, number dropped)"""
     kept, keys, dropped = [], set(), 0
     parts = _PARAGRAPH_END.split(text)  # paragraph, blank lines, paragraph, …
     for paragraph, gap in zip(parts[::2], [*parts[1::2], ""]):
@@ -134,5 +132,5 @@ def _without_spaces(text):
 
 
 def _trim(text):
-    """Without blank lines at both ends; the first line keeps its indentation."""
+    """Remove blank lines at both ends; the first line keeps its indentation."""
     return regex.sub(r"\A(?:[^\S\n]*\n)+", "", text).rstrip()

@@ -1,9 +1,8 @@
 """The parts of a tokenizer.json: objects {"type": "NFC", …}, read into dataclasses and back.
 
-A component is a dataclass whose fields are those of the file, with the types that they must have
-there. What the file says is either obeyed or refused: a type or a field without a dataclass here
-raises ValueError with one line that names it. Components put together, {"type": "Sequence"}, hold
-tuples of components.
+A component is a dataclass whose fields have the names and types of those in the file. Everything in
+the file is obeyed or refused: an unknown type or field raises ValueError with one line that names
+it. A {"type": "Sequence"} holds a tuple of components.
 """
 
 from dataclasses import MISSING
@@ -17,8 +16,8 @@ def read_component(path, content, where, kinds):
     """-> the component that `content`, from the file `path`, describes
 
     where: the place in the file, such as "normalizer" or "pre_tokenizer.pretokenizers[1]"
-    kinds: {type: dataclass}; a dataclass with the attribute `parts` holds components of these
-        kinds in the field of that name
+    kinds: {type: dataclass}; the attribute `parts` of a dataclass names a field that holds
+        components of these kinds
     """
     kind = fields(path, content, {"type": str}, ("type",), where)["type"]
     if kind not in kinds:
@@ -45,7 +44,7 @@ def read_component(path, content, where, kinds):
 
 
 def component_to_json(component):
-    """-> the dict that tokenizer.json has for `component`; None for None."""
+    """-> the dict for `component` in tokenizer.json; None for None."""
     if component is None:
         return None
     content = {"type": getattr(component, "type", type(component).__name__)}

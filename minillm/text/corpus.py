@@ -1,7 +1,7 @@
-"""A corpus is a list of documents: where they come from, and how they are split.
+"""A corpus is a list of documents: read it, and split it into training, validation and test text.
 
-Splits are made by document. If single sentences were dealt out, the neighbours of a validation
-sentence would be in the training text, and the validation loss would flatter the model.
+Splits keep documents whole. If they divided them, the neighbors of a validation sentence would be
+in the training text, and the validation loss would flatter the model.
 """
 
 import os
@@ -17,10 +17,10 @@ from minillm.files import expand
 
 SEPARATOR = "<|endoftext|>"
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst", ".org", ".adoc", ".tex")
-FEW_DOCUMENTS = 20  # with fewer, documents are cut up, so that 5 % of them can be held out
+FEW_DOCUMENTS = 20  # with fewer, documents are split, so that 5 % of them can be held out
 WANTED_PIECES = 60
 SHORTEST_PIECE, LONGEST_PIECE = 500, 20_000  # characters
-BYTES_A_BYTE = 12  # of memory for each byte of text: the bytes, the text, its cleaned copies
+BYTES_A_BYTE = 12  # memory per byte of text: the bytes, the text, its cleaned copies
 
 
 class Document(NamedTuple):
@@ -42,18 +42,17 @@ def load_corpus(path=None):
 def read_corpus(path=None):
     """-> list of Document.
 
-    path None: the topics of `help()` in Python, that is the language reference and the chapter on
-    built-in types: real English that every CPython carries (module pydoc_data.topics).
-    path of a file: that file, as UTF-8, whatever its suffix; also a FIFO, such as /dev/stdin.
-    path of a folder: all files in it and below it with a suffix of TEXT_SUFFIXES, in order of
-    their paths; hidden ones are left out.
+    path: None: the topics of Python's `help()`, which are the language reference and the chapter on
+            built-in types: real English that every CPython carries (module pydoc_data.topics)
+        a file: read as UTF-8, whatever its suffix; also a FIFO, such as /dev/stdin
+        a folder: all files in and below it with one of TEXT_SUFFIXES, sorted by path, without
+            hidden ones
 
-    A file in which <|endoftext|> occurs holds several documents, separated by it. Else a file is
-    one document.
+    <|endoftext|> in a file separates documents; otherwise a file is one document.
 
-    Raises FileNotFoundError for a path that isn't there; ValueError for a file that isn't UTF-8
-    (the line names it and the place), for a device, a folder without text files, and a corpus
-    without text; MemoryError for more text than this machine's memory holds.
+    Raises FileNotFoundError for a path that doesn't exist; ValueError for a file that isn't UTF-8
+    (naming the file and the place), for a device, a folder without text files, and a corpus without
+    text; MemoryError for more text than fits in this machine's memory.
     """
     if path is None:
         documents = load_python_topics()
@@ -67,10 +66,10 @@ def read_corpus(path=None):
 
 
 def cut_documents(documents):
-    """Cut the documents up, if they are fewer than 20, so that some can be held out for validation.
+    """If there are fewer than 20 documents, split them, so that some can be held out.
 
-    Together they become about 60 pieces of 500 to 20,000 characters. A text too short for three such
-    pieces becomes about 20 shorter ones. For where the cuts are see `cut_document`.
+    Together they become about 60 pieces of 500 to 20,000 characters. A text too short for three
+    such pieces becomes about 20 shorter ones. `cut_document` chooses the places.
     """
     if len(documents) >= FEW_DOCUMENTS:
         return documents
@@ -84,17 +83,14 @@ def cut_documents(documents):
 
 
 def load_python_topics():
-    """-> the topics of pydoc_data.topics as Documents, in alphabetical order of their names."""
+    """-> the topics of pydoc_data.topics as Documents, sorted by name"""
     from pydoc_data.topics import topics
 
     return [Document(name, text) for name, text in sorted(topics.items())]
 
 
 def read_text(path):
-    """-> the text of a UTF-8 file; ValueError if it isn't UTF-8, or isn't a file but a device.
-
-    A FIFO is read to its end.
-    """
+    """-> the text of a UTF-8 file or a FIFO; ValueError if it isn't UTF-8, or is a device"""
     path = Path(path)
     kind = path.stat().st_mode
     if stat.S_ISDIR(kind):
@@ -108,7 +104,7 @@ def read_text(path):
 def decode_text(data, name):
     """-> the text of the bytes `data`, without a byte-order mark; ValueError if it isn't UTF-8
 
-    name: what the error calls them, such as "standard input"
+    name: the source that an error names, such as "standard input"
     """
     try:
         return data.decode("utf-8-sig")
@@ -118,7 +114,7 @@ def decode_text(data, name):
 
 
 def _read_bytes(path):
-    """All of a file, unless it is too long for the memory: a FIFO shows that only on the way."""
+    """-> all of a file; MemoryError if it is too long, which for a FIFO shows only while reading"""
     with open(path, "rb") as file:
         require_memory(f"{path} with its tokens", BYTES_A_BYTE * os.fstat(file.fileno()).st_size)
         parts, size = [], 0
@@ -144,8 +140,8 @@ def _text_files(path):
     if not found:
         raise ValueError(f"{path}: no text files in it (wanted {', '.join(TEXT_SUFFIXES)})")
     for file in sorted(found):
-        if file.is_fifo():  # nobody may ever write into it
-            raise ValueError(f"{file} is a FIFO: to read it, name it itself")
+        if file.is_fifo():  # reading it would wait forever if no process writes to it
+            raise ValueError(f"{file} is a FIFO: to read it, pass its path")
         yield file.relative_to(path).as_posix(), file
 
 
@@ -157,12 +153,11 @@ def _split_at_separators(document):
 
 
 def cut_document(document, size):
-    """Cut a Document into pieces of at least `size` characters each (but for the last).
+    """Split a Document into pieces of at least `size` characters (the last may be shorter).
 
-    A piece ends at the first blank line after `size` characters, or, if no blank line comes within
-    another `size` characters, at a line end. A line longer than that is cut behind a space, and
-    where there is none, between two characters (but not before a combining mark). The texts of the
-    pieces, joined, are the text of the document.
+    A piece ends at the first blank line after `size` characters; if there is none within another
+    `size` characters, at a newline. A longer line is cut after a space or, if it has none, between
+    two characters (but not before a combining mark). The pieces join to the text of the document.
     """
     pieces, piece, length = [], [], 0
     for line in document.text.splitlines(keepends=True):
@@ -180,7 +175,7 @@ def cut_document(document, size):
 
 
 def _cut_line(line, size):
-    """-> [line], or, of a line of more than 2 · size characters, parts of `size` to 2 · size"""
+    """-> [line]; for a line of more than 2 · size characters, its parts of `size` to 2 · size"""
     parts, start = [], 0
     while len(line) - start > 2 * size:
         end = start + size
@@ -198,10 +193,11 @@ def _cut_line(line, size):
 def split_documents(documents, valid=0.05, test=0.05, seed=0):
     """Split documents into training, validation and test documents -> Splits, three lists.
 
-    valid, test: the share of all *characters* that each is to have (a count of documents would
-    leave it to randomness whether one long document is among them); 0 for none. Every document is
-    in exactly one split, in its old order. The same seed gives the same split.
-    Raises ValueError if the shares are no shares, or there are too few documents for that.
+    valid, test: the share of all *characters* for each, 0 for none. (A share of documents would
+        depend on whether a long one happens to be among them.)
+
+    Every document is in exactly one split, in the original order. The same seed gives the same
+    split. Raises ValueError for shares out of range, and for too few documents.
     """
     for name, share in (("valid", valid), ("test", test)):
         if not 0 <= share < 1:
@@ -226,10 +222,10 @@ def split_documents(documents, valid=0.05, test=0.05, seed=0):
 
 
 def _choose(documents, order, target, most):
-    """-> set of at most `most` indices out of `order` whose texts are together about `target` long.
+    """-> set of at most `most` indices of `order`, whose texts have about `target` characters
 
-    Going through `order`, a document is taken if that brings the length nearer to the target; if
-    all are too long for that, the shortest one is.
+    Go through `order` and take each document that brings the length closer to the target. If all
+    are too long for that, take the shortest.
     """
     chosen, length = set(), 0
     for index in order:

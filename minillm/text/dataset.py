@@ -1,9 +1,9 @@
 """Tokens on disk, and batches of them.
 
-A token file is 40 bytes of header and then the ids, one after the other, as uint16 (or uint32 for
-a vocabulary of more than 65,536). Each batch reads its windows from the file, so a corpus may be
-larger than the memory; the operating system caches what fits. Documents are joined by
-<|endoftext|>, so that a context may begin in one and end in the next, and the model learns where texts end.
+A token file is a header of 40 bytes and then the ids as uint16 (or uint32 for a vocabulary of more
+than 65,536). Each batch reads its windows from the file, so a corpus may be larger than the memory;
+the operating system caches what fits. Documents are joined by <|endoftext|>: a context may start in
+one and end in the next, and the model learns where texts end.
 """
 
 import os
@@ -19,23 +19,23 @@ from minillm.files import atomic_write
 # Little-endian: magic, bytes per id, size of the vocabulary, number of ids, bytes of text.
 HEADER = struct.Struct("<8sQQQQ")
 MAGIC = b"minillm1"
-READ_AT_ONCE = 1 << 22  # ids, when all are looked at
-IGNORE = -100  # the target that the cross-entropy leaves out
+READ_AT_ONCE = 1 << 22  # ids per read, when checking all of them
+IGNORE = -100  # the target that the cross-entropy ignores
 
 
 def write_tokens(path, ids, vocab_size, *, n_bytes=0):
-    """Write `ids` (T,), integers from 0 to vocab_size - 1, as a token file; atomically.
+    """Write `ids` (T,), integers from 0 to vocab_size - 1, as a token file, atomically.
 
-    n_bytes: how many bytes of UTF-8 text the ids stand for, to compute bits per byte.
+    n_bytes: the number of bytes of UTF-8 text that the ids encode, for bits per byte
     Raises TypeError for ids that aren't integers, ValueError for one out of range.
     """
     _write_chunks(path, [(ids, n_bytes)], vocab_size)
 
 
 def write_documents(path, documents, tokenizer):
-    """Encode `documents` (with .text) and write them as a token file, each ended by eos_token.
+    """Encode `documents` (with .text) and write them as a token file, eos_token after each.
 
-    One document at a time is in memory. Raises ValueError if the tokenizer has no eos_token.
+    Holds one encoded document in memory. Raises ValueError if the tokenizer has no eos_token.
     """
     if tokenizer.eos_token_id is None:
         raise ValueError("the tokenizer has no eos_token to put between documents")
@@ -72,15 +72,15 @@ def _dtype(vocab_size):
 class TokenDataset:
     """A token file, open for reading.
 
-    vocab_size, n_bytes: as they were written; dtype: uint16 or uint32, as in the file
+    vocab_size, n_bytes: from the header;  dtype: uint16 or uint32, as in the file
     len(dataset) is T; dataset.read(start, stop) and dataset.windows(starts, length) read from it.
 
-    The file is read, not memory-mapped. If it becomes shorter meanwhile, a read returns too little,
-    which is an error; reading a mapped page would end the process without a message (SIGBUS).
+    The file is read, not memory-mapped. If something truncates it, a short read raises an error;
+    accessing a mapped page would kill the process without a message (SIGBUS).
     """
 
     def __init__(self, path):
-        """Raises FileNotFoundError; ValueError if the file is none, is cut short or is corrupt."""
+        """Raises FileNotFoundError; ValueError if it isn't a token file, is cut short or corrupt"""
         self.path = Path(path)
         self._file = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._file)
@@ -107,9 +107,9 @@ class TokenDataset:
         return self.read(0, len(self))
 
     def read(self, start, stop):
-        """-> the ids from number `start` up to `stop`, 0 <= start <= stop <= T, read-only
+        """-> ids start … stop - 1, where 0 <= start <= stop <= T, as a read-only array
 
-        Raises ValueError if the file has become shorter since it was opened.
+        Raises ValueError if the file has been truncated since it was opened.
         """
         ids = np.empty(stop - start, self.dtype)
         self._read_into(ids, start)
@@ -117,14 +117,14 @@ class TokenDataset:
         return ids
 
     def windows(self, starts, length):
-        """-> int64 (B, length): for each of the B `starts`, the ids from there on"""
+        """-> int64 (B, length): the `length` ids from each of the B `starts`"""
         rows = np.empty((len(starts), length), self.dtype)
         for row, start in zip(rows, starts):
             self._read_into(row, start)
         return rows.astype(np.int64)
 
     def _read_into(self, ids, start):
-        """Fill the array `ids` with those from number `start` on."""
+        """Fill the array `ids` with those of the file from number `start`."""
         offset = HEADER.size + ids.itemsize * start
         done = os.preadv(self._file, [ids], offset)
         while done < ids.nbytes:  # one call reads 2 GB at most
@@ -149,22 +149,22 @@ class TokenDataset:
 
 
 def random_batches(dataset, batch_size, block_size, rng):
-    """-> RandomBatches: an endless iterator over batches at random places of `dataset`."""
+    """-> RandomBatches: an endless iterator over batches from random places of `dataset`"""
     return RandomBatches(dataset, batch_size, block_size, rng)
 
 
 def sequential_batches(dataset, batch_size, block_size, *, repeat=False):
-    """-> SequentialBatches: an iterator from the beginning to the end of `dataset`."""
+    """-> SequentialBatches: an iterator from the beginning to the end of `dataset`"""
     return SequentialBatches(dataset, batch_size, block_size, repeat=repeat)
 
 
 class RandomBatches:
-    """Endless batches (inputs, targets), int64 (B, T) each, that begin at random tokens.
+    """Endless batches (inputs, targets), int64 (B, T) each, that start at random tokens.
 
-    targets[:, t] is the token that follows inputs[:, t]. Places are drawn with replacement, each
-    with the same probability.
-    rng: numpy Generator, or a seed for one. It is all the state there is: batches continue bit for
-    bit from `state_dict()`.
+    targets[:, t] is the token that follows inputs[:, t]. Places are drawn uniformly, with
+    replacement.
+    rng: numpy Generator, or a seed for one. It is the whole state: batches continue bit for bit
+        from `state_dict()`.
     Raises ValueError for a dataset shorter than one context and its last target.
     """
 
@@ -182,11 +182,11 @@ class RandomBatches:
         return window[:, :-1].copy(), window[:, 1:].copy()
 
     def state_dict(self):
-        """-> {"rng": …}, which can be written as JSON."""
+        """-> {"rng": …}, which JSON can represent"""
         return {"rng": self.rng.bit_generator.state}
 
     def load_state_dict(self, state):
-        """Continue where `state`, from `state_dict()`, was taken; ValueError if it is another's."""
+        """Restore the result of `state_dict()`; ValueError if it doesn't fit."""
         try:
             self.rng.bit_generator.state = state["rng"]
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -196,10 +196,10 @@ class RandomBatches:
 class SequentialBatches:
     """Batches (inputs, targets), int64 (B, T) each, in the order of the file.
 
-    Every token but the first is a target exactly once in a pass, which makes this the iterator for
-    evaluation. The last row of a pass is filled up with input 0 and target IGNORE (-100, which the
-    loss leaves out), and the last batch has fewer rows if they don't divide evenly.
-    repeat: begin again at the end, for ever. The state is the position, `state_dict()`.
+    Every token except the first is a target exactly once in a pass, as evaluation needs it. The
+    last row of a pass is padded with input 0 and target IGNORE (-100, which the loss ignores), and
+    the last batch has fewer rows if they don't divide evenly.
+    repeat: start again at the end, forever. The state is the position, `state_dict()`.
     Raises ValueError for a dataset shorter than one context and its last target.
     """
 
@@ -232,11 +232,11 @@ class SequentialBatches:
         return np.pad(ids, (0, missing), constant_values=filling).reshape(-1, self.block_size)
 
     def state_dict(self):
-        """-> {"position": …}, which can be written as JSON."""
+        """-> {"position": …}, which JSON can represent"""
         return {"position": self.position}
 
     def load_state_dict(self, state):
-        """Continue where `state`, from `state_dict()`, was taken; ValueError if it is another's."""
+        """Restore the result of `state_dict()`; ValueError if it doesn't fit."""
         position = state.get("position") if isinstance(state, dict) else None
         if type(position) is not int or not 0 <= position < max(len(self.dataset), 1):
             raise ValueError(f"state has the position {position!r} in {len(self.dataset)} tokens")

@@ -1,19 +1,19 @@
-"""What a tokenizer returns: rows of ids and what belongs to them, cut and filled up to one length.
+"""The result of a tokenizer: rows of ids and more, truncated and padded to one length.
 
-A row is a dict of columns, lists of equal length: input_ids and whatever else was asked for. All
-columns are cut, joined and padded alike, so that the rest of the code doesn't know which there are.
-Text that is cut off isn't lost: the rows of one text are a list, what fits first, and then the
-overflow, each overlapping the one before by `stride`.
+A row is a dict of columns, lists of equal length: input_ids and any other requested columns. All
+columns are sliced, joined and padded alike, so most of the code needn't know which ones there are.
+Truncated text isn't lost: the rows of one text are a list of the part that fits and then the
+overflow, each row overlapping the one before by `stride`.
 """
 
 import numpy as np
 
 from minillm.text.post_processors import template_of
 
-# What a padding position holds in each column; input_ids get the pad token.
+# The value of padding in each column; for input_ids it is the pad token.
 FILLING = {"token_type_ids": 0, "attention_mask": 0, "special_tokens_mask": 1,
            "offset_mapping": (0, 0), "word_ids": None, "sequence_ids": None, "tokens": None}
-# What a special token of a template holds, beside its id and its type.
+# The values of a template's special token in each column, beside its id and its type.
 SPECIAL = {"attention_mask": 1, "special_tokens_mask": 1, "offset_mapping": (0, 0),
            "word_ids": None, "sequence_ids": None, "tokens": None}
 
@@ -23,11 +23,11 @@ def length_of(row):
 
 
 def truncate(row, length, stride, side):
-    """-> list of rows of at most `length`: `row` cut at `side`, then what was cut off
+    """-> list of rows of at most `length`: `row` truncated at `side`, then the overflow
 
-    Neighbours share `stride` tokens. At the side "right" the first row is the beginning, at "left"
-    it is the end, and the others go on from there.
-    Raises ValueError unless `stride` is less than `length` and something has to be cut.
+    Neighbors share `stride` tokens. With side "right" the first row is the beginning of the text,
+    with "left" its end, and the others continue from there.
+    Raises ValueError if something has to be cut and `stride` is not less than `length`.
     """
     n = length_of(row)
     if length >= n:
@@ -46,8 +46,8 @@ def truncate(row, length, stride, side):
 def truncate_pair(first, second, room, strategy, stride, side):
     """-> lists of rows for both, which together have at most `room` tokens (second may be None)
 
-    strategy: "longest_first", "only_first" or "only_second" (the text to cut)
-    Raises ValueError if that text isn't there, or is too short to cut.
+    strategy: the text to truncate: "longest_first", "only_first" or "only_second"
+    Raises ValueError if that text doesn't exist, or is too short.
     """
     n1, n2 = length_of(first), length_of(second) if second else 0
     excess = n1 + n2 - room
@@ -72,7 +72,7 @@ def truncate_pair(first, second, room, strategy, stride, side):
 
 
 def _fair_lengths(n1, n2, room):
-    """Cut the longer text to the shorter one, or both to halves; the longer one gets the rest."""
+    """Truncate the longer text, to the shorter one's length at least; or else both to one half."""
     shorter, longer = sorted((n1, n2))
     longer = max(shorter, room - shorter) if shorter <= room else shorter
     if shorter + longer > room:
@@ -83,12 +83,12 @@ def _fair_lengths(n1, n2, room):
 def arrange(first, second, post_processor, add_special_tokens):
     """Put the rows of one text or two into the template -> list of rows, then the overflow
 
-    first, second: lists of rows as `truncate` gives them; second is None for one text. Each row of
-    the overflow stands in the template as the first one does, with each row of the other text.
+    first, second: lists of rows from `truncate`; second is None for one text. Each row of the
+    overflow takes the place of the first row in the template, with each row of the other text.
     """
     template = template_of(post_processor, second is not None, add_special_tokens)
     if len(template) == 1 and len(first) == 1 and template[0].type_id == 0:
-        return first  # most often: one text and nothing around it
+        return first  # the usual case: one text and nothing around it
     columns = first[0].keys()
     whole, overflow = {name: [] for name in columns}, []
     for part in template:
@@ -121,9 +121,9 @@ def _join(one, other):
 
 
 def pad(row, length, pad_id, side):
-    """-> `row` filled up to `length` at `side`; longer ones stay as they are
+    """-> `row` padded to `length` at `side`; a longer one is unchanged
 
-    Raises ValueError if there is something to fill and `pad_id` is None.
+    Raises ValueError if padding is needed and `pad_id` is None.
     """
     missing = length - length_of(row)
     if missing <= 0:
@@ -141,7 +141,7 @@ def pad(row, length, pad_id, side):
 
 
 def to_array(name, column):
-    """-> int64 array of `column`: (B, T), or (B, T, 2) of offsets; ValueError if lengths differ."""
+    """-> int64 array of `column`: (B, T), or (B, T, 2) for offsets; ValueError if lengths differ"""
     if column and isinstance(column[0], list):
         lengths = sorted({len(row) for row in column})
         if len(lengths) > 1:
@@ -157,17 +157,17 @@ def to_array(name, column):
 class BatchEncoding(dict):
     """A dict whose items are also attributes: encoding["input_ids"] is encoding.input_ids.
 
-    input_ids: the ids; attention_mask: 1 for a real token, 0 for padding; and what else was asked
-    for. As lists, or as int64 arrays (B, T). `model(**encoding)` passes them by name.
+    input_ids: the ids;  attention_mask: 1 for a real token, 0 for padding; and any other requested
+    columns, as lists or as int64 arrays (B, T). `model(**encoding)` passes them by name.
 
-    The methods below tell, for row `batch_index`, where its tokens come from. What they need is
-    computed when the first of them is called.
+    The methods below say where the tokens of row `batch_index` come from. Their data is computed
+    when the first of them is called.
     """
 
     __slots__ = ("_trace", "_rows")
 
     def __init__(self, *items, trace=None, **named):
-        """trace: called without arguments, gives (rows with all columns, the text of each)."""
+        """trace: function without arguments -> (rows with all columns, index of each one's text)"""
         super().__init__(*items, **named)
         self._trace, self._rows = trace, None
 
@@ -178,7 +178,7 @@ class BatchEncoding(dict):
             raise AttributeError(f"BatchEncoding has no {name!r}, only {', '.join(self)}") from None
 
     def to(self, device, **options):
-        """Return self: all arrays of minillm live in the memory of the CPU."""
+        """Return self: minillm computes on the CPU only."""
         return self
 
     def _row(self, batch_index):
@@ -189,32 +189,31 @@ class BatchEncoding(dict):
         return self._rows[batch_index]
 
     def tokens(self, batch_index=0):
-        """-> list of the tokens, as they stand in the vocabulary."""
+        """-> list of the tokens, as spelled in the vocabulary"""
         return self._row(batch_index)["tokens"]
 
     def word_ids(self, batch_index=0):
         """-> for each token the index of its word in its text; None for special tokens
 
-        Words are those of the caller with is_split_into_words=True, else those that the text was
-        cut into before byte-pair encoding.
+        Words are the caller's with is_split_into_words=True, else those of the pre-tokenizer.
         """
         return self._row(batch_index)["word_ids"]
 
     def sequence_ids(self, batch_index=0):
-        """-> for each token 0 or 1, which text of the pair it is from; None for special tokens."""
+        """-> for each token the text of the pair that it is from, 0 or 1; None for special ones"""
         return self._row(batch_index)["sequence_ids"]
 
     def token_to_chars(self, batch_or_token_index, token_index=None):
         """-> (start, end) of the token in its text; None for a special token
 
-        One index is that of the token, of two the first is that of the row.
+        Pass the index of the token, or those of the row and the token.
         """
         row, token = _row_and_index(batch_or_token_index, token_index)
         row = self._row(row)
         return None if row["sequence_ids"][token] is None else row["offset_mapping"][token]
 
     def char_to_token(self, batch_or_char_index, char_index=None, sequence_index=0):
-        """-> index of the token that holds this character of its text; None if there is none."""
+        """-> index of the token that contains this character of its text; None if there is none"""
         row, place = _row_and_index(batch_or_char_index, char_index)
         row = self._row(row)
         for token, ((start, end), sequence) in enumerate(

@@ -1,9 +1,9 @@
-"""GPT-2's tokenizer: byte-pair encoding on bytes, with the interface that everybody knows.
+"""GPT-2's tokenizer: byte-pair encoding on bytes, with the interface of `transformers`.
 
-Radford et al. 2019, section 2.2. The parts are in files of their own: the alphabet of bytes and
-the pattern in byte_level.py, learning and applying merges in bpe.py, the steps around them and the
-interface in tokenizer.py, the files in tokenizer_files.py. Later models use the same algorithm with
-other patterns (Llama 3, Qwen 2, StarCoder): what their tokenizer.json says is obeyed here too.
+Radford et al. 2019, section 2.2. The alphabet of bytes and the pattern are in byte_level.py,
+learning and applying merges in bpe.py, the steps around them and the interface in tokenizer.py, the
+files in tokenizer_files.py. Later models use the same algorithm with other patterns (Llama 3,
+Qwen 2, StarCoder); this class obeys their tokenizer.json, too.
 """
 
 import warnings
@@ -29,24 +29,28 @@ class GPT2Tokenizer(PreTrainedTokenizer):
     The ids are those of Hugging Face's libraries for the same vocabulary, and
     decode(encode(text)) == text for every str, unless a normalizer changes the text.
 
+    `from_pretrained` and `train` are the usual ways to create one.
+
     vocab: {token: id}, or the path of a vocab.json;  merges: list of (left, right), or the path of
-    a merges.txt. `from_pretrained` and `train` are the usual ways to make one.
-    errors: what decoding does with bytes that are not UTF-8 (see `bytes.decode`).
+        a merges.txt
+    errors: what decoding does with bytes that aren't UTF-8 (see `bytes.decode`)
     bos_token, eos_token, unk_token, pad_token, sep_token, cls_token, mask_token: str, AddedToken or
-    None; one that isn't in the vocabulary yet is added at its end. additional_special_tokens, or
-    extra_special_tokens: a list of such, or {name: token}, likewise.
+        None; one that isn't in the vocabulary is added at its end
+    additional_special_tokens, extra_special_tokens: a list of such tokens, or {name: token}
     add_prefix_space: put a space before a text that has none, so that its first word is encoded
-    as within a sentence.
-    pre_tokenizer: another way to cut texts into words than GPT-2's (see pre_tokenizers.py); it ends
-    with bytes. ignore_merges: see bpe.BPE.
-    clean_up_tokenization_spaces does nothing, because it would break the text of byte-level BPE,
-    unless clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output is True too, as
-    in `transformers`.
+        like one inside a sentence
+    pre_tokenizer: replaces GPT-2's way to split texts into words (see pre_tokenizers.py); it must
+        spell bytes
+    ignore_merges: see bpe.BPE
+    clean_up_tokenization_spaces: would corrupt byte-level BPE, so it has no effect unless
+        clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output is True as well, as
+        in `transformers`
     The other options are those of PreTrainedTokenizer.
-    Raises ValueError for a vocabulary and merges that don't fit together.
+
+    Raises ValueError for a vocabulary and merges that contradict each other.
     """
 
-    # These classes of `transformers` stand for whatever tokenizer.json says.
+    # These classes of `transformers` read any tokenizer.json.
     general_classes = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer")
     classes = ("GPT2Tokenizer", "GPT2TokenizerFast", *general_classes)
     vocabulary_files = ("vocab.json", "merges.txt")
@@ -67,7 +71,7 @@ class GPT2Tokenizer(PreTrainedTokenizer):
         if missing:
             warnings.warn(
                 f"the vocabulary has no token for {missing} of the 256 bytes; "
-                "what they spell is left out of encoded texts",
+                "encoded texts leave these bytes out",
                 stacklevel=2,
             )
         self.errors = one_of("errors", errors, ("replace", "strict", "ignore", "backslashreplace",
@@ -92,7 +96,7 @@ class GPT2Tokenizer(PreTrainedTokenizer):
         )
         for token, id in vocab.items():
             if id not in self._added:
-                # A token that isn't spelled in the alphabet of bytes stands for itself.
+                # A token with characters outside the alphabet of bytes stands for itself.
                 data = unspell(token)
                 self._bytes[id] = text_to_bytes(token) if data is None else data
 
@@ -102,7 +106,7 @@ class GPT2Tokenizer(PreTrainedTokenizer):
 
     @property
     def add_prefix_space(self):
-        """Whether a space is put before a text that has none."""
+        """True if a space is put before a text that has none."""
         return next(part.add_prefix_space for part in flatten(self.pre_tokenizer)
                     if isinstance(part, ByteLevel))
 
@@ -117,13 +121,14 @@ class GPT2Tokenizer(PreTrainedTokenizer):
               progress=None):
         """Learn a vocabulary of `vocab_size` tokens (bytes and special tokens included).
 
-        texts: iterable of str. Special tokens in them are not part of what is learned.
-        special_tokens: they get the last ids, as in GPT-2. <|endoftext|>, or else the first of
-        them, becomes bos_token, eos_token and unk_token.
-        progress: called as progress(tokens so far, tokens wanted).
-        The vocabulary is smaller than asked for if fewer pairs repeat `min_frequency` times.
-        Deterministic; see `bpe.train_bpe`. Raises ValueError for texts that are all empty and for
-        a `vocab_size` that doesn't hold the bytes and the special tokens.
+        texts: iterable of str. Training ignores special tokens in them.
+        special_tokens: get the last ids, as in GPT-2. <|endoftext|>, or else the first of them,
+            becomes bos_token, eos_token and unk_token.
+        progress: called as progress(tokens so far, tokens wanted)
+
+        The vocabulary is smaller than `vocab_size` if too few pairs occur `min_frequency` times.
+        Deterministic; see `bpe.train_bpe`. Raises ValueError for texts that are all empty, and for
+        a `vocab_size` too small for the bytes and the special tokens.
         """
         special_tokens = list(special_tokens)
         if "" in special_tokens or len(set(special_tokens)) < len(special_tokens):
@@ -190,38 +195,38 @@ class GPT2Tokenizer(PreTrainedTokenizer):
     # ---- ids to text
 
     def _join(self, ids):
-        """The bytes of all tokens, read as UTF-8. A character's bytes can be in several tokens."""
+        """Join the bytes of all tokens, then decode them: one character can span several tokens."""
         return bytes_to_text(b"".join([self._bytes.get(id, b"") for id in ids]), self.errors)
 
     def token_bytes(self, id):
-        """-> the bytes that the token of `id` stands for; none if no token has this id."""
+        """-> the bytes of the token with this id; empty if there is no such token"""
         return self._bytes.get(int(id), b"")
 
     def convert_tokens_to_string(self, tokens):
-        """-> the text that a list of tokens spells."""
+        """-> the text that a list of tokens spells"""
         pieces = [None if token in self._added_ids else unspell(token) for token in tokens]
         data = [text_to_bytes(token) if piece is None else piece
                 for token, piece in zip(tokens, pieces)]
         return bytes_to_text(b"".join(data), self.errors)
 
 
-# tokenizer.json's model for byte-pair encoding, and what of it minillm has.
+# The fields of the section "model" of tokenizer.json for byte-pair encoding.
 MODEL = {
     "type": str | None,
     "vocab": dict,
     "merges": list,
     "ignore_merges": bool | None,  # obeyed
-    "dropout": float | None,  # 0: it makes encoding random
-    "unk_token": str | None,  # passed over where every byte is a token: then nothing is unknown
+    "dropout": float | None,  # refused unless 0: makes encoding random
+    "unk_token": str | None,  # ignored if every byte is a token: nothing is unknown
     "fuse_unk": bool | None,  # the same
-    "byte_fallback": bool | None,  # the same: each byte has its token, but not spelled "<0x0A>"
-    "continuing_subword_prefix": str | None,  # none: pieces of words are not marked
-    "end_of_word_suffix": str | None,  # none: ends of words are not marked
+    "byte_fallback": bool | None,  # the same: every byte has a token, just not spelled "<0x0A>"
+    "continuing_subword_prefix": str | None,  # refused unless empty: pieces of words are not marked
+    "end_of_word_suffix": str | None,  # refused unless empty: ends of words are not marked
 }
 
 
 def _read_bpe(path, files):
-    """-> vocab, merges, ignore_merges of `files`; ValueError unless it is a byte-level BPE."""
+    """-> vocab, merges, ignore_merges of `files`; ValueError unless it is a byte-level BPE"""
     model, found = files.model, {}
     if files.whole:
         kind = model.get("type", "BPE")
@@ -248,7 +253,7 @@ def _read_bpe(path, files):
 
 
 def _require_bytes(path, files):
-    """Raise ValueError unless words are spelled in bytes, and read back from them."""
+    """Raise ValueError unless the pre-tokenizer spells bytes and the decoder reads them."""
     parts = flatten(files.pre_tokenizer) if files.pre_tokenizer else []
     if not any(part.spells_bytes for part in parts):
         found = ", ".join(type(part).__name__ for part in parts) or "null"
@@ -260,7 +265,7 @@ def _require_bytes(path, files):
         if len(parts) != 1:
             raise ValueError(f"{path}: decoder is {shown(decoder)}, but for GPT-2 it is ByteLevel")
         decoder = parts[0]
-    # Without a decoder, `transformers` too takes that of GPT-2.
+    # As in `transformers`, the default decoder is GPT-2's.
     if decoder is not None and decoder.get("type") != "ByteLevel":
         raise ValueError(f"{path}: decoder.type is {shown(decoder.get('type'))}, but for GPT-2 it "
                          "is 'ByteLevel'")

@@ -1,12 +1,12 @@
-"""What is done to a text before it is cut into words: Unicode normal forms, lower case, and so on.
+"""Normalizers change a text before it is split into words: Unicode forms, lower case, and so on.
 
-GPT-2 has no normalizer: its tokenizer gives back every text as it was. Later byte-level tokenizers
-use Unicode's composed form (Qwen), uncased ones lower case and no accents (BERT).
+GPT-2 has no normalizer: decoding returns every text unchanged. Later byte-level tokenizers use
+Unicode's composed form (Qwen), uncased ones lower case without accents (BERT).
 
-The offsets of a token speak of the text before all this. So each normalizer says for every
-character of its result which character it stands in for: `trace`. The positions are those of
-Hugging Face's `tokenizers`: an accent that joins its letter leaves the letter's place, a character
-that was put in takes the place of the one before.
+The offsets of a token refer to the text before normalization. So `trace` returns, for every
+character of the result, the character that it replaces. Offsets are those of Hugging Face's
+`tokenizers`: a composed letter has the place of the letter without its accent, an inserted
+character that of the character before it.
 """
 
 import unicodedata
@@ -26,7 +26,7 @@ class Normalizer:
     """
 
     def __call__(self, piece):
-        """-> the normalized piece: of a str a str, of a TracedText a TracedText."""
+        """-> the normalized piece, of the same type: a str or a TracedText"""
         if isinstance(piece, str):
             return self.apply(piece)
         return piece.changed(*self.trace(piece.text))
@@ -36,7 +36,7 @@ class Normalizer:
 
 
 class UnicodeForm(Normalizer):
-    """One of the normal forms of Unicode Standard Annex 15, done step by step to trace it."""
+    """A normal form of Unicode Standard Annex 15, in steps that can be traced."""
 
     form = None
 
@@ -54,10 +54,10 @@ class UnicodeForm(Normalizer):
 
 
 def decompose(text, form):
-    """-> list of (character, how many characters of `text` it replaces), in canonical order
+    """-> list of (character, number of characters of `text` that it replaces), in canonical order
 
-    The first character of a decomposition replaces the composed one, the others are put in. Marks
-    in a row are sorted by their combining class, those of one class staying in order.
+    The first character of a decomposition replaces the composed one; the others are inserted.
+    Consecutive marks are sorted by combining class; those of one class keep their order.
     """
     characters, marks = [], []
     for whole in text:
@@ -72,10 +72,10 @@ def decompose(text, form):
 
 
 def compose(characters):
-    """-> `characters`, pairs as above, with each mark joined to its letter where Unicode has both
+    """-> `characters`, pairs as above, with marks joined to their letters where Unicode can do so
 
-    A mark joins the last letter before it unless a mark of the same or a higher class stands
-    between them. The composed character replaces what both replaced.
+    A mark joins the last letter before it unless a mark of the same or a higher class is between
+    them. The composed character replaces everything that the two replaced.
     """
     composed, letter, highest = [], None, -1  # index of the letter; highest class after it
     for character, consumed in characters:
@@ -119,7 +119,7 @@ class NFKD(UnicodeForm):
 
 @dataclass(frozen=True)
 class Lowercase(Normalizer):
-    """Each character by itself, so that a sigma at the end of a word is "σ" as anywhere else."""
+    """Lower case, character by character, so a sigma is "σ" even at the end of a word."""
 
     def apply(self, text):
         return "".join(map(str.lower, text))
@@ -131,7 +131,7 @@ class Lowercase(Normalizer):
 
 @dataclass(frozen=True)
 class StripAccents(Normalizer):
-    """Without combining marks; a composed "é" has none, so NFD comes before."""
+    """Removes combining marks. A composed "é" has none, so NFD must come first."""
 
     def trace(self, text):
         kept = [i for i, character in enumerate(text) if not _MARK.match(character)]
@@ -140,7 +140,7 @@ class StripAccents(Normalizer):
 
 @dataclass(frozen=True)
 class Strip(Normalizer):
-    """Without the white space at the left and the right end."""
+    """Removes white space at the left and the right end."""
 
     strip_left: bool
     strip_right: bool
@@ -155,7 +155,7 @@ class Strip(Normalizer):
 
 @dataclass(frozen=True)
 class Prepend(Normalizer):
-    """`prepend` before every text that isn't empty; it takes the place of the first character."""
+    """Inserts `prepend` before every non-empty text; its source is the first character."""
 
     prepend: str
 
@@ -167,7 +167,7 @@ class Prepend(Normalizer):
 
 @dataclass(frozen=True)
 class Replace(Normalizer):
-    """`content` for every match of the pattern; in the place of the match's last character."""
+    """Replaces every match of a pattern by `content`; its source is the match's last character."""
 
     pattern: dict[str, str]
     content: str
@@ -190,7 +190,7 @@ class Replace(Normalizer):
 
 @dataclass(frozen=True)
 class Sequence(Normalizer):
-    """One after the other."""
+    """Several normalizers, in order."""
 
     normalizers: list[dict]
     parts = "normalizers"

@@ -1,22 +1,22 @@
-r"""Regular expressions of foreign files: {"String": "▁"} or {"Regex": "\\p{N}{1,3}"}.
+r"""Regular expressions in tokenizer.json: {"String": "▁"} or {"Regex": "\\p{N}{1,3}"}.
 
-`tokenizers` runs them with Oniguruma, minillm with the module `regex`. The two agree on what the
-patterns of tokenizers are made of: classes such as \p{L} and \s, groups, look-ahead, possessive
-repeats. Where they don't, the pattern is translated (\w, ^ and $) or refused. One difference stays:
-(?i) takes "i" and "İ" for one letter here, and "ss" and "ß" for two.
+`tokenizers` runs them with Oniguruma, minillm with the module `regex`. The two agree on most of the
+syntax in use: classes such as \p{L} and \s, groups, look-ahead, possessive repeats. Where they
+don't, minillm translates the pattern (\w, ^ and $) or refuses it. One difference remains: here (?i)
+matches "i" with "İ", but not "ss" with "ß".
 """
 
 import regex
 
 from minillm.checks import shown
 
-# What is spelled alike and means something else: escapes of Oniguruma's own, (?m) for "the dot
-# matches line ends", and a class within a class.
+# Syntax with a different meaning in the two: some escapes, (?m) for "the dot matches newlines", and
+# a class within a class.
 _FOREIGN_ESCAPES = tuple(rf"\{letter}" for letter in "hHRXyYOKGgNkzZbBW")
 _FOREIGN_FLAGS = regex.compile(r"\(\?[a-z]*m")
 
-# \w in Oniguruma: within a class letters, marks, digits and connectors; outside of one also six of
-# the numerals of Latin-1. `regex` has the joiners of emoji instead.
+# \w in Oniguruma: letters, marks, digits and connectors within a class; outside of one, also six
+# numerals of Latin-1. In `regex` it includes the joiners of emoji instead.
 _WORD = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}"
 _NUMERALS = "²³¹¼½¾"
 
@@ -37,7 +37,7 @@ def compile_pattern(pattern):
 
 
 def translate(pattern):
-    r"""-> `pattern`, written for Oniguruma, as `regex` understands it; ValueError if it can't
+    r"""-> a pattern of Oniguruma in the syntax of `regex`; ValueError if that isn't possible
 
     >>> translate(r"\d+|[\w']")
     "\\d+|[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}']"
@@ -61,9 +61,9 @@ def translate(pattern):
 
 
 def matches(pattern, text):
-    """Yield (start, end, whether it is a match) of the parts of `text`, in order, all of it
+    """Yield (start, end, whether it is a match) for the matches in `text` and the parts between
 
-    As in Oniguruma, an empty match directly behind another match is none.
+    As in Oniguruma, an empty match right after another match is ignored.
     """
     end = 0
     for match in pattern.finditer(text):

@@ -1,13 +1,13 @@
-"""What is put around a text, or a pair of texts, before a model sees it: special tokens.
+"""Post-processors put special tokens around a text, or around a pair of texts.
 
     GPT-2      nothing; with add_bos_token: <|endoftext|> A
     Llama 3    <|begin_of_text|> A
     RoBERTa    <s> A </s>,  <s> A </s> </s> B </s>
     BERT       [CLS] A [SEP],  [CLS] A [SEP] B [SEP],  where B and its [SEP] have type 1
 
-A template is a list of parts, each ("A" or "B", type id) for a text, or (list of ids, type id) for
-special tokens. A post-processor can also trim the offsets of byte-level tokens, so that those of
-" word" leave out the space.
+A template is a list of parts: texts ("A" or "B") and special tokens (ids), each with a type id. A
+post-processor can also trim the offsets of byte-level tokens, so that those of " word" exclude the
+space.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from minillm.text.components import read_component
 
 
 class Part(NamedTuple):
-    """One part of a template: a text ("A" or "B") or special tokens, whose `ids` are put in.
+    """One part of a template: a text ("A" or "B"), or special tokens with these `ids`.
 
-    overflow_too: whether `type_id` holds for what was cut off as well. If not, that has 0 for A and
-        1 for B, as in `tokenizers`.
+    overflow_too: True if `type_id` applies to the overflow as well. If not, the overflow has type 0
+        for A and 1 for B, as in `tokenizers`.
     """
 
     type_id: int
@@ -31,15 +31,15 @@ class Part(NamedTuple):
 
 
 class PostProcessor:
-    """A component of tokenizer.json. Its texts are A alone or the pair A, B."""
+    """A component of tokenizer.json for a text A, or a pair A, B."""
 
     trims = ()  # add_prefix_space of each step that trims offsets, see `trimmed`
-    template = None  # {"single": list of Part, "pair": list of Part}, if it says where texts stand
+    template = None  # {"single": list of Part, "pair": list of Part}, if it has one
 
 
 @dataclass(frozen=True)
 class ByteLevel(PostProcessor):
-    """Adds nothing. trim_offsets: leave spaces at both ends of a token out of its offsets."""
+    """Adds nothing. trim_offsets: exclude spaces at both ends of a token from its offsets."""
 
     add_prefix_space: bool
     trim_offsets: bool
@@ -52,7 +52,7 @@ class ByteLevel(PostProcessor):
 
 @dataclass(frozen=True)
 class TemplateProcessing(PostProcessor):
-    """Templates as the file writes them:
+    """Templates in the form of the file:
 
     single, pair: [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", …}}, …]
     special_tokens: {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}
@@ -95,7 +95,7 @@ class TemplateProcessing(PostProcessor):
 
 
 class _ClassifierTokens(PostProcessor):
-    """The fields cls and sep of BERT's and RoBERTa's: [token, id]."""
+    """Base of BERT's and RoBERTa's, whose fields cls and sep are [token, id]."""
 
     def _id(self, name):
         value = getattr(self, name)
@@ -119,7 +119,7 @@ class BertProcessing(_ClassifierTokens):
 
 @dataclass(frozen=True)
 class RobertaProcessing(_ClassifierTokens):
-    """RoBERTa has one type only: 0 for both texts."""
+    """RoBERTa's: both texts have type 0."""
 
     sep: list
     cls: list
@@ -140,7 +140,7 @@ class RobertaProcessing(_ClassifierTokens):
 
 @dataclass(frozen=True)
 class Sequence(PostProcessor):
-    """Several; only one of them can put tokens in."""
+    """Several post-processors; only one of them can add tokens."""
 
     processors: list[dict]
     parts = "processors"
@@ -169,16 +169,16 @@ def read_post_processor(path, content):
 
 
 def template_of(post_processor, pair, add_special_tokens=True):
-    """-> list of Part for one text, or for a pair."""
+    """-> list of Part for one text, or for a pair"""
     template = (post_processor and post_processor.template) or PLAIN
     parts = template["pair" if pair else "single"]
     return parts if add_special_tokens else [part for part in parts if part.text]
 
 
 def bos_eos_template(bos, eos):
-    """-> TemplateProcessing that puts `bos` before each text and `eos` behind it
+    """-> TemplateProcessing that puts `bos` before each text and `eos` after it
 
-    bos, eos: (token, id), or None for nothing.
+    bos, eos: (token, id), or None for nothing
     """
     def around(text, type_id):
         parts = [{"Sequence": {"id": text, "type_id": type_id}}]
@@ -196,9 +196,8 @@ def bos_eos_template(bos, eos):
 def trimmed(offsets, tokens, prefix_added):
     """-> `offsets` without the spaces at both ends of their tokens
 
-    offsets: list of (start, end);  tokens: the tokens as they are spelled, a space as "Ġ"
-    prefix_added: the single space before the first word wasn't in the text, so it has no offset
-        to take off.
+    offsets: list of (start, end);  tokens: the spelled tokens, with "Ġ" for a space
+    prefix_added: the single space before the first word was inserted, so it takes up no offset
     """
     result = []
     for index, ((start, end), token) in enumerate(zip(offsets, tokens)):

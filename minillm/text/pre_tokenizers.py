@@ -1,12 +1,12 @@
-"""How a text is cut into words ("pre-tokens"); no merge of byte-pair encoding crosses the cuts.
+"""Pre-tokenizers split a text into words ("pre-tokens"), which no merge of BPE crosses.
 
-    GPT-2      ByteLevel: its pattern, and the bytes
-    Llama 3    Split with a pattern of its own, then ByteLevel without GPT-2's
+    GPT-2      ByteLevel: its pattern, then bytes
+    Llama 3    Split with another pattern, then ByteLevel without GPT-2's
     StarCoder  Digits, each alone, then ByteLevel
 
-Each pre-tokenizer is applied to each piece that the ones before it left. A piece is a str or, where
-offsets are wanted, a TracedText. A str keeps its characters, a TracedText comes out of ByteLevel
-with one character for each byte: bpe.py takes both.
+Each pre-tokenizer splits the pieces that the one before returns. A piece is a str or, if offsets
+are requested, a TracedText. ByteLevel leaves the characters of a str alone, and replaces those of a
+TracedText by one character for each byte: bpe.py accepts both.
 """
 
 from dataclasses import dataclass, field, replace
@@ -23,16 +23,16 @@ BEHAVIORS = Literal["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext
 
 
 class Splitter:
-    """A pre-tokenizer that cuts where a pattern matches. What becomes of a match is its `behavior`:
+    """A pre-tokenizer that splits at the matches of a pattern. `behavior` decides about a match:
 
-    Removed: it is left out;  Isolated: it is a word;  Contiguous: matches in a row are one word;
-    MergedWithPrevious, MergedWithNext: it belongs to the word before it, or after it
+    Removed: dropped;  Isolated: a word;  Contiguous: adjacent matches are one word;
+    MergedWithPrevious, MergedWithNext: part of the word before it, or after it
     """
 
     spells_bytes = False
 
     def split(self, piece):
-        """-> list of the words of `piece`, of its type; none is empty."""
+        """-> list of the non-empty words of `piece`, of the same type"""
         parts = matches(self.compiled, text_of(piece))
         if self.inverted:
             parts = ((start, end, not is_match) for start, end, is_match in parts)
@@ -40,10 +40,10 @@ class Splitter:
 
 
 def merge_cuts(parts, behavior):
-    """-> list of (start, end) of the words, given (start, end, is a match) of all parts."""
+    """-> list of (start, end) of the words, from (start, end, is a match) of all parts"""
     if behavior == "Removed":
         return [(start, end) for start, end, is_match in parts if not is_match]
-    if behavior == "MergedWithNext":  # from right to left, the next one is the previous one
+    if behavior == "MergedWithNext":  # from right to left, next is previous
         mirrored = [(-end, -start, is_match) for start, end, is_match in reversed(parts)]
         cuts = merge_cuts(mirrored, "MergedWithPrevious")
         return [(-end, -start) for start, end in reversed(cuts)]
@@ -72,7 +72,7 @@ class Split(Splitter):
 
     def split(self, piece):
         if isinstance(piece, str) and self.behavior == "Isolated" and not self.compiled.groups:
-            # Most patterns match all of a text, and then this is all there is to do.
+            # Most patterns match the whole text; then the matches are the words.
             words = self.compiled.findall(piece)
             if sum(map(len, words)) == len(piece):
                 return words if all(words) else list(filter(None, words))
@@ -81,7 +81,7 @@ class Split(Splitter):
 
 @dataclass(frozen=True)
 class Digits(Splitter):
-    """Numbers, or with individual_digits each digit, are words of their own."""
+    """Makes each number, or with individual_digits each digit, a word."""
 
     individual_digits: bool
     compiled = regex.compile(r"\p{N}")
@@ -91,7 +91,7 @@ class Digits(Splitter):
 
 @dataclass(frozen=True)
 class Punctuation(Splitter):
-    """Each punctuation mark, in ASCII or of Unicode's category P, is a word, or see `behavior`."""
+    """Makes each punctuation mark (ASCII's, and Unicode's category P) a word; see `behavior`."""
 
     behavior: BEHAVIORS = "Isolated"
     compiled = regex.compile(r"[!-/:-@\[-`{-~\p{P}]")
@@ -100,7 +100,7 @@ class Punctuation(Splitter):
 
 @dataclass(frozen=True)
 class Whitespace(Splitter):
-    """Runs of letters and digits, and runs of anything else but white space, which is left out."""
+    """Runs of letters and digits, and runs of others except white space, which is dropped."""
 
     compiled = regex.compile(r"[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+"
                              r"|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+")
@@ -110,7 +110,7 @@ class Whitespace(Splitter):
 
 @dataclass(frozen=True)
 class WhitespaceSplit(Splitter):
-    """What stands between white space."""
+    """Splits at white space, which is dropped."""
 
     compiled = regex.compile(r"\p{White_Space}")
     inverted = False
@@ -119,11 +119,11 @@ class WhitespaceSplit(Splitter):
 
 @dataclass(frozen=True)
 class ByteLevel:
-    """GPT-2's: cut by its pattern (use_regex), and write bytes instead of characters.
+    """GPT-2's: split by its pattern (use_regex), and write bytes instead of characters.
 
     add_prefix_space: put a space before each piece that has none, so that the first word of a text
-        is encoded as within a sentence
-    trim_offsets: says nothing here, only in a post-processor
+        is encoded like one inside a sentence
+    trim_offsets: has no effect here, only in a post-processor
     """
 
     add_prefix_space: bool
@@ -147,7 +147,7 @@ class ByteLevel:
 
 
 def spelled(piece):
-    """-> `piece`, a TracedText, with each character replaced by those that stand for its bytes."""
+    """-> `piece`, a TracedText, with each character replaced by those that spell its bytes"""
     data = [text_to_bytes(character) for character in piece.text]
     text = "".join(BYTE_TO_CHARACTER[byte] for character in data for byte in character)
     return piece.changed(text, spread(map(len, data)))
@@ -155,7 +155,7 @@ def spelled(piece):
 
 @dataclass(frozen=True)
 class Sequence:
-    """One after the other, each on all pieces that the one before left."""
+    """Several pre-tokenizers: each splits all pieces that the one before returns."""
 
     pretokenizers: list[dict]
     parts = "pretokenizers"
@@ -186,13 +186,13 @@ def read_pre_tokenizer(path, content):
 
 
 def flatten(pre_tokenizer):
-    """-> list of the pre-tokenizers in it, in order."""
+    """-> list of the single pre-tokenizers in it, in order"""
     parts = getattr(pre_tokenizer, "pretokenizers", None)
     return [pre_tokenizer] if parts is None else [one for part in parts for one in flatten(part)]
 
 
 def with_prefix_space(pre_tokenizer, add_prefix_space):
-    """-> `pre_tokenizer` with this `add_prefix_space` in its ByteLevel."""
+    """-> `pre_tokenizer` with this `add_prefix_space` in its ByteLevel"""
     if isinstance(pre_tokenizer, ByteLevel):
         return replace(pre_tokenizer, add_prefix_space=add_prefix_space)
     if isinstance(pre_tokenizer, Sequence):

@@ -1,14 +1,14 @@
 """The base of all tokenizers: a text goes through five steps, whatever the algorithm.
 
-    added tokens      <|endoftext|> and the like are found first                  added_tokens.py
-    normalizer        Unicode forms, lower case: for GPT-2 nothing                normalizers.py
-    pre-tokenizer     the text is cut into words                                  pre_tokenizers.py
-    model             each word becomes ids: byte-pair encoding, WordPiece, …     bpe.py
-    post-processor    special tokens are put around the text, or around a pair    post_processors.py
+    added tokens      find <|endoftext|> and the like                             added_tokens.py
+    normalizer        Unicode forms, lower case; for GPT-2 nothing                normalizers.py
+    pre-tokenizer     split the text into words                                   pre_tokenizers.py
+    model             turn each word into ids: byte-pair encoding, WordPiece, …   bpe.py
+    post-processor    put special tokens around the text, or around a pair        post_processors.py
 
-Then rows are cut and filled up to one length (encoding.py). An algorithm is a subclass that brings
-a model with encode(words) -> ids and encode_piece(text) -> [(id, number of characters)], and says
-how ids become text again.
+Then rows are truncated and padded to one length (encoding.py). An algorithm is a subclass with a
+model, which has encode(words) -> ids and encode_piece(text) -> [(id, number of characters)], and a
+method that turns ids into text.
 """
 
 import inspect
@@ -47,26 +47,26 @@ TRACED = ("offset_mapping", "word_ids", "sequence_ids", "tokens")  # need the tr
 
 
 class PreTrainedTokenizer(Vocabulary):
-    """The interface of `transformers`' tokenizers, on the steps above.
+    """The interface of `transformers`' tokenizers, on top of the steps above.
 
-    minillm computes with NumPy, so `return_tensors` "pt" and "np" (programs of tutorials say "pt")
-    both give int64 NumPy arrays of shape (B, T).
+    minillm computes with NumPy, so `return_tensors` "pt", which most programs pass, and "np" both
+    return int64 NumPy arrays of shape (B, T).
 
     vocab: {token: id};  model, pre_tokenizer, normalizer, post_processor: the steps; without a
-        post-processor the texts stay alone, but for add_bos_token and add_eos_token
-    added_tokens: {id: AddedToken}, tokens that are looked for in the text before anything else
+        post-processor, only add_bos_token and add_eos_token add tokens to a text
+    added_tokens: {id: AddedToken}, tokens that are found in the text first
     special_tokens: {name: str, AddedToken or None}, such as {"pad_token": "<pad>"}; one that isn't
-        in the vocabulary yet is added at its end. extra_special_tokens: a list without names.
-    add_bos_token, add_eos_token: put these around each text, whatever the post-processor does;
-        None: leave it as it is
-    model_max_length: the length that truncation=True cuts to if no max_length is given
-    split_special_tokens: special tokens in a text are text like any other
-    clean_up_tokenization_spaces: decode takes spaces before punctuation away
-    model_input_names: what calling the tokenizer returns if nothing else is asked for
+        in the vocabulary is added at its end. extra_special_tokens: a list without names.
+    add_bos_token, add_eos_token: True or False replaces the post-processor by one that does or
+        doesn't put these tokens around each text; None keeps it
+    model_max_length: the length that truncation=True truncates to without a max_length
+    split_special_tokens: treat special tokens in a text as ordinary text
+    clean_up_tokenization_spaces: decode removes spaces before punctuation
+    model_input_names: the columns that a call returns by default
     chat_template: kept and written back, see `apply_chat_template`
-    kept, sections: {field: value} of tokenizer_config.json, and of tokenizer.json, that is only
+    kept, sections: {field: value} of tokenizer_config.json and of tokenizer.json that are only
         written back
-    Raises ValueError for what doesn't fit together.
+    Raises ValueError for arguments that contradict each other.
     """
 
     is_fast = True  # in `transformers`: it knows offsets
@@ -109,18 +109,18 @@ class PreTrainedTokenizer(Vocabulary):
     # ---- read from files, written to files
 
     classes = ()  # the classes of `transformers` whose files this one reads, its own name first
-    decoder = None  # tokenizer.json's section, which says how ids become text
-    vocabulary_files = ("vocab.json",)  # what there can be in place of a tokenizer.json
+    decoder = None  # the section of tokenizer.json that says how ids become text
+    vocabulary_files = ("vocab.json",)  # the files that can replace a tokenizer.json
     own_options = {}  # {field of tokenizer_config.json: kind}, further arguments of the constructor
 
     @classmethod
     def from_pretrained(cls, name_or_path, **options):
         """Read a tokenizer from a directory with tokenizer.json, or with its `vocabulary_files`.
 
-        A name that is no directory is looked up as `GPT2LMHeadModel.from_pretrained` does it.
-        options: arguments of the constructor that overrule the files, e.g. pad_token="<pad>", and
-        those of hub.find_pretrained. There is one kind of tokenizer, whatever use_fast says.
-        Raises FileNotFoundError if the files aren't there, ValueError if they are broken or ask for
+        Any other name is looked up as in `GPT2LMHeadModel.from_pretrained`.
+        options: arguments of the constructor that override the files, such as pad_token="<pad>",
+        and those of hub.find_pretrained. use_fast has no effect: there is one kind of tokenizer.
+        Raises FileNotFoundError if the files don't exist, ValueError if they are broken or need
         something that minillm does not have (see tokenizer_files.py), TypeError for other options.
         """
         options.pop("use_fast", None)
@@ -146,16 +146,16 @@ class PreTrainedTokenizer(Vocabulary):
 
     @classmethod
     def _from_files(cls, path, files):
-        """-> {argument of the constructor: value} of what is special to the algorithm
+        """-> {argument of the constructor: value} for the arguments that the algorithm adds
 
-        path: the file to name in the ValueError for what the algorithm can't be
+        path: the file that a ValueError names
         """
         raise NotImplementedError
 
     def save_pretrained(self, folder):
-        """Write the tokenizer into `folder`, in all the files of Hugging Face's format.
+        """Write the tokenizer into `folder`, in all files of Hugging Face's format.
 
-        `transformers` and `tokenizers` open what is written, with the same ids.
+        `transformers` and `tokenizers` can open the folder, and give the same ids.
         """
         names = ("add_bos_token", "add_eos_token", "clean_up_tokenization_spaces",
                  "model_input_names", "model_max_length", "padding_side", "split_special_tokens",
@@ -182,7 +182,7 @@ class PreTrainedTokenizer(Vocabulary):
         raise NotImplementedError
 
     def _options_to_json(self):
-        """-> {field of tokenizer_config.json: value} beside those that every tokenizer has."""
+        """-> {field of tokenizer_config.json: value} for the fields that the algorithm adds"""
         return {}
 
     # ---- text to ids
@@ -197,25 +197,28 @@ class PreTrainedTokenizer(Vocabulary):
         """Encode one text or several, or pairs -> BatchEncoding with input_ids and attention_mask
 
         text: str, or a list of str, or of pairs of str. With is_split_into_words a text is a list
-            of words, each encoded by itself. For one text without return_tensors the values are
+            of words, each encoded separately. For one text without return_tensors the values are
             flat lists. text_pair: the second text of each pair, of the same kind.
-        text_target: encoded the same way; its ids are "labels".
-        add_special_tokens: what the post-processor puts around texts
-        padding: True or "longest": all to the length of the longest; "max_length": to `max_length`
-            or else `model_max_length`; False: none. It goes to `padding_side`.
-            pad_to_multiple_of: to the next multiple of this.
-        truncation: True or "longest_first" cuts to `max_length` or else `model_max_length`, at
-            `truncation_side`, of a pair the longer text first; "only_first", "only_second": only
+        text_target: encoded in the same way; its ids are "labels"
+        add_special_tokens: False leaves out the special tokens of the post-processor
+        padding: True or "longest": to the length of the longest row; "max_length": to `max_length`,
+            or else `model_max_length`; False: none. On `padding_side`.
+        pad_to_multiple_of: pad to the next multiple of this
+        truncation: True or "longest_first": to `max_length`, or else `model_max_length`, at
+            `truncation_side`, the longer text of a pair first; "only_first", "only_second": only
             that text. A `max_length` without padding or truncation truncates.
-        return_overflowing_tokens: what is cut off becomes more rows, which overlap by `stride`;
-            "overflow_to_sample_mapping" says which text each row is of.
-        return_tensors: "pt" or "np", int64 arrays (B, T); None, lists.
-        return_offsets_mapping: (start, end) of each token in its text, as "offset_mapping".
-        return_special_tokens_mask: 1 for tokens that the post-processor or padding put in
-        split_special_tokens: don't look for special tokens in the text. None: as the attribute says
-        verbose: nothing; there are no messages to leave out.
-        Raises TypeError for what isn't a text; ValueError for texts of unequal length if they are
-        to be padded and there is no pad token, or to be an array without padding.
+        return_overflowing_tokens: the truncated tokens become further rows, which overlap by
+            `stride`; "overflow_to_sample_mapping" has the index of each row's text
+        return_tensors: "pt" or "np": int64 arrays (B, T); None: lists
+        return_offsets_mapping: also return "offset_mapping": (start, end) of each token in its text
+        return_special_tokens_mask: also return a mask: 1 for tokens of the post-processor and
+            padding
+        split_special_tokens: treat special tokens in the text as ordinary text; None: the
+            attribute's value
+        verbose: no effect
+
+        Raises TypeError for anything but text; ValueError for texts of unequal length if they have
+        to be padded without a pad token, or form an array without padding.
         """
         if text is None:
             text, text_pair = text_target, text_pair_target
@@ -269,37 +272,37 @@ class PreTrainedTokenizer(Vocabulary):
                max_length=None, stride=0, padding_side=None, return_tensors=None, **options):
         """-> list of the ids of `text`, or with return_tensors="pt" or "np" an int64 array (1, T).
 
-        Special tokens that are written in the text become their ids. The empty text has no ids:
-        [] or shape (1, 0). The arguments are those of `__call__`.
+        Special tokens in the text become their ids. The empty text has no ids: [] or shape (1, 0).
+        The arguments are those of `__call__`.
         """
         return self(text, text_pair, None, None, add_special_tokens, padding, truncation,
                     max_length, stride, padding_side=padding_side, return_tensors=return_tensors,
                     return_attention_mask=False, **options)["input_ids"]
 
     def tokenize(self, text, pair=None, add_special_tokens=False, **options):
-        """-> list of the tokens of `text` as they stand in the vocabulary (a space is "Ġ")
+        """-> list of the tokens of `text` as spelled in the vocabulary (a space is "Ġ")
 
-        An added token appears as it is written in the text, with the spaces that it swallows.
+        An added token appears as in the text, with the spaces that it includes.
         """
         require_str("text", text)
         return self(text, pair, add_special_tokens=add_special_tokens, **options).tokens()
 
     def num_special_tokens_to_add(self, pair=False):
-        """-> how many special tokens the post-processor puts around a text, or around a pair."""
+        """-> the number of special tokens that the post-processor puts around a text or a pair"""
         return sum(len(part.ids) for part in template_of(self.post_processor, pair))
 
     @property
     def max_len_single_sentence(self):
-        """How many tokens of one text fit into `model_max_length`."""
+        """The number of tokens of one text that fit into `model_max_length`."""
         return self.model_max_length - self.num_special_tokens_to_add()
 
     @property
     def max_len_sentences_pair(self):
-        """How many tokens of a pair fit into `model_max_length`."""
+        """The number of tokens of a pair that fit into `model_max_length`."""
         return self.model_max_length - self.num_special_tokens_to_add(pair=True)
 
     def build_inputs_with_special_tokens(self, token_ids_0, token_ids_1=None):
-        """-> list of the ids of one text, or of two, with the special tokens around them."""
+        """-> list of the ids of one text or two, with special tokens around them"""
         return self._arranged(token_ids_0, token_ids_1)["input_ids"]
 
     def create_token_type_ids_from_sequences(self, token_ids_0, token_ids_1=None):
@@ -310,8 +313,8 @@ class PreTrainedTokenizer(Vocabulary):
                                 already_has_special_tokens=False):
         """-> list of 0 and 1: 1 for a special token
 
-        token_ids_0, token_ids_1: ids without special tokens, which are put around them first;
-        already_has_special_tokens: token_ids_0 is a whole row, where every special id counts
+        token_ids_0, token_ids_1: ids without special tokens, which are added first
+        already_has_special_tokens: token_ids_0 is a whole row, special tokens included
         """
         if not already_has_special_tokens:
             return self._arranged(token_ids_0, token_ids_1)["special_tokens_mask"]
@@ -328,11 +331,11 @@ class PreTrainedTokenizer(Vocabulary):
 
     def pad(self, encoded_inputs, padding=True, max_length=None, pad_to_multiple_of=None,
             padding_side=None, return_attention_mask=None, return_tensors=None, verbose=True):
-        """Fill up rows that are encoded already -> BatchEncoding
+        """Pad rows that are already encoded -> BatchEncoding
 
-        encoded_inputs: a dict of lists, of one row or several, or a list of such dicts; with
+        encoded_inputs: a dict of lists, for one row or several, or a list of such dicts; with
         input_ids, and optionally attention_mask, token_type_ids, special_tokens_mask.
-        The other arguments are those of `__call__`; the attention mask is made if there is none.
+        The other arguments are those of `__call__`. A missing attention mask is added.
         """
         if isinstance(encoded_inputs, (list, tuple)):
             encoded_inputs = {name: [one[name] for one in encoded_inputs]
@@ -361,17 +364,17 @@ class PreTrainedTokenizer(Vocabulary):
         return encoding
 
     def apply_chat_template(self, *arguments, **options):
-        """Raises ValueError: chat templates are programs in Jinja, which minillm does not run.
+        """Raises ValueError: chat templates are Jinja programs, which minillm does not run.
 
-        The template of a checkpoint is `tokenizer.chat_template`, and is saved with the tokenizer.
+        The template of a checkpoint is `tokenizer.chat_template`; saving the tokenizer keeps it.
         """
         raise ValueError("chat templates are Jinja programs, which minillm does not run: write the "
                          "text of the conversation yourself, as tokenizer.chat_template says")
 
-    # ---- how that is done
+    # ---- the steps
 
     def _inputs(self, text, text_pair, is_split_into_words):
-        """-> list of (first, second or None), each a str or a list of words; whether it was one."""
+        """-> list of (first, second or None), each a str or a list of words; True for one text"""
         several = isinstance(text, (list, tuple)) and not (
             is_split_into_words and all(isinstance(word, str) for word in text))
         if not several:
@@ -409,7 +412,7 @@ class PreTrainedTokenizer(Vocabulary):
         return text
 
     def _lengths(self, padding, truncation, max_length, pad_to_multiple_of):
-        """-> padding ("longest", a length or None), truncation (a strategy or None), max_length."""
+        """-> padding ("longest", a length or None), truncation (a strategy or None), max_length"""
         padding = one_of("padding", padding,
                          (False, None, True, "longest", "max_length", "do_not_pad"))
         truncation = one_of("truncation", truncation,
@@ -439,7 +442,7 @@ class PreTrainedTokenizer(Vocabulary):
 
     def _all_rows(self, pairs, add_special_tokens, strategy, limit, stride, split_special_tokens,
                   overflow, padding, pad_to_multiple_of, padding_side, columns):
-        """-> list of all rows with these columns, padded; list of the index of the text of each."""
+        """-> list of all rows with these columns, padded; list of the index of each one's text"""
         rows, samples = [], []
         for index, (first, second) in enumerate(pairs):
             found = self._rows(first, second, add_special_tokens, strategy, limit, stride,
@@ -449,14 +452,14 @@ class PreTrainedTokenizer(Vocabulary):
             samples += [index] * len(found)
         rows = self._pad(rows, padding, pad_to_multiple_of, padding_side)
         for row in rows:
-            if "tokens" in row:  # those of special tokens and padding are still missing
+            if "tokens" in row:  # special tokens and padding are still None
                 row["tokens"] = [self._token(id) if token is None else token
                                  for id, token in zip(row["input_ids"], row["tokens"])]
         return rows, samples
 
     def _rows(self, first, second, add_special_tokens, strategy, limit, stride,
               split_special_tokens, columns):
-        """-> list of the rows of one text or a pair: the first, and what overflows."""
+        """-> list of the rows of one text or a pair: the first, then the overflow"""
         first = self._encode(first, 0, split_special_tokens, columns)
         if second is not None:
             second = self._encode(second, 1, split_special_tokens, columns)
@@ -474,14 +477,14 @@ class PreTrainedTokenizer(Vocabulary):
         return arrange(first, second, self.post_processor, add_special_tokens)
 
     def _room(self, limit, pair, add_special_tokens):
-        """-> how many tokens of the text fit into `limit`; ValueError if the others don't even."""
+        """-> the tokens that `limit` leaves to the text; ValueError if special tokens exceed it"""
         added = self.num_special_tokens_to_add(pair) if add_special_tokens else 0
         if limit < added:
             raise ValueError(f"max_length is {limit}, but the special tokens alone are {added}")
         return limit - added
 
     def _encode(self, text, type_id, split_special_tokens, columns):
-        """-> the row of a str or a list of words, without special tokens around it."""
+        """-> the row of a str or a list of words, without special tokens around it"""
         if any(name in columns for name in TRACED):
             return self._encode_traced(text, type_id, split_special_tokens, columns)
         if not isinstance(text, str):
@@ -491,7 +494,7 @@ class PreTrainedTokenizer(Vocabulary):
         return _row(ids, columns, type_id)
 
     def _ids(self, text, split_special_tokens=False):
-        """-> list of the ids of `text`: the short way, which looks at no character by itself."""
+        """-> list of the ids of `text`: the fast way, without tracing single characters"""
         if not self._spells_last:
             return [id for id, *_ in self._traced_tokens(text, split_special_tokens)]
         ids, split, encode = [], self.pre_tokenizer.split, self.model.encode
@@ -502,7 +505,7 @@ class PreTrainedTokenizer(Vocabulary):
                 ids.append(self._added_ids[token.content])
         return ids
 
-    _spells_last = True  # False: words are cut up after they were spelled, see `_traced_tokens`
+    _spells_last = True  # False: words are split after bytes are spelled, see `_traced_tokens`
 
     def _encode_traced(self, text, type_id, split_special_tokens, columns):
         words = [text] if isinstance(text, str) else text
@@ -511,12 +514,12 @@ class PreTrainedTokenizer(Vocabulary):
                  for index, part in enumerate(words)]
         found = list(chain.from_iterable(found))
         ids, spans, tokens, word_ids = map(list, zip(*found)) if found else ([], [], [], [])
-        # Trimming offsets looks at the tokens, so they are there whether asked for or not.
+        # Trimming offsets needs the tokens, so the row always has them.
         return {**_row(ids, columns, type_id), "offset_mapping": spans, "tokens": tokens,
                 "word_ids": word_ids, "sequence_ids": [type_id] * len(ids)}
 
     def _traced_tokens(self, text, split_special_tokens):
-        """Yield (id, (start, end) in `text`, token, index of its word) of every token."""
+        """Yield (id, (start, end) in `text`, token, index of its word) for every token"""
         words = []
         for piece, token in self._splitter.split(TracedText.of(text), split_special_tokens):
             words += [(piece, token)] if token else [
@@ -545,7 +548,7 @@ class PreTrainedTokenizer(Vocabulary):
 
     @property
     def add_bos_token(self):
-        """Whether the post-processor puts `bos_token` before a text."""
+        """True if the post-processor puts `bos_token` before a text."""
         template = template_of(self.post_processor, pair=False)
         return bool(template) and template[0].ids[:1] == (self.bos_token_id,)
 
@@ -555,7 +558,7 @@ class PreTrainedTokenizer(Vocabulary):
 
     @property
     def add_eos_token(self):
-        """Whether the post-processor puts `eos_token` behind a text."""
+        """True if the post-processor puts `eos_token` after a text."""
         template = template_of(self.post_processor, pair=False)
         return bool(template) and template[-1].ids[-1:] == (self.eos_token_id,)
 
@@ -564,7 +567,7 @@ class PreTrainedTokenizer(Vocabulary):
         self._set_template(None, value)
 
     def _set_template(self, add_bos, add_eos):
-        """Make a post-processor that adds these; None: as the present one does."""
+        """Replace the post-processor by one that adds these; None: as the current one does."""
         add_bos = self.add_bos_token if add_bos is None else add_bos
         add_eos = self.add_eos_token if add_eos is None else add_eos
         for name, wanted in (("bos_token", add_bos), ("eos_token", add_eos)):
@@ -578,10 +581,10 @@ class PreTrainedTokenizer(Vocabulary):
     # ---- ids to text
 
     def decode(self, token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=None):
-        """-> the text of ids, an int, a list or an array (T,); of rows (B, T), a list of texts
+        """-> the text of ids, an int, a list or an array (T,); for rows (B, T), a list of texts
 
-        An id that no token has adds nothing. Raises TypeError for anything but integers and
-        ValueError for negative ones.
+        An id without a token adds nothing. Raises TypeError for anything but integers, ValueError
+        for negative ones.
         """
         ids = token_ids
         if isinstance(ids, (list, tuple)) and ids and not np.isscalar(ids[0]) and np.ndim(ids[0]):
@@ -600,7 +603,7 @@ class PreTrainedTokenizer(Vocabulary):
         return text
 
     def batch_decode(self, sequences, skip_special_tokens=False, clean_up_tokenization_spaces=None):
-        """-> list of the texts of `sequences`, rows of ids."""
+        """-> list of the texts of `sequences`, rows of ids"""
         return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces)
                 for ids in sequences]
 
@@ -614,7 +617,7 @@ class PreTrainedTokenizer(Vocabulary):
         return text
 
     def _join(self, ids):
-        """-> the text of `ids`, a list of int. Each algorithm has its own."""
+        """-> the text of `ids`, a list of int; each algorithm implements this"""
         raise NotImplementedError
 
     def __repr__(self):
@@ -622,7 +625,7 @@ class PreTrainedTokenizer(Vocabulary):
 
 
 def _row(ids, columns, type_id):
-    """-> a row of text without special tokens, with those of `columns` that need no tracing."""
+    """-> a row without special tokens, with those of `columns` that need no tracing"""
     n = len(ids)
     row = {"input_ids": ids}
     if "token_type_ids" in columns:

@@ -1,16 +1,15 @@
-"""The files of a tokenizer as Hugging Face's libraries write and read them.
+"""The files of a tokenizer in Hugging Face's format: reading and writing them.
 
     tokenizer.json           the steps of tokenizer.py, the vocabulary and the added tokens
-    vocab.json, merges.txt   {token: id}; one merge a line, the two tokens separated by a space
-    vocab.txt                one token a line, the number of the line is its id (WordPiece)
-    tokenizer_config.json    which token is the end of text, the side of padding, and so on
-    special_tokens_map.json  the special tokens once more (older versions read them here)
-    added_tokens.json        {token: id} of added tokens (written by older versions only)
-    chat_template.jinja      how a conversation is written down
+    vocab.json, merges.txt   {token: id}; one merge per line, two tokens separated by a space
+    vocab.txt                one token per line; the number of the line is its id (WordPiece)
+    tokenizer_config.json    special tokens by name, the side of padding, and so on
+    special_tokens_map.json  the special tokens again (older versions read them here)
+    added_tokens.json        {token: id} of added tokens (only older versions write it)
+    chat_template.jinja      the format of a conversation
 
-Every field that is found is obeyed, or refused by name, or passed over for a reason that stands in
-the tables below. Every file that is broken raises ValueError with one line that begins with its
-path and names the field.
+Every field is obeyed, or refused by name, or ignored for a reason given in the tables below. A
+broken file raises ValueError with one line that starts with its path and names the field.
 """
 
 import warnings
@@ -27,7 +26,7 @@ from minillm.text.post_processors import read_post_processor
 from minillm.text.pre_tokenizers import read_pre_tokenizer
 from minillm.text.vocabulary import EXTRA_NAMES, SPECIAL_NAMES
 
-# tokenizer.json, all of it. The components are in normalizers.py, pre_tokenizers.py and
+# All fields of tokenizer.json. The components are in normalizers.py, pre_tokenizers.py and
 # post_processors.py (KINDS); the model and the decoder belong to the algorithm.
 TOKENIZER_JSON = {
     "version": str,  # "1.0"
@@ -40,16 +39,16 @@ TOKENIZER_JSON = {
     "decoder": dict | None,
     "model": dict,
 }
-# Which lengths are cut and padded to is said in each call, in `transformers` too: it sets these
-# anew every time. They are kept and written back.
+# Each call determines the lengths of truncation and padding, as in `transformers`. So these fields
+# have no effect, except for the directions and pad_token; they are written back.
 TRUNCATION = {"direction": str, "max_length": int, "strategy": str, "stride": int}
 PADDING = {"strategy": str | dict, "direction": str, "pad_to_multiple_of": int | None,
            "pad_id": int, "pad_type_id": int, "pad_token": str}
 
-# tokenizer_config.json: what is obeyed. Special tokens are any fields that end in _token. What only
-# one algorithm has is in its class, `own_options`.
+# tokenizer_config.json: fields that are obeyed. Any field that ends in _token is a special token. A
+# field of one algorithm only is in its class, `own_options`.
 OBEYED = {
-    "add_bos_token": bool | None,  # only without a tokenizer.json, which says it itself
+    "add_bos_token": bool | None,  # only without a tokenizer.json, whose post-processor decides
     "add_eos_token": bool | None,  # the same
     "clean_up_tokenization_spaces": bool | None,
     "model_input_names": list[str] | None,
@@ -63,47 +62,47 @@ OBEYED = {
     "extra_special_tokens": list | dict | None,
     "model_specific_special_tokens": dict | None,
     "chat_template": str | dict | list | None,  # kept and written back
-    "tokenizer_class": str | None,  # the class that reads the file has to be it, see CLASSES
+    "tokenizer_class": str | None,  # must be among the `classes` of the tokenizer that reads it
 }
-# What is written back as it was, and changes nothing: `transformers` itself passes it over, or it
-# says how the file was made or where it lay.
+# Fields that are written back unchanged and have no effect, with the reason: `transformers` ignores
+# them too, or they describe where the files came from.
 KEPT = {
-    "backend": "which library `transformers` used",
-    "is_local": "where the files lay",
-    "local_files_only": "where the files lay",
-    "name_or_path": "where the files lay",
-    "special_tokens_map_file": "where the files lay",
-    "tokenizer_file": "where the files lay",
-    "vocab_file": "where the files lay",
-    "merges_file": "where the files lay",
-    "files_loaded": "where the files lay",
-    "transformers_version": "who wrote it",
+    "backend": "the library that `transformers` used",
+    "is_local": "the location of the files",
+    "local_files_only": "the location of the files",
+    "name_or_path": "the location of the files",
+    "special_tokens_map_file": "the location of the files",
+    "tokenizer_file": "the location of the files",
+    "vocab_file": "the location of the files",
+    "merges_file": "the location of the files",
+    "files_loaded": "the location of the files",
+    "transformers_version": "the version that wrote the files",
     "processor_class": "the processor of a model with images or sound",
     "trust_remote_code": "how it was loaded",
     "use_fast": "how it was loaded",
     "slow_tokenizer_class": "an older class of the same tokenizer",
-    "verbose": "which messages to log",
-    "max_length": "said in each call",
-    "stride": "said in each call",
-    "truncation": "said in each call",
-    "truncation_strategy": "said in each call",
-    "padding": "said in each call",
-    "pad_to_multiple_of": "said in each call",
-    "pad_token_type_id": "0 in `transformers`, whatever stands here",
+    "verbose": "the amount of logging",
+    "max_length": "an argument of each call",
+    "stride": "an argument of each call",
+    "truncation": "an argument of each call",
+    "truncation_strategy": "an argument of each call",
+    "padding": "an argument of each call",
+    "pad_to_multiple_of": "an argument of each call",
+    "pad_token_type_id": "always 0 in `transformers`",
     "response_template": "belongs to the chat template",
     "response_schema": "belongs to the chat template",
     "chat_control_tokens": "belongs to the chat template",
     "legacy": "belongs to SentencePiece",
     "sp_model_kwargs": "belongs to SentencePiece",
     "spaces_between_special_tokens": "belongs to tokenizers in Python",
-    "tokenizer_type": "read by nobody",
-    "model_type": "read by nobody",
+    "tokenizer_type": "read by no library",
+    "model_type": "read by no library",
 }
-# What would change the ids, and which minillm does not have.
+# Fields that would change the ids, and that minillm doesn't implement.
 REFUSED = {
     "auto_map": "it names a program to run instead of this tokenizer",
     "fast_tokenizer_files": "it names other files for other versions of `transformers`",
-    "init_inputs": "it gives arguments without names to a class that is not known",
+    "init_inputs": "it passes positional arguments to an unknown class",
     "do_lower_case": "lower case belongs to tokenizer.json's normalizer",
     "fix_mistral_regex": "it changes the pattern of tokenizer.json",
 }
@@ -111,12 +110,12 @@ REFUSED = {
 
 @dataclass
 class TokenizerFiles:
-    """What the files say.
+    """The contents of the files.
 
-    model: tokenizer.json's section; without that file, what vocab.json and merges.txt have
-    decoder: likewise;  whole: whether there was a tokenizer.json
-    special_tokens: {name: AddedToken or None};  extra_special_tokens: list of those without a name
-    options: {field of OBEYED: value};  kept: what is only written back
+    model: the section of tokenizer.json; without that file, the contents of vocab.json, merges.txt
+    decoder: the section of tokenizer.json;  whole: True if there is a tokenizer.json
+    special_tokens: {name: AddedToken or None};  extra_special_tokens: list of those without names
+    options: {field of OBEYED: value};  kept: fields that are only written back
     sections: {"truncation": …, "padding": …} of tokenizer.json, to be written back
     tokenizer_class: which class of `transformers` tokenizer_config.json names, or None
     """
@@ -137,12 +136,12 @@ class TokenizerFiles:
 
 
 def read_tokenizer_files(folder, classes, vocabulary_files, own_options):
-    """-> TokenizerFiles of `folder`, which holds tokenizer.json, or all of vocabulary_files.
+    """-> TokenizerFiles of `folder`, which holds tokenizer.json, or all of vocabulary_files
 
-    classes: the names of tokenizer_class that the caller can stand for
-    vocabulary_files: the names of files that hold the parts of tokenizer.json's model, see READERS
-    own_options: {field of tokenizer_config.json: kind} of what the caller obeys beside OBEYED
-    Raises FileNotFoundError if they are not there, ValueError if a file is broken or two disagree.
+    classes: the values of tokenizer_class that the caller accepts
+    vocabulary_files: the names of files with parts of tokenizer.json's model, see READERS
+    own_options: {field of tokenizer_config.json: kind} that the caller obeys besides OBEYED
+    Raises FileNotFoundError if they don't exist, ValueError if one is broken or two disagree.
     """
     folder = Path(folder)
     whole, paths = folder / "tokenizer.json", [folder / name for name in vocabulary_files]
@@ -163,7 +162,7 @@ def read_tokenizer_files(folder, classes, vocabulary_files, own_options):
 
 
 def _require_same(path, whole, model):
-    """ValueError unless what is in `path` stands in tokenizer.json's model too."""
+    """Raise ValueError unless tokenizer.json's model has the contents of `path`."""
     if FIELDS[path.name] == "merges":
         if READERS[path.name](path) != check_merges(whole, model):
             raise ValueError(f"{path}: its merges are not those of {whole.name} beside it")
@@ -172,7 +171,7 @@ def _require_same(path, whole, model):
 
 
 def read_vocab(path):
-    """-> {token: id} of a vocab.json."""
+    """-> {token: id} of a vocab.json"""
     return check_vocab(path, read_json(path))
 
 
@@ -201,9 +200,9 @@ def check_vocab(path, vocab):
 
 
 def read_merges(path):
-    """-> list of (left, right) of a merges.txt, whose first line may be "#version: …".
+    """-> list of (left, right) of a merges.txt, whose first line may be "#version: …"
 
-    Only the first line can be a comment: "# #" further down is the merge of two "#".
+    Only the first line can be a comment: a later "# #" is the merge of two "#".
     """
     merges = []
     for number, line in enumerate(_lines(path), 1):
@@ -214,18 +213,18 @@ def read_merges(path):
 
 
 def _lines(path):
-    # Not splitlines(): a token may contain characters that it takes for the end of a line.
+    # Not splitlines(): it would also split at characters that tokens may contain.
     lines = _read_text(path).removeprefix("\ufeff").split("\n")
     return [line.removesuffix("\r") for line in lines]
 
 
-# The files that hold a part of the model by itself: how they are read, and which field it is.
+# Files with one part of the model: the functions that read them, and the model's fields.
 READERS = {"vocab.json": read_vocab, "merges.txt": read_merges, "vocab.txt": read_vocab_lines}
 FIELDS = {"vocab.json": "vocab", "merges.txt": "merges", "vocab.txt": "vocab"}
 
 
 def check_merges(path, model):
-    """-> list of (left, right) of tokenizer.json's model, where each is "left right" or a pair."""
+    """-> list of (left, right) from tokenizer.json's model, which has "left right" or pairs"""
     if not isinstance(model.get("merges"), list):
         raise ValueError(f"{path}: no list of 'merges' in its model")
     return [_check_merge(f"{path}: merge {number}", merge)
@@ -242,7 +241,7 @@ def _check_merge(where, merge):
 
 
 def read_tokenizer_json(path):
-    """-> TokenizerFiles (without settings) of a tokenizer.json."""
+    """-> TokenizerFiles of a tokenizer.json alone"""
     content = read_json(path)
     if "model" not in content:
         raise ValueError(f"{path}: no 'model' in it")
@@ -296,7 +295,7 @@ def _refuse_others(path, where, content, known):
 
 
 def _read_settings(folder, files, classes, own_options):
-    """Read the smaller files into `files`; what a later one says holds."""
+    """Add the smaller files to `files`; later ones take precedence."""
     path = folder / "tokenizer_config.json"
     config = read_json(path) if path.is_file() else {}
     obeyed = {**OBEYED, **own_options}
@@ -338,12 +337,12 @@ def _read_settings(folder, files, classes, own_options):
 def _require_class(path, config, classes):
     name = config.get("tokenizer_class")
     if name is not None and name not in classes:
-        raise ValueError(f"{path}: tokenizer_class is {shown(name)}, which works in another way "
-                         f"than {classes[0]}; minillm reads {', '.join(classes)}")
+        raise ValueError(f"{path}: tokenizer_class is {shown(name)}, which works differently from "
+                         f"{classes[0]}; minillm reads {', '.join(classes)}")
 
 
 def _read_special_tokens(path, content, files):
-    """Fields that end in _token, and the lists and objects of tokens beside them."""
+    """Add fields that end in _token, and the lists and objects of other special tokens."""
     fields(path, content, {name: OBEYED[name] for name in (*EXTRA_NAMES,
                                                            "model_specific_special_tokens")})
     named = {name: value for name, value in content.items()
@@ -381,7 +380,7 @@ def _read_options(path, config, files, obeyed):
 
 
 def _read_chat_templates(folder, files):
-    """chat_template.jinja and additional_chat_templates/NAME.jinja; else those of the config."""
+    """Add chat_template.jinja and additional_chat_templates/NAME.jinja, or else the config's."""
     path = folder / "chat_template.jinja"
     templates = {"default": _read_text(path)} if path.is_file() else {}
     for path in sorted((folder / "additional_chat_templates").glob("*.jinja")):
@@ -405,10 +404,10 @@ def _read_text(path):
 
 
 def write_tokenizer_files(folder, files, tokenizer_class, vocabulary_files):
-    """Write `files`, a TokenizerFiles, into `folder`, which is made if need be.
+    """Write `files`, a TokenizerFiles, into `folder`; create the folder if necessary.
 
-    All files are written, vocabulary_files too, so that every version of Hugging Face's libraries,
-    and every program that knows only OpenAI's original two, finds what it reads.
+    Write all files, vocabulary_files too, for every version of Hugging Face's libraries and for
+    programs that know only OpenAI's original two.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -424,7 +423,7 @@ def write_tokenizer_files(folder, files, tokenizer_class, vocabulary_files):
     write_json(folder / "tokenizer.json", _tokenizer_json(files), **options)
     special = {name: token.content if token else None
                for name, token in files.special_tokens.items()}
-    # Names that only this tokenizer has are one object, as `transformers` reads them.
+    # As in `transformers`, non-standard names are in one object.
     own = {name: token for name, token in special.items() if name not in SPECIAL_NAMES}
     special = {name: token for name, token in special.items() if name in SPECIAL_NAMES}
     extra = [token.content for token in files.extra_special_tokens]

@@ -1,8 +1,8 @@
-"""A text that remembers where each of its characters came from.
+"""A text that records where each of its characters came from.
 
-Normalizing changes a text and cutting makes pieces of it, but the offsets of a token speak of the
-text that the caller wrote. So where offsets are wanted, every step works on a TracedText instead of
-a str. Both are cut by slices, piece[start:end]; `text_of` gives the str of either.
+Normalizing changes a text and splitting makes pieces of it, but the offsets of a token refer to the
+caller's text. So where offsets are requested, every step works on a TracedText instead of a str.
+Both support slices, piece[start:end]; `text_of` returns the str of either.
 """
 
 from itertools import repeat
@@ -18,7 +18,7 @@ class TracedText:
 
     @classmethod
     def of(cls, text):
-        """-> `text`, where each character stands for itself."""
+        """-> `text`, each character of which comes from itself"""
         return cls(text, list(range(len(text))), list(range(1, len(text) + 1)))
 
     def __getitem__(self, piece):
@@ -28,16 +28,16 @@ class TracedText:
         return len(self.text)
 
     def span(self, start, end):
-        """-> where characters start … end - 1 come from: (first character, end) of the original
+        """-> the origin of characters start … end - 1: (first character, end) in the original
 
-        Characters that were put in where nothing stands before them come from nowhere: (0, 0).
+        (0, 0) for characters that were inserted with none before them.
         """
         return (self.starts[start], self.ends[end - 1]) if start < end <= len(self) else (0, 0)
 
     def changed(self, text, sources):
-        """-> `text`, whose character i takes the place of character sources[i] of this one
+        """-> the TracedText of `text`, whose character i replaces character sources[i] of this one
 
-        sources: list of int, as long as `text`; -1 where nothing was there.
+        sources: list of int, as long as `text`; -1 for characters that replace none
         """
         starts = [self.starts[i] if i >= 0 else 0 for i in sources]
         ends = [self.ends[i] if i >= 0 else 0 for i in sources]
@@ -45,20 +45,20 @@ class TracedText:
 
 
 def text_of(piece):
-    """-> the str of `piece`, a str or a TracedText."""
+    """-> the str of `piece`, a str or a TracedText"""
     return piece if isinstance(piece, str) else piece.text
 
 
 def pieces_of(piece, cuts):
-    """-> list of the pieces of a str or a TracedText between each (start, end); no empty ones."""
+    """-> list of the non-empty slices of a str or a TracedText, for each (start, end) in `cuts`"""
     return [piece[start:end] for start, end in cuts if start < end]
 
 
 def sources_of(consumed):
-    """-> the sources of characters that replace `consumed` characters each, from left to right
+    """-> the sources of characters, given how many each replaces, from left to right
 
-    A character that replaces several takes the place of the first of them; one that replaces none
-    takes the place of the one before.
+    The source of a character that replaces several is the first of them; of one that replaces none,
+    the character before.
 
     >>> sources_of([1, 2, 0, 1])
     [0, 1, 2, 3]
@@ -71,5 +71,5 @@ def sources_of(consumed):
 
 
 def spread(counts):
-    """-> the sources of a text in which character i became counts[i] characters."""
+    """-> the sources of a text in which character i became counts[i] characters"""
     return [i for i, count in enumerate(counts) for _ in repeat(None, count)]

@@ -1,4 +1,4 @@
-"""The tokens of a vocabulary, their ids, and the special ones among them."""
+"""A vocabulary: tokens, their ids, and special tokens with names."""
 
 from dataclasses import replace
 
@@ -7,24 +7,23 @@ import numpy as np
 from minillm.checks import shown
 from minillm.text.added_tokens import AddedToken, AddedTokenSplitter
 
-# The names that every tokenizer has, set or not. Files can bring more, such as image_token.
+# The names that every tokenizer has, set or not. Files can add others, such as image_token.
 SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token",
                  "mask_token")
 EXTRA_NAMES = ("additional_special_tokens", "extra_special_tokens")  # lists without names
 
 
 class Vocabulary:
-    """Tokens and ids: what a tokenizer knows beside its algorithm.
+    """The part of a tokenizer that doesn't depend on its algorithm.
 
-    Beside the vocabulary proper stand the added tokens, which are looked for in a text first. Some
-    have a name: bos_token (the beginning of a text), eos_token (its end), unk_token (stands for
-    what is unknown), pad_token (fills up short texts), and sep_token, cls_token and mask_token,
-    which GPT-2 doesn't use; the id of each is bos_token_id and so on. All can be set:
-    tokenizer.pad_token = tokenizer.eos_token.
+    Besides the vocabulary proper there are added tokens, which are found in a text first. Some have
+    names: bos_token (the beginning of a text), eos_token (its end), unk_token (an unknown token),
+    pad_token (padding), and sep_token, cls_token and mask_token, which GPT-2 doesn't use. Their ids
+    are bos_token_id and so on. All can be set: tokenizer.pad_token = tokenizer.eos_token.
 
     vocab: {token: id};  added_tokens: {id: AddedToken}
-    normalizer: what is done to texts before tokens with normalized=True are looked for
-    Raises ValueError for an added token whose id the vocabulary gives to another token.
+    normalizer: applied to texts before finding tokens with normalized=True
+    Raises ValueError for an added token whose id belongs to another token of the vocabulary.
     """
 
     def __init__(self, vocab, added_tokens, normalizer=None):
@@ -40,30 +39,30 @@ class Vocabulary:
 
     @property
     def vocab_size(self):
-        """Number of tokens of the vocabulary, without those that were added to it later."""
+        """The size of the vocabulary without added tokens."""
         return len(self._vocab)
 
     def __len__(self):
-        """Number of all tokens: what a model needs as its `vocab_size`."""
+        """The number of all tokens: the `vocab_size` that a model needs."""
         return len(self._vocab.keys() | self._added_ids.keys())
 
     def get_vocab(self):
-        """-> {token: id} of all tokens."""
+        """-> {token: id} of all tokens"""
         return {**self._vocab, **self._added_ids}
 
     vocab = property(get_vocab)
 
     def get_added_vocab(self):
-        """-> {token: id} of the tokens that are looked for before the text is split up."""
+        """-> {token: id} of the added tokens"""
         return dict(self._added_ids)
 
     @property
     def added_tokens_decoder(self):
-        """{id: AddedToken} of the same tokens."""
+        """{id: AddedToken} of the added tokens."""
         return dict(self._added)
 
     def convert_tokens_to_ids(self, tokens):
-        """-> the id of a token, or the list of ids of a list; an unknown one is `unk_token_id`."""
+        """-> the id of a token, or the list of ids of a list; unk_token_id for an unknown token"""
         if isinstance(tokens, str):
             id = self._added_ids.get(tokens)
             return self._vocab.get(tokens, self.unk_token_id) if id is None else id
@@ -72,8 +71,8 @@ class Vocabulary:
     def convert_ids_to_tokens(self, ids, skip_special_tokens=False):
         """-> the token of an id, or the list of tokens of a sequence of ids
 
-        An id that no token has, such as those that fill up a model's vocabulary to a round number,
-        gives None. Raises TypeError for anything but integers, ValueError for negative ones.
+        An id without a token, such as the padding of a model's vocabulary to a round number, gives
+        None. Raises TypeError for anything but integers, ValueError for negative ones.
         """
         if np.ndim(ids) == 0:
             return self._token(require_ids(ids)[0])
@@ -90,9 +89,9 @@ class Vocabulary:
     # ---- special tokens
 
     def add_tokens(self, tokens, special_tokens=False):
-        """Add tokens (str, AddedToken, or a list of them) -> how many are new to the vocabulary.
+        """Add tokens (str, AddedToken, or a list of them) -> the number of new ones
 
-        They get the next free ids. The model's embedding must be made larger by as many rows:
+        New tokens get the next free ids. The model needs a row for each of them:
         model.resize_token_embeddings(len(tokenizer)).
         """
         tokens = [tokens] if isinstance(tokens, (str, AddedToken)) else tokens
@@ -112,10 +111,10 @@ class Vocabulary:
         return len(self) - before
 
     def add_special_tokens(self, tokens):
-        """Name special tokens, adding those that are not in the vocabulary -> how many were added.
+        """Name special tokens, and add those that aren't in the vocabulary -> the number added
 
-        tokens: {"pad_token": "<pad>", …}, and under "additional_special_tokens" or
-        "extra_special_tokens" a list without names. A token is a str or an AddedToken.
+        tokens: {"pad_token": "<pad>", …}, and optionally "additional_special_tokens" or
+        "extra_special_tokens", a list without names. A token is a str or an AddedToken.
         """
         count = 0
         for name, value in tokens.items():
@@ -129,7 +128,7 @@ class Vocabulary:
         return count
 
     def name_token(self, name, token):
-        """Give `token`, a str or AddedToken, a name that ends in _token -> 1 if it is new, or 0."""
+        """Give `token`, a str or AddedToken, a name that ends in _token -> 1 if it is new, or 0"""
         count = self.add_tokens([token], special_tokens=True)
         self._special[name] = token.content if isinstance(token, AddedToken) else token
         return count
@@ -151,7 +150,7 @@ class Vocabulary:
 
     @property
     def all_special_tokens(self):
-        """List of all tokens that are special, those with a name first."""
+        """List of all special tokens, those with names first."""
         named = [token for token in self._special.values() if token is not None]
         return list(dict.fromkeys(named + self.extra_special_tokens))
 
@@ -161,12 +160,12 @@ class Vocabulary:
 
     @property
     def extra_special_tokens(self):
-        """List of the special tokens that have no name."""
+        """List of the special tokens without names."""
         named = set(self._special.values())
         return [token.content for _, token in sorted(self._added.items())
                 if token.special and token.content not in named]
 
-    additional_special_tokens = extra_special_tokens  # its older name
+    additional_special_tokens = extra_special_tokens  # the old name
 
     @property
     def special_tokens_map(self):
@@ -174,7 +173,7 @@ class Vocabulary:
         return {name: token for name, token in self._special.items() if token is not None}
 
     def __getattr__(self, name):
-        """bos_token, bos_token_id and so on, and the names that a file brought."""
+        """bos_token, bos_token_id and so on, and the names that files add."""
         special = self.__dict__.get("_special", {})
         if name in special:
             return special[name]
@@ -210,7 +209,7 @@ class Vocabulary:
 
 
 def require_ids(ids):
-    """-> list of int of `ids`, an int, a sequence or an array (T,) of any integer dtype
+    """-> `ids`, an int, a sequence or an array (T,) of any integer dtype, as a list of int
 
     Raises TypeError for anything but integers, ValueError for negative ones.
     """

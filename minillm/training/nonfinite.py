@@ -43,7 +43,7 @@ class _Watch(trace):
 
 
 def _arrays(name, output):
-    """Yield (name, array) for the arrays in a forward's result: an array, a tuple, named outputs."""
+    """Yield (name, array) for the arrays in a result: an array, a tuple, named outputs."""
     if isinstance(output, np.ndarray) and np.issubdtype(output.dtype, np.floating):
         yield name, output
     elif isinstance(output, (tuple, list)):

@@ -118,8 +118,8 @@ class Adam(Optimizer):
         v̂ = v / (1 - β₂ᵗ)                the first steps would be too small
         w ← w - η m̂ / (√v̂ + ε)
 
-    `weight_decay` λ is an L2 penalty here: λ w is added to g, and then divided by √v̂ like any other
-    gradient. AdamW avoids that.
+    `weight_decay` λ is an L2 penalty here: λ w is added to g, and then divided by √v̂ like the rest
+    of the gradient. AdamW avoids that.
     """
 
     moments = ("m", "v")

@@ -361,7 +361,7 @@ def bad(error, match, **inputs):
     bad(ValueError, "13 tokens, wanted at most n_positions = 12", input_ids=np.ones((1, 13), int)),
     bad(ValueError, r"attention_mask has shape \(1, 3\), wanted \(1, 2\)", input_ids=[[1, 2]],
         attention_mask=[[1, 1, 1]]),
-    bad(ValueError, "attention_mask contains other", input_ids=[[1, 2]], attention_mask=[[1, 2]]),
+    bad(ValueError, "attention_mask contains numbers other", input_ids=[[1, 2]], attention_mask=[[1, 2]]),
     bad(ValueError, "position_ids has shape", input_ids=[[1, 2]], position_ids=[[1]]),
     bad(ValueError, "position_ids contains 12", input_ids=[[1, 2]], position_ids=[[1, 12]]),
     bad(ValueError, "labels has shape", input_ids=[[1, 2]], labels=[[1]]),
