@@ -16,32 +16,38 @@ from minillm.nn.module import Module
 
 
 class Residual(Module):
-    """One of the two formulas above, around the sub-layer f; `placement` is "pre" or "post".
+    """One of the two formulas above, around a sub-layer f; `placement` is "pre" or "post".
 
-    The three layers belong to the block, which names them; a Residual only connects them.
+    block: the Module that owns f, its normalization and its dropout; the other arguments are their
+    names in it. They are looked up at each call, so a layer that takes another's place counts.
     """
 
-    def __init__(self, sublayer, norm, dropout, placement):
+    def __init__(self, block, sublayer, norm, dropout, placement):
         if placement not in ("pre", "post"):
             raise ValueError(f"norm is {placement!r}, wanted 'pre' or 'post'")
-        self._sublayer, self._norm, self._dropout = sublayer, norm, dropout
+        self._block, self._names = block, (sublayer, norm, dropout)
         self._pre = placement == "pre"
 
     def forward(self, x, *others, **options):
         """x: (B, T, d_model), with the sub-layer's other arguments -> y: (B, T, d_model)"""
+        f, norm, dropout = self._layers()
         if self._pre:
-            return x + self._dropout(self._sublayer(self._norm(x), *others, **options))
-        return self._norm(x + self._dropout(self._sublayer(x, *others, **options)))
+            return x + dropout(f(norm(x), *others, **options))
+        return norm(x + dropout(f(x, *others, **options)))
 
     # A sum passes its gradient to both summands, so dx is the gradient of the sum plus the gradient
     # that comes back through the sub-layer.
     def backward(self, dy):
         """dy: (B, T, d_model) -> dx: (B, T, d_model), and the sub-layer's other gradients if any"""
-        dsum = dy if self._pre else self._norm.backward(dy)
-        dbranch = self._sublayer.backward(self._dropout.backward(dsum))
+        f, norm, dropout = self._layers()
+        dsum = dy if self._pre else norm.backward(dy)
+        dbranch = f.backward(dropout.backward(dsum))
         dbranch, *others = dbranch if isinstance(dbranch, tuple) else (dbranch,)
-        dx = dsum + (self._norm.backward(dbranch) if self._pre else dbranch)
+        dx = dsum + (norm.backward(dbranch) if self._pre else dbranch)
         return (dx, *others) if others else dx
+
+    def _layers(self):
+        return [getattr(self._block, name) for name in self._names]
 
 
 class EncoderBlock(Module):
@@ -69,11 +75,11 @@ class EncoderBlock(Module):
             d_model, n_heads, dropout=attention_dropout, **init, **attention_options
         )
         self.dropout1 = Dropout(dropout, rng)
-        self.residual1 = Residual(self.attention, self.norm1, self.dropout1, norm)
+        self.residual1 = Residual(self, "attention", "norm1", "dropout1", norm)
         self.norm2 = make_norm(d_model, eps)
         self.feed_forward = make_feed_forward(d_model, d_ff, activation=activation, **init)
         self.dropout2 = Dropout(dropout, rng)
-        self.residual2 = Residual(self.feed_forward, self.norm2, self.dropout2, norm)
+        self.residual2 = Residual(self, "feed_forward", "norm2", "dropout2", norm)
 
     def forward(self, x, *, key_mask=None):
         """x: (B, T, d_model) -> y: (B, T, d_model)
@@ -110,7 +116,7 @@ class DecoderBlock(Module):
             d_model, n_heads, causal=True, dropout=attention_dropout, **init, **attention_options
         )
         self.dropout1 = Dropout(dropout, rng)
-        self.residual1 = Residual(self.attention, self.norm1, self.dropout1, norm)
+        self.residual1 = Residual(self, "attention", "norm1", "dropout1", norm)
         self.residual_cross = None
         if cross_attention:
             self.norm_cross = make_norm(d_model, eps)
@@ -119,12 +125,12 @@ class DecoderBlock(Module):
             )
             self.dropout_cross = Dropout(dropout, rng)
             self.residual_cross = Residual(
-                self.cross_attention, self.norm_cross, self.dropout_cross, norm
+                self, "cross_attention", "norm_cross", "dropout_cross", norm
             )
         self.norm2 = make_norm(d_model, eps)
         self.feed_forward = make_feed_forward(d_model, d_ff, activation=activation, **init)
         self.dropout2 = Dropout(dropout, rng)
-        self.residual2 = Residual(self.feed_forward, self.norm2, self.dropout2, norm)
+        self.residual2 = Residual(self, "feed_forward", "norm2", "dropout2", norm)
 
     def forward(self, x, memory=None, *, key_mask=None, memory_key_mask=None, kv_cache=None,
                 memory_kv_cache=None):

@@ -9,6 +9,7 @@ from minillm.nn import (
     DecoderBlock,
     EncoderBlock,
     FeedForward,
+    FeedForward,
     KVCache,
     LayerNorm,
     RMSNorm,
@@ -177,6 +178,17 @@ def test_the_same_in_evaluation_and_by_seed_in_training(kind):
     assert (first(*inputs) != first(*inputs)).any()
     first.eval()
     np.testing.assert_array_equal(first(*inputs), first(*inputs))
+
+
+def test_a_layer_that_takes_the_place_of_another_counts():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 3, 4), dtype=np.float32)
+    block = EncoderBlock(4, 2, 8, rng=rng)
+    before = block(x)
+    block.feed_forward = FeedForward(4, 8, rng=rng, std=1.0)
+    assert (block(x) != before).any()
+    block.backward(x)
+    assert block.feed_forward.expand.weight.grad is not None
 
 
 def test_errors_name_the_argument():

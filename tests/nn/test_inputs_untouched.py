@@ -11,6 +11,14 @@ from minillm import nn
 D = 8
 
 
+class Nothing(nn.Module):
+    """A block whose sub-layer returns its input."""
+
+    def __init__(self, p, rng):
+        self.f, self.norm, self.dropout = nn.Dropout(0.0, rng), nn.LayerNorm(D), nn.Dropout(p, rng)
+        self.residual = nn.Residual(self, "f", "norm", "dropout", "pre")
+
+
 def make_layers(rng, training_dropout):
     """-> {name: (layer, number of float inputs)}, at least one of each class of minillm.nn"""
     p = 0.5 if training_dropout else 0.0
@@ -25,8 +33,7 @@ def make_layers(rng, training_dropout):
         "SinusoidalPositions": (nn.SinusoidalPositions(9, D), 1),
         "FeedForward": (nn.FeedForward(D, 6, dropout=p, **options), 1),
         "CrossAttention": (nn.CrossAttention(D, 4, n_kv_heads=2, dropout=p, **options), 2),
-        "Residual": (nn.Residual(nn.Dropout(0.0, rng), nn.LayerNorm(D), nn.Dropout(p, rng), "pre"),
-                     1),
+        "Residual": (Nothing(p, rng).residual, 1),
     }
     for name in nn.layers.ACTIVATIONS:
         made[f"Activation {name}"] = (nn.Activation(name), 1)
