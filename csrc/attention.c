@@ -341,7 +341,7 @@ static void head_backward(const one_head *head, float *workspace) {
         prefetch_tile(head, i + QUERIES);
         for (isize j = seen.first; j == seen.first || j < seen.end; j += KEYS) {
             score_tile at = {i, n, seen.first, j, min(KEYS, seen.end - j)};
-            scores(head, at, Q_transposed, P); /* P holds S, and dS holds dP, at first */
+            scores(head, at, Q_transposed, P); /* for now P holds S, and dS dP */
             product(at.keys, QUERIES, head->D, rows(head->V, j), dout_transposed, zero_matrix, dS);
             softmax_backward(head, at, lse, delta, P.data, dS.data);
             add_to_queries(head, at, dS, head->K, head->dQ);
@@ -393,7 +393,8 @@ static int run(void (*run_piece)(const minillm_attention_call *, isize, float *)
 
 int minillm_attention(const minillm_attention_call *call) {
     isize heads = call->B * call->H;
-    if (call->Tq < MINILLM_FEW_QUERIES) /* K and V come from memory */
+    /* With few queries K and V come from memory: 2 numbers count as 32 multiply-adds (simd.h). */
+    if (call->Tq < MINILLM_FEW_QUERIES)
         return run(attend_one_query, heads * call->Tq, call->Tk, 32, call);
     return run(attend_strip, heads * strips(call->Tq),
                QUERIES * (KEYS + call->D) + 2 * call->Tk * call->D, 2, call);

@@ -3,7 +3,7 @@
  *     out_i = sum over j <= i of P_ij V_j
  *     P_ij = exp(S_ij) / sum over j <= i of exp(S_ij),   S_ij = Q_i . K_j / √D
  *
- * Plain C, one number at a time, as in matmul_ladder.c, for one head: Q, K, V and out (0 at first)
+ * Plain C, one number at a time, as in matmul_ladder.c, for one head: Q, K, V and out (initially 0)
  * are contiguous, T x D. All rungs do the same T^2 D multiply-adds. They differ in how many scores
  * exist at a time, and so in the memory that holds them: L1, L2, L3 or main memory. The next rung,
  * with tiles of queries and keys in vectors, is attention.c. */

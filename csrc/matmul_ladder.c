@@ -3,7 +3,7 @@
  * Each rung changes one thing and says why that helps. All are plain C, one number at a time: the
  * build turns the compiler's vectorizer off for this file, to show the effect of the order of the
  * work alone. The next rungs, vectors and then threads, are matmul.c: the kernel that the models
- * use. All matrices are contiguous: A is M x K, B is K x N, C is M x N, and 0 at first.
+ * use. All matrices are contiguous: A is M x K, B is K x N, C is M x N, initially 0.
  *
  * The yardstick: a core starts two FMAs in each cycle, and each is two operations. At 3.7 GHz that
  * makes 15 GFLOP/s for single numbers (and LANES times that for vectors). A result takes 4 cycles.

@@ -100,14 +100,14 @@ void minillm_sum_rows(isize rows, isize d, const float *x, float *total);
 void minillm_scatter_add(isize n, isize d, isize rows, float *table, const int64_t *ids,
                          const float *x);
 
-/* The maximum number of threads of a kernel: 1 at first, and always 1 without OpenMP. Each thread
+/* The maximum number of threads of a kernel: initially 1, and always 1 without OpenMP. Each thread
  * of the program that calls kernels gets its own team of this size. If the system can't start the
  * threads, OpenMP ends the process. */
 void minillm_set_num_threads(int n);
 int minillm_get_num_threads(void);
 
 /* 1 keeps a kernel's other threads off the core of the calling thread (Linux only; threads.c says
- * why). 0 at first. */
+ * why). Initially 0. */
 void minillm_avoid_callers_core(int on);
 
 /* The number of floats in this chip's vectors: 16 with AVX-512, 8 with AVX2, otherwise 4. Call it

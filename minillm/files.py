@@ -36,7 +36,7 @@ def expand(path):
 def atomic_write(path, mode="wb", **open_arguments):
     """Open a temporary file beside `path`; on success it replaces `path` in one step.
 
-    If the body raises (a full disk, Ctrl-C), whatever stood at `path` before is untouched
+    If the body raises (a full disk, Ctrl-C), an older file at `path` is untouched
     and the temporary file is removed. Text files are written as UTF-8 unless told otherwise.
     """
     path = Path(path)

@@ -5,8 +5,8 @@ A residual connection surrounds every sub-layer f. There are two places for the 
     post-norm   y = norm(x + dropout(f(x)))        Vaswani et al. 2017, sec. 3.1, 5.4; GPT, BERT
     pre-norm    y = x + dropout(f(norm(x)))        GPT-2; Xiong et al. 2020: trains without warm-up
 
-In a pre-norm stack nothing but sums lies on the path from the embedding to the end, so the gradient
-comes back unchanged too. The model normalizes once more after the last block.
+In a pre-norm stack the path from the embedding to the end consists of sums only, so the gradient
+flows back along it unchanged. The model adds one more normalization after the last block.
 """
 
 from minillm.nn.attention import CrossAttention, SelfAttention

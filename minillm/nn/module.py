@@ -19,7 +19,7 @@ import numpy as np
 
 from minillm.nn.trace import active_traces
 
-_current_pass = ContextVar("current_pass", default=None)  # None: outside of every module
+_current_pass = ContextVar("current_pass", default=None)  # None outside every module
 
 
 def no_grad():

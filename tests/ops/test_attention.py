@@ -289,7 +289,7 @@ def test_order_of_the_keys_does_not_matter_without_positions(case):
 
 
 @given(cases())
-def test_gradients_go_where_they_are_told(case):
+def test_gradients_are_written_to_the_given_arrays(case):
     rng, arrays, bias = case
     for forward, backward in (
         (lambda: attention(**arrays, bias=bias)[::2], attention_backward),
@@ -302,8 +302,8 @@ def test_gradients_go_where_they_are_told(case):
             np.full((x.shape[0], x.shape[2], x.shape[1], x.shape[3]), np.nan).transpose(0, 2, 1, 3)
             for x in arrays.values()
         )
-        told = backward(dout, cache, grads=grads)
-        assert all(array is grad for array, grad in zip(told, grads))
+        returned = backward(dout, cache, grads=grads)
+        assert all(array is grad for array, grad in zip(returned, grads))
         for given_array, fresh in zip(grads, backward(dout, cache)):
             np.testing.assert_allclose(given_array, fresh, rtol=1e-10, atol=1e-12)
 
