@@ -359,9 +359,10 @@ class _NamedWeights:
         As in `transformers`, two tables that differ aren't tied, whatever config.json says.
         """
         if not config.tie_word_embeddings:
-            if HEAD not in self._stored:
+            head, table = self._stored.get(HEAD), self._stored.get(self._embedding)
+            if head in (None, table):  # one tensor for both, or none for the head
                 raise ValueError(f"{path}: tie_word_embeddings is False, but {self.path.name} has "
-                                 f"no {HEAD}")
+                                 f"no {self._embedding if head else HEAD}")
         elif HEAD in self._stored:
             one, other = self.read(HEAD), self.read(self._embedding)
             if not np.array_equal(one, other, equal_nan=True):

@@ -331,6 +331,15 @@ def test_a_tied_table_may_be_stored_as_the_head(folder):
     assert GPT2LMHeadModel.from_pretrained(folder).has_tied_head()
 
 
+def test_a_head_of_its_own_is_not_taken_for_missing_embeddings(folder):
+    arrays = weights_of(folder)
+    arrays["lm_head.weight"] = arrays.pop("transformer.wte.weight")
+    rewrite(folder, arrays)
+    set_config(folder, tie_word_embeddings=False)
+    with pytest.raises(ValueError, match="tie_word_embeddings is False, but .* has no wte.weight"):
+        logits(folder)
+
+
 def test_an_untied_head_is_quantized_as_well(folder):
     arrays = weights_of(folder)
     arrays["lm_head.weight"] = arrays["transformer.wte.weight"][::-1].copy()
