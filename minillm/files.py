@@ -5,9 +5,11 @@ system releases the lock when the process ends, in whatever way. So the leftover
 process are unlocked, and can be deleted without touching what another process is writing.
 """
 
+import errno
 import os
 import re
 import shutil
+import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +32,18 @@ def expand(path):
         return Path(path).expanduser()
     except RuntimeError:
         raise FileNotFoundError(f"{path}: there is no home directory of this name") from None
+
+
+def require_regular(path):
+    """Raise FileNotFoundError unless `path` exists, and ValueError unless it is a regular file.
+
+    Reading a FIFO or a device may never end.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path} is not a regular file")
 
 
 @contextmanager
@@ -117,7 +131,7 @@ def remove_leftovers(folder, name=None):
 
 
 def _remove_if_dead(path):
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # FIFOs don't block
     try:
         if not try_lock(descriptor):
             return

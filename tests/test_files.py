@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from minillm.files import atomic_folder, atomic_write, expand, remove_leftovers
+from minillm.files import atomic_folder, atomic_write, expand, remove_leftovers, require_regular
+from minillm.json_files import read_json
+from minillm.text.dataset import TokenDataset
+from minillm.training.checkpoint import FILES, load_checkpoint
+from minillm.training.metrics import read_metrics
 
 PARTIAL = ".name.abcd1234.minillm-partial"
 
@@ -94,3 +98,21 @@ def test_the_home_directory(monkeypatch):
     assert expand("~/x") == Path("/home/me/x") and expand("a/~") == Path("a/~")
     with pytest.raises(FileNotFoundError, match="^~nosuchuser/x: there is no home directory"):
         expand("~nosuchuser/x")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("read", [
+    read_metrics, TokenDataset, read_json, require_regular,
+    lambda path: load_checkpoint(path.parent),
+])
+def test_a_file_of_a_run_that_could_be_read_for_ever_is_refused(tmp_path, make, read):
+    path = tmp_path / FILES[0]
+    make(path)
+    with pytest.raises(ValueError, match=f"^{path} is not a regular file"):
+        read(path)
+
+
+def test_a_fifo_with_the_name_of_a_leftover_does_not_block(tmp_path):
+    os.mkfifo(tmp_path / PARTIAL)
+    remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == []

@@ -54,16 +54,21 @@ class _output_that_never_fails:
 
     def __enter__(self):
         self.streams = sys.stdout, sys.stderr
+        self.opened = []
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if stream is None:  # closed when the program started
-                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+                stream = open(os.devnull, "w", encoding="utf-8")
+                self.opened.append(stream)
+                setattr(sys, name, stream)
             elif hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")
         sys.stderr = _BestEffort(sys.stderr)
 
     def __exit__(self, *error):
         sys.stdout, sys.stderr = self.streams
+        for stream in self.opened:
+            stream.close()
 
 
 class _BestEffort:

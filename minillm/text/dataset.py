@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from minillm.checks import require_ids
-from minillm.files import atomic_write
+from minillm.files import atomic_write, require_regular
 
 # Little-endian: magic, bytes per id, size of the vocabulary, number of ids, bytes of text.
 HEADER = struct.Struct("<8sQQQQ")
@@ -82,6 +82,7 @@ class TokenDataset:
     def __init__(self, path):
         """Raises FileNotFoundError; ValueError if it isn't a token file, is cut short or corrupt"""
         self.path = Path(path)
+        require_regular(path)
         self._file = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._file)
         header = os.pread(self._file, HEADER.size, 0)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import safetensors
 import safetensors.numpy
 
-from minillm.files import atomic_folder
+from minillm.files import atomic_folder, require_regular
 from minillm.json_files import fields, parse_json
 
 ARRAY_FILES = ("model.safetensors", "optimizer.safetensors")
@@ -75,6 +75,8 @@ def load_checkpoint(path):
     ValueError if one is damaged.
     """
     path = Path(path)
+    for name in (*FILES, "SHA256SUMS"):
+        require_regular(path / name)
     contents = {name: (path / name).read_bytes() for name in FILES}
     lines = (path / "SHA256SUMS").read_text(encoding="utf-8", errors="replace").splitlines()
     sums = {line[66:]: line[:64] for line in lines}

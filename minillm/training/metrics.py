@@ -9,7 +9,7 @@ Each record is written with one system call, so a run that is killed loses at mo
 import json
 from pathlib import Path
 
-from minillm.files import atomic_write
+from minillm.files import atomic_write, require_regular
 from minillm.json_files import parse_json
 
 
@@ -44,6 +44,7 @@ def read_metrics(path):
     skipped without a message.
     """
     try:
+        require_regular(path)
         lines = Path(path).read_bytes().split(b"\n")
     except FileNotFoundError:
         return [], []

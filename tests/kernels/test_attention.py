@@ -589,7 +589,7 @@ def work(T):
     streaming_attention_backward(dout, cache)
 work(100)
 before = peak()
-work(8000)                        # one T x T matrix would take 256 MB
+work(4000)                        # one T x T matrix would take 64 MB
 print((peak() - before) / 1024)   # ru_maxrss is in KB on Linux
 """
 
@@ -598,4 +598,4 @@ def test_the_c_never_holds_the_matrix_of_weights():
     pytest.importorskip("resource")
     process = run_python(MEMORY, MINILLM_KERNELS="c")
     assert process.returncode == 0, process.stderr
-    assert float(process.stdout) < 60
+    assert float(process.stdout) < 30
