@@ -19,7 +19,7 @@ class Residual(Module):
     """One of the two formulas above, around a sub-layer f; `placement` is "pre" or "post".
 
     block: the Module that owns f, its normalization and its dropout; the other arguments are their
-    names in it. They are looked up at each call, so a layer that takes another's place counts.
+    names in it. Each call looks them up, so a layer of the block can be replaced.
     """
 
     def __init__(self, block, sublayer, norm, dropout, placement):
