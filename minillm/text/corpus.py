@@ -4,6 +4,7 @@ Splits keep documents whole. If they divided them, the neighbors of a validation
 in the training text, and the validation loss would flatter the model.
 """
 
+import codecs
 import os
 import stat
 import unicodedata
@@ -110,6 +111,8 @@ def decode_text(data, name):
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         byte = f"byte 0x{data[error.start]:02x} at position {error.start}"
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise ValueError(f"{name}: UTF-16 text, wanted UTF-8") from None
         raise ValueError(f"{name}: not UTF-8 text ({byte}: {error.reason})") from None
 
 

@@ -186,3 +186,11 @@ def test_a_fifo_is_read_by_its_name_but_not_for_ever(tmp_path, monkeypatch):
     monkeypatch.setattr("minillm.text.corpus.BYTES_A_BYTE", 10**6)
     with pytest.raises(MemoryError, match="fifo with its tokens takes "):
         read(10**8)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_utf_16_is_called_by_its_name(tmp_path, encoding):
+    path = tmp_path / "text.txt"
+    path.write_text("\ufeff" * (encoding != "utf-16") + "Some text.", encoding=encoding)
+    with pytest.raises(ValueError, match=f"^{path}: UTF-16 text, wanted UTF-8"):
+        read_corpus(path)
