@@ -1,8 +1,8 @@
-# make demo   set everything up, train a small GPT-2 on real English, print what it writes
+# make demo   set everything up, train a small GPT-2 on real English, print samples
 # make test   set everything up, run every test
 # make bench  set everything up, measure the speed of everything (BENCH="--quick": in a minute)
 #
-# Everything is installed into a virtual environment of this folder's own (VENV).
+# Everything is installed into a virtual environment in this folder (VENV).
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -22,11 +22,11 @@ test: $(VENV)/installed-test
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks $(BENCH)
 
-# Train again the tiny model that ships in minillm/pretrained.
+# Retrain the tiny model that ships in minillm/pretrained.
 pretrained: $(VENV)/installed
 	$(BIN)/python -m minillm.cli.pretrained
 
-# An editable install: what you change in minillm/ counts at once, a change in csrc/ rebuilds.
+# An editable install: changes in minillm/ take effect at once, changes in csrc/ trigger a rebuild.
 $(VENV)/installed: $(VENV)/created $(PACKAGING) $(C_SOURCES)
 	$(BIN)/pip install --quiet --editable .
 	@touch $@

@@ -1,8 +1,8 @@
 """The build of the C extensions; everything else about the package is in pyproject.toml.
 
-The kernels are compiled once for each instruction set, each time into an extension of its own:
-minillm.kernels._c_avx512 and so on. minillm/kernels/c_library.py imports the widest that the chip
-can run. Without a working C compiler the installation goes on: minillm then computes with NumPy.
+The kernels are compiled once for each instruction set, into separate extensions:
+minillm.kernels._c_avx512 and so on. minillm/kernels/c_library.py imports the widest one that the
+chip can run. Without a working C compiler the installation succeeds: minillm then uses NumPy.
 
     MINILLM_CFLAGS="-Wall -Wextra -Werror" pip install .     # flags added to the compiler's
     MINILLM_REQUIRE_C=1 pip install .                        # fail when the C can't be built
@@ -21,12 +21,12 @@ from setuptools.command.build_ext import build_ext
 KERNEL_SOURCES = ["csrc/matmul.c", "csrc/gemv.c", "csrc/attention.c", "csrc/rows.c",
                   "csrc/machine.c", "csrc/threads.c"]
 
-# The first rungs of the ladder show what the order of the work does. They are compiled without the
-# compiler's own vector code, which would hide it.
+# The first rungs of the ladder show the effect of the order of the work. Automatic vectorization
+# would hide it, so it is off.
 SCALAR_SOURCES = ["csrc/matmul_ladder.c", "csrc/attention_ladder.c"]
 SCALAR_FLAGS = ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
 
-# Each list names exactly what machine.c asks the chip for.
+# Each list names exactly the features that machine.c checks.
 INSTRUCTION_SETS = {
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma"],
     "avx2": ["-mavx2", "-mfma"],
@@ -34,12 +34,12 @@ INSTRUCTION_SETS = {
 }
 
 # -ffp-contract=fast lets a * b + c be one fused multiply-add; -fopenmp-simd lets `#pragma omp simd`
-# say which sums may be made in another order. Nothing else is relaxed: infinities and NaN behave
+# mark the sums that may be reordered. Nothing else is relaxed: infinities and NaN behave
 # as in NumPy.
 C_FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno",
            "-fno-trapping-math", "-fopenmp-simd", "-fvisibility=hidden"]
 
-# Threads, where the compiler has OpenMP as a whole. Apple's has not: there, kernels use one.
+# Threads need the whole of OpenMP, which Apple's compiler lacks: kernels use one thread there.
 OPENMP = ["-fopenmp"]
 OPENMP_PROGRAM = """#include <omp.h>
 int main(void) { return omp_pause_resource_all(omp_pause_hard); }"""
@@ -51,13 +51,13 @@ class BuildKernels(build_ext):
     def run(self):
         try:
             super().run()
-        except Exception as error:  # whatever the compiler or its absence raises
+        except Exception as error:  # anything: compilers, and missing ones, fail in many ways
             if os.environ.get("MINILLM_REQUIRE_C"):
                 raise
             self.announce_failure(error)
 
     def announce_failure(self, error):
-        """Say what a missing compiler means. The package itself is complete without the C."""
+        """Say what a missing compiler means. The package works without the C."""
         line = "*" * 78
         print(
             f"\n{line}\n"
@@ -91,7 +91,7 @@ class BuildKernels(build_ext):
         super().build_extension(extension)
 
     def can_target(self, isa):
-        """Does this compiler make code for such a chip?"""
+        """True if the compiler supports the flags of this instruction set."""
         if isa == "baseline":
             return True
         x86 = platform.machine().lower() in ("x86_64", "amd64", "i686", "i386")

@@ -1,7 +1,7 @@
-"""Which class reads the tokenizer in a folder: the algorithm that its files name -> the class.
+"""From the algorithm that a tokenizer's files name to the class that reads them.
 
-Adding an algorithm takes one line in TOKENIZERS, or a call of `register` by a program that brings
-its own. A module is imported when it is needed.
+To add an algorithm to minillm, add a line to TOKENIZERS; to add one from your own program, call
+`register`. Modules are imported on first use.
 """
 
 import importlib
@@ -20,7 +20,7 @@ TOKENIZERS = {
 def register(algorithm, tokenizer_class):
     """Let `tokenizer_class` read every tokenizer of this `algorithm`, such as "WordPiece".
 
-    Raises ValueError for one that has a class already.
+    Raises ValueError if the algorithm already has a class.
     """
     if algorithm in TOKENIZERS:
         raise ValueError(f"algorithm is {shown(algorithm)}, which has a class already")
@@ -30,7 +30,7 @@ def register(algorithm, tokenizer_class):
 def tokenizer_class(folder):
     """-> the class for the tokenizer in `folder`
 
-    Without a tokenizer.json it is the class whose `vocabulary_files` are all there; BPE if none is.
+    Without a tokenizer.json it is the first class whose `vocabulary_files` all exist, or else BPE.
     Raises ValueError, in one line, for an algorithm that minillm doesn't have.
     """
     path = folder / "tokenizer.json"
@@ -55,11 +55,11 @@ def _class(algorithm):
 
 
 class AutoTokenizer:
-    """`AutoTokenizer.from_pretrained(name)` is that of the class that the files are for."""
+    """`AutoTokenizer.from_pretrained(name)` calls `from_pretrained` of the class for its files."""
 
     @classmethod
     def from_pretrained(cls, name_or_path, **options):
-        """For the options and errors see `PreTrainedTokenizer.from_pretrained`."""
+        """Takes the options, and raises the errors, of `PreTrainedTokenizer.from_pretrained`."""
         places = {name: options.pop(name) for name in PLACES & options.keys()}
         folder = find_pretrained(name_or_path, **places)
         return tokenizer_class(folder).from_pretrained(folder, **options)
