@@ -75,3 +75,9 @@ def test_frozen_weights_get_no_gradient():
     dx, dW, db = linear_backward(np.ones((3, 4)), cache, dW=buffer, with_dW=False)
     assert dx.tolist() == np.full((3, 2), 4).tolist() and dW is db is None
     assert (buffer == 7).all()
+
+
+def test_the_rows_of_dy_are_counted_also_when_there_are_no_outputs():
+    _, cache = linear(np.ones((3, 4), np.float32), np.ones((4, 0), np.float32))
+    with pytest.raises(ValueError, match=r"^dy has shape \(2, 0\), wanted \(..., 0\) for the 3 rows"):
+        linear_backward(np.ones((2, 0), np.float32), cache)
