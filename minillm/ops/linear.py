@@ -71,6 +71,6 @@ def linear_backward(dy, cache, *, dW=None, accumulate=False, with_dW=True):
 def _rows_of_dy(dy, N, d_out):
     """Check dy: (..., d_out) -> dy with the leading axes flattened into one: (N, d_out)"""
     require_float("dy", dy)
-    if dy.shape[-1:] != (d_out,) or dy.size != N * d_out:
+    if dy.shape[-1:] != (d_out,) or math.prod(dy.shape[:-1]) != N:
         raise ValueError(f"dy has shape {dy.shape}, wanted (..., {d_out}) for the {N} rows of x")
     return dy.reshape(N, d_out)
