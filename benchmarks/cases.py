@@ -1,4 +1,4 @@
-"""What the same work is given to everybody: random inputs with fixed seeds, and GPT-2's sizes."""
+"""The work that all competitors get: random inputs with fixed seeds, and GPT-2's sizes."""
 
 import numpy as np
 
@@ -23,13 +23,13 @@ def step_operations(n_layer, n_embd, B, T, V, **_):
 
 
 def prefill_operations(T):
-    """-> the same for a prompt of T tokens, forward, with the scores of the token that comes next"""
+    """-> the same for a forward pass of T prompt tokens, with the scores of the next token"""
     d, L, V = GPT2_124M["n_embd"], GPT2_124M["n_layer"], GPT2_124M["V"]
     return 2 * (T * L * 12 * d**2 + V * d + 2 * L * T * (T + 1) / 2 * d)
 
 
 def bytes_per_token(bytes_per_weight=4):
-    """The weights that one token's forward reads: all but the position table, the rest once."""
+    """The number of weights that one token's forward reads: all except the position table."""
     d, L, V = GPT2_124M["n_embd"], GPT2_124M["n_layer"], GPT2_124M["V"]
     block = 12 * d * d + 13 * d  # four matrices (d, 3d), (d, d), (d, 4d), (4d, d), biases, norms
     return bytes_per_weight * (L * block + 2 * d + V * d)

@@ -29,7 +29,7 @@ What the tables mean stands in benchmarks/README.md.
 
 
 def main(arguments=None):
-    """-> exit status. Raises ValueError and OSError for what the user can set right."""
+    """-> exit status. Raises ValueError and OSError for errors that the user can fix."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments[:1] == ["compare"]:
         return compare(arguments[1:])
@@ -47,7 +47,7 @@ def main(arguments=None):
 
 
 def run(only, effort, console, threads):
-    """Measure the sections named in `only` (None: all), printing each as it is done -> Results"""
+    """Measure the sections in `only` (None: all), and print each when it is done -> Results"""
     description = machine.describe()
     for line in tables.machine_lines(description):
         console.print(line, style="dim")
@@ -72,7 +72,7 @@ def run(only, effort, console, threads):
 
 
 def save(found, out):
-    """results.json, and a picture for every section that has one."""
+    """Write results.json, and the plots of all sections that have one."""
     with atomic_write(out / "results.json", "w") as file:
         file.write(results.to_json(found) + "\n")
     plots.save_all(found, out)
@@ -95,13 +95,13 @@ def compare(arguments):
 
 
 def different_machines(first, second):
-    """Lines that say in what the machines of two results differ."""
+    """-> lines that name the differences between the machines of two results"""
     return [f"{name} differs: {first.get(name)!r} and {second.get(name)!r}"
             for name in ("cpu", "cores", "packages", "blas") if first.get(name) != second.get(name)]
 
 
 def make_console():
-    """A file or a pipe has no width of its own, and the tables are wide."""
+    """A console for wide tables: a file or a pipe has no width."""
     return Console() if sys.stdout.isatty() else Console(width=140)
 
 

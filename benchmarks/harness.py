@@ -1,4 +1,4 @@
-"""Fair timing: the competitors take turns, and what counts is medians and their ratios.
+"""Fair timing: competitors take turns, and the results are medians and their ratios.
 
 A single number from a benchmark says little: clocks change, other programs run, caches are warm or
 cold. So every comparison here is made in rounds. In each round every competitor runs once, in an
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure one row of a table.
+    """The time to spend on one row of a table.
 
     min_rounds: of all competitors, however slow;  seconds: go on with more rounds for so long;
     sample_seconds: short work is repeated for about so long and the mean counts as one sample.
@@ -75,5 +75,5 @@ def alternate(sides, effort, clock=time.perf_counter):
 
 
 def _calls_per_sample(run, sample_seconds):
-    """How many calls fill a sample."""
+    """-> the number of calls that fill a sample"""
     return max(1, min(100_000, round(sample_seconds / max(run(1), 1e-9))))

@@ -1,4 +1,4 @@
-"""What the results were measured on: chip, caches, compiler, libraries, and how busy it was."""
+"""The machine behind the results: chip, caches, compiler, libraries, load."""
 
 import ast
 import datetime
@@ -15,7 +15,7 @@ from benchmarks.with_numpy import blas
 
 
 def describe():
-    """-> dict for the results' file; what can't be found out is None"""
+    """-> dict for results.json; unknown facts are None"""
     from minillm import kernels
 
     return {
@@ -53,7 +53,7 @@ def cpu_model():
 
 
 def available_cores():
-    """How many cores this process may use."""
+    """-> the number of cores that this process may use"""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count()
@@ -81,7 +81,7 @@ def memory_gb():
 
 
 def load():
-    """The average number of running programs in the last minute; above 0.5 others were at work."""
+    """-> the average number of running programs in the last minute; above 0.5, others were busy"""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
@@ -99,7 +99,7 @@ def c_flags():
 
 
 def supported_core_types():
-    """The OPENBLAS_CORETYPE values worth trying on this chip: one for each kind of kernel."""
+    """-> the OPENBLAS_CORETYPE values to try on this chip: one for each kind of kernel"""
     try:
         text = Path("/proc/cpuinfo").read_text()
         flags = set(re.search(r"^flags\s*: (.*)$", text, re.M)[1].split())
@@ -117,7 +117,7 @@ def version(package):
 
 
 def commit():
-    """-> the commit that is checked out; "+" behind it if files were changed since"""
+    """-> the checked-out commit, followed by "+" if files have changed"""
     name = _output("git", "-C", str(CHECKOUT), "rev-parse", "--short", "HEAD")
     changed = _output("git", "-C", str(CHECKOUT), "status", "--porcelain", "-uno")
     return name and name + ("+" if changed else "")

@@ -1,4 +1,4 @@
-"""The memory that a process really uses, as the operating system counts it.
+"""The memory that a process uses, as counted by the operating system.
 
 Python's own tracemalloc doesn't see what C allocates. The resident set does include it: the pages
 that were touched. Linux also keeps its highest value, and lets a process set that mark back.
@@ -14,12 +14,12 @@ def resident_memory():
 
 
 def peak_memory():
-    """-> the most bytes in use since `reset_peak`, or since the start where that doesn't work"""
+    """-> the peak of bytes in use since `reset_peak`, or since the start if that isn't supported"""
     return _status("VmHWM") or _highest_ever()
 
 
 def reset_peak():
-    """Set the mark of `peak_memory` to what is in use now. -> did that work?"""
+    """Reset `peak_memory` to the current use -> True if that is supported"""
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")

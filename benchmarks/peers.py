@@ -1,4 +1,4 @@
-"""Competitors: who they are, and how the benchmark talks to their processes."""
+"""Competitors: their libraries and settings, and the communication with their processes."""
 
 import importlib.util
 import json
@@ -13,12 +13,12 @@ from pathlib import Path
 from benchmarks.harness import alternate
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-# Not `python -m benchmarks.worker`: the checkout goes to the end of the search path (and the
-# current directory is taken off its beginning), so that an installed minillm comes before it.
+# Instead of `python -m benchmarks.worker`: append the checkout to the search path (and remove the
+# current directory from its beginning), so that an installed minillm takes precedence.
 START = ("import sys; checkout, library = sys.argv[1:]; sys.path[:1] = []; "
          "sys.path.append(checkout); from benchmarks.worker import main; main(library)")
 
-# library -> what must be importable for it, and how to get that
+# library -> the module that it needs, and how to install it
 NEEDS = {
     "minillm": ("minillm", "minillm"),
     "numpy": ("numpy", "numpy"),
@@ -42,17 +42,17 @@ class Side:
 
     @property
     def process(self):
-        """What tells its process from others: sides that compete need one each."""
+        """The identity of its process: each side of a competition needs its own."""
         return (self.library, self.threads, self.environment, self.options)
 
 
 class PeerError(Exception):
-    """A competitor couldn't do the work; the message says why."""
+    """A competitor can't do the work; the message says why."""
 
 
 class Peer:
-    """A worker process (worker.py). While it isn't asked for anything it is stopped: SIGSTOP halts
-    all its threads at once, so that none of them spins on a core that another one needs."""
+    """A worker process (worker.py). Between commands it is stopped: SIGSTOP halts all its threads
+    at once, so that none of them spins on a core that another process needs."""
 
     def __init__(self, library, threads, environment=()):
         count = str(threads)
@@ -105,7 +105,7 @@ class Peer:
 
 
 class Arena:
-    """All processes of a run, started when they are first needed, and what to tell the user."""
+    """All processes of a run, each started on first use, and messages for the user."""
 
     def __init__(self, effort, say=print):
         self.effort = effort
@@ -124,7 +124,7 @@ class Arena:
         self.release()
 
     def release(self):
-        """End all processes, and so free their memory."""
+        """End all processes, which frees their memory."""
         for peer in self.peers.values():
             peer.close()
         self.peers = {}
@@ -149,7 +149,7 @@ class Arena:
             try:
                 peer = self.peer(side)
                 peer.prepare(case, {**arguments, **dict(side.options)})
-                peer.time(1)  # the warm-up; and what is going to fail fails here
+                peer.time(1)  # warm up; errors appear here
                 runs[side.label] = peer.time
             except PeerError as error:
                 self.failed(side, case, error)
@@ -180,7 +180,7 @@ class Arena:
         return results
 
     def call(self, side, function, **arguments):
-        """-> what with_<library>.<function>(**arguments) returns in the side's process, or None"""
+        """-> the result of with_<library>.<function>(**arguments) in the side's process, or None"""
         if not self.has(side.library):
             return None
         try:

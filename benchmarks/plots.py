@@ -1,6 +1,6 @@
-"""Results as pictures. Every function draws one section and returns a Figure, or None without data.
+"""Plots of the results. Each function draws one section and returns a Figure, or None without data.
 
-The colours say who it is, in all pictures; grey is the limit of the machine.
+A color stands for the same competitor in all plots; gray is the limit of the machine.
 """
 
 import matplotlib
@@ -17,7 +17,7 @@ PRODUCT, OTHER = "#d1495b", "#8fb3cf"
 
 
 def save_all(results, folder):
-    """Write a PNG for every picture that the results have data for."""
+    """Write a PNG for every plot that the results have data for."""
     style = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False,
              "axes.grid": True, "grid.color": "#e5e5e5", "axes.axisbelow": True, "figure.dpi": 130,
              "axes.titlelocation": "left", "axes.titleweight": "bold"}
@@ -119,7 +119,7 @@ def roofline(results):
 
 
 def _name_kernels(axes, profile):
-    """The names stand at the slowest kernel of each kind, one below another where it is crowded."""
+    """Label the slowest kernel of each kind, and move labels down where they would overlap."""
     slowest_last = sorted(profile.details["kernels"], key=lambda k: k["seconds"])
     chosen = [k for k in {k["name"]: k for k in slowest_last}.values()
               if k["flops"] and k["seconds"] > 0.004 * profile.details["seconds"]]

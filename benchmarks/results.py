@@ -1,4 +1,4 @@
-"""What a run leaves behind: sections of rows, as objects, as a JSON file, and back."""
+"""The results of a run: sections of rows, to JSON and back."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -9,7 +9,7 @@ FORMAT = 1
 
 @dataclass
 class Goal:
-    """What minillm wants to reach: `ratio` times the speed (or thrift) of `against`.
+    """A goal of minillm: `ratio` times the speed of `against`, or as many times less memory.
 
     `work` names the kind of row: the worst of its rows decides whether the goal is met.
     possible: what the ratio would be if minillm did the multiply-adds at the chip's peak, or read the
@@ -24,7 +24,7 @@ class Goal:
 
     @property
     def reached(self):
-        """measured / wanted: from 1 on the goal is met."""
+        """measured / wanted: the goal is met from 1."""
         return self.measured / self.ratio
 
 
@@ -43,8 +43,8 @@ class Row:
     details: dict = field(default_factory=dict)
 
 
-# The columns of a row that say what the work would take at the chip's peak of multiply-adds, or if
-# its weights were only read.
+# The columns with bounds: the work at the chip's peak of multiply-adds, or at the speed of reading
+# its weights.
 FMA_BOUND, MEMORY_BOUND = "FMA bound", "memory bound"
 
 
@@ -60,7 +60,7 @@ class Section:
     notes: list = field(default_factory=list)
 
     def ratio(self, row, of, against):
-        """How many times better `of` is than `against` in this row; None if one is missing."""
+        """-> how many times better `of` is than `against` in this row; None if one is missing"""
         if of not in row.values or against not in row.values:
             return None
         a, b = row.values[of], row.values[against]

@@ -1,7 +1,7 @@
-"""Where a step's time goes: a clock around every kernel, for a few steps.
+"""The time of a step by op: a clock around every kernel, for a few steps.
 
-The kernels tell it themselves (`kernels.observe`). A call belongs to the op of minillm.ops that made
-it, if that is another function than the kernel. What is not a kernel is the rest.
+`kernels.observe` reports each call. A call belongs to the function of minillm.ops that made it, if
+that isn't the kernel itself. Time outside of kernels is the rest.
 """
 
 import sys
@@ -14,8 +14,8 @@ from minillm import kernels
 
 PRODUCTS = ("matmul", "fused_attention", "fused_attention_backward")
 
-# About how many operations a kernel does for each number of its first array. Exponentials and
-# divisions count as one, as everywhere; only the roofline uses this.
+# The approximate number of operations of a kernel for each number of its first array. Exponentials
+# and divisions are one operation each. Only the roofline uses this.
 OPERATIONS = {
     "layer_norm": 8, "layer_norm_backward": 12, "rms_norm": 5, "rms_norm_backward": 9,
     "gelu_tanh": 12, "gelu_tanh_backward": 20, "token_losses": 4, "token_losses_backward": 3,
@@ -25,7 +25,7 @@ OPERATIONS = {
 
 @dataclass
 class Part:
-    """What is known about one kind of call: `op` is None for a kernel that is an op itself."""
+    """The measurements of one kind of call; `op` is None for a kernel that is itself an op."""
 
     op: str | None
     kernel: str
@@ -55,7 +55,7 @@ class Profile:
 
 
 def _calling_op():
-    """The function in minillm.ops that called the kernel; None if it was called from elsewhere"""
+    """-> the function in minillm.ops that called the kernel; None if there is none"""
     frame = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals["__name__"]
@@ -66,7 +66,7 @@ def _calling_op():
 
 
 def _arrays(values):
-    """All arrays among the arguments, those in a cache included"""
+    """-> all arrays among the arguments, those in a cache included"""
     found = []
     for value in values:
         if isinstance(value, tuple):
@@ -112,7 +112,7 @@ def _as_dict(part, n_steps):
 
 
 def _work(name, arguments, options, arrays, result):
-    """-> flops, bytes that must at least be moved, shape. For one call of a kernel."""
+    """-> flops, minimum of bytes to move, shape, for one call of a kernel"""
     if name == "matmul":
         A, B = arguments[:2]
         (M, K) = A.shape[-2:][::-1] if options.get("transpose_A") else A.shape[-2:]
@@ -137,7 +137,7 @@ def _work(name, arguments, options, arrays, result):
 
 
 def _bytes_of(result):
-    """The bytes of the arrays in a result. A cache (a NamedTuple) isn't counted."""
+    """-> the bytes of the arrays in a result, without those in its cache (a NamedTuple)"""
     if isinstance(result, np.ndarray):
         return result.nbytes
     if type(result) is tuple:

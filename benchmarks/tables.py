@@ -6,7 +6,7 @@ from rich.table import Table
 
 
 def section_table(section):
-    """One row of the section is one line, with a column for each competitor.
+    """-> Table with a line for each row of the section, and a column for each competitor
 
     Beside a competitor's number stands how many times better minillm is, and in the last column how
     far the quartiles of the most restless competitor are from its median.
@@ -30,7 +30,7 @@ def section_table(section):
 
 
 def goals_table(results):
-    """One line for each kind of work: what was wanted, and the worst of its rows.
+    """-> Table with a line for each kind of work: its goal, and the worst of its rows
 
     `possible` is what the chip's peak of multiply-adds, or the memory, would allow in that worst row.
     """
@@ -50,7 +50,7 @@ def goals_table(results):
 
 
 def summarize_goals(results):
-    """-> list of dicts, the goal that is missed by most first"""
+    """-> list of dicts, most missed goal first"""
     groups = {}
     for section in results.sections:
         for row in section.rows:
@@ -98,7 +98,7 @@ def comparisons(before, after):
 
 
 def machine_lines(machine):
-    """The machine in a few lines."""
+    """-> a few lines about the machine"""
     kernels, blas = machine["kernels"], machine["blas"]
     caches = ", ".join(f"{name} {size}" for name, size in machine["caches"].items())
     packages = machine["packages"].items()

@@ -1,6 +1,6 @@
 """The GPT-2 that a PyTorch user would write: the peer of minillm's training step.
 
-In the manner of nanoGPT (Karpathy): one fused projection for Q, K and V, PyTorch's fused attention,
+Like nanoGPT (Karpathy): one fused projection for Q, K and V, PyTorch's fused attention,
 tied head. Dropout is 0 on both sides, the GELU is GPT-2's (tanh), and the optimizer is PyTorch's
 fused AdamW with decay on matrices only, after clipping of the global norm.
 """
@@ -52,7 +52,7 @@ class GPT2(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     def load_minillm(self, state):
-        """Take over a minillm GPT2LMHeadModel's `state_dict()`. Its matrices are (d_in, d_out)."""
+        """Load a minillm GPT2LMHeadModel's `state_dict()`. Its matrices are (d_in, d_out)."""
         renamed = {}
         for name, array in state.items():
             name = name.removeprefix("transformer.").replace("attention.", "")

@@ -1,4 +1,4 @@
-"""The work of the benchmark, done by Hugging Face's transformers (on PyTorch) and tokenizers."""
+"""The work of the benchmark in Hugging Face's transformers (on PyTorch) and tokenizers."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def generate(n_tokens, prompt, **options):
     ids = torch.from_numpy(token_batch(1, prompt, GPT2_124M["V"])[0])
     mask = torch.ones_like(ids)
     options.setdefault("do_sample", "top_k" in options)
-    model.generation_config.eos_token_id = None  # or it would end early by chance
+    model.generation_config.eos_token_id = None  # otherwise a random token may end it early
 
     def run():
         return model.generate(ids, attention_mask=mask, max_new_tokens=n_tokens, pad_token_id=0,
@@ -51,7 +51,7 @@ def prefill(T):
 
 
 def encode(folder, file, cold=False):
-    """`encode_batch_fast` leaves out the offsets of the tokens in the text, as minillm does."""
+    """`encode_batch_fast` computes no offsets; neither does minillm."""
     texts = json.loads(Path(file).read_text(encoding="utf-8"))
     state = {}
 

@@ -1,4 +1,4 @@
-"""The work of the benchmark, done by minillm."""
+"""The work of the benchmark in minillm."""
 
 import json
 import tempfile
@@ -37,7 +37,7 @@ def matrix_vector(N, K, only_read=False):
 
 
 def matmul_after(n, after_numpy):
-    """A matmul; with `after_numpy` right after one of NumPy's, whose idle threads still spin."""
+    """A matmul; with `after_numpy`, right after one of NumPy's, whose idle threads still spin."""
     A = normal(n, n)
     before = partial(np.matmul, A, A) if after_numpy else lambda: None
     return before, lambda: multiply(A, A)
@@ -164,7 +164,7 @@ def make_model(n_layer, n_embd, n_head, V, n_positions, **_):
 
 
 def train_step(B, T, V, implementation=None, **shape):
-    """zero_grad, forward, backward, clip, AdamW: everything but getting the next batch."""
+    """zero_grad, forward, backward, clip, AdamW: everything except fetching the next batch."""
     if implementation:
         kernels.use(implementation)
     model = make_model(V=V, n_positions=T, **shape)
@@ -270,7 +270,7 @@ def train_tokenizer(vocab_size, megabytes):
             "tokens": sum(len(tokenizer.encode(text)) for text in texts)}
 
 
-# ---- where a step's time goes
+# ---- the time of a step by op
 
 
 def step_profile(steps, **shape):

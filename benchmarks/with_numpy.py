@@ -1,4 +1,4 @@
-"""The work of the benchmark in NumPy alone: its BLAS, with the kernels that it is told to use."""
+"""The work of the benchmark in NumPy alone: its BLAS, with the chosen kernels."""
 
 import ctypes
 from pathlib import Path
@@ -21,14 +21,14 @@ def matrix_vector(N, K):
 
 
 def blas():
-    """-> {"name", "version", "kernel"}: "kernel" is OpenBLAS's name of the chip it chose"""
+    """-> {"name", "version", "kernel"}: "kernel" is OpenBLAS's name for the chip that it chose"""
     built_with = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return {"name": built_with.get("name"), "version": built_with.get("version"),
             "kernel": openblas_kernel()}
 
 
 def openblas_kernel():
-    """-> "Haswell", "SkylakeX", …; None if NumPy's BLAS isn't an OpenBLAS of its own"""
+    """-> "Haswell", "SkylakeX", …; None if NumPy doesn't bundle OpenBLAS"""
     for file in Path(np.__file__).parent.parent.glob("numpy.libs/*openblas*"):
         library = ctypes.CDLL(str(file))
         for name in ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename",

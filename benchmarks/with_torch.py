@@ -1,4 +1,4 @@
-"""The work of the benchmark, done by PyTorch on the CPU."""
+"""The work of the benchmark in PyTorch on the CPU."""
 
 import torch
 from torch import nn
@@ -30,7 +30,7 @@ def matrix_vector(N, K):
 
 
 def attention(B, H, T, D, backward=False):
-    """As a model calls it: views of a fused projection (B, T, 3, H, D)."""
+    """Views of a fused projection (B, T, 3, H, D), as in a model."""
     qkv = normal(B, T, 3, H, D).requires_grad_(backward)
 
     def forward():
@@ -40,7 +40,7 @@ def attention(B, H, T, D, backward=False):
     if not backward:
         Q, K, V = (part.transpose(1, 2) for part in qkv.unbind(2))
         return lambda: F.scaled_dot_product_attention(Q, K, V, is_causal=True)
-    # dQ, dK and dV are asked for themselves, so that PyTorch need not put them together into one.
+    # Request dQ, dK and dV separately, so that PyTorch needn't combine them into one array.
     Q, K, V = (part.transpose(1, 2).detach().requires_grad_() for part in qkv.unbind(2))
     dout = normal(B, T, H, D, seed=1).transpose(1, 2)
 

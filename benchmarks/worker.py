@@ -1,4 +1,4 @@
-"""A competitor in a process of its own, which peers.py starts.
+"""A competitor in a separate process, which peers.py starts.
 
 Two libraries with two thread pools in one process disturb each other: idle threads keep spinning
 for a while in the hope of more work, and take the core from the one that is being measured. Some
@@ -27,10 +27,10 @@ from benchmarks.memory import peak_memory, reset_peak, resident_memory
 
 
 def main(name):
-    """Serve with_<name>.py until the standard input ends."""
+    """Serve with_<name>.py until standard input ends."""
     _die_with_parent()
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the libraries print must not get between the answers
+    os.dup2(2, 1)  # keep the libraries' output out of the answers
     if name == "minillm":
         from minillm.kernels import tune_process
 
@@ -54,7 +54,7 @@ def main(name):
             else:
                 result = getattr(library, command["call"])(**command["arguments"])
                 answer = {"result": result}
-        except Exception as error:  # whatever a library raises goes back as one line
+        except Exception as error:  # report anything that a library raises in one line
             answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
@@ -81,7 +81,7 @@ def _time(before, run, calls):
 
 
 def _memory(run, calls):
-    """The memory in use before the calls, and at its highest during them."""
+    """-> the memory in use before the calls, and its peak during them"""
     gc.collect()
     reset_peak()
     before = resident_memory()
@@ -91,7 +91,7 @@ def _memory(run, calls):
 
 
 def _die_with_parent():
-    """Linux: a worker is stopped most of the time, and must not stay behind like that."""
+    """Linux: end with the parent. A worker is stopped most of the time, and would stay behind."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,2 +1,2 @@
-"""What is measured: one file for one kind of work. Each section is a function of a Context that
-returns a `Section`, and SECTIONS in sections/all.py lists them in the order of the report."""
+"""The measurements, one file for each kind of work. A section is a function of a Context that
+returns a `Section`; SECTIONS in sections/all.py lists them in the order of the report."""

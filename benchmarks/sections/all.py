@@ -11,7 +11,7 @@ from benchmarks.sections.pools import pools
 from benchmarks.sections.tokenizing import tokenizing
 from benchmarks.sections.training import step_profiles, train_memory, train_steps
 
-# The limits come first, always: the other sections hold their numbers against them.
+# The limits always come first: the other sections compare their numbers with them.
 SECTIONS = {
     "limits": limits,
     "matmul": matmul,

@@ -29,7 +29,7 @@ def attention(context):
 
 
 def attention_lengths(context):
-    """Time and memory of each rung over T, for (1, 12, T, 64): is the whole matrix ever there?"""
+    """Time and memory of each rung over T, for (1, 12, T, 64): does it hold the whole matrix?"""
     section = Section("lengths", "Attention over T: (1, 12, T, 64), forward", "ms / MB", False)
     side = context.minillm(context.most_threads)
     rungs = context.arena.call(side, "attention_rungs") or []

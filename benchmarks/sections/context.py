@@ -1,4 +1,4 @@
-"""What every section gets: the competitors, and the limits of the machine, measured first."""
+"""The context of every section: the competitors, and the limits of the machine, measured first."""
 
 from dataclasses import dataclass, field
 
@@ -11,8 +11,8 @@ class Context:
     arena: Arena
     threads: tuple = ()  # the numbers of threads to measure with; see `default_threads`
     fma_peak: dict = field(default_factory=dict)  # threads -> GFLOP/s
-    blas_kernel: str | None = None  # OpenBLAS's name of the kernels that it chose by itself
-    wide_vectors_pay: bool = False  # does AVX-512 have a higher peak here than AVX2?
+    blas_kernel: str | None = None  # OpenBLAS's name for the kernels that it chooses by default
+    wide_vectors_pay: bool = False  # True if AVX-512 has a higher peak here than AVX2
 
     @property
     def effort(self):
@@ -34,7 +34,7 @@ class Context:
         return Side("NumPy", "numpy", threads)
 
     def numpy_core_types(self, threads):
-        """NumPy told to use the kernels for another chip, which this one can run as well."""
+        """NumPy with the kernels for another chip, which this one can run as well."""
         return [Side(f"NumPy ({name})", "numpy", threads, (("OPENBLAS_CORETYPE", name),))
                 for name in supported_core_types() if self.blas_kernel not in (None, name)]
 
@@ -45,7 +45,7 @@ class Context:
         return Side("Hugging Face", "hugging_face", threads)
 
     def blas_goal(self):
-        """How much faster than NumPy as installed a matmul should be on this machine.
+        """-> the wanted ratio between a matmul and that of NumPy as installed, on this machine
 
         Where OpenBLAS picks AVX2 kernels on a chip that computes twice as much with AVX-512, 1.8
         times; where both reach the same peak nobody can be much faster.
@@ -54,5 +54,5 @@ class Context:
 
 
 def default_threads():
-    """One, and two where there are two cores: the same for all competitors."""
+    """-> 1, and 2 if there are two cores: the same for all competitors"""
     return (1, 2) if available_cores() > 1 else (1,)

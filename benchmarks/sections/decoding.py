@@ -1,4 +1,4 @@
-"""Generating text with GPT-2 124M (random weights): against the memory's speed and Hugging Face."""
+"""Generating text with GPT-2 124M (random weights), against memory bandwidth and Hugging Face."""
 
 from benchmarks.cases import bytes_per_token, prefill_operations
 from benchmarks.harness import Effort
@@ -16,7 +16,7 @@ def decoding(context):
     effort = Effort("quick", 1, 1, 0, 0) if context.quick else SHORT
 
     n = 4 if context.quick else 48
-    # Weights in fewer bytes are the same work for the user, but not for the memory.
+    # Weights of fewer bytes do the same work for the user, but read less memory.
     smaller = [context.minillm(threads, dtype, dtype=dtype) for dtype in ("bfloat16", "int8")]
     bound = context.minillm(threads, MEMORY_BOUND, only_read=True)
     timings = measure("generate", {"n_tokens": n, "prompt": 1}, [*sides, *smaller, bound], effort)
@@ -48,7 +48,7 @@ def decoding(context):
 
 
 def precision(context):
-    """What smaller weights cost: the packaged model on its own test text."""
+    """The cost of smaller weights: the perplexity of the packaged model on its test text."""
     section = Section("precision", "pydoc-tiny on its test text, weights stored as", "", False)
     exact = None
     for dtype in ("float32", "bfloat16", "int8"):

@@ -1,9 +1,9 @@
-"""The three implementations of the kernels under the same small work: naive, NumPy and C."""
+"""The three implementations of the kernels on the same small work: naive, NumPy and C."""
 
 from benchmarks.peers import Side
 from benchmarks.results import Section, from_timings
 
-# Small, because the naive one needs some 50 ns for each multiply-add.
+# Small, because the naive one takes about 50 ns per multiply-add.
 WORK = [
     ("matmul 64³", "matmul", {"M": 64, "N": 64, "K": 64}),
     ("attention (1, 2, 32, 16), forward + backward", "attention",

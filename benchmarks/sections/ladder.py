@@ -3,7 +3,7 @@
 from benchmarks.peers import Side
 from benchmarks.results import Row, Section
 
-# Rungs in the interpreter are measured on smaller matrices. Their speed hardly depends on the size.
+# Measure rungs in the interpreter on smaller matrices. Their speed hardly depends on the size.
 SIZES = {"Python loops": 64, "NumPy broadcasting": 256, "NumPy row by row": 256}
 SIZE, QUICK_SIZE = 1024, 256
 

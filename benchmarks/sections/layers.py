@@ -1,4 +1,4 @@
-"""Layers, forward and backward: where the time around the matrix products goes."""
+"""Layers, forward and backward: the time around the matrix products."""
 
 from benchmarks.cases import TRAINING_SHAPES
 from benchmarks.results import Section, from_timings
@@ -17,7 +17,7 @@ def layers(context):
             arguments = {"kind": kind, "B": shape["B"], "T": shape["T"], "d": shape["n_embd"],
                          "V": shape["V"], "n_head": shape["n_head"]}
             if kind == "gelu":
-                arguments["d"] *= 4  # where it stands in the model
+                arguments["d"] *= 4  # its width in the model
             _measure(section, context, "layer", arguments, f"{name}, {model}", threads)
     _measure(section, context, "adamw", {"size": 1_000_000 if context.quick else 38_000_000},
              "AdamW step, 1M" if context.quick else "AdamW step, 38M", threads)

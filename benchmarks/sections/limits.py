@@ -5,7 +5,7 @@ from benchmarks.with_numpy import openblas_kernel
 
 
 def limits(context):
-    """Multiply-adds between registers (GFLOP/s) and reading memory, or the L2 cache (GB/s)."""
+    """Multiply-adds between registers (GFLOP/s), and reads of memory or the L2 cache (GB/s)."""
     section = Section("limits", "The limits of this machine", "GFLOP/s or GB/s", True)
     context.blas_kernel = openblas_kernel()
     seconds = 0.1 if context.quick else 0.5

@@ -18,7 +18,7 @@ def shapes(quick):
             if not quick or layer == "QKV":
                 rows += step_products(f"C={C} {layer}", N, d_in, d_out)
     if not quick:
-        # The head's table is stored (V, C): its forward is the product with a transpose.
+        # The head's table is (V, C): its forward is a product with the transpose.
         C, N = 768, STEP_ROWS[768]
         rows += [("head A·Bᵀ", N, VOCABULARY, C, False, True),
                  ("head A·B (dx)", N, C, VOCABULARY, False, False),
@@ -84,7 +84,7 @@ def matrix_vector(context):
             size = 4 * N * K
             row = from_timings(f"{name}, {threads}t", timings, amount=size, scale=1e-9,
                                flops=2 * N * K, bytes=size, threads=threads)
-            # Only a matrix larger than the caches has the memory as its limit.
+            # Memory is the limit only for a matrix larger than the caches.
             wanted = [("matrix × vector", "minillm", "only reading", 0.85)] if size > 64e6 else []
             section.add(row, *wanted)
     if not context.quick:

@@ -1,4 +1,4 @@
-"""Threads: what a second thread brings, and whether NumPy's own thread pool gets in the way."""
+"""Threads: the gain of a second thread, and the interference of NumPy's thread pool."""
 
 from benchmarks.results import Section, from_timings
 
@@ -8,7 +8,7 @@ def pools(context):
     if context.most_threads == 1:
         section.notes.append("one core: nothing to measure")
         return section
-    # A process with two threads each for minillm and NumPy; alone, or right after NumPy's matmul.
+    # One process with two threads each for minillm and NumPy: alone, or right after NumPy's matmul.
     threads = context.most_threads
     sides = [context.minillm(threads, f"{threads} threads", after_numpy=False),
              context.minillm(threads, f"{threads} threads, after NumPy", after_numpy=True),

@@ -1,4 +1,4 @@
-"""Training steps: time against PyTorch, memory, and where the time goes."""
+"""Training steps: time against PyTorch, memory, and the time by op."""
 
 from benchmarks.cases import TRAINING_SHAPES, step_operations
 from benchmarks.harness import Effort
@@ -62,7 +62,7 @@ def train_memory(context):
 
 
 def step_profiles(context):
-    """Where a training step's time goes, by op, with the work and traffic of each kernel."""
+    """The time of a training step by op, with the work and memory traffic of each kernel."""
     section = Section("profile", "Where a training step's time goes", "ms", False)
     for name in models(context):
         side = context.minillm(context.most_threads)
