@@ -48,7 +48,7 @@ class Context:
         """-> the wanted ratio between a matmul and that of NumPy as installed, on this machine
 
         Where OpenBLAS picks AVX2 kernels on a chip that computes twice as much with AVX-512, 1.8
-        times; where both reach the same peak nobody can be much faster.
+        times; where both reach the same peak neither can be much faster.
         """
         return 1.8 if self.wide_vectors_pay and self.blas_kernel in ("Haswell", "Zen") else 0.95
 

@@ -30,7 +30,7 @@ def train_steps(context):
                     (work, "minillm", "PyTorch compiled", WANTED[name]))
         context.arena.release()  # the models are large
     section.notes.append("FMA bound: what the matrix products and attention alone would take at "
-                         "the peak; nobody who computes with float32 can be faster")
+                         "the peak; no float32 program can be faster")
     if context.quick:
         section.notes.append("--quick: the smallest model only, and without torch.compile")
     return section

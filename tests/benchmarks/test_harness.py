@@ -55,13 +55,13 @@ def test_all_take_part_in_every_round(times, min_rounds, more_rounds, budget):
     assert len(rounds) == 1 and min_rounds <= rounds.pop() <= min_rounds + more_rounds
     for label, timing in found.items():
         assert timing.median == times[label]
-    # The first call of each is to see how long it takes.
+    # The first call of each estimates its time.
     measured = [label for label, _ in log[len(times):]]
     labels = list(times)
     for number, start in enumerate(range(0, len(measured), len(times))):
         this_round = measured[start:start + len(times)]
         assert sorted(this_round) == sorted(labels)
-        assert this_round[0] == labels[number % len(labels)]  # everybody is first in turn
+        assert this_round[0] == labels[number % len(labels)]  # each is first in turn
 
 
 def test_rounds_stop_when_the_time_is_up():
@@ -78,5 +78,5 @@ def test_short_work_is_repeated_to_fill_a_sample():
     assert log[-2:] == [("short", 20), ("long", 1)]
 
 
-def test_nobody_to_measure():
+def test_no_competitors():
     assert alternate({}, Effort("test", 3, 3, 1.0, 0.1)) == {}

@@ -1,4 +1,4 @@
-"""Competitors in processes of their own, one section from end to end, and the profile of a step."""
+"""Competitors in separate processes, one section from end to end, and the profile of a step."""
 
 import json
 
@@ -48,7 +48,7 @@ def test_a_failure_leaves_a_side_out_and_says_why(arena):
     found = arena.measure("matmul_rung", {"rung": "no such rung", "n": 4}, sides)
     assert found == {}
     assert len(arena.said) >= 2 and "no such rung" in " ".join(arena.said)
-    # The process that answered with an error is still there for the next question.
+    # After an error, the process still answers the next command.
     assert arena.measure("matmul", {"M": 2, "N": 2, "K": 2}, sides[:1])
 
 

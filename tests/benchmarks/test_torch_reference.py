@@ -1,4 +1,4 @@
-"""The PyTorch model beside which minillm is timed computes the same thing."""
+"""The PyTorch model of the benchmark computes the same numbers as minillm."""
 
 import numpy as np
 import pytest

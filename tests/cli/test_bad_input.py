@@ -1,4 +1,4 @@
-"""Mistakes of the user: one line on stderr, exit status 2, no traceback, nothing overwritten."""
+"""User errors: one line on stderr, exit status 2, no traceback, nothing overwritten."""
 
 import io
 import json

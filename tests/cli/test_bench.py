@@ -1,4 +1,4 @@
-"""`minillm bench` finds the benchmark in the checkout and hands it the rest of the command line."""
+"""`minillm bench` finds the benchmark in the checkout and passes it the rest of the command line."""
 
 import minillm
 import pytest

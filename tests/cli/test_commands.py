@@ -1,4 +1,4 @@
-"""What each command does when all is well."""
+"""Each command on valid input."""
 
 import io
 import json
@@ -192,7 +192,7 @@ def test_eval_of_a_text(tmp_path, trained, capsys):
                      block_size]) == 0
         row = next(line for line in capsys.readouterr().out.splitlines() if "a.txt" in line)
         losses.append(float(row.split("│")[2]))
-    assert losses[0] < losses[1]  # with more to look back on, it is less surprised
+    assert losses[0] < losses[1]  # more context, lower loss
 
 
 def test_tokenizer_train_and_encode(tmp_path, capsys, monkeypatch):

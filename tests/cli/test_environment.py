@@ -1,4 +1,4 @@
-"""A mistake in an environment variable shows when the kernels are loaded: also that is one line."""
+"""A bad environment variable, found when the kernels are loaded, is one line, too."""
 
 import os
 import subprocess

@@ -14,7 +14,7 @@ from minillm.text.corpus import Document
 from minillm.training.evaluate import evaluate
 from minillm.training.run import Run
 
-# Sentences of our own, in the manner of a language reference.
+# Sentences in the style of a language reference.
 TEXT = """The "return" statement leaves the current function call with the expression list as its
 value. If the class defines a method with that name, it is called with the object as its first
 argument. An exception is raised when the value of the expression is not an integer."""
@@ -50,7 +50,7 @@ def test_the_model_card_tells_the_loss_on_held_out_text():
 
 def test_publishing_a_run(trained, tmp_path):
     run, folder = Run(trained), tmp_path / "models" / "small"
-    for _ in range(2):  # the second takes the place of the first
+    for _ in range(2):  # the second replaces the first
         publish(run, folder)
     best = GPT2LMHeadModel.from_pretrained(run.model_folder)
     published = GPT2LMHeadModel.from_pretrained(folder)

@@ -1,4 +1,4 @@
-"""What only a process of its own shows: signals, pipes, a full disk behind stdout."""
+"""Tests that need a separate process: signals, pipes, a full disk behind stdout."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, text, number):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_preparing_leaves_nothing(tmp_path, number):
     out = tmp_path / "new" / "out"
-    process = start("train", "--out", out)  # a tokenizer of its own takes seconds
+    process = start("train", "--out", out)  # training a tokenizer takes seconds
     wait_for(out / ".preparing", process)
     process.send_signal(number)
     _, error = process.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""The arguments of `generate` that programs pass beside its options."""
+"""Arguments of `generate` besides its options."""
 
 import threading
 from pathlib import Path
@@ -33,7 +33,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def text(model):
-    """What greedy decoding writes after PROMPT, token by token."""
+    """The greedy continuation of PROMPT, token by token."""
     ids = model.generate(PROMPT, max_new_tokens=12, eos_token_id=None)[0, 5:]
     return [TOKENIZER.decode([id]) for id in ids]
 
@@ -139,7 +139,7 @@ def test_allowed_tokens(model):
         assert all(token in (5 + batch, 5 + t) for t, token in enumerate(row))
 
 
-# ---- what goes in
+# ---- inputs
 
 
 def test_a_cache_is_gone_on_with(model):
@@ -202,7 +202,7 @@ def test_use_cache_changes_nothing(model):
     assert all((output == outputs[0]).all() for output in outputs)
 
 
-# ---- what comes out
+# ---- results
 
 
 def test_everything_that_was_asked_for_comes_out(model):
@@ -259,7 +259,7 @@ def test_a_text_streamer_prints_what_decode_gives(model, capsys):
     output = model.generate(PROMPT, streamer=TextStreamer(TOKENIZER), max_new_tokens=20)
     assert capsys.readouterr().out == TOKENIZER.decode(output[0]) + "\n"
     streamer = TextStreamer(TOKENIZER, skip_prompt=True, skip_special_tokens=True)
-    for prompt in (PROMPT, PROMPT[:, ::-1]):  # it can be used again
+    for prompt in (PROMPT, PROMPT[:, ::-1]):  # it is reusable
         output = model.generate(prompt, streamer=streamer, max_new_tokens=20, eos_token_id=0)
         expected = TOKENIZER.decode(output[0, 5:], skip_special_tokens=True)
         assert capsys.readouterr().out == expected + "\n"

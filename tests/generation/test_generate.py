@@ -36,7 +36,7 @@ def test_greedy_and_beams_as_transformers(model, name):
 
 
 def live_options():
-    """Greedy and beam options, drawn at random; many ends of text, so that sequences do end."""
+    """Greedy and beam options, drawn at random; with many eos_token_ids, so that sequences end."""
     for seed in range(16):
         rng = np.random.default_rng(seed)
         options = dict(max_length=int(rng.integers(10, 30)), do_sample=False, pad_token_id=1)
@@ -83,7 +83,7 @@ def test_any_options_as_transformers(random_pair, seed, options):
     expected = theirs.generate(torch.tensor(ids), attention_mask=torch.tensor(mask), **options)
     output = ours.generate(ids, attention_mask=mask, **options)
     np.testing.assert_array_equal(output, expected.numpy())
-    # The pad token isn't an end of text here, so the mask can be told from the ids.
+    # The pad token isn't an eos_token_id here, so the ids determine the mask.
     np.testing.assert_array_equal(ours.generate(ids, **options), expected.numpy())
 
 
@@ -296,7 +296,7 @@ def test_defaults_come_from_the_checkpoint(tmp_path):
 
 
 def test_a_configuration_that_says_greedy_is_obeyed():
-    # Only if nobody says do_sample, an option that shapes the distribution means sampling.
+    # An option that shapes the distribution implies sampling only if nothing sets do_sample.
     model = GPT2LMHeadModel.from_pretrained(TINY)
     best = model.generate(PROMPT, max_length=15, do_sample=False)
     with pytest.warns(UserWarning, match="top_k has no effect"):
@@ -342,7 +342,7 @@ def test_a_stream_comes_token_by_token_and_leaves_the_model_alone():
     tokens = stream(model, PROMPT, max_new_tokens=10, eos_token_id=None)
     first = next(tokens)
     assert type(first) is int
-    model(PROMPT, labels=PROMPT).loss.backward()  # no no_grad() has leaked out of the stream
+    model(PROMPT, labels=PROMPT).loss.backward()  # the stream leaves no no_grad() behind
     assert [first, *tokens] == model.generate(PROMPT, max_new_tokens=10, eos_token_id=None)[
         0, 5:].tolist()
 

@@ -1,4 +1,4 @@
-"""Every option of generation_config.json: obeyed wherever it stands, or refused by name."""
+"""Every option of generation_config.json: obeyed from every source, or refused by name."""
 
 import json
 import shutil
@@ -60,7 +60,7 @@ def test_the_call_wins_over_its_object_and_that_over_the_checkpoint(load):
     config = GenerationConfig(max_length=10)
     assert model.generate(PROMPT, config).shape == (2, 10)
     assert model.generate(PROMPT, config, max_length=8).shape == (2, 8)
-    assert config == GenerationConfig(max_length=10)  # nothing has been written into it
+    assert config == GenerationConfig(max_length=10)  # it is unchanged
     np.testing.assert_array_equal(model.generate(PROMPT, num_beams=1, max_length=9),
                                   model.generate(PROMPT, num_beams=None, max_length=9))
 
@@ -92,7 +92,7 @@ def test_what_is_not_implemented_is_refused_by_name(model, load, name, place):
             model.generate(PROMPT, **options)
         else:
             loaded = load(place, options)
-            loaded(PROMPT)  # the model itself can be used
+            loaded(PROMPT)  # the model still works
             loaded.generate(PROMPT)
     assert "\n" not in str(caught.value)
     for neutral in (None, *REFUSED[name]):

@@ -1,4 +1,4 @@
-"""`generate` on models that it knows nothing of: everything goes through prefill and step."""
+"""`generate` on unknown models: everything goes through prefill and step."""
 
 from types import SimpleNamespace
 
@@ -71,7 +71,7 @@ def bart():
 def encoder_inputs(seed, B=3, S=7):
     rng = np.random.default_rng(seed)
     ids, mask = rng.integers(4, 60, (B, S)), np.ones((B, S), np.int64)
-    for row in range(1, B):  # padding on the right, as encoders have it
+    for row in range(1, B):  # padding on the right, as for encoders
         ids[row, S - row :], mask[row, S - row :] = 1, 0
     return ids, mask
 

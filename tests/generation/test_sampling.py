@@ -32,7 +32,7 @@ def test_every_uniform_number_gives_a_possible_token(rng, u):
     p, _ = softmax(scores.astype(np.float64))
     for row, token in enumerate(tokens):
         assert p[row, token] > 0
-        # The token's stretch of the numbers from 0 to 1 is where u lies.
+        # u lies in the token's piece of the interval from 0 to 1.
         end = p[row, : token + 1].sum()
         start = end - p[row, token]
         assert start - 1e-6 <= u <= end + 1e-6

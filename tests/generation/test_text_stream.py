@@ -43,7 +43,7 @@ def test_a_piece_comes_as_soon_as_it_is_complete():
 
 
 def test_an_id_without_a_token_is_no_text():
-    """As the vocabulary of a model has them, if it is filled up to a round number."""
+    """A model's vocabulary has such ids if it is padded to a round number."""
     ids = [*TOKENIZER.encode("a"), 5000, *TOKENIZER.encode("b")]
     assert "".join(text_pieces(TOKENIZER, ids)) == TOKENIZER.decode(ids) == "ab"
 

@@ -1,4 +1,4 @@
-"""Programs as they stand in tutorials for transformers and PyTorch: only their imports changed."""
+"""Programs from tutorials for transformers and PyTorch, with only their imports changed."""
 
 from pathlib import Path
 

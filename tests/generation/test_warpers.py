@@ -61,7 +61,7 @@ def test_top_p_keeps_at_least(rng, p, at_least):
 
 @pytest.mark.parametrize("row", [-np.inf, np.nan])
 def test_where_nothing_can_be_chosen_top_p_changes_nothing(row):
-    """So that whoever chooses can say what is wrong."""
+    """NaN must reach the choice of a token, which reports it."""
     scores = np.full((2, 5), row, np.float32)
     np.testing.assert_array_equal(top_p(scores, 0.5), scores)
 
@@ -76,7 +76,7 @@ QUARTERS = np.log([[0.5, 0.25, 0.125, 0.125]]).astype(np.float32)  # entropy: 1.
     (min_p(QUARTERS, 1.0), [1, 0, 0, 0]),
     (min_p(QUARTERS, 1.0, at_least=2), [1, 1, 0, 0]),
     (epsilon_cutoff(QUARTERS, 0.2), [1, 1, 0, 0]),
-    (epsilon_cutoff(QUARTERS, 0.9), [1, 0, 0, 0]),  # the likeliest stays in any case
+    (epsilon_cutoff(QUARTERS, 0.9), [1, 0, 0, 0]),  # the likeliest always stays
     (eta_cutoff(QUARTERS, 0.3), [1, 1, 0, 0]),  # √0.3 2^-1.75 = 0.163, less than 0.3
     # |-log₂ p - 1.75| is 0.75, 0.25, 1.25, 1.25: the second token is the most typical one.
     (typical_p(QUARTERS, 0.2), [0, 1, 0, 0]),

@@ -1,4 +1,4 @@
-"""What a second architecture gets from the shared base: heads, labels, the registry."""
+"""A second architecture on the shared base: heads, labels, the registry."""
 
 import numpy as np
 import pytest

@@ -45,7 +45,7 @@ def logits(folder):
     return GPT2LMHeadModel.from_pretrained(folder)(IDS).logits
 
 
-# ---- the ways in which checkpoints differ
+# ---- variants of checkpoints
 
 
 def test_names_without_prefix_a_stored_head_and_masks_of_old_checkpoints(folder):

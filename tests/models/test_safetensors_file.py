@@ -1,4 +1,4 @@
-"""The safetensors format, held against its own library, and files that are damaged."""
+"""The safetensors format, compared with its own library, and damaged files."""
 
 import json
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_strided_and_float64_arrays_are_written_row_after_row(tmp_path):
 
 
 def write_raw(path, entries, data, pad=b""):
-    """A file with this header and these bytes, whatever they are."""
+    """A file with any header and any bytes."""
     text = json.dumps(entries).encode() + pad
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
     return path
@@ -98,7 +98,7 @@ def test_float8_by_hand(tmp_path):
 
 def test_dtypes_that_cannot_be_read(tmp_path):
     path = one_tensor(tmp_path / "x", "F4", [2], b"\0")
-    assert SafetensorsFile(path).tensors["w"].shape == (2,)  # it may be a tensor that nobody reads
+    assert SafetensorsFile(path).tensors["w"].shape == (2,)  # the model may not need this tensor
     with pytest.raises(ValueError, match="x: 'w' has dtype F4, wanted one of F64, F32"):
         read_safetensors(path)
     path = one_tensor(tmp_path / "x", "F64", [1], np.array([1e300]).tobytes())

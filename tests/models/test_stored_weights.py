@@ -1,4 +1,4 @@
-"""A model whose weights are stored for generating: nearly the same scores, and no training."""
+"""Quantized models: nearly the same scores, and no training."""
 
 from pathlib import Path
 

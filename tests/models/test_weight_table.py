@@ -1,4 +1,4 @@
-"""Tables of names and layouts: what is saved by one is loaded by it, for any table."""
+"""Weight tables: loading restores what saving wrote, for any table."""
 
 import numpy as np
 import pytest
@@ -111,7 +111,7 @@ def test_what_is_saved_is_loaded(made):
         assert loaded[name].flags.c_contiguous and loaded[name].dtype == np.float32
 
 
-# ---- the sizes that a file tells
+# ---- sizes
 
 
 class Config:

@@ -1,4 +1,4 @@
-"""Which class reads a tokenizer; and what an algorithm brings that isn't in minillm."""
+"""The class for a tokenizer's files, and registered algorithms."""
 
 import json
 

@@ -73,7 +73,7 @@ def test_fewer_tokens_than_bytes_is_an_error():
 
 @st.composite
 def merges_of_ids(draw):
-    """Any table of merges, also such as no training makes, and a word to apply it to."""
+    """Any table of merges, even one that no training produces, and a word to apply it to."""
     n = draw(st.integers(1, 4))
     ids, merges = st.integers(0, n + 5), {}
     for rank in range(draw(st.integers(0, 12))):
@@ -100,7 +100,7 @@ def test_encoding_spells_the_text(texts, text):
 
 @pytest.mark.parametrize("text", ["a" * 100_000, " " * 100_000 + "x", "ab" * 50_000, "!?" * 50_000])
 def test_one_very_long_word(text):
-    # This ends at all only because the time isn't quadratic.
+    # In quadratic time, this would not finish.
     tokens, merges = train_bpe(count_words([text]), 280)
     ids = BPE({token: id for id, token in enumerate(tokens)}, merges).encode(split_words(text))
     assert "".join(tokens[id] for id in ids) == text.replace(" ", "Ġ")

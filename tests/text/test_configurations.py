@@ -1,4 +1,4 @@
-"""Every step of a tokenizer.json that minillm obeys, held against what `transformers` made of it.
+"""Every step of a tokenizer.json that minillm obeys, compared with the results of `transformers`.
 
 The configurations and results are frozen in tests/fixtures/tokenizer/configurations.json, by
 tests/fixtures/make_tokenizer.py.

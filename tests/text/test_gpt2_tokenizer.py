@@ -87,7 +87,7 @@ def test_spaces_are_not_cleaned_up(tokenizer):
 
 
 def test_an_id_without_a_token_adds_nothing(tokenizer):
-    # A model's vocabulary is often filled up to a round number, and may generate such an id.
+    # A model's vocabulary is often padded to a round number, so it may generate such an id.
     assert tokenizer.decode([65, 2100, 66]) == "ab"
     assert tokenizer.decode(401) == "" == tokenizer.decode(np.array([10**6]))
     assert tokenizer.convert_ids_to_tokens([65, 2100]) == ["a", None]

@@ -1,4 +1,4 @@
-"""Held against Hugging Face's libraries themselves, where they are installed."""
+"""Comparison with Hugging Face's libraries, where they are installed."""
 
 import json
 import sys

@@ -332,7 +332,7 @@ def test_damage_anywhere_is_one_line_or_harmless(tmp_path, fixtures, damage):
             assert "\n" not in str(error) and len(str(error)) < len(str(folder)) + 300
 
 
-# ---- what is obeyed, kept and passed over
+# ---- fields that are obeyed, kept or ignored
 
 @pytest.mark.parametrize("name", tokenizer_files.KEPT)
 def test_fields_that_change_nothing_are_written_back(folder, tokenizer, name, tmp_path):
@@ -390,7 +390,7 @@ def test_sections_of_tokenizer_json(folder, tmp_path):
     tokenizer = GPT2Tokenizer.from_pretrained(folder)
     assert (tokenizer.padding_side, tokenizer.truncation_side) == ("left", "left")
     assert tokenizer.pad_token == "<pad>"
-    assert len(tokenizer.encode("abcdefg")) == 6  # lengths are said in each call
+    assert len(tokenizer.encode("abcdefg")) == 6  # lengths are arguments of each call
     tokenizer.save_pretrained(tmp_path / "again")
     content = json.loads((tmp_path / "again" / TOKENIZER).read_text(encoding="utf-8"))
     assert {name: content[name] for name in sections} == sections

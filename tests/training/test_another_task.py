@@ -1,4 +1,4 @@
-"""A run folder for a task and an architecture that a program brings: texts into classes."""
+"""A run folder for a registered task and architecture: text classification."""
 
 import json
 

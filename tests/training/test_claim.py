@@ -1,4 +1,4 @@
-"""One process at a time writes into a folder, and what it can't finish it takes away again."""
+"""One process at a time writes into a folder, and removes what it can't finish."""
 
 import os
 import signal
@@ -67,7 +67,7 @@ def test_a_lock_is_one_threads(tmp_path):
     assert len(errors) == 1
 
 
-def test_a_lock_file_without_contents_is_somebodys(tmp_path):
+def test_a_lock_file_without_contents_has_a_holder(tmp_path):
     with Holder(f'lock_folder("{tmp_path}")'):
         for content in ("", "[1]", '{"pid": "\\u001b"}', "[" * 2000):
             (tmp_path / ".lock").write_text(content)
@@ -86,7 +86,7 @@ def test_a_failed_claim_leaves_nothing_of_its_own_and_all_of_others(tmp_path, er
             raise error
     assert os.listdir(tmp_path) == ["there"] and os.listdir(tmp_path / "there") == []
     with pytest.raises(type(error)), claim_folder(tmp_path / "new", ["data"]) as folder:
-        (folder / "mine").touch()  # put there by somebody else meanwhile
+        (folder / "mine").touch()  # another process creates it in the meantime
         raise error
     assert os.listdir(tmp_path / "new") == ["mine"]
 

@@ -1,4 +1,4 @@
-"""The training loop: what one step does, what is written down, and what stops it."""
+"""The training loop: one step, the records, and the ways to stop it."""
 
 import json
 import math
@@ -26,7 +26,7 @@ def test_a_run_learns_and_writes_down_how(tmp_path):
     losses = [record["loss"] for record in records if "loss" in record]
     valid = [record["valid_loss"] for record in records if "valid_loss" in record]
     assert len(losses) == 60 and len(valid) == 1 + 3  # before the first step, and then
-    assert abs(losses[0] - math.log(run.config.vocab_size)) < 0.5  # it knows nothing at first
+    assert abs(losses[0] - math.log(run.config.vocab_size)) < 0.5  # an untrained model
     assert np.mean(losses[-5:]) < 0.6 * losses[0] and valid[-1] < 0.6 * losses[0]
     assert (run.folder / "loss.png").read_bytes().startswith(b"\x89PNG")
     names = [path.name for path in list_checkpoints(run.checkpoints)]
@@ -42,7 +42,7 @@ def test_the_model_of_a_run_is_the_one_with_the_lowest_validation_loss(tmp_path)
         table = trainer.model.transformer.wte.weight.data
         seen.append(table.copy())
         if trainer.step == 8:
-            table[:] = table[::-1]  # from here on it is worse
+            table[:] = table[::-1]  # worse from here on
 
     trainer.report = report
     trainer.train()
@@ -134,7 +134,7 @@ def test_a_weight_that_breaks_stops_the_run_and_is_named(tmp_path):
     with pytest.raises(FloatingPointError, match=r"the loss of step 8 is nan: the parameter "
                        r"transformer\.h\.0\.attention\.qkv\.weight contains nan.*step-000006"):
         trainer.train()
-    # What can be gone on from is the state before.
+    # The run can resume from the state before.
     resumed = run.trainer()
     assert resumed.resume() == [] and resumed.step == 6
     resumed.train()

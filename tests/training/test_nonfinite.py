@@ -1,4 +1,4 @@
-"""The first thing that went wrong is the one that is named."""
+"""The message names the first thing that went wrong."""
 
 import numpy as np
 import pytest

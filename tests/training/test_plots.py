@@ -1,4 +1,4 @@
-"""The pictures are drawn from the numbers, and are whole PNG files."""
+"""The plots show the numbers, and are complete PNG files."""
 
 import numpy as np
 import pytest

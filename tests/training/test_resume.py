@@ -1,4 +1,4 @@
-"""A run that was stopped, at whatever step and however, ends bit for bit as one that wasn't."""
+"""A run that is stopped at any step, in any way, ends bit for bit like an uninterrupted one."""
 
 import json
 import signal
@@ -40,7 +40,7 @@ def uninterrupted(tmp_path_factory):
 
 
 class Killed(BaseException):
-    """Nothing in the code under test can catch it for another thing."""
+    """An error that the code under test can't catch by accident."""
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 9, 11])
@@ -136,7 +136,7 @@ def test_sigkill_in_the_middle(tmp_path):
     while process.poll() is None and len(list_checkpoints(killed / "checkpoints")) < 2:
         time.sleep(0.005)
     process.kill()
-    assert process.wait() == -signal.SIGKILL  # and didn't come to its end by itself
+    assert process.wait() == -signal.SIGKILL  # and it didn't finish
     assert Run(killed).settings.steps > int(list_checkpoints(killed / "checkpoints")[-1].name[-3:])
 
     assert main(["train", "--resume", str(killed)]) == 0
@@ -184,7 +184,7 @@ def test_no_content_of_state_json_is_worse_than_an_older_checkpoint(finished, da
         write_with_sums(newest, "state.json", right)
 
 
-# ---- going on with other settings
+# ---- resuming with other settings
 
 def test_more_steps_than_at_first(tmp_path):
     run = small_run(tmp_path, dropout=0.1)
