@@ -104,7 +104,7 @@ def test_a_new_head_on_a_pretrained_model(tmp_path):
     for seed in (0, 1):
         chosen = settings(model=str(tmp_path / "base"), seed=seed)
         run = create_run(tmp_path / f"run-{seed}", chosen, task="counting")
-        with pytest.warns(UserWarning, match="begins with a head that has to be trained"):
+        with pytest.warns(UserWarning, match="starts with a head that has to be trained"):
             model = run.new_model()
         np.testing.assert_array_equal(model.bag.words.weight.data,
                                       BagModel(BagConfig(vocab_size=3), seed=7).words.weight.data)
