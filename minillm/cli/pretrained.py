@@ -19,10 +19,11 @@ from minillm.text.gpt2_tokenizer import GPT2Tokenizer
 from minillm.training.evaluate import evaluate
 from minillm.training.settings import Settings
 
+# Like the demo's recipe (benchmarks/README.md), with a longer context, and dropout for more passes.
 RECIPE = Settings(
-    vocab_size=2048, n_layer=4, n_head=4, n_embd=128, block_size=256, dropout=0.1, steps=1200,
-    batch_size=4, lr=3e-3, warmup=100, weight_decay=0.1, seed=0, eval_every=100,
-    checkpoint_every=400,
+    vocab_size=2048, n_layer=4, n_head=4, n_embd=128, block_size=128, dropout=0.1, steps=3000,
+    batch_size=8, lr=2e-3, warmup=100, final_lr=0.0, weight_decay=1.0, seed=0, eval_every=100,
+    checkpoint_every=500,
 )
 
 CARD = """# pydoc-tiny
