@@ -107,7 +107,7 @@ def test_nothing_is_written_before_a_mistake_is_found(capsys):
 
 
 def test_a_warning_is_one_line_without_code(capsys):
-    assert main(["generate", "--seed=1", "--max-new-tokens", "1000", "word " * 240]) == 0
+    assert main(["generate", "--seed=1", "--max-new-tokens", "1000", "word " * 60]) == 0
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1 and errors[0].startswith("minillm: warning: a length of ")
 

@@ -27,7 +27,8 @@ def start(*arguments, **options):
 
 
 def wait_for(path, process):
-    while process.poll() is None and not path.exists():
+    """Until the file is there and has something in it."""
+    while process.poll() is None and not (path.exists() and path.stat().st_size):
         time.sleep(0.005)
 
 
