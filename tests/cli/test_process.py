@@ -27,8 +27,7 @@ def start(*arguments, **options):
 
 
 def wait_for(path, process):
-    """Until the file is there and has something in it."""
-    while process.poll() is None and not (path.exists() and path.stat().st_size):
+    while process.poll() is None and not path.exists():
         time.sleep(0.005)
 
 
@@ -103,6 +102,8 @@ def test_two_resumes_of_one_run(tmp_path, text, capsys):
     assert main(["train", "--text", text, "--out", str(out), *TINY, "--steps=4"]) == 0
     first = start("train", "--resume", out, "--steps=1000000", "--eval-every=1000000")
     wait_for(out / ".lock", first)
+    while first.poll() is None and not (out / ".lock").read_text():
+        time.sleep(0.005)  # until it names its holder
     capsys.readouterr()
     assert main(["train", "--resume", str(out)]) == 2
     error = capsys.readouterr().err
