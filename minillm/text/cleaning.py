@@ -36,7 +36,8 @@ def prepare_corpus(path=None):
     """Read the text at `path`, split it if it has few documents, and clean it -> Corpus
 
     For `path` and the errors see `read_corpus`. Pieces of one document are compared with each other
-    for duplicates, too, unless that would remove more than half of a repetitive text.
+    for duplicates, too, unless that would remove more than half of a repetitive text, or leave
+    fewer pieces than the splits need.
     """
     documents = read_corpus(path)
     pieces = cut_documents(documents)
@@ -45,7 +46,7 @@ def prepare_corpus(path=None):
     if len(pieces) > len(documents):
         notes.append(f"{_count(len(documents), 'document')} cut into {len(pieces)} pieces of about "
                      f"{_length(pieces) // len(pieces):,} characters, so that some can be held out")
-        if _length(cleaned) < _length(pieces) / 2:
+        if _length(cleaned) < _length(pieces) / 2 or len(cleaned) < 3:
             cleaned, n_documents, n_paragraphs = _clean(documents)
             cleaned = cut_documents(cleaned)
             notes.append("the text repeats itself, so held-out text may occur in the training text "

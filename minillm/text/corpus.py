@@ -167,7 +167,8 @@ def cut_document(document, size):
         for part in _cut_line(line, size):
             piece.append(part)
             length += len(part)
-            if length >= 2 * size or (length >= size and not part.strip()) or part is not line:
+            ends = not part.strip() or part is not line  # a blank line, or a place in a long one
+            if length >= 2 * size or (length >= size and ends):
                 pieces.append("".join(piece))
                 piece, length = [], 0
     if piece:
