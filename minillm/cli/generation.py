@@ -5,6 +5,7 @@ import sys
 from minillm.cli.terminal import for_stream
 from minillm.generation import generate as generate_ids
 from minillm.generation import stream, text_pieces
+from minillm.generation.options import SHAPES_THE_SAMPLE
 from minillm.models.auto import AutoModelForCausalLM
 from minillm.text.auto import AutoTokenizer
 from minillm.training.run import model_folder
@@ -12,10 +13,9 @@ from minillm.training.run import model_folder
 # Defaults for options that neither the command line nor the model's generation_config.json sets.
 SAMPLING = {"temperature": 0.8, "top_k": 50, "top_p": 0.95}
 NEW_TOKENS = 100
-SHAPES_THE_SAMPLE = ("temperature", "top_k", "top_p", "min_p", "typical_p")
-OPTIONS = (*SHAPES_THE_SAMPLE, "max_new_tokens", "min_new_tokens", "max_time", "num_beams",
-           "length_penalty", "repetition_penalty", "no_repeat_ngram_size", "num_return_sequences",
-           "seed")
+OPTIONS = ("temperature", "top_k", "top_p", "min_p", "typical_p", "max_new_tokens",
+           "min_new_tokens", "max_time", "num_beams", "length_penalty", "repetition_penalty",
+           "no_repeat_ngram_size", "num_return_sequences", "seed")
 
 
 def generate(options):

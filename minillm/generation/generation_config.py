@@ -13,12 +13,12 @@ import difflib
 import warnings
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
 from minillm.checks import shown
+from minillm.files import expand
 from minillm.json_files import fields, read_json, write_json
 
 
@@ -122,7 +122,7 @@ class GenerationConfig:
 
         Raises FileNotFoundError, and ValueError for a file that is damaged.
         """
-        path = Path(folder).expanduser() / "generation_config.json"
+        path = expand(folder) / "generation_config.json"
         if path.is_file():
             return cls.read(path)
         path = path.with_name("config.json")
@@ -161,8 +161,9 @@ class GenerationConfig:
 
     def save_pretrained(self, folder):
         """Write generation_config.json into `folder`; create the folder if necessary."""
-        Path(folder).expanduser().mkdir(parents=True, exist_ok=True)
-        self.write(Path(folder).expanduser() / "generation_config.json")
+        folder = expand(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.write(folder / "generation_config.json")
 
     def write(self, path):
         """Write the options that are set as a generation_config.json."""

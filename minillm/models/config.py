@@ -9,13 +9,13 @@ No field of a config.json is dropped silently. Each is one of the following:
   computes, as in `transformers`; kept in `extra`, readable as an attribute, and saved again.
 """
 
-import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar, get_type_hints
 
 from minillm import json_files
 from minillm.checks import shown
+from minillm.files import expand
 from minillm.hub import find_pretrained
 from minillm.json_files import read_json, write_json
 from minillm.models.loading_options import sort_options
@@ -110,7 +110,7 @@ class PreTrainedConfig:
 
     def save_pretrained(self, folder):
         """Write `folder`/config.json."""
-        folder = Path(os.path.expanduser(folder))
+        folder = expand(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", self.to_dict())
 

@@ -2,11 +2,11 @@
 
 import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 
 from minillm.checks import require_memory, shown
+from minillm.files import expand
 from minillm.generation import GenerationConfig
 from minillm.hub import find_pretrained
 from minillm.json_files import write_json
@@ -191,7 +191,7 @@ class PreTrainedModel(Module):
                     if inside == prefix}
             theirs = self.weight_table.save(ours, self.config)
             arrays.update({prefix + name: array for name, array in theirs.items()})
-        folder = Path(os.path.expanduser(folder))
+        folder = expand(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_safetensors(folder / "model.safetensors", arrays, dtype)
         architecture = {"architectures": [type(self).__name__], "dtype": str(np.dtype(dtype))}

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from word_level import WordLevel
 
 from minillm.text import auto
 from minillm.text.auto import AutoTokenizer, tokenizer_class
@@ -13,19 +14,6 @@ from minillm.text.tokenizer import PreTrainedTokenizer
 from minillm.text.tokenizer_files import check_vocab, read_vocab_lines
 
 VOCAB = {"[UNK]": 0, "the": 1, "cat": 2, "\u2028": 3}
-
-
-class WordLevel:
-    """Each word is a token, or unknown."""
-
-    def __init__(self, ids):
-        self.ids = ids
-
-    def encode(self, words):
-        return [self.ids.get(word, 0) for word in words]
-
-    def encode_piece(self, word):
-        return [(self.ids.get(word, 0), len(word))]
 
 
 class WordTokenizer(PreTrainedTokenizer):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from word_level import WordLevel
 
 from minillm.text.gpt2_tokenizer import GPT2Tokenizer
 from minillm.text.normalizers import Lowercase
@@ -219,19 +220,6 @@ def test_where_a_tokenizer_is_looked_for(tmp_path):
         GPT2Tokenizer.from_pretrained(folder, no_such_option=1)
     with pytest.raises(FileNotFoundError, match="no/where"):
         GPT2Tokenizer.from_pretrained("no/where", local_files_only=True)
-
-
-class WordLevel:
-    """The smallest model of all: each word is a token, or unknown."""
-
-    def __init__(self, ids):
-        self.ids = ids
-
-    def encode(self, words):
-        return [self.ids.get(word, 0) for word in words]
-
-    def encode_piece(self, word):
-        return [(self.ids.get(word, 0), len(word))]
 
 
 class WordTokenizer(PreTrainedTokenizer):
