@@ -35,12 +35,13 @@ def _parser():
             "  minillm demo                                 train a small GPT-2 in two minutes\n"
             '  minillm generate "The assignment statement"  generate with the packaged tiny model\n'
             "  minillm train --text my_book.txt             train on your own text\n"
+            "  minillm course                               learn how all of it works\n"
             "  minillm COMMAND --help                       more examples\n"
         ),
     )
     parser.add_argument("--version", action="version", version=f"minillm {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_demo, _train, _finetune, _generate, _eval, _tokenizer, _bench, _info):
+    for add in (_demo, _train, _finetune, _generate, _eval, _tokenizer, _course, _bench, _info):
         add(commands)
     return parser
 
@@ -194,6 +195,39 @@ def _tokenizer(commands):
                         help="a directory, a run folder or a name (default: %(default)s)")
     encode.add_argument("--ids", action="store_true",
                         help="print only the ids, separated by spaces")
+
+
+def _course(commands):
+    parser = _command(
+        commands, "course", "course:list_chapters",
+        "list the chapters of the course, run one, check your solutions",
+        ["minillm course                            # the chapters, and what they teach",
+         "minillm course run 01                     # run one; prints outputs, names its figures",
+         "minillm course run 01 --all               # with its text and code",
+         "minillm course check 01 my_solutions.py   # which exercises are right, and if not, why",
+         "minillm course copy my_course             # a copy to open in Jupyter or VS Code"],
+    )
+    parts = parser.add_subparsers(metavar="ACTION")
+    run = _command(parts, "run", "course:run", "run all cells of a chapter",
+                   ["minillm course run 03", "minillm course run 03 --all --out figures"])
+    _add_chapter(run)
+    run.add_argument("--all", action="store_true", help="show the text and the code too")
+    run.add_argument("--out", type=_path, help="the folder for the figures (default: a new one)")
+    run.add_argument("--write", action="store_true",
+                     help="write the figures beside the chapter, where its Markdown shows them")
+    check = _command(parts, "check", "course:check", "check your solutions of a chapter's exercises",
+                     ["minillm course check 03 my_solutions.py"],
+                     "\nThe file defines each answer under the name that the exercise gives it. "
+                     "Exit status 0: all right.\n")
+    _add_chapter(check)
+    check.add_argument("file", metavar="FILE", type=_path, help="Python code with your answers")
+    copy = _command(parts, "copy", "course:copy", "copy the chapters to a new folder",
+                    ["minillm course copy my_course"])
+    copy.add_argument("folder", metavar="FOLDER", type=_path, help="the new folder")
+
+
+def _add_chapter(parser):
+    parser.add_argument("chapter", metavar="CHAPTER", help="its number, such as 03")
 
 
 def _bench(commands):

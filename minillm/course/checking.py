@@ -246,3 +246,22 @@ def load_solutions(path):
     finally:
         sys.path.pop(0)
     return names
+
+
+def check_file(chapter, path):
+    """Check a file of solutions -> list of Reports, one for each exercise of the chapter (an int)
+
+    The file defines each answer under the name that the exercise gives it. Raises ValueError for a
+    file that can't be run, or a chapter without exercises.
+    """
+    exercises = load_exercises(chapter)
+    if not exercises:
+        raise ValueError(f"chapter is {chapter}, which has no exercises")
+    names = load_solutions(path)
+    reports = []
+    for number, exercise in exercises.items():
+        if exercise.name in names:
+            reports.append(check(number, names[exercise.name]))
+        else:
+            reports.append(Report(exercise, f"{path} defines no {exercise.name}.", is_empty=True))
+    return reports

@@ -70,7 +70,12 @@ def heat_map(axes, values, rows=None, columns=None, label=None, numbers=False, s
     signed:  True centers the colors at 0; by default, if there are negative values
     limits:  (lowest, highest) value of the colors
     """
-    values = np.asarray(values, dtype=float)
+    with rc_context(_STYLE):
+        return _heat_map(axes, np.asarray(values, dtype=float), rows, columns, label, numbers,
+                         signed, limits, title)
+
+
+def _heat_map(axes, values, rows, columns, label, numbers, signed, limits, title):
     signed = np.nanmin(values) < 0 if signed is None else signed
     if limits is None:
         top = np.nanmax(np.abs(values)) or 1.0

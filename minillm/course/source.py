@@ -9,7 +9,7 @@ _ROOT = Path(minillm.__file__).parents[1]
 
 
 class Source:
-    """Code of the library as the result of a cell: highlighted in a notebook, plain in a terminal"""
+    """Code of the library as the result of a cell: highlighted in notebooks, plain in terminals"""
 
     def __init__(self, code, place):
         self.code = code

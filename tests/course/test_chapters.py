@@ -1,0 +1,59 @@
+"""Every chapter runs from top to bottom, its numbers are right, and it has the course's form."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from minillm.course.chapters import list_chapters
+from minillm.course.checking import load_exercises
+
+CHAPTERS = list_chapters()
+by_number = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: f"{c.number:02}")
+
+
+@by_number
+def test_it_runs_its_numbers_are_right_and_its_figures_are_shown(chapter, tmp_path):
+    # In a process of its own: chapters change threads, kernels and trace functions.
+    run = subprocess.run(
+        [sys.executable, "-m", "minillm", "course", "run", str(chapter.number), "--out", tmp_path],
+        capture_output=True, text=True, timeout=600,
+    )
+    assert run.returncode == 0, run.stderr
+    shown = re.findall(r"!\[[^\]]{15,}\]\(images/([\w-]+\.svg)\)", chapter.text)
+    drawn = sorted(path.name for path in tmp_path.glob("*.svg"))
+    assert drawn == sorted(shown), "a figure is drawn and not shown, or shown and not drawn"
+    for name in shown:
+        assert (chapter.path.parent / "images" / name).stat().st_size < 200_000, name
+
+
+@by_number
+def test_it_has_the_form_of_a_chapter(chapter):
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", chapter.text,
+                                               flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    assert headings[0] == f"{chapter.number}. {chapter.title}"
+    places = [headings.index(name) for name in ("Exercises", "Solutions", "Sources", "Next")]
+    assert places == sorted(places)
+    assert chapter.path.name.startswith(f"{chapter.number:02}-")
+    assert chapter.seconds < 60
+    assert 2 <= len(re.findall(r"\$\$.+?\$\$", chapter.text, re.DOTALL))
+    assert "![](" not in chapter.text
+
+
+@by_number
+def test_its_exercises_have_stubs_and_solutions_that_pass(chapter):
+    exercises = load_exercises(chapter.number)
+    assert 3 <= len(exercises) <= 8
+    solutions = "\n".join(cell.code for cell in chapter.cells if "solution" in cell.tags)
+    task = chapter.text[chapter.text.index("\n## Exercises") : chapter.text.index("\n## Solutions")]
+    for number, exercise in exercises.items():
+        assert f"### {number} " in task
+        assert exercise.name in task
+        assert f'check("{number}"' in task, "the stub's check"
+        assert f'assert check("{number}"' in solutions, "the solution's check"
+
+
+def test_no_two_chapters_have_the_same_number():
+    numbers = [chapter.number for chapter in CHAPTERS]
+    assert len(set(numbers)) == len(numbers)
