@@ -11,12 +11,14 @@ chip can run. Without a working C compiler the installation succeeds: minillm th
 import os
 import platform
 import shlex
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 KERNEL_SOURCES = ["csrc/matmul.c", "csrc/gemv.c", "csrc/attention.c", "csrc/rows.c",
                   "csrc/machine.c", "csrc/threads.c"]
@@ -113,6 +115,16 @@ class BuildKernels(build_ext):
         return True
 
 
+class BuildPackage(build_py):
+    """Puts the chapters of the course into the package. An editable install reads the checkout's."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib, "minillm", "course", "notebooks_md")
+            shutil.copytree("notebooks_md", target, dirs_exist_ok=True)
+
+
 def isa_of(extension):
     """minillm.kernels._c_avx2 -> avx2"""
     return extension.name.rpartition("._c_")[2]
@@ -120,5 +132,5 @@ def isa_of(extension):
 
 setup(
     cffi_modules=[f"csrc/cffi_build.py:{isa}" for isa in INSTRUCTION_SETS],
-    cmdclass={"build_ext": BuildKernels},
+    cmdclass={"build_ext": BuildKernels, "build_py": BuildPackage},
 )
