@@ -21,7 +21,8 @@ def list_chapters(options):
         print(f"{chapter.number:02}  {chapter.title}  ({chapter.seconds} s)")
         print(textwrap.fill(f"{chapter.teaches}", width, initial_indent="    ",
                             subsequent_indent="    "))
-    say(f"\n{len(known)} chapters in {chapters.chapters_folder()}, {sum(c.seconds for c in known)} s "
+    count = f"{len(known)} chapter{'s' * (len(known) != 1)}"
+    say(f"\n{count} in {chapters.chapters_folder()}, {sum(c.seconds for c in known)} s "
         "in all.\nRun one with `minillm course run 01`, or read the book: `make book`.")
 
 
