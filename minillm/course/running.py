@@ -49,22 +49,27 @@ def run_chapter(chapter, figures=None, show=lambda part, result: None):
 
 def run_cell(cell: Cell, namespace, path):
     """Run the code of a cell in `namespace` -> Result. Raises ChapterError with the cell's line."""
-    # The lines above the cell as empty lines: errors and inspect.getsource then refer to the file.
-    tree = ast.parse("\n" * (cell.line - 1) + cell.code, str(path))
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    printed, start, value = io.StringIO(), time.perf_counter(), None
+    printed, start = io.StringIO(), time.perf_counter()
     try:
         with redirect_stdout(printed):
-            exec(compile(tree, str(path), "exec"), namespace)
-            if last is not None:
-                value = eval(compile(ast.Expression(last.value), str(path), "eval"), namespace)
+            value = _run_code(cell, namespace, str(path))
     except Exception as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
                  if frame.filename == str(path)]
-        raise ChapterError(f"{path}, line {lines[-1] if lines else cell.line}: "
-                           f"{type(error).__name__}: {error}") from error
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else cell.line
+        raise ChapterError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
     pictures = [value.path] if isinstance(value, Picture) and value.path else []
     return Result(printed.getvalue(), value, time.perf_counter() - start, pictures)
+
+
+def _run_code(cell, namespace, path):
+    """-> the value of the cell's last line, if it is an expression"""
+    # The lines above the cell as empty lines: errors and inspect.getsource then refer to the file.
+    tree = ast.parse("\n" * (cell.line - 1) + cell.code, path)
+    ends_in_value = tree.body and isinstance(tree.body[-1], ast.Expr)
+    last = ast.Expression(tree.body.pop().value) if ends_in_value else None
+    exec(compile(tree, path, "exec"), namespace)
+    return eval(compile(last, path, "eval"), namespace) if last else None
 
 
 @contextmanager
