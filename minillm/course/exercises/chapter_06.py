@@ -1,0 +1,513 @@
+"""Exercises of chapter 6: tokens."""
+
+import math
+from itertools import pairwise
+
+from minillm.course.checking import Exercise, Mistake
+
+# ---- 6.1 utf8_bytes
+
+
+def _utf8_bytes(code_point):
+    return list(chr(code_point).encode("utf-8"))
+
+
+def _utf8(code_point, limits=(0x80, 0x800, 0x10000), mask=0x3F, first=True, following=0x80, step=6,
+          reverse=False):
+    """UTF-8 with its parts to get wrong"""
+    n = 1 + sum(code_point >= limit for limit in limits)
+    if n == 1:
+        return [code_point]
+    parts = [code_point >> step * i & mask for i in reversed(range(n))]
+    lead = (0xF00 >> n) & 0xFF if first else 0
+    data = [lead | parts[0], *(following | part for part in parts[1:])]
+    return data[::-1] if reverse else data
+
+
+def _utf16(code_point):
+    return list(chr(code_point).encode("utf-16-be"))
+
+
+def _fixed_length(code_point):
+    n = max(1, -(-code_point.bit_length() // 8))
+    return list(code_point.to_bytes(n, "big"))
+
+
+def _lead_of_one_less(code_point):
+    data = _utf8_bytes(code_point)
+    n = len(data)
+    return data if n == 1 else [(0xF00 >> n - 1) & 0xFF | code_point >> 6 * (n - 1), *data[1:]]
+
+
+UTF8 = Exercise(
+    "6.1", "utf8_bytes", _utf8_bytes,
+    cases=lambda rng: [(ord(character),) for character in "苹aéя😀ह\x7f\x80\u07ff\u0800\uffff\U00010000"],
+    mistakes=[
+        Mistake("The right bytes, but the exercise asks for a list of integers: wrap the result in "
+                "list(…).",
+                when=lambda got, want, code: isinstance(got, (bytes, bytearray))
+                and list(got) == want),
+        Mistake("The numbers are right, but they are strings. Return integers: format them only "
+                "for printing.",
+                when=lambda got, want, code: all(isinstance(one, str) for one in got)),
+        Mistake("The bytes are right, but in the wrong order: the first byte holds the highest "
+                "bits of the code point.", wrong=lambda code: _utf8(code, reverse=True)),
+        Mistake("The bytes after the first lack their pattern: each must begin with the bits 10.",
+                wrong=lambda code: _utf8(code, following=0)),
+        Mistake("The first byte lacks its pattern: as many ones as there are bytes, then a zero.",
+                wrong=lambda code: _utf8(code, first=False)),
+        Mistake("The first byte announces one byte too few. A character of n bytes begins with n "
+                "ones and a zero.", wrong=_lead_of_one_less),
+        Mistake("You shift by 8 bits from one byte to the next. A byte after the first has only 6 "
+                "free bits.", wrong=lambda code: _utf8(code, step=8)),
+        Mistake("You mask with 7 bits, 0b1111111, so a bit of the next part gets into the byte. "
+                "A byte after the first has 6 free bits.", wrong=lambda code: _utf8(code, mask=0x7F)),
+        Mistake("You mask with 5 bits, 0b11111, and lose one. A byte after the first has 6 free "
+                "bits.", wrong=lambda code: _utf8(code, mask=0x1F)),
+        Mistake("The boundaries are off by one: U+0080, U+0800 and U+10000 are the *first* code "
+                "points that need one byte more.",
+                wrong=lambda code: _utf8(code, limits=(0x81, 0x801, 0x10001))),
+        Mistake("The boundary of one byte is wrong: only 7 bits are free there, so U+0080 to "
+                "U+00FF take two bytes.", wrong=lambda code: _utf8(code, limits=(0x100, 0x800,
+                                                                                 0x10000))),
+        Mistake("Right up to U+FFFF. Code points from U+10000 on, such as emoji, take four bytes.",
+                wrong=lambda code: _utf8(code, limits=(0x80, 0x800))),
+        Mistake("That is UTF-16, two bytes for most characters. UTF-8 cuts the code point into "
+                "groups of 6 bits, from the right.", wrong=_utf16),
+        Mistake("Those are the bytes of the code point itself. UTF-8 has fewer free bits in a byte: "
+                "see the table.", wrong=_fixed_length),
+    ],
+)
+
+
+# ---- 6.2 merge_pair (a planted bug)
+
+
+def _merge_pair(ids, pair, new):
+    out, i = [], 0
+    while i < len(ids):
+        found = tuple(ids[i : i + 2]) == tuple(pair)
+        out.append(new if found else ids[i])
+        i += 2 if found else 1
+    return out
+
+
+def _as_given(ids, pair, new):
+    starts = [i for i, neighbors in enumerate(pairwise(ids)) if neighbors == tuple(pair)]
+    out = list(ids)
+    for i in reversed(starts):
+        out[i : i + 2] = [new]
+    return out
+
+
+def _overlaps_forwards(ids, pair, new):
+    out = []
+    for i, id in enumerate(ids):
+        if tuple(ids[i : i + 2]) == tuple(pair):
+            out.append(new)
+        elif i == 0 or tuple(ids[i - 1 : i + 1]) != tuple(pair):
+            out.append(id)
+    return out
+
+
+def _from_the_right(ids, pair, new):
+    return _merge_pair(ids[::-1], tuple(pair)[::-1], new)[::-1]
+
+
+def _keeps_the_second(ids, pair, new):
+    return [new if tuple(ids[i : i + 2]) == tuple(pair) else id for i, id in enumerate(ids)]
+
+
+def _loses_the_last(ids, pair, new):
+    out, i = [], 0
+    while i < len(ids) - 1:
+        found = tuple(ids[i : i + 2]) == tuple(pair)
+        out.append(new if found else ids[i])
+        i += 2 if found else 1
+    return out
+
+
+def _first_only(ids, pair, new):
+    for i, neighbors in enumerate(pairwise(ids)):
+        if neighbors == tuple(pair):
+            return [*ids[:i], new, *ids[i + 2 :]]
+    return list(ids)
+
+
+def _either_order(ids, pair, new):
+    out, i = [], 0
+    while i < len(ids):
+        found = sorted(ids[i : i + 2]) == sorted(pair)
+        out.append(new if found else ids[i])
+        i += 2 if found else 1
+    return out
+
+
+def _even_places(ids, pair, new):
+    out = []
+    for i in range(0, len(ids), 2):
+        two = ids[i : i + 2]
+        out += [new] if tuple(two) == tuple(pair) else two
+    return out
+
+
+def _skips_after_a_merge(ids, pair, new):
+    out, i = [], 0
+    while i < len(ids):
+        found = tuple(ids[i : i + 2]) == tuple(pair)
+        out.append(new if found else ids[i])
+        i += 3 if found else 1
+    return out
+
+
+def _not_after_each_other(ids, pair, new):
+    starts = [i for i, neighbors in enumerate(pairwise(ids)) if neighbors == tuple(pair)]
+    kept = [i for i in starts if i - 1 not in starts]
+    out = list(ids)
+    for i in reversed(kept):
+        out[i : i + 2] = [new]
+    return out
+
+
+MERGE = Exercise(
+    "6.2", "merge_pair", _merge_pair,
+    cases=lambda rng: [
+        ([1, 2, 3, 1, 2], (1, 2), 300),
+        ([7, 7, 7], (7, 7), 300),
+        ([7, 7, 7, 7, 8, 7, 7, 7, 7, 7], (7, 7), 301),
+        ([5, 1, 2, 2, 1, 2, 1, 9, 1, 2, 4], (1, 2), 302),
+        (rng.integers(0, 3, 60).tolist(), (0, 1), 303),
+        (rng.integers(0, 2, 60).tolist(), (1, 1), 304),
+        ([4], (4, 4), 305),
+    ],
+    mistakes=[
+        Mistake("The function still has its bug: it loses symbols. Try it on [7, 7, 7] with the "
+                "pair (7, 7), and write down which places it merges.", wrong=_as_given),
+        Mistake("Symbols are merged twice: in 7 7 7 the pair (7, 7) stands at two places that "
+                "overlap. Once the first is merged, its second 7 is used up.",
+                wrong=_overlaps_forwards),
+        Mistake("You merge the rightmost pair first, so 7 7 7 becomes 7 and a new symbol. The rule "
+                "is from left to right.", wrong=_from_the_right),
+        Mistake("The right half of the pair stays in the list behind the new symbol. After a merge, "
+                "go on two places further.", wrong=_keeps_the_second),
+        Mistake("The last symbol is missing when it isn't part of a pair. Does your loop reach it?",
+                wrong=_loses_the_last),
+        Mistake("Only the first occurrence is merged. Go on after it.", wrong=_first_only),
+        Mistake("You also merge (b, a) when the pair is (a, b). A pair has an order.",
+                wrong=_either_order),
+        Mistake("You look at even places only. A pair may begin anywhere, so go on by one place "
+                "where nothing was merged.", wrong=_even_places),
+        Mistake("A symbol is lost behind each merge: you go on three places further instead of two.",
+                wrong=_skips_after_a_merge),
+        Mistake("Of a long run such as 7 7 7 7 you merge only the first pair. Only *overlapping* "
+                "pairs exclude each other: there are two that don't overlap.",
+                wrong=_not_after_each_other),
+    ],
+)
+
+
+# ---- 6.3 tokens_left (a prediction)
+
+PREDICTION = Exercise(
+    "6.3", "tokens_left", 6,
+    mistakes=[
+        Mistake("Those are the bytes before any merge. Each merge takes away as many tokens as its "
+                "pair has occurrences.", wrong=14),
+        Mistake("Those are the letters. Count the space, too: it is a byte of the word ` bandana`.",
+                wrong=13),
+        Mistake("You took away one token for each merge. A merge replaces *every* occurrence of its "
+                "pair.", wrong=11),
+        Mistake("That is right after the first merge, `a` + `n`, which occurs four times. Two more "
+                "follow.", wrong=10),
+        Mistake("That is right after two merges. In the third, look at the pairs that the new "
+                "tokens form.", wrong=8),
+        Mistake("Did you forget the space? It stays a token of its own: no pair with it occurs "
+                "twice.", wrong=5),
+        Mistake("After three merges `banana` is two tokens, but ` bandana` is not: its `d` and its "
+                "space are still alone.", wrong=4),
+        Mistake("That is the size of the vocabulary, 256 bytes and three merges. The question is "
+                "how many tokens the text has.", wrong=259),
+        Mistake("That is the number of merges. The question is how many tokens the text has.",
+                wrong=3),
+        Mistake("One occurrence of a pair is left unmerged. Write down both words after each merge; "
+                "each pair of the second and third merge occurs once in each word.", wrong=7),
+    ],
+)
+
+
+# ---- 6.4 encode_pieces
+
+
+def _encode_pieces(pieces, merges):
+    rank = {tuple(pair): n for n, pair in enumerate(merges)}
+    pieces = list(pieces)
+    while found := [(rank[pair], i) for i, pair in enumerate(pairwise(pieces)) if pair in rank]:
+        _, i = min(found)
+        pieces[i : i + 2] = [pieces[i] + pieces[i + 1]]
+    return pieces
+
+
+def _choose(choice):
+    """The encoder that takes another of the possible merges (rank, position)"""
+    def encode(pieces, merges):
+        rank = {tuple(pair): n for n, pair in enumerate(merges)}
+        pieces = list(pieces)
+        while found := [(rank[pair], i) for i, pair in enumerate(pairwise(pieces)) if pair in rank]:
+            _, i = choice(found)
+            pieces[i : i + 2] = [pieces[i] + pieces[i + 1]]
+        return pieces
+    return encode
+
+
+def _longest_match(pieces, merges):
+    known = {left + right for left, right in merges} | set(pieces)
+    rest, out = "".join(pieces), []
+    while rest:
+        n = max(n for n in range(1, len(rest) + 1) if rest[:n] in known)
+        out, rest = [*out, rest[:n]], rest[n:]
+    return out
+
+
+def _known_results(pieces, merges):
+    rank = {}
+    for n, (left, right) in enumerate(merges):
+        rank.setdefault(left + right, n)
+    pieces = list(pieces)
+    while found := [(rank[a + b], i) for i, (a, b) in enumerate(pairwise(pieces)) if a + b in rank]:
+        _, i = min(found)
+        pieces[i : i + 2] = [pieces[i] + pieces[i + 1]]
+    return pieces
+
+
+def _one_merge(pieces, merges):
+    rank = {tuple(pair): n for n, pair in enumerate(merges)}
+    found = [(rank[pair], i) for i, pair in enumerate(pairwise(pieces)) if pair in rank]
+    pieces = list(pieces)
+    if found:
+        _, i = min(found)
+        pieces[i : i + 2] = [pieces[i] + pieces[i + 1]]
+    return pieces
+
+
+def _each_merge_once(pieces, merges):
+    pieces = list(pieces)
+    for left, right in merges:
+        for i, pair in enumerate(pairwise(pieces)):
+            if pair == (left, right):
+                pieces[i : i + 2] = [left + right]
+                break
+    return pieces
+
+
+def _one_pass(pieces, merges):
+    known, out = set(map(tuple, merges)), []
+    for piece in pieces:
+        if out and (out[-1], piece) in known:
+            out[-1] += piece
+        else:
+            out.append(piece)
+    return out
+
+
+def _merges_backwards(pieces, merges):
+    for left, right in reversed(merges):
+        pieces = _merge_strings(pieces, left, right)
+    return list(pieces)
+
+
+def _merge_strings(pieces, left, right):
+    out, i = [], 0
+    while i < len(pieces):
+        found = tuple(pieces[i : i + 2]) == (left, right)
+        out.append(left + right if found else pieces[i])
+        i += 2 if found else 1
+    return out
+
+
+def _most_frequent(pieces, merges):
+    known = set(map(tuple, merges))
+    pieces = list(pieces)
+    while pairs := [pair for pair in pairwise(pieces) if pair in known]:
+        left, right = max(pairs, key=pairs.count)
+        pieces = _merge_strings(pieces, left, right)
+    return pieces
+
+
+_MERGES = [("a", "n"), ("i", "n"), ("an", "a"), ("b", "an"), ("ban", "d"), ("e", "r"), ("t", "h"), ("th", "er"),
+           ("an", "th"), ("h", "er"), ("n", "a"), ("ban", "ana"), ("t", "her"), ("b", "c"), ("c", "d"),
+           ("b", "cd"), ("a", "a")]
+
+ENCODE = Exercise(
+    "6.4", "encode_pieces", _encode_pieces,
+    cases=lambda rng: [(list(word), list(_MERGES)) for word in
+                       ("banana", "bandana", "another", "panther", "in", "xyz", "aaaaa", "bcd", "therein",
+                        "ananan", "b", "anbanana", "naan", "thethethe", "bananabananabanana")],
+    mistakes=[
+        Mistake("The pieces don't join to the word any more. A merge puts left + right where both "
+                "stood, and loses nothing.",
+                when=lambda got, want, pieces, merges: isinstance(got, (list, tuple))
+                and "".join(got) != "".join(pieces)),
+        Mistake("Return the list of pieces, not one string.",
+                when=lambda got, want, pieces, merges: isinstance(got, str)),
+        Mistake("You do one merge and stop. Repeat until no neighbors have a merge.",
+                wrong=_one_merge),
+        Mistake("You take the longest known piece from the left. That is another algorithm "
+                "(WordPiece's): BPE does the merges in the order in which they were learned.",
+                wrong=_longest_match),
+        Mistake("You do the leftmost possible merge first. Among all pairs of the word, take the "
+                "merge that was learned first; the place only decides between equals.",
+                wrong=_choose(lambda found: min(found, key=lambda one: one[1]))),
+        Mistake("You do the merge that was learned *last*. The earliest in the list comes first.",
+                wrong=_choose(lambda found: max(found, key=lambda one: (one[0], -one[1])))),
+        Mistake("Of equal pairs you merge the rightmost first; try a a a a a. The leftmost comes "
+                "first.", wrong=_choose(lambda found: min(found, key=lambda one: (one[0], -one[1])))),
+        Mistake("You merge neighbors whenever together they spell a known token. A merge is a pair: "
+                "\"b\" + \"cd\" may be one where \"bc\" + \"d\" is none.", wrong=_known_results),
+        Mistake("You do each merge of the list once. A pair can occur several times in a word.",
+                wrong=_each_merge_once),
+        Mistake("You go through the word once from left to right, and merge what you can. Pairs that "
+                "new pieces form, and the order of the merges, are lost.", wrong=_one_pass),
+        Mistake("You go through the list of merges from its end. The first merge learned is the first "
+                "one applied.", wrong=_merges_backwards),
+        Mistake("You merge the pair that is most frequent in this word. That is training; encoding "
+                "asks only the order of the list.", wrong=_most_frequent),
+    ],
+)
+
+
+# ---- 6.5 bits_per_byte
+
+
+def _bits_per_byte(loss, n_tokens, n_bytes):
+    return loss / math.log(2) * n_tokens / n_bytes
+
+
+BITS = Exercise(
+    "6.5", "bits_per_byte", _bits_per_byte,
+    cases=lambda rng: [(4.2894, 9_000, 31_000), (5.206, 37, 160), (math.log(256), 10, 10),
+                       (1.0, 3, 7)],
+    mistakes=[
+        Mistake("That is nats per byte. A bit is ln 2 nats, so divide by ln 2.",
+                wrong=lambda loss, n, b: loss * n / b),
+        Mistake("You multiply by ln 2. A bit is smaller than a nat (0.69 of it), so there are more "
+                "of them: divide.", wrong=lambda loss, n, b: loss * math.log(2) * n / b),
+        Mistake("The ratio is upside down: bits per byte are the bits of the whole text, loss · "
+                "tokens / ln 2, divided by its bytes.",
+                wrong=lambda loss, n, b: loss / math.log(2) * b / n),
+        Mistake("That is bits per *token*. Multiply by the tokens, divide by the bytes.",
+                wrong=lambda loss, n, b: loss / math.log(2)),
+        Mistake("That is the information in the whole text, in bits. Divide it by the number of "
+                "bytes.", wrong=lambda loss, n, b: loss / math.log(2) * n),
+        Mistake("You divide the loss by the bytes, but the loss is a mean over tokens already: "
+                "multiply by the number of tokens first.",
+                wrong=lambda loss, n, b: loss / math.log(2) / b),
+        Mistake("You took the logarithm of the loss. The loss is a logarithm already; changing its "
+                "base to 2 is a division by ln 2.",
+                wrong=lambda loss, n, b: math.log2(loss) * n / b),
+        Mistake("You converted the perplexity. e^loss counts choices among tokens; the information "
+                "is the loss itself.",
+                wrong=lambda loss, n, b: math.exp(loss) / math.log(2) * n / b),
+        Mistake("You divide by 8. That gives bytes per byte, the ratio of compression; the exercise "
+                "asks for bits.", wrong=lambda loss, n, b: loss / math.log(2) * n / b / 8),
+        Mistake("You divide by log10(2). The loss is in nats, natural logarithms.",
+                wrong=lambda loss, n, b: loss / math.log10(2) * n / b),
+        Mistake("Integer division loses the fraction of tokens / bytes.",
+                wrong=lambda loss, n, b: loss / math.log(2) * (n // b)),
+    ],
+)
+
+
+# ---- 6.6 whole_characters
+
+
+def _whole_characters(data):
+    for held in range(4):
+        try:
+            end = len(data) - held
+            return data[:end].decode("utf-8"), data[end:]
+        except UnicodeDecodeError:
+            continue
+    raise ValueError("data is not UTF-8 cut off at its end")
+
+
+def _hold_last_character(data):
+    """Also holds back a last character that is complete."""
+    start = len(data) - 1
+    while start >= 0 and data[start] & 0xC0 == 0x80:
+        start -= 1
+    start = max(start, 0)
+    if not data or data[start] < 0x80:
+        return data.decode(), b""
+    return data[:start].decode(), data[start:]
+
+
+def _hold_continuations(data):
+    """Only bytes 10xxxxxx are held back, and the first byte isn't."""
+    end = len(data)
+    try:
+        return data.decode(), b""
+    except UnicodeDecodeError:
+        while end and data[end - 1] & 0xC0 == 0x80:
+            end -= 1
+        return data[:end].decode("utf-8", "ignore"), data[end:]
+
+
+def _hold_n(n):
+    def hold(data):
+        end = max(len(data) - n, 0)
+        return data[:end].decode("utf-8", "ignore"), data[end:]
+    return hold
+
+
+def _all_or_nothing(data):
+    try:
+        return data.decode(), b""
+    except UnicodeDecodeError:
+        return "", data
+
+
+def _ascii_prefix(data):
+    end = next((i for i, byte in enumerate(data) if byte >= 0x80), len(data))
+    return data[:end].decode(), data[end:]
+
+
+def _is_pair(got):
+    return isinstance(got, (tuple, list)) and len(got) == 2
+
+
+STREAMING = Exercise(
+    "6.6", "whole_characters", _whole_characters,
+    cases=lambda rng: [(text.encode()[: len(text.encode()) - cut],) for text, cut in (
+        ("我喜欢苹果", 1), ("apple", 0), ("I like 苹", 2), ("苹果", 0), ("naïve", 0), ("é", 1), ("😀😀", 1),
+        ("😀😀", 2), ("😀😀", 3), ("", 0), ("ab苹", 1), ("苹果a", 0))],
+    mistakes=[
+        Mistake("Return two things: the text of the whole characters, and the bytes that are left.",
+                when=lambda got, want, data: not _is_pair(got)),
+        Mistake("The two results are in the wrong order: first the text, then the bytes.",
+                when=lambda got, want, data: _is_pair(got) and tuple(got) == want[::-1]),
+        Mistake("The first result must be text (str): decode the bytes.",
+                when=lambda got, want, data: _is_pair(got) and isinstance(got[0], (bytes, bytearray))),
+        Mistake("The rest must stay bytes: it isn't a whole character yet, so it can't be text.",
+                when=lambda got, want, data: _is_pair(got) and isinstance(got[1], str)),
+        Mistake("Unfinished bytes became U+FFFD, the replacement character, and can never become "
+                "the right one any more. Give them back as the rest.",
+                when=lambda got, want, data: _is_pair(got) and "\ufffd" in got[0]),
+        Mistake("The text is right, but the unfinished bytes are lost: errors=\"ignore\" drops them. "
+                "Return them, the next token completes them.",
+                wrong=lambda data: (data.decode("utf-8", "ignore"), b"")),
+        Mistake("You hold back a last character that is complete. Count: the first byte says how "
+                "many belong to it.", wrong=_hold_last_character),
+        Mistake("You hold back the bytes 10xxxxxx at the end, but drop or decode the first byte of "
+                "that character, which is unfinished, too.", wrong=_hold_continuations),
+        Mistake("You always hold back one byte. How many are unfinished depends on the character: "
+                "0 to 3.", wrong=_hold_n(1)),
+        Mistake("You always hold back three bytes. How many are unfinished depends on the "
+                "character: 0 to 3.", wrong=_hold_n(3)),
+        Mistake("If the last character is unfinished, you hold back everything. The characters "
+                "before it are whole: show them.", wrong=_all_or_nothing),
+        Mistake("You stop at the first byte outside ASCII. A character of several bytes is whole, "
+                "too, if all of them are there.", wrong=_ascii_prefix),
+    ],
+)
+
+EXERCISES = [UTF8, MERGE, PREDICTION, ENCODE, BITS, STREAMING]
