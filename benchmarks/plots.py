@@ -8,6 +8,9 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (after the choice of the backend)
 import numpy as np  # noqa: E402
+from matplotlib.path import Path  # noqa: E402
+from matplotlib.text import Text  # noqa: E402
+from matplotlib.transforms import Bbox  # noqa: E402
 
 from benchmarks.results import FMA_BOUND  # noqa: E402
 
@@ -42,16 +45,35 @@ def ladder(results):
     for i, (row, rate) in enumerate(zip(section.rows, rates)):
         threads = row.details["threads"]
         label = f"{rate:.3g}" + (f"  ({threads} threads)" if threads > 1 else "")
-        axes.text(rate * 1.15, i, label, va="center", fontsize=10)
+        axes.text(rate * 1.15, i, label, va="center", fontsize=10, zorder=3,
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
     for threads, peak in _limits(results, "multiply-adds, GFLOP/s").items():
         axes.axvline(peak, color="#777777", ls="--", lw=1)
-        axes.text(peak * 1.06, -0.75, f"peak, {threads}", rotation=90, va="top", fontsize=8,
+        axes.text(peak * 1.06, -0.5, f"peak, {threads}", rotation=90, va="top", fontsize=8,
                   color="#555555")
     axes.set(xscale="log", yticks=range(len(names)), yticklabels=names, xlabel="GFLOP/s",
              title="From three loops to the limit of the chip: one matrix product")
     axes.set_xlim(min(rates) / 2, max(rates) * 12)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
+    return figure
+
+
+def conflicts(results):
+    """GFLOP/s over n around 1,024, for rungs that read B along its rows, its columns, and packed."""
+    section = results.section("conflicts")
+    if section is None or not section.rows:
+        return None
+    figure, axes = plt.subplots(figsize=(6.5, 3.6))
+    n = [row.details["n"] for row in section.rows]
+    for label, color, marker in zip(section.rows[0].values, ("#8fb3cf", "#d1495b", "#30638e"),
+                                    "s^o"):
+        axes.plot(n, [row.values.get(label, np.nan) for row in section.rows], marker=marker,
+                  color=color, label=label)
+    axes.set(xlabel="n", ylabel="GFLOP/s", xticks=n,
+             title="n × n × n products around n = 1,024")
+    axes.set_ylim(0)
+    axes.legend(frameon=False, fontsize=8.5, loc="lower right")
     return figure
 
 
@@ -107,34 +129,68 @@ def roofline(results):
                          s=[16 + 500 * k["seconds"] / profile.details["seconds"] for k in chosen],
                          marker=marker, color=colour, alpha=0.65, edgecolor="white", zorder=3)
         axes.scatter([], [], marker=marker, color="#999999", label=profile.details["model"])
-    _name_kernels(axes, profiles[-1])
     axes.scatter([], [], color=PRODUCT, label="matmul and attention kernels")
     axes.scatter([], [], color="#30638e", label="everything else")
     axes.set(xscale="log", yscale="log", xlabel="operations for each byte that must be moved",
              ylabel="GFLOP/s", title="Roofline: kernels of a training step (area: share of time)")
     axes.set_xlim(0.04, 1000)
     axes.set_ylim(0.1, peaks[-1] * 2)
-    axes.legend(frameon=False, fontsize=8.5, loc="lower right")
+    legend = axes.legend(frameon=False, fontsize=8.5, loc="lower right")
+    _name_kernels(axes, profiles[-1], legend)
     return figure
 
 
-def _name_kernels(axes, profile):
-    """Label the slowest kernel of each kind, and move labels down where they would overlap."""
+def _name_kernels(axes, profile, legend):
+    """Join a name to the slowest kernel of each kind by a line, where it covers nothing else."""
     slowest_last = sorted(profile.details["kernels"], key=lambda k: k["seconds"])
     chosen = [k for k in {k["name"]: k for k in slowest_last}.values()
               if k["flops"] and k["seconds"] > 0.004 * profile.details["seconds"]]
-    taken = []
-    for kernel in sorted(chosen, key=lambda k: -k["flops"] / k["seconds"]):
-        x, y = kernel["flops"] / kernel["bytes"], kernel["flops"] / kernel["seconds"] / 1e9
-        text_y = y * 0.82
-        while any(abs(np.log(x / x2)) < 2.5 and abs(np.log(text_y / y2)) < 0.22
-                  for x2, y2 in taken):
-            text_y *= 0.95
-        taken.append((x, text_y))
+    axes.figure.canvas.draw()  # before it, sizes in pixels are unknown
+    points = [_box(at, np.sqrt([area, area]) * axes.figure.dpi / 72)
+              for scatter in axes.collections
+              for at, area in zip(axes.transData.transform(scatter.get_offsets()),
+                                  scatter.get_sizes())]
+    curves = [Path(axes.transData.transform(line.get_xydata())) for line in axes.get_lines()]
+    names, leaders = [legend.get_window_extent()], []
+    for kernel in chosen:
+        xy = kernel["flops"] / kernel["bytes"], kernel["flops"] / kernel["seconds"] / 1e9
         name = kernel["name"].replace(" kernel", "").split(": ")[-1].replace("_", " ")
         if name == "matmul":
             name = kernel["name"].split(":")[0].replace("_", " ")
-        axes.text(x * 1.15, text_y, name, fontsize=8, va="center", color="#333333")
+        label = axes.annotate(name, xy, xytext=(0, 0), textcoords="offset pixels", fontsize=8,
+                              ha="center", va="center", color="#333333",
+                              arrowprops={"arrowstyle": "-", "color": "#888888", "lw": 0.8})
+        size = np.array(Text.get_window_extent(label).size) + 6
+        start, least = axes.transData.transform(xy), np.inf
+        for offset in _offsets_by_distance(size):
+            box, leader = _box(start + offset, size), Path([start, start + offset])
+            if axes.bbox.count_contains(box.corners()) < 4:
+                continue
+            faults = (100 * box.count_overlaps(names) + 10 * box.count_overlaps(points)
+                      + sum(path.intersects_bbox(box, filled=False) for path in curves + leaders)
+                      + sum(leader.intersects_bbox(other) for other in names)
+                      + sum(leader.intersects_path(other) for other in leaders))
+            if faults < least:
+                least, place = faults, (offset, box, leader)
+            if faults == 0:
+                break
+        offset, box, leader = place
+        label.set_position(offset)
+        names.append(box)
+        leaders.append(leader)
+
+
+def _box(middle, size):
+    return Bbox.from_bounds(*(np.asarray(middle) - np.asarray(size) / 2), *size)
+
+
+def _offsets_by_distance(size):
+    """Yield places around a point for a label of this size, the nearest first, in pixels."""
+    angles = np.radians(np.arange(0, 360, 10))
+    for distance in range(20, 240, 6):
+        for angle in angles:
+            direction = np.array([np.cos(angle), np.sin(angle)])
+            yield direction * (distance + size / 2)
 
 
 def attention_lengths(results):
@@ -212,5 +268,5 @@ def _limits(results, name):
     return rows[name].values if name in rows else {}
 
 
-PICTURES = {"ladder": ladder, "sizes": sizes, "roofline": roofline, "attention": attention_lengths,
-            "step_by_op": step_by_op}
+PICTURES = {"ladder": ladder, "conflicts": conflicts, "sizes": sizes, "roofline": roofline,
+            "attention": attention_lengths, "step_by_op": step_by_op}

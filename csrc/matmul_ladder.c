@@ -3,7 +3,9 @@
  * Each rung changes one thing and says why that helps. All are plain C, one number at a time: the
  * build turns the compiler's vectorizer off for this file, to show the effect of the order of the
  * work alone. The next rungs, vectors and then threads, are matmul.c: the kernel that the models
- * use. All matrices are contiguous: A is M x K, B is K x N, C is M x N, initially 0.
+ * use. All matrices are contiguous: A is M x K, B is K x N, C is M x N, initially 0. Each rung is
+ * faster than the last one if B is larger than L2 (N = 1,500, say): in a small matrix there is no
+ * memory to wait for.
  *
  * The yardstick: a core starts two FMAs in each cycle, and each is two operations. At 3.7 GHz that
  * makes 15 GFLOP/s for single numbers (and LANES times that for vectors). A result takes 4 cycles.
@@ -35,18 +37,18 @@ static inline void add_to_row(isize j, isize j_end, isize k, isize k_end,
 
 /* Rung 2: the same loops in another order. Now the innermost loop goes along the rows of B and C:
  * it uses whole cache lines, in an order that the prefetcher predicts, and its FMAs are
- * independent. What remains: two loads and a store for each FMA, so one FMA a cycle instead of
- * two, 7 GFLOP/s at best. And all of B passes through the cache again for every row of A. */
+ * independent. What remains: two loads and a store for each FMA, so about one FMA a cycle instead
+ * of two, 7 to 9 GFLOP/s. And all of B passes through the cache again for every row of A. */
 static void reordered(isize M, isize N, isize K, const float *A, const float *B, float *C) {
     for (isize i = 0; i < M; i++)
         add_to_row(0, N, 0, K, N, A + i * K, B, C + i * N);
 }
 
-/* Rung 3: blocks. A block of B of 64 x 512 floats (128 KB) stays in L2 while all rows of A pass by,
- * so B comes from memory once instead of M times. That matters once B is larger than L2. What
+/* Rung 3: blocks. A block of B of 64 x 1,024 floats (256 KB) stays in L2 while all rows of A pass
+ * by, so B comes from memory once instead of M times. That matters once B is larger than L2. What
  * remains: the loads and the store of each FMA. */
 static void cache_blocked(isize M, isize N, isize K, const float *A, const float *B, float *C) {
-    enum { BLOCK_K = 64, BLOCK_N = 512 };
+    enum { BLOCK_K = 64, BLOCK_N = 1024 };
     for (isize j = 0; j < N; j += BLOCK_N)
         for (isize k = 0; k < K; k += BLOCK_K)
             for (isize i = 0; i < M; i++)
@@ -83,8 +85,10 @@ static void add_remainder(isize M, isize N, isize K, const float *A, const float
  * loads and 12 stores. The 12 sums are independent; 8 are enough to keep both FMA units busy for
  * the 4 cycles that a result takes. What remains: k still jumps from row to row of B, and uses 12
  * bytes of each cache line at a time. When a row is longer than a page (1,024 floats), each step
- * of k needs another entry of the TLB, which has 64 in its first level. And when N is a power of
- * two, the rows of B compete for the same few cache sets: then this rung can be slower than the
+ * of k needs another entry of the TLB, which has 64 to 96 in its first level. And when a row is a
+ * power of two long, the rows of B compete for a few sets of the cache: an address chooses its set
+ * by its lowest bits, and L1 starts again after 4,096 bytes. With N = 1,024, a column of B lies in
+ * one set of L1 and, with 2 MB of L2, in 32 of its 2,048 sets. Then this rung is slower than the
  * last one. */
 static void register_tiled(isize M, isize N, isize K, const float *A, const float *B, float *C) {
     for (isize j = 0; j + COLUMNS <= N; j += COLUMNS)

@@ -3,7 +3,7 @@
 from benchmarks.sections.attention import attention, attention_lengths
 from benchmarks.sections.decoding import decoding, precision
 from benchmarks.sections.implementations import implementations
-from benchmarks.sections.ladder import ladder
+from benchmarks.sections.ladder import conflicts, ladder
 from benchmarks.sections.layers import layers
 from benchmarks.sections.limits import limits
 from benchmarks.sections.matmul import matmul, matrix_vector, sizes
@@ -18,6 +18,7 @@ SECTIONS = {
     "vector": matrix_vector,
     "sizes": sizes,
     "ladder": ladder,
+    "conflicts": conflicts,
     "implementations": implementations,
     "threads": pools,
     "attention": attention,

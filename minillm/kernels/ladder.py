@@ -1,8 +1,9 @@
 """Matmul and attention in steps, from loops in Python to the kernels that the models use.
 
 `MATMUL_RUNGS` lists them from slowest to fastest as (name, function). Each function takes float32
-matrices A (M, K) and B (K, N) and returns C = A B (M, N). Each rung changes one thing. The steps in
-Python are below; those in C are in csrc/matmul_ladder.c and csrc/matmul.c.
+matrices A (M, K) and B (K, N) and returns C = A B (M, N). Each rung in C changes one thing in the
+one before it. The steps in Python are below; those in C are in csrc/matmul_ladder.c and
+csrc/matmul.c. The order is that of large matrices (n = 1,500), with smaller ones for the Python.
 
     for name, matmul in MATMUL_RUNGS:
         C = matmul(A, B)
@@ -58,28 +59,28 @@ def python_loops(A, B):
 
 
 @_matmul_rung
-def numpy_broadcast(A, B):
-    """All products at once as an array, then their sum over k: few steps of the interpreter.
-
-    But each product is written to memory and read again for the sum: 8 bytes of traffic for one
-    multiply-add. For all of C the array would be (M, K, N), K times as large as C, so compute one
-    row of C at a time.
-    """
-    return np.stack([(row[:, None] * B).sum(axis=0) for row in A])
-
-
-@_matmul_rung
 def numpy_rows(A, B):
-    """C[i] += A[i, k] B[k]: whole rows, without an intermediate array of size K N.
+    """C[i] += A[i, k] B[k]: whole rows, without an array of K N products.
 
-    The traffic is one row of C for each k, and a row stays in the cache. What remains is one call
-    of NumPy for every N multiply-adds.
+    The traffic is one row of C for each k, and a row stays in the cache. But there are two calls of
+    NumPy for every N multiply-adds, and a call costs as much as some thousand of them.
     """
     C = np.zeros((len(A), B.shape[1]), np.float32)
     for i, row in enumerate(A):
         for k, a in enumerate(row):
             C[i] += a * B[k]
     return C
+
+
+@_matmul_rung
+def numpy_broadcast(A, B):
+    """The products of a row of A and all of B at once, as an array (K, N), then their sum over k.
+
+    One call of NumPy for K N multiply-adds, in loops that use vectors. But each product is written
+    to memory and read again for the sum: 8 bytes of traffic for one multiply-add. So this rung is
+    fast while the array of products, K N floats, fits into the cache.
+    """
+    return np.stack([(row[:, None] * B).sum(axis=0) for row in A])
 
 
 @_matmul_rung
@@ -125,23 +126,24 @@ def c_threads(A, B):
     return binding.c(**binding.check(A, B))
 
 
-MATMUL_RUNGS = [
-    ("Python loops", python_loops),
-    ("NumPy broadcasting", numpy_broadcast),
-    ("NumPy row by row", numpy_rows),
-    ("NumPy BLAS", numpy_blas),
-]
+def _without_missing_c(rungs):
+    """-> the rungs, only those in Python if the C extension isn't built"""
+    return [rung for rung in rungs if not (rung[0].startswith("C:") and c_library.why_missing())]
 
-if c_library.why_missing() is None:
-    MATMUL_RUNGS += [
-        ("C: three loops", _rung(1)),
-        ("C: loops reordered", _rung(2)),
-        ("C: cache-blocked", _rung(3)),
-        ("C: register-tiled", _rung(4)),
-        ("C: packed", _rung(5)),
-        ("C: vector width", c_vectors),
-        ("C: threads", c_threads),
-    ]
+
+MATMUL_RUNGS = _without_missing_c([
+    ("Python loops", python_loops),
+    ("NumPy row by row", numpy_rows),
+    ("C: three loops", _rung(1)),
+    ("NumPy broadcasting", numpy_broadcast),
+    ("C: loops reordered", _rung(2)),
+    ("C: cache-blocked", _rung(3)),
+    ("C: register-tiled", _rung(4)),
+    ("C: packed", _rung(5)),
+    ("NumPy BLAS", numpy_blas),
+    ("C: vector width", c_vectors),
+    ("C: threads", c_threads),
+])
 
 
 def _checked_attention(Q, K, V):
@@ -197,16 +199,12 @@ def c_attention_threads(Q, K, V):
     return attention_kernel.forward.c(**_checked_attention(Q, K, V))[0]
 
 
-ATTENTION_RUNGS = [
+ATTENTION_RUNGS = _without_missing_c([
     ("Python loops", python_attention),
     ("NumPy", numpy_attention),
-]
-
-if c_library.why_missing() is None:
-    ATTENTION_RUNGS += [
-        ("C: three passes", _attention_rung(1)),
-        ("C: a row at a time", _attention_rung(2)),
-        ("C: online softmax", _attention_rung(3)),
-        ("C: streaming tiles", c_attention_tiles),
-        ("C: streaming tiles, threads", c_attention_threads),
-    ]
+    ("C: three passes", _attention_rung(1)),
+    ("C: a row at a time", _attention_rung(2)),
+    ("C: online softmax", _attention_rung(3)),
+    ("C: streaming tiles", c_attention_tiles),
+    ("C: streaming tiles, threads", c_attention_threads),
+])

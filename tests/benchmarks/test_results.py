@@ -6,6 +6,7 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.text import Text
 from rich.console import Console
 
 from benchmarks import command, machine, plots, results, tables
@@ -140,6 +141,9 @@ def run_with_everything():
     ladder = Section("ladder", "t", "u", True, [
         Row("Python loops", {"GFLOP/s": 0.04}, details={"n": 64, "threads": 1}),
         Row("C: threads", {"GFLOP/s": 180.0}, details={"n": 512, "threads": 2})])
+    conflicts = Section("conflicts", "t", "u", True, [
+        Row(f"n={n}", {"C: packed": 13.0, "C: register-tiled": rate}, details={"n": n})
+        for n, rate in ((1016, 12.0), (1024, 4.0), (1032, 12.0))])
     sizes = Section("sizes", "t", "u", True, [
         Row(f"{n}³", {"minillm": 90.0, "NumPy": 80.0, "FMA bound": 100.0}, details={"n": n})
         for n in (64, 96, 128)])
@@ -153,12 +157,26 @@ def run_with_everything():
     profile = Section("profile", "t", "u", False, [
         Row("small: step", {"ms": 10.0}, details={"model": "small", "seconds": 0.01,
                                                   "parts": parts, "kernels": parts})])
-    return Results({}, "full", [limits, ladder, sizes, lengths, profile])
+    return Results({}, "full", [limits, ladder, conflicts, sizes, lengths, profile])
 
 
 def test_every_picture_is_drawn(tmp_path):
     plots.save_all(run_with_everything(), tmp_path)
     assert {file.stem for file in tmp_path.iterdir()} == set(plots.PICTURES)
+
+
+def test_names_in_the_roofline_do_not_overlap():
+    run = run_with_everything()
+    kernels = [{"name": f"kernel {i}", "seconds": 0.001, "flops": 1e6 + 1e4 * i, "bytes": 1e6,
+                "is_product": False} for i in range(12)]
+    run.section("profile").rows[0].details["kernels"] = kernels
+    figure = plots.roofline(run)
+    figure.canvas.draw()
+    labels = figure.axes[0].texts
+    assert len(labels) == 12
+    boxes = [Text.get_window_extent(label) for label in labels]
+    for i, box in enumerate(boxes):
+        assert not box.count_overlaps(boxes[:i])
 
 
 def test_tables_show_every_number_and_note():
