@@ -41,7 +41,8 @@ def _parser():
     )
     parser.add_argument("--version", action="version", version=f"minillm {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_demo, _train, _finetune, _generate, _eval, _tokenizer, _course, _bench, _info):
+    for add in (_demo, _train, _finetune, _generate, _eval, _tokenizer, _course, _worked_example,
+                _bench, _info):
         add(commands)
     return parser
 
@@ -228,6 +229,47 @@ def _course(commands):
 
 def _add_chapter(parser):
     parser.add_argument("chapter", metavar="CHAPTER", help="its number, such as 03")
+
+
+def _worked_example(commands):
+    parser = _command(
+        commands, "worked-example", "worked_example:worked_example",
+        "compute attention step by step, every matrix with its formula",
+        ["minillm worked-example                         # three words of ten numbers",
+         "minillm worked-example --words 我 喜欢 苹果 --steps",
+         "minillm worked-example --words the cat sat on the mat --d 8 --heads 2 --causal",
+         "minillm worked-example --backward              # and every gradient, checked",
+         "minillm worked-example --backward --markdown attention.md --png attention.png",
+         "minillm worked-example --input my_matrices.json"],
+        "\n" + _paragraph(
+            'A file for --input holds {"Q": [[…], …], "K": [[…], …], "V": [[…], …]}, one row of '
+            'numbers per word, or {"X": [[…], …]} for Q = K = V = X. It may also hold "words", '
+            '"query_words" (for cross-attention), "mask" (true for each key that may be seen) and '
+            '"causal". Colors need a terminal, and NO_COLOR turns them off.'),
+    )
+    parser.add_argument("--words", nargs="+", metavar="WORD",
+                        help="words, or a text that is split at its spaces (default: I like apple)")
+    parser.add_argument("--d", type=int, help="numbers per word, drawn from the seed (default: "
+                                              "10; those of the book for its words)")
+    parser.add_argument("--heads", type=int,
+                        help="attend in this many heads, through W_Q, W_K, W_V and W_O drawn from "
+                             "the seed")
+    parser.add_argument("--causal", action="store_true",
+                        help="a word sees only itself and earlier words")
+    parser.add_argument("--seed", type=int, help="seed of all random numbers (default: 0)")
+    parser.add_argument("--input", type=_path, metavar="FILE.json",
+                        help="take Q, K and V from a file, see below")
+    parser.add_argument("--backward", action="store_true",
+                        help="go on through every gradient of ½ Σ out², each beside its finite "
+                             "differences")
+    parser.add_argument("--steps", action="store_true",
+                        help="wait for Enter after each step")
+    for name in ("latex", "markdown"):
+        parser.add_argument(f"--{name}", nargs="?", const="-", type=_path, metavar="FILE",
+                            help=f"write {'LaTeX' if name == 'latex' else 'Markdown'} to FILE "
+                                 "instead (default: to standard output)")
+    parser.add_argument("--png", nargs="?", const="worked-example.png", type=_path, metavar="FILE",
+                        help="draw all steps as a picture (default: %(const)s)")
 
 
 def _bench(commands):
