@@ -296,7 +296,7 @@ def _width(label):
 
 
 def _cut(panel, form):
-    """-> labels of the rows and the columns, and the cells as text; CUT where the middle is left out"""
+    """-> labels of rows and columns, the cells as text; CUT stands for the middle that is left out"""
     rows, columns = kept(len(panel.rows), MAX_ROWS), kept(len(panel.columns), MAX_COLUMNS)
     cells = [[CUT if r is None or c is None else form(panel.matrix[r, c]) for c in columns]
              for r in rows]

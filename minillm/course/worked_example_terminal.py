@@ -126,7 +126,7 @@ def _style(value, largest):
 
 
 def number_format(matrices):
-    """-> a function of a number: the same number of decimals for all, as many as they need up to 3"""
+    """-> a function of a number: the same decimals for all, as many as they need, at most 3"""
     numbers = np.concatenate([matrix[np.isfinite(matrix)] for matrix in matrices])
     largest = float(np.abs(numbers).max(initial=0.0))
     scientific = largest and not 1e-2 <= largest < 1e5

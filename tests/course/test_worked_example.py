@@ -41,7 +41,8 @@ def lines_of(step, width=80, number=1, total=1):
 
 def from_text(text):
     """-> the number that a renderer wrote"""
-    text = re.sub(r" \\cdot 10\^{(-?\d+)}", r"e\1", text.replace("−", "-").replace(r"\infty", "inf"))
+    text = text.replace("−", "-").replace(r"\infty", "inf")
+    text = re.sub(r" \\cdot 10\^{(-?\d+)}", r"e\1", text)
     return float(text.replace("∞", "inf"))
 
 
