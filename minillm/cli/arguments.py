@@ -42,7 +42,7 @@ def _parser():
     parser.add_argument("--version", action="version", version=f"minillm {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_demo, _train, _finetune, _generate, _eval, _tokenizer, _course, _worked_example,
-                _bench, _info):
+                _step, _bench, _info):
         add(commands)
     return parser
 
@@ -270,6 +270,32 @@ def _worked_example(commands):
                                  "instead (default: to standard output)")
     parser.add_argument("--png", nargs="?", const="worked-example.png", type=_path, metavar="FILE",
                         help="draw all steps as a picture (default: %(const)s)")
+
+
+def _step(commands):
+    parser = _command(
+        commands, "step", "step:step",
+        "walk through a model, one operation at a time, forward and back",
+        ['minillm step "The class statement"             # keys: n next, i into, o out, ? help',
+         'minillm step --backward "The class statement"  # the hand-written backward',
+         'minillm step --layer 2 --kernels c "The class" # the calls of the C library',
+         'minillm step --plain --layer 0 "The class" | less',
+         'minillm step --model runs/demo-1 "An iterator"'],
+    )
+    parser.add_argument("text", nargs="?", help="the text to run through the model (default: read "
+                                                "stdin, with --plain)")
+    _add_model(parser)
+    parser.add_argument("--backward", action="store_true",
+                        help="walk through the backward of the loss of predicting the text")
+    parser.add_argument("--kernels", choices=("numpy", "c"), default="numpy",
+                        help="numpy: step into the formulas; c: see the calls of the C library "
+                             "(default: %(default)s)")
+    parser.add_argument("--layer", type=int, metavar="N",
+                        help="begin at block N; with --plain, only block N")
+    parser.add_argument("--plain", action="store_true",
+                        help="print the steps as lines, as when the output is not a terminal")
+    parser.add_argument("--depth", type=int, metavar="D",
+                        help="with --plain, show calls at most D levels deep")
 
 
 def _bench(commands):

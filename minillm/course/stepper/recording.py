@@ -1,0 +1,245 @@
+"""Record a program once, as a tree of calls and steps, and walk in it afterwards.
+
+A debugger stops the program. Here the program runs to its end, and every statement on the way
+leaves a step: where it stands, and what the variables held just before it ran. So going back costs
+nothing and is exact.
+
+Only the floors of minillm that are meant for reading leave steps (`is_readable`). What runs between
+them, such as the checks of arguments, is passed over.
+"""
+
+import inspect
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from minillm.course.stepper.functions import PACKAGE, function_of
+from minillm.kernels.dispatch import current, observe, registry
+from minillm.nn.module import Parameter
+
+FLOORS = ("nn", "ops", "models")
+MACHINERY = {"nn/module.py", "nn/trace.py", "nn/outputs.py", "models/input_checks.py",
+             "models/config.py", "models/outputs.py", "models/pretrained.py", "models/gpt2_config.py"}
+PASSED_OVER = ("check", "require", "tap", "trace", "_layers", "__init__")  # in a function's name
+
+RETURNED = "returned"  # the name of a function's result among its variables
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of a function.
+
+    code: the code object of the function
+    path: the dotted name of the module that it is a method of, or ""
+    depth: the number of calls around it
+    in_c: whether the C library computed it; `code` is then the NumPy formula, which didn't run
+    """
+
+    code: object
+    caller: "Call | None"
+    path: str = ""
+    in_c: bool = False
+    steps: list = field(default_factory=list)
+
+    @cached_property
+    def function(self):
+        return function_of(self.code)
+
+    @cached_property
+    def depth(self):
+        return 0 if self.caller is None else self.caller.depth + 1
+
+    @property
+    def name(self):
+        return self.function.name
+
+    def callers(self):
+        """-> the calls around this one and itself, the outermost first"""
+        return [*(self.caller.callers() if self.caller else ()), self]
+
+
+@dataclass(eq=False)
+class Step:
+    """The moment before a statement runs, or, with `is_return`, the moment when a call is done.
+
+    changes: {name: snapshot} of the variables that are new or changed since the call's last step
+    attributes: {"self.weight.data": snapshot} of what the statement reads from objects
+    """
+
+    index: int  # in Recording.steps
+    call: Call
+    statement: object
+    changes: dict
+    attributes: dict
+    is_return: bool = False
+
+    def variables(self):
+        """-> {name: snapshot} of all variables at this moment"""
+        found = {}
+        for step in self.call.steps:
+            found.update(step.changes)
+            if step is self:
+                return found
+
+    def next_in_call(self):
+        """-> the next Step of the same call, or None"""
+        steps = self.call.steps
+        place = steps.index(self) + 1
+        return steps[place] if place < len(steps) else None
+
+
+class Recording:
+    """What `record` returns: `root`, the outermost Call, and `steps`, all Steps in their order."""
+
+    def __init__(self):
+        self.steps = []
+        self.root = None
+
+
+def is_readable(code):
+    """-> whether the calls of a code object leave steps"""
+    if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE) or code.co_name[0] == "<":
+        return False
+    if not code.co_filename.startswith(str(PACKAGE)):
+        return False
+    place = code.co_filename[len(str(PACKAGE)) + 1 :]
+    return (place.split("/")[0] in FLOORS and place not in MACHINERY
+            and not any(part in code.co_name for part in PASSED_OVER))
+
+
+def record(function, arguments, keeper, paths):
+    """Run function(*arguments) -> Recording
+
+    keeper: a Keeper; paths: {id(module): dotted name}
+    An error of the function is raised as it is.
+    """
+    recorder = _Recorder(function.__code__, keeper, paths)
+    previous = sys.gettrace()
+    with observe(recorder.observed), new_memory_is_nan():
+        sys.settrace(recorder.trace)
+        try:
+            function(*arguments)
+        finally:
+            sys.settrace(previous)
+    return recorder.recording
+
+
+@contextmanager
+def new_memory_is_nan():
+    """Inside the block, np.empty fills its memory with NaN: "not written yet".
+
+    Otherwise a reader would see whatever that memory held before.
+    """
+    empty, empty_like = np.empty, np.empty_like
+
+    def filled(make):
+        def make_filled(*arguments, **options):
+            array = make(*arguments, **options)
+            if array.dtype.kind == "f":
+                array.fill(np.nan)
+            return array
+
+        return make_filled
+
+    np.empty, np.empty_like = filled(empty), filled(empty_like)
+    try:
+        yield
+    finally:
+        np.empty, np.empty_like = empty, empty_like
+
+
+class _Recorder:
+    """The function that Python calls at each call, line and return, and what it builds."""
+
+    def __init__(self, root, keeper, paths):
+        self.recording = Recording()
+        self._root = root
+        self._keeper = keeper
+        self._paths = paths
+        self._open = []  # the calls that run now: (Call, {name: newest snapshot})
+        self._readable = {}  # code object -> whether it leaves steps
+
+    def trace(self, frame, event, argument):
+        """Python calls this at the start of every function; the result traces its lines."""
+        code = frame.f_code
+        if code not in self._readable:
+            self._readable[code] = code is self._root or is_readable(code)
+        if not self._readable[code]:
+            return None
+        path = self._paths.get(id(frame.f_locals.get("self")), "")
+        self._begin(Call(code, self._open[-1][0] if self._open else None, path))
+        return self._trace_line
+
+    def _begin(self, call):
+        if self.recording.root is None:
+            self.recording.root = call
+        self._open.append((call, {}))
+
+    def _trace_line(self, frame, event, argument):
+        call, known = self._open[-1]
+        if event == "line":
+            statement = call.function.statement(frame.f_lineno)
+            newest = call.steps[-1] if call.steps else None
+            if newest is not None and statement == newest.statement:
+                return self._trace_line  # another line of the same statement
+            if statement.is_check:
+                return self._trace_line
+            if statement.opens_block and any(statement == each.statement for each in call.steps):
+                return self._trace_line  # the end of a `with` block
+            self._step(call, known, statement, frame.f_locals)
+        elif event == "return":
+            statement = call.function.statement(frame.f_lineno)
+            self._step(call, known, statement, {**frame.f_locals, RETURNED: argument}, True)
+            self._open.pop()
+        return self._trace_line
+
+    def _step(self, call, known, statement, variables, is_return=False):
+        changes = {}
+        for name, value in variables.items():
+            snapshot = self._keeper.keep(value)
+            if known.get(name) != snapshot:
+                changes[name] = known[name] = snapshot
+        attributes = {}
+        if not is_return:
+            for chain in statement.attributes:
+                value = _look_up(chain, variables)
+                if value is not None:
+                    attributes[chain] = self._keeper.keep(value)
+        self._append(Step(len(self.recording.steps), call, statement, changes, attributes,
+                          is_return))
+
+    def _append(self, step):
+        step.call.steps.append(step)
+        self.recording.steps.append(step)
+
+    def observed(self, name, seconds, arguments, options, result):
+        """A kernel is done. If C computed it, there was no function to trace: add one step."""
+        formula = inspect.unwrap(registry[name]).__code__
+        steps = self.recording.steps
+        ran_in_python = steps and steps[-1].is_return and steps[-1].call.code is formula
+        if current() != "c" or ran_in_python or not self._open:
+            return
+        call = Call(formula, self._open[-1][0], in_c=True)
+        names = inspect.signature(registry[name]).parameters
+        values = {**dict(zip(names, arguments)), **options, RETURNED: result}
+        changes = {key: self._keeper.keep(value) for key, value in values.items()}
+        statement = call.function.statement(call.function.first)
+        self._append(Step(len(steps), call, statement, changes, {}, True))
+
+
+def _look_up(chain, variables):
+    """-> the array or number that "self.weight.data" stands for, or None
+
+    Only what objects store is read: no property runs.
+    """
+    first, *names = chain.split(".")
+    value = variables.get(first)
+    for name in names:
+        if isinstance(value, tuple) and name in getattr(value, "_fields", ()):
+            value = getattr(value, name)
+        else:
+            value = getattr(value, "__dict__", {}).get(name)
+    return value if isinstance(value, (int, float, Parameter)) or hasattr(value, "dtype") else None
