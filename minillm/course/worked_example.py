@@ -271,15 +271,15 @@ def _mask_formula(bias):
 # name -> (title, formula, LaTeX); √D is filled in
 _GRADIENTS = {
     "Y": ("Gradient of the result", "L = ½ Σ Y²,  dY = Y", r"L = \tfrac12 \sum Y^2, \quad dY = Y"),
-    "C": ("Gradient of the heads' outputs", "dC = dY W_Oᵀ", r"dC = dY\, W_O^{\top}"),
+    "C": ("Gradient of the heads' outputs", "dC = dY W_Oᵀ", r"dC = dY W_O^{\top}"),
     "W_O": ("Gradient of the output projection", "dW_O = Cᵀ dY", r"dW_O = C^{\top} dY"),
     "out": ("Gradient of the output", "L = ½ Σ out²,  dout = out",
             r"L = \tfrac12 \sum \mathrm{out}^2, \quad d\mathrm{out} = \mathrm{out}"),
     "V": ("Gradient of the values", "dV = Pᵀ dout", r"dV = P^{\top} d\mathrm{out}"),
-    "P": ("Gradient of the weights", "dP = dout Vᵀ", r"dP = d\mathrm{out}\, V^{\top}"),
+    "P": ("Gradient of the weights", "dP = dout Vᵀ", r"dP = d\mathrm{out} V^{\top}"),
     "S": ("Gradient of the scores", "dS_ij = P_ij (dP_ij − Σ_k P_ik dP_ik)",
-          r"dS_{ij} = P_{ij} \left(dP_{ij} - \sum_k P_{ik}\, dP_{ik}\right)"),
-    "Q": ("Gradient of the queries", "dQ = dS K / √{D}", r"dQ = \frac{{dS\, K}}{{\sqrt{{{D}}}}}"),
+          r"dS_{ij} = P_{ij} \left(dP_{ij} - \sum_k P_{ik} dP_{ik}\right)"),
+    "Q": ("Gradient of the queries", "dQ = dS K / √{D}", r"dQ = \frac{{dS K}}{{\sqrt{{{D}}}}}"),
     "K": ("Gradient of the keys", "dK = dSᵀ Q / √{D}",
           r"dK = \frac{{dS^{{\top}} Q}}{{\sqrt{{{D}}}}}"),
     "W_Q": ("Gradient of the query projection", "dW_Q = Xᵀ dQ", r"dW_Q = X^{\top} dQ"),
@@ -288,7 +288,7 @@ _GRADIENTS = {
     "X": ("Gradient of the words' vectors", "dX = dQ + dK + dV", "dX = dQ + dK + dV"),
 }
 _PROJECTED_X = ("Gradient of the words' vectors", "dX = dQ W_Qᵀ + dK W_Kᵀ + dV W_Vᵀ",
-                r"dX = dQ\, W_Q^{\top} + dK\, W_K^{\top} + dV\, W_V^{\top}")
+                r"dX = dQ W_Q^{\top} + dK W_K^{\top} + dV W_V^{\top}")
 _NOTES = {
     "P": "The check moves one weight alone, so here its row need not sum to 1.",
     "S": "Each row sums to 0: the same number added to all scores of a query changes nothing.",

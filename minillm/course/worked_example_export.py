@@ -138,6 +138,7 @@ _CJK_FONTS = ("NotoSansCJK", "SourceHanSans", "wqy-", "DroidSansFallback", "Ping
               "STHeiti", "Arial Unicode", "NotoSerifCJK", "msyh", "simhei")
 _PAGE, _MARGIN, _CELL, _LINE = 13.0, 0.35, (0.6, 0.3), 0.23  # inches
 _MOST_PIXELS = 30_000  # of the height
+_POSTER_ROWS = 12
 
 
 def to_png(steps, heading):
@@ -186,7 +187,7 @@ def _band(step):
     places, x, y, lowest = [], _TEXT, 0.3, 0.0
     captioned = 0.2 if len(step.panels) > 1 else 0.0
     for panel in step.panels:
-        rows, columns, _ = _cut(panel, str)
+        rows, columns, _ = _cut(panel, str, _POSTER_ROWS)
         labels = 0.085 * max(map(_width, rows)) + 0.1
         width = labels + _CELL[0] * (len(columns) + (panel.totals is not None))
         height = captioned + 0.25 + _CELL[1] * len(rows)
@@ -228,15 +229,16 @@ def _draw_band(figure, step, number, places, top):
 
 
 def _draw_panel(figure, panel, place, top, form, signed, largest, caption):
-    rows, columns, cells = _cut(panel, form)
+    rows, columns, cells = _cut(panel, form, _POSTER_ROWS)
     x, y, width, height = place
-    totals = _totals(panel, form)
+    totals = _totals(panel, form, _POSTER_ROWS)
     width -= _CELL[0] * bool(totals)
     page_width, page_height = figure.get_size_inches()
     axes = figure.add_axes((x / page_width, 1 - (top + y + height) / page_height,
                             width / page_width, height / page_height))
     shades = np.full((len(rows), len(columns)), np.nan)
-    kept_rows, kept_columns = kept(len(panel.rows), MAX_ROWS), kept(len(panel.columns), MAX_COLUMNS)
+    kept_rows = kept(len(panel.rows), _POSTER_ROWS)
+    kept_columns = kept(len(panel.columns), MAX_COLUMNS)
     for a, r in enumerate(kept_rows):
         for b, c in enumerate(kept_columns):
             if r is not None and c is not None and np.isfinite(panel.matrix[r, c]):
@@ -295,9 +297,9 @@ def _width(label):
 # ------------------------------------------------------------------ pieces
 
 
-def _cut(panel, form):
+def _cut(panel, form, max_rows=MAX_ROWS):
     """-> labels of rows and columns, the cells as text; CUT stands for the middle that is left out"""
-    rows, columns = kept(len(panel.rows), MAX_ROWS), kept(len(panel.columns), MAX_COLUMNS)
+    rows, columns = kept(len(panel.rows), max_rows), kept(len(panel.columns), MAX_COLUMNS)
     cells = [[CUT if r is None or c is None else form(panel.matrix[r, c]) for c in columns]
              for r in rows]
     names = [[CUT if i is None else clipped(labels[i], MAX_LABEL) for i in indices]
@@ -305,12 +307,12 @@ def _cut(panel, form):
     return *names, cells
 
 
-def _totals(panel, form):
+def _totals(panel, form, max_rows=MAX_ROWS):
     """-> the sums of the rows that are shown, as text; [] without"""
     if panel.totals is None:
         return []
     return [CUT if r is None else form(panel.totals[r])
-            for r in kept(len(panel.rows), MAX_ROWS)]
+            for r in kept(len(panel.rows), max_rows)]
 
 
 def _check_text(step):

@@ -53,6 +53,20 @@ def _unit_length(S):
     return E / np.linalg.norm(E, axis=-1, keepdims=True)
 
 
+def _largest_of_column(S):
+    E = np.exp(S - S.max(axis=0))
+    return E / E.sum(axis=-1, keepdims=True)
+
+
+def _scaled_twice(S):
+    return _softmax(S / np.sqrt(S.shape[1]))
+
+
+def _is_pair(got, want, *arguments):
+    """The result is what the library's softmax returns: the weights and a cache."""
+    return isinstance(got, tuple) and len(got) == 2
+
+
 def _overflows(got, want, S):
     """The small cases are right and the one with large scores is NaN."""
     return np.abs(S).max() > 500 and np.isnan(np.asarray(got, dtype=float)).any()
@@ -248,6 +262,12 @@ EXERCISES = [
                     _log_softmax),
             Mistake("You divided by the length of the row, the root of the sum of squares. Shares "
                     "sum to 1, so divide by the plain sum.", _unit_length),
+            Mistake("You subtract the largest number of each column. That changes the weights: "
+                    "only a number that is the same for the whole row cancels.", _largest_of_column),
+            Mistake("You scale inside the softmax. Softmax takes the scores as they are; dividing "
+                    "by √d is a step of its own, before it.", _scaled_twice),
+            Mistake("You return a pair. The library's softmax returns the weights and a cache for "
+                    "its backward: take the first, softmax(S)[0].", when=_is_pair),
             Mistake("Right for small scores, but exp(1000) overflows, and inf / inf is NaN. Adding "
                     "a number to a row of scores changes no weight: choose one that makes the "
                     "largest score harmless.", when=_overflows),
@@ -283,6 +303,15 @@ EXERCISES = [
                     "sum to 1.", _exponentials_only),
             Mistake("You returned the weights. One step is missing: the average of the values.",
                     _weights_only),
+            Mistake("You averaged the keys. They have done their part in the scores; what flows "
+                    "into the output are the values.",
+                    lambda Q, K, V: _softmax(Q @ K.T / np.sqrt(Q.shape[1])) @ K),
+            Mistake("In your result the worst match gets the largest weight. Look at the sign of "
+                    "the scores.", lambda Q, K, V: _softmax(-Q @ K.T / np.sqrt(Q.shape[1])) @ V),
+            Mistake("You divide by √10 for every input. Here d is the width of Q and K, whatever "
+                    "it is.", _attend_with(lambda Q, K, V: np.sqrt(10))),
+            Mistake("You return a pair. The library's functions return a cache too: take the "
+                    "first.", when=_is_pair),
             Mistake("You compared directions only (cosines). Attention takes the plain dot "
                     "product, divided by √d: lengths count.", _cosines),
         ]),
@@ -330,6 +359,8 @@ EXERCISES = [
                     "number of words.", _root_of_words),
             Mistake("The division by the sum is right, but the scaling by √d is gone.",
                     _unscaled_self),
+            Mistake("You divide by d now. The bug isn't in the scaling: put √d back, and look at "
+                    "the sums.", lambda X: _softmax(X @ X.T / X.shape[1]) @ X),
             Mistake("You return the weights. The output is their average of the rows of X.",
                     _returns_weights),
             Mistake("You divide by the mean of the exponentials. Shares that sum to 1 need the "
@@ -342,9 +373,13 @@ EXERCISES = [
         [
             Mistake("The border belongs to the range: a weight of 1 gives exactly the largest "
                     "value. Compare with < and >.", _border_too),
+            Mistake("The smallest value itself is possible: compare the lower end with <.",
+                    lambda out, V: (out <= V.min(axis=0)) | (out > V.max(axis=0))),
+            Mistake("The largest value itself is possible: compare the upper end with >.",
+                    lambda out, V: (out < V.min(axis=0)) | (out >= V.max(axis=0))),
             Mistake("It is the other way round: True says that the number is impossible.", _inside),
-            Mistake("Your function never finds anything. Do you compare with the range of V, not of "
-                    "out? And no number is below the smallest and above the largest at once: one "
+            Mistake("Your function never finds anything. Do you compare with the range of V, not "
+                    "of out? And no number is below the smallest and above the largest at once: one "
                     "of the two is enough.", _both_sides),
             Mistake("You test only the lower end of the range.", _only_below),
             Mistake("You test only the upper end of the range.", _only_above),
@@ -386,6 +421,15 @@ EXERCISES = [
                     lambda s0, s1, p: (s1 - s0) / np.log2(p / (1 - p))),
             Mistake("You took the ratio of the scores. Softmax depends on their difference only.",
                     lambda s0, s1, p: (s1 / s0 if s0 else np.inf) / np.log(p / (1 - p))),
+            Mistake("You took the size of the lead without its sign. If the second key has the "
+                    "smaller score, its share is below one half, and both signs are negative.",
+                    lambda s0, s1, p: abs(s1 - s0) / np.log(p / (1 - p))),
+            Mistake("The two shares are p and 1 - p: their ratio is p / (1 - p).",
+                    lambda s0, s1, p: (s1 - s0) / np.log(p / (1 + p))),
+            Mistake("The lead is missing: the temperature must grow with s1 - s0.",
+                    lambda s0, s1, p: 1 / np.log(p / (1 - p))),
+            Mistake("That is the lead that the share needs at temperature 1. Which temperature "
+                    "turns the given lead into it?", lambda s0, s1, p: np.log(p / (1 - p))),
             Mistake("You multiplied by the logarithm. Solve (s1 - s0) / τ = log(p / (1 - p)) for "
                     "τ.", lambda s0, s1, p: (s1 - s0) * np.log(p / (1 - p))),
             Mistake("You returned the share of the second key at temperature 1. The question is "
