@@ -55,7 +55,8 @@ def _unit_length(S):
 
 def _largest_of_column(S):
     E = np.exp(S - S.max(axis=0))
-    return E / E.sum(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # 0 / 0 where all of a row is far below its columns
+        return E / E.sum(axis=-1, keepdims=True)
 
 
 def _scaled_twice(S):
@@ -263,7 +264,8 @@ EXERCISES = [
             Mistake("You divided by the length of the row, the root of the sum of squares. Shares "
                     "sum to 1, so divide by the plain sum.", _unit_length),
             Mistake("You subtract the largest number of each column. That changes the weights: "
-                    "only a number that is the same for the whole row cancels.", _largest_of_column),
+                    "only a number that is the same for the whole row cancels.",
+                    _largest_of_column),
             Mistake("You scale inside the softmax. Softmax takes the scores as they are; dividing "
                     "by √d is a step of its own, before it.", _scaled_twice),
             Mistake("You return a pair. The library's softmax returns the weights and a cache for "
@@ -379,8 +381,8 @@ EXERCISES = [
                     lambda out, V: (out < V.min(axis=0)) | (out >= V.max(axis=0))),
             Mistake("It is the other way round: True says that the number is impossible.", _inside),
             Mistake("Your function never finds anything. Do you compare with the range of V, not "
-                    "of out? And no number is below the smallest and above the largest at once: one "
-                    "of the two is enough.", _both_sides),
+                    "of out? And no number is below the smallest and above the largest at once: "
+                    "one of the two is enough.", _both_sides),
             Mistake("You test only the lower end of the range.", _only_below),
             Mistake("You test only the upper end of the range.", _only_above),
             Mistake("You compare with the range of all of V. Every column has a range of its own: "
