@@ -193,7 +193,8 @@ def _error(error, exercise, case):
     """-> what to say about an exception in the solution, with the line that raised it"""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames[1:] if "minillm/course/checking" not in frame.filename]
-    place = f" in line {own[-1].lineno} ({own[-1].line})" if own and own[-1].line else ""
+    line = own[-1].line[:80] if own else ""
+    place = f" in line {own[-1].lineno} ({line})" if line else ""
     if isinstance(error, NotImplementedError):
         return f"{exercise.name} is not written yet."
     if isinstance(error, _TooSlow):

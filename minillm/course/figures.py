@@ -10,6 +10,7 @@ while the book is built), the picture also becomes a file in it.
 
 import io
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -27,6 +28,7 @@ COLORS = ["#000000", "#0072b2", "#d55e00", "#009e73", "#e69f00", "#56b4e9"]
 LINES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]
 WEIGHTS = "magma_r"  # from 0 (light) to the largest (dark)
 SIGNED = "cividis"  # its lightness rises throughout, so greyscale keeps the sign
+_FONTS = "'DejaVu Sans', 'Noto Sans CJK SC', 'PingFang SC', sans-serif"  # text as matplotlib sets it
 
 _STYLE = {
     "svg.fonttype": "none",  # text stays text: the browser has fonts for every language
@@ -155,4 +157,4 @@ def figure_svg(figure):
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
         figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None})
-    return file.getvalue()
+    return re.sub(r"font-family: [^;\"]+", f"font-family: {_FONTS}", file.getvalue())
