@@ -1,0 +1,432 @@
+"""The exercises of chapter 10: making it fast."""
+
+import math
+
+import numpy as np
+
+from minillm.course.checking import Exercise, Mistake
+
+# ---- 10.1
+
+
+def _intensity(M, N, K, bytes_per_number=4):
+    return 2 * M * N * K / (bytes_per_number * (M * K + K * N + M * N))
+
+
+def _without_result(M, N, K, bytes_per_number=4):
+    return 2 * M * N * K / (bytes_per_number * (M * K + K * N))
+
+
+def _one_read_per_operation(M, N, K, bytes_per_number=4):
+    return 2 * M * N * K / (bytes_per_number * (2 * M * N * K + M * N))
+
+
+# ---- 10.3
+
+
+def _state(rng, n, D, offset=0.0):
+    """The running maximum, sum and output of n keys -> m, l, o"""
+    scores, V = 3 * rng.normal(size=n) + offset, rng.normal(size=(n, D))
+    p = np.exp(scores - scores.max())
+    return scores.max(), p.sum(), p @ V
+
+
+def _merge(m1, l1, o1, m2, l2, o2):
+    m = max(m1, m2)
+    keep1, keep2 = np.exp(m1 - m), np.exp(m2 - m)
+    return (keep1 * o1 + keep2 * o2) / (keep1 * l1 + keep2 * l2)
+
+
+def _merge_cases(rng):
+    return [(*_state(rng, 4, 3), *_state(rng, 6, 3, offset)) for offset in (4.0, -4.0, 0.0)] + [
+        (*_state(rng, 4, 3, 900.0), *_state(rng, 6, 3, 901.0))]
+
+
+def _merge_inverted(m1, l1, o1, m2, l2, o2):
+    m = max(m1, m2)
+    keep1, keep2 = np.exp(m - m1), np.exp(m - m2)
+    return (keep1 * o1 + keep2 * o2) / (keep1 * l1 + keep2 * l2)
+
+
+def _merge_keeps_sums(m1, l1, o1, m2, l2, o2):
+    m = max(m1, m2)
+    return (np.exp(m1 - m) * o1 + np.exp(m2 - m) * o2) / (l1 + l2)
+
+
+def _merge_keeps_outputs(m1, l1, o1, m2, l2, o2):
+    m = max(m1, m2)
+    return (o1 + o2) / (np.exp(m1 - m) * l1 + np.exp(m2 - m) * l2)
+
+
+def _merge_undivided(m1, l1, o1, m2, l2, o2):
+    m = max(m1, m2)
+    return np.exp(m1 - m) * o1 + np.exp(m2 - m) * o2
+
+
+def _merge_softmax_of_maxima(m1, l1, o1, m2, l2, o2):
+    keep1, keep2 = np.exp(m1 - max(m1, m2)), np.exp(m2 - max(m1, m2))
+    return (keep1 * o1 / l1 + keep2 * o2 / l2) / (keep1 + keep2)
+
+
+def _merge_second_only(m1, l1, o1, m2, l2, o2):
+    """Only the first half is rescaled, as if the second one always had the larger maximum."""
+    keep = np.exp(m1 - max(m1, m2))
+    return (keep * o1 + o2) / (keep * l1 + l2)
+
+
+# ---- 10.4
+
+
+def _streaming_row(scores, V):
+    p = np.exp(scores - scores.max())
+    return p @ V / p.sum()
+
+
+def _loop(scores, V, keep_l=lambda m, new: np.exp(m - new), keep_o=lambda m, new: np.exp(m - new),
+          start=-np.inf, divide=True, larger=max, p=lambda s, m, new: np.exp(s - new)):
+    """The loop of the exercise, with one part of it wrong."""
+    m, l, o = start, 0.0, np.zeros(V.shape[1])
+    for s, v in zip(scores, V):
+        new = larger(m, s)
+        weight = p(s, m, new)
+        l, o, m = keep_l(m, new) * l + weight, keep_o(m, new) * o + weight * v, new
+    return o / l if divide else o
+
+
+def _one(m, new):
+    return 1.0
+
+
+def _inverse(m, new):
+    return np.exp(new - m) if np.isfinite(m) else 0.0
+
+
+def _planted(scores, V):
+    return _loop(scores, V, keep_o=_one)
+
+
+def _only_output(scores, V):
+    return _loop(scores, V, keep_l=_one)
+
+
+def _never_repaired(scores, V):
+    return _loop(scores, V, keep_l=_one, keep_o=_one)
+
+
+def _wrong_direction(scores, V):
+    return _loop(scores, V, keep_l=_inverse, keep_o=_inverse)
+
+
+def _undivided(scores, V):
+    return _loop(scores, V, divide=False)
+
+
+def _starts_at_zero(scores, V):
+    return _loop(scores, V, start=0.0)
+
+
+def _without_maximum(scores, V):
+    with np.errstate(all="ignore"):
+        return np.exp(scores) @ V / np.exp(scores).sum()
+
+
+def _keeps_new_weight_too(scores, V):
+    """keep multiplies the new term as well."""
+    m, l, o = -np.inf, 0.0, np.zeros(V.shape[1])
+    for s, v in zip(scores, V):
+        new = max(m, s)
+        keep, weight = np.exp(m - new), np.exp(s - new)
+        l, o, m = keep * (l + weight), keep * (o + weight * v), new
+    return o / l
+
+
+def _weight_with_old_maximum(scores, V):
+    def weight(s, m, new):
+        return np.exp(s - m) if np.isfinite(m) else 1.0
+
+    return _loop(scores, V, p=weight)
+
+
+def _divides_every_step(scores, V):
+    m, l, o = -np.inf, 0.0, np.zeros(V.shape[1])
+    for s, v in zip(scores, V):
+        new = max(m, s)
+        keep, weight = np.exp(m - new), np.exp(s - new)
+        l = keep * l + weight
+        o, m = (keep * o + weight * v) / l, new
+    return o
+
+
+def _row_cases(rng):
+    rising = np.array([-2.0, 0.5, 3.0, 3.5])
+    return [(rising, rng.normal(size=(4, 3))), (rng.normal(size=6) - 900, rng.normal(size=(6, 2))),
+            (200 * rng.normal(size=9) + 900, rng.normal(size=(9, 4)))]
+
+
+# ---- 10.5
+
+
+def _sets_touched(rows, row_bytes, n_sets=64, line=64):
+    return len({k * row_bytes // line % n_sets for k in range(rows)})
+
+
+def _without_lines(rows, row_bytes, n_sets=64, line=64):
+    return len({k * row_bytes % n_sets for k in range(rows)})
+
+
+def _number_of_lines(rows, row_bytes, n_sets=64, line=64):
+    return len({k * row_bytes // line for k in range(rows)})
+
+
+def _modulo_first(rows, row_bytes, n_sets=64, line=64):
+    return len({k * row_bytes % n_sets // line for k in range(rows)})
+
+
+def _stride_in_lines(rows, row_bytes, n_sets=64, line=64):
+    """The distance is rounded down to whole lines before it is multiplied."""
+    return len({k * (row_bytes // line) % n_sets for k in range(rows)})
+
+
+def _floats(rows, row_bytes, n_sets=64, line=64):
+    return len({4 * k * row_bytes // line % n_sets for k in range(rows)})
+
+
+def _by_gcd(rows, row_bytes, n_sets=64, line=64):
+    return n_sets // math.gcd(row_bytes // line, n_sets)
+
+
+def _largest_set(rows, row_bytes, n_sets=64, line=64):
+    return max(k * row_bytes // line % n_sets for k in range(rows)) + 1
+
+
+def _at_most_sets(rows, row_bytes, n_sets=64, line=64):
+    return min(rows, n_sets)
+
+
+def _fixed_cache(rows, row_bytes, n_sets=64, line=64):
+    return _sets_touched(rows, row_bytes)
+
+
+# ---- 10.6
+
+
+def _cores_needed(p, wanted):
+    rest = 1 / wanted - (1 - p)
+    if wanted <= 1:
+        return 1
+    return math.ceil(p / rest - 1e-9) if rest > 1e-12 else math.inf
+
+
+def _rounded(p, wanted, rounding):
+    rest = 1 / wanted - (1 - p)
+    if wanted <= 1:
+        return 1
+    return rounding(p / rest) if rest > 1e-12 else math.inf
+
+
+def _rounded_down(p, wanted):
+    return _rounded(p, wanted, lambda n: math.floor(n + 1e-9))
+
+
+def _not_rounded(p, wanted):
+    return _rounded(p, wanted, float)
+
+
+def _all_parallel(p, wanted):
+    return math.ceil(wanted - 1e-9)
+
+
+def _wanted_over_p(p, wanted):
+    return math.ceil(wanted / p - 1e-9)
+
+
+def _shares_exchanged(p, wanted):
+    return _cores_needed(1 - p, wanted)
+
+
+def _negative_at_the_limit(p, wanted):
+    rest = 1 / wanted - (1 - p)
+    return math.ceil(p / rest - 1e-9) if abs(rest) > 1e-12 else math.inf
+
+
+def _ignores_the_rest(p, wanted):
+    """p / n = 1 / wanted: the sequential part is forgotten."""
+    return math.ceil(p * wanted - 1e-9)
+
+
+EXERCISES = [
+    Exercise(
+        "10.1", "intensity", _intensity,
+        cases=lambda rng: [(4, 5, 6), (1, 300, 200), (64, 64, 64, 2)],
+        mistakes=[
+            Mistake("You counted one operation for each multiply-add. It is two: a multiplication "
+                    "and an addition.", wrong=lambda *a: _intensity(*a) / 2),
+            Mistake("You left out the bytes of the result, M N numbers. They are written once.",
+                    wrong=_without_result),
+            Mistake("You divided by the numbers, not by their bytes. A float32 has 4 bytes.",
+                    wrong=lambda M, N, K, b=4: _intensity(M, N, K, 1)),
+            Mistake("Bytes per operation instead of operations per byte: it is the other way "
+                    "round.", wrong=lambda *a: 1 / _intensity(*a)),
+            Mistake("You let every operation fetch its operands from memory again. With a cache "
+                    "each input comes from memory once: count the numbers of A, B and C.",
+                    wrong=_one_read_per_operation),
+            Mistake("This is right for 4 bytes per number, but you ignore bytes_per_number.",
+                    wrong=lambda M, N, K, b=4: _intensity(M, N, K)),
+            Mistake("That is the number of operations, 2 M N K. Divide it by the bytes of A, B "
+                    "and C.", wrong=lambda M, N, K, b=4: 2 * M * N * K),
+            Mistake("You multiplied by the bytes per number. A number of 2 bytes moves fewer "
+                    "bytes, so it has a higher intensity.",
+                    wrong=lambda M, N, K, b=4: _intensity(M, N, K, 1 / b)),
+            Mistake("You multiplied the sizes of the three matrices. Add them: A, B and C are "
+                    "moved one after the other.",
+                    wrong=lambda M, N, K, b=4: 2 * M * N * K / (b * M * K * K * N * M * N)),
+            Mistake("The shapes are mixed up: A has M K numbers, B has K N, C has M N.",
+                    when=lambda got, want, M, N, K, b=4: any(
+                        np.isclose(got, 2 * M * N * K / (b * size))
+                        for size in (M * M + K * N + M * N, M + N + K, M * K + K * N + K * K,
+                                     2 * M * N + K * N, M * N + 2 * M * K, 3 * M * N))),
+        ],
+    ),
+    Exercise(
+        "10.2", "tokens_per_second", 6.0, tolerance=1e-2,
+        mistakes=[
+            Mistake("That is the time of one token in seconds. Its inverse is the number of tokens "
+                    "per second.", wrong=1 / 6),
+            Mistake("You counted 4 bytes for each weight, as in float32. int8 has one byte.",
+                    wrong=1.5),
+            Mistake("You counted 2 bytes for each weight, as in bfloat16. int8 has one byte.",
+                    wrong=3.0),
+            Mistake("You counted 8 bytes for each weight. int8 has 8 bits, one byte.", wrong=0.75),
+            Mistake("You took int8 as 8 times as small as a byte: 8 bits are one byte.",
+                    wrong=48.0),
+            Mistake("You counted two reads, or two operations, for each weight. A weight is read "
+                    "once for a token, and the two operations on it are not the limit.",
+                    when=lambda got, want: False),
+            Mistake("The unit is off by a power of ten: 7 billion and 42 G are both 10⁹.",
+                    when=lambda got, want: any(np.isclose(got, want * 10.0**n)
+                                               for n in (-9, -6, -3, 3, 6, 9))),
+            Mistake("That is the product of the two numbers. The time is bytes divided by bytes "
+                    "per second.", when=lambda got, want: any(
+                        np.isclose(got, 42 * 7 * 10.0**n) for n in (0, 9, 18))),
+            Mistake("Every token reads every weight once, 7 GB; how often do 7 GB fit into the "
+                    "42 GB of a second?",
+                    when=lambda got, want: np.isclose(got, 42) or np.isclose(got, 7)
+                    or np.isclose(got, 35) or np.isclose(got, 49)),
+        ],
+    ),
+    Exercise(
+        "10.3", "merge", _merge, cases=_merge_cases,
+        mistakes=[
+            Mistake("You added the outputs without bringing both to the same maximum. Each half "
+                    "has subtracted its own m in its exponents.",
+                    wrong=lambda m1, l1, o1, m2, l2, o2: (o1 + o2) / (l1 + l2)),
+            Mistake("You took the mean of the two outputs. The half with the larger scores has "
+                    "more of the weight.",
+                    wrong=lambda m1, l1, o1, m2, l2, o2: (o1 / l1 + o2 / l2) / 2),
+            Mistake("Your factors are upside down, or exchanged. A half with maximum m1 gets the "
+                    "factor exp(m1 - m): its old maximum minus the common one, never positive.",
+                    wrong=_merge_inverted),
+            Mistake("You rescaled the outputs, but not the sums l1 and l2. They contain the old "
+                    "maxima too.", wrong=_merge_keeps_sums),
+            Mistake("You rescaled the sums, but not the outputs o1 and o2. They contain the old "
+                    "maxima too.", wrong=_merge_keeps_outputs),
+            Mistake("You returned the sum of the weighted values. Divide it by the common l at "
+                    "the end.", wrong=_merge_undivided),
+            Mistake("You weighted the two results with exp(m) alone. The weight of a half is the "
+                    "sum of its exponentials, exp(m) l.", wrong=_merge_softmax_of_maxima),
+            Mistake("You divided o1 and o2 by their own l before adding, and did it again after "
+                    "it. Add the undivided sums, and divide once.",
+                    wrong=lambda m1, l1, o1, m2, l2, o2: _merge(m1, l1, o1 / l1, m2, l2, o2 / l2)),
+            Mistake("You rescaled the first half only. If its maximum is the larger one, the "
+                    "second half needs the factor.", wrong=_merge_second_only),
+            Mistake("You weighted the two halves with their l alone, so the maxima are lost: "
+                    "the sum of the exponentials of a half is exp(m) l.",
+                    wrong=lambda m1, l1, o1, m2, l2, o2: (l1 * o1 + l2 * o2) / (l1 + l2)),
+            Mistake("The result is NaN: exp(m) without subtracting the common maximum overflows. "
+                    "Use exp(m1 - m).",
+                    when=lambda got, want, *a: np.isnan(got).any()),
+        ],
+    ),
+    Exercise(
+        "10.4", "streaming_row", _streaming_row, cases=_row_cases,
+        mistakes=[
+            Mistake("The bug is still there. Let a larger score come second, with numbers that you "
+                    "can check by hand, and follow l and o: what has each of them subtracted in "
+                    "its exponents?", wrong=_planted),
+            Mistake("Now o is brought to the new maximum, but l isn't. Both contain the old one.",
+                    wrong=_only_output),
+            Mistake("Neither l nor o is brought to the new maximum when a larger score comes.",
+                    wrong=_never_repaired),
+            Mistake("The factor is upside down: old maximum minus new maximum, which is never "
+                    "positive.", wrong=_wrong_direction),
+            Mistake("You return o without the division by l.", wrong=_undivided),
+            Mistake("The maximum starts at 0. With scores far below 0, all exponentials become "
+                    "tiny, and the division loses its digits or is 0 / 0. Start at -inf.",
+                    wrong=_starts_at_zero),
+            Mistake("This is the softmax without the subtraction of the maximum. It overflows for "
+                    "scores of some hundred.", wrong=_without_maximum),
+            Mistake("You multiply the new term by the factor as well. It was computed with the new "
+                    "maximum and needs no repair.", wrong=_keeps_new_weight_too),
+            Mistake("The new term subtracts the old maximum. Subtract the new one, so that all "
+                    "terms have the same.", wrong=_weight_with_old_maximum),
+            Mistake("You divide by l in every step. Then the next step adds to a number that is "
+                    "already divided: divide once, after the loop.", wrong=_divides_every_step),
+            Mistake("The result is NaN. inf / inf and inf - inf give it: check that no exponent is "
+                    "positive.", when=lambda got, want, *a: np.isnan(got).any()),
+        ],
+    ),
+    Exercise(
+        "10.5", "sets_touched", _sets_touched,
+        cases=lambda rng: [(100, 4096), (50, 4000), (200, 3840), (300, 96, 32, 128), (5, 4160),
+                           (700, 1536, 512, 64)],
+        mistakes=[
+            Mistake("You took the address modulo the number of sets. First find the line, "
+                    "address // line; its number modulo n_sets is the set.", wrong=_without_lines),
+            Mistake("You counted the lines. Lines share sets: take their number modulo n_sets.",
+                    wrong=_number_of_lines),
+            Mistake("The order is reversed: divide by line first, then take the remainder modulo "
+                    "n_sets.", wrong=_modulo_first),
+            Mistake("You rounded the distance of two rows to whole lines before multiplying. Rows "
+                    "of 4,000 bytes drift against the lines: divide the address, not the "
+                    "distance.", wrong=_stride_in_lines),
+            Mistake("The distance row_bytes is in bytes already. You multiplied by the 4 bytes of a float.",
+                    wrong=_floats),
+            Mistake("The rule with gcd holds only if row_bytes is a multiple of line, and if there "
+                    "are enough rows to reach every set.", wrong=_by_gcd),
+            Mistake("The largest set isn't the number of different sets: some below it may be "
+                    "empty.", wrong=_largest_set),
+            Mistake("You assumed that rows spread evenly over all sets. With rows of 4,096 bytes "
+                    "they all fall into one.", wrong=_at_most_sets),
+            Mistake("You ignore n_sets or line: right for the cache of the text, not for others.",
+                    wrong=_fixed_cache),
+            Mistake("You return the sets themselves. The answer is how many there are.",
+                    when=lambda got, want, *a: len(got) == want),
+        ],
+    ),
+    Exercise(
+        "10.6", "cores_needed", _cores_needed,
+        cases=lambda rng: [(0.9, 5), (0.95, 4), (0.9, 12), (0.5, 1.5), (1.0, 6), (0.75, 4),
+                           (0.8, 1), (0.99, 60)],
+        mistakes=[
+            Mistake("You rounded down. With a core less than needed the step is too slow: round "
+                    "up.", wrong=_rounded_down),
+            Mistake("The number of cores is whole. Round up.", wrong=_not_rounded),
+            Mistake("You took the whole step as parallel. The share 1 - p doesn't get faster.",
+                    wrong=_all_parallel),
+            Mistake("The quotient wanted / p isn't the solution of Amdahl's formula. The sequential share "
+                    "1 - p takes a part of the time that is left.", wrong=_wanted_over_p),
+            Mistake("You exchanged the shares: p is the parallel one.", wrong=_shares_exchanged),
+            Mistake("Above 1 / (1 - p) no number of cores is enough. There your formula is "
+                    "negative: return math.inf.", wrong=_negative_at_the_limit),
+            Mistake("You forgot the sequential share: (1 - p) + p / n, not p / n alone, is "
+                    "1 / wanted.", wrong=_ignores_the_rest),
+            Mistake("Where no number of cores is enough, return math.inf.",
+                    when=lambda got, want, *a: math.isinf(want) and not (
+                        isinstance(got, float) and math.isinf(got))),
+            Mistake("One core is always needed, also where nothing has to get faster.",
+                    when=lambda got, want, p, wanted: wanted <= 1),
+            Mistake("That is the speed-up with `wanted` cores. Solve the formula for n.",
+                    when=lambda got, want, p, wanted: np.isclose(got, 1 / (1 - p + p / wanted))),
+        ],
+    ),
+]
