@@ -59,6 +59,19 @@ def _last_is_slowest(n_positions, d):
     return _pairs(_angles(n_positions, d, np.arange(d // 2) / max(d // 2 - 1, 1)))
 
 
+def _cosines_of_the_next_pair(n_positions, d):
+    table = _sinusoidal_table(n_positions, d)
+    table[:, 1::2] = np.cos(_angles(n_positions, d, np.arange(2, d + 2, 2) / d))
+    return table
+
+
+def _overlapping_pairs(n_positions, d):
+    table, angle = np.zeros((n_positions, d)), _angles(n_positions, d)
+    for i in range(d // 2):
+        table[:, i], table[:, i + 1] = np.sin(angle[:, i]), np.cos(angle[:, i])
+    return table
+
+
 # ---- 2.3
 
 
@@ -71,12 +84,20 @@ def _shift_matrix(k, d, turn=1, base=10000.0, speeds=None):
     return R
 
 
-def _reflection(k, d):
-    R = _shift_matrix(k, d)
-    R[1::2] = np.abs(np.sign(R[1::2])) * R[1::2]
-    for i in range(0, d, 2):
-        R[i + 1, i] = -R[i + 1, i]
-    return R
+def _with_blocks(block, exponent=lambda i, d: 2 * i / d, step=2):
+    """-> a shift_matrix with other blocks: a function of the cosine and the sine of the angle"""
+    def wrong(k, d):
+        R = np.zeros((d, d))
+        for i in range(d // 2):
+            angle = k / 10000 ** exponent(i, d)
+            at = step * i
+            R[at : at + 2, at : at + 2] = block(np.cos(angle), np.sin(angle))
+        return R
+    return wrong
+
+
+def _rotation(cos, sin):
+    return [[cos, sin], [-sin, cos]]
 
 
 def _halves_matrix(k, d):
@@ -158,6 +179,16 @@ def _same_twice(x, cos, sin):
     return np.concatenate([a * cos - b * sin, b * cos - a * sin], axis=1)
 
 
+def _second_half_swapped(x, cos, sin):
+    n = cos.shape[1]
+    a, b = x[:, :n], x[:, n:]
+    return np.concatenate([a * cos - b * sin, a * cos + b * sin], axis=1)
+
+
+def _roles_exchanged(x, cos, sin):
+    return _rotate_halves(np.roll(x, cos.shape[1], axis=1), cos, sin)
+
+
 def _swapped_halves(x, cos, sin):
     return np.roll(_rotate_halves(x, cos, sin), cos.shape[1], axis=1)
 
@@ -219,9 +250,24 @@ EXERCISES = [
                     "formula.", lambda n, d: _pairs(np.deg2rad(_angles(n, d)))),
             Mistake("All pairs have the same speed. Divide the position by 10000^(2i/d), another "
                     "number for each pair i.", lambda n, d: _pairs(_angles(n, d, np.zeros(d // 2)))),
-            Mistake("The table is float32. Use float64: rounding shows from the seventh digit on.",
-                    when=lambda got, want, n, d: np.asarray(got).dtype == np.float32
-                    and np.allclose(got, want, atol=1e-5)),
+            Mistake("Your exponent is 4i / d: a factor of 2 too much. np.arange(0, d, 2) is 2i "
+                    "already.", lambda n, d: _pairs(_angles(n, d, 2 * np.arange(0, d, 2) / d))),
+            Mistake("The sines are right. A cosine takes the same angle as the sine to its left; "
+                    "yours uses the exponent of the next pair.", _cosines_of_the_next_pair),
+            Mistake("You write pair i into the columns i and i + 1, so each pair overwrites a part "
+                    "of the one before, and half of the table stays empty. Pair i belongs in the "
+                    "columns 2i and 2i + 1.", _overlapping_pairs),
+            Mistake("Your angles have a factor 2π. The formula takes the position itself as the "
+                    "angle, in radians.", lambda n, d: _pairs(2 * np.pi * _angles(n, d))),
+            Mistake("The positions run backward: row 0 is position 0.",
+                    lambda n, d: _sinusoidal_table(n, d)[::-1]),
+            Mistake("The pairs stand in the opposite order: the fastest, with speed 1, comes first.",
+                    lambda n, d: _pairs(_angles(n, d)[:, ::-1])),
+            Mistake("Your sines have the wrong sign: the angles are negative.",
+                    lambda n, d: _pairs(-_angles(n, d))),
+            Mistake("You scale the vectors by 1/√(d/2), to the length 1. The formula doesn't: every "
+                    "position vector has the length √(d/2).",
+                    lambda n, d: _sinusoidal_table(n, d) / np.sqrt(d / 2)),
         ],
     ),
     Exercise(
@@ -251,6 +297,16 @@ EXERCISES = [
                     float(np.cos(4) - np.cos(0.04))),
             Mistake("You multiplied the two cosines. The dot product adds the pairs.",
                     float(np.cos(4) * np.cos(0.04))),
+            Mistake("The sign is wrong: cos 4 is -0.6536, and cos 0.04 is +0.9992.",
+                    -float(np.cos(4) + np.cos(0.04))),
+            Mistake("You multiplied only the sines of the two vectors. The cosine columns belong to "
+                    "the dot product too.",
+                    float(np.sin(3) * np.sin(7) + np.sin(0.03) * np.sin(0.07))),
+            Mistake("You multiplied only the cosines of the two vectors. The sine columns belong to "
+                    "the dot product too.",
+                    float(np.cos(3) * np.cos(7) + np.cos(0.03) * np.cos(0.07))),
+            Mistake("Give the number itself, not a text or a list.",
+                    when=lambda got, want: isinstance(got, (str, list, tuple))),
             Mistake("Almost: give four digits behind the decimal point.",
                     when=lambda got, want: abs(got - want) < 0.006),
         ],
@@ -268,19 +324,34 @@ EXERCISES = [
                     lambda k, d: _shift_matrix(k, d, speeds=lambda i, d: 10000.0 ** (-i / d))),
             Mistake("Both sines have the same sign, so the block is no rotation: one of them is "
                     "-sin κ. Look at the second addition theorem.",
-                    lambda k, d: np.where(np.tri(d, k=-1) > 0, -_shift_matrix(k, d),
-                                          _shift_matrix(k, d))),
+                    _with_blocks(lambda cos, sin: [[cos, sin], [sin, cos]])),
             Mistake("Both sines are negative, so the block is no rotation. In the first addition "
                     "theorem sin κ has a plus.",
-                    lambda k, d: np.where(np.tri(d).T - np.eye(d) > 0, -_shift_matrix(k, d),
-                                          _shift_matrix(k, d))),
+                    _with_blocks(lambda cos, sin: [[cos, -sin], [-sin, cos]])),
+            Mistake("Your blocks are reflections: the minus belongs to a sine, not to a cosine.",
+                    _with_blocks(lambda cos, sin: [[cos, sin], [sin, -cos]])),
+            Mistake("Your blocks are for pairs in the order (cosine, sine), with a minus at a "
+                    "cosine. Here a pair is (sine, cosine), and for k = 0 its block is the identity.",
+                    _with_blocks(lambda cos, sin: [[sin, cos], [cos, -sin]])),
             Mistake("Your blocks mix column i with column i + d/2. Here the sine and the cosine of a "
                     "pair are neighbors, columns 2i and 2i + 1.", _halves_matrix),
             Mistake("Only the cosines on the diagonal are there. The two sines of each block stand "
                     "beside the diagonal.", _diagonal_only),
             Mistake("Sine and cosine have changed places in your blocks: for k = 0 the matrix must "
                     "be the identity, and cos 0 = 1 belongs on the diagonal.",
-                    lambda k, d: _swapped_blocks(k, d)),
+                    _with_blocks(lambda cos, sin: [[sin, cos], [-cos, sin]])),
+            Mistake("You multiply the matrix of one step by k. k steps are k rotations one after "
+                    "the other: the angles add, not the matrices.",
+                    lambda k, d: k * _shift_matrix(1, d)),
+            Mistake("Your exponent is 4i / d: a factor of 2 too much. If your i runs in steps of 2, "
+                    "it is 2i already.", _with_blocks(_rotation, lambda i, d: 4 * i / d)),
+            Mistake("You write block i at row and column i, so the blocks overlap. It begins at "
+                    "2i.", _with_blocks(_rotation, step=1)),
+            Mistake("That is one block, of the first pair. The matrix has d/2 of them on its "
+                    "diagonal, (d, d) in all.",
+                    when=lambda got, want, k, d: np.shape(got) == (2, 2) and d > 2),
+            Mistake("Those are the blocks, (d/2, 2, 2). Place them on the diagonal of a (d, d) "
+                    "matrix.", when=lambda got, want, k, d: np.shape(got) == (d // 2, 2, 2)),
             Mistake("Your hands speed up from pair to pair: multiply k by 10000^(-2i/d), with a "
                     "minus.", lambda k, d: _shift_matrix(k, d, base=1 / 10000.0)),
             Mistake("Only the first pair turns; the other blocks are the identity. Every pair has "
@@ -320,17 +391,25 @@ EXERCISES = [
             Mistake("The second half is a sin + b cos; in yours, a sin has a minus.", _same_twice),
             Mistake("In your function cos and sin have changed places: at position 0, cos = 1 and sin = 0, and "
                     "nothing may turn.", _swapped_roles),
+            Mistake("Your second half is a cos + b sin. There a goes with the sine, and b with the "
+                    "cosine.", _second_half_swapped),
+            Mistake("In your function a and b have changed places: a is the first half of a row.", _roles_exchanged),
+            Mistake("The halves stand below each other, with shape (2 T, n). They belong side by "
+                    "side: axis 1.", when=lambda got, want, x, cos, sin: np.shape(got) == (
+                        2 * len(x), cos.shape[1])),
+            Mistake("You return two arrays. Put the two rotated halves side by side in one.",
+                    when=lambda got, want, x, cos, sin: isinstance(got, (tuple, list))),
             Mistake("The halves have changed places in your result: a cos - b sin comes first.",
                     _swapped_halves),
             Mistake("Only the first half is rotated; the second is that of x.", _first_half_only),
             Mistake("Your function returns x unchanged.", lambda x, cos, sin: x),
-            Mistake("Your function returns only one half. Put the two rotated halves side by side.",
+            Mistake("Your result has n columns, wanted 2 n: put the two rotated halves side by side.",
                     when=lambda got, want, x, cos, sin: np.shape(got) == cos.shape),
         ],
     ),
     Exercise(
         "2.5", "bias_matrix", _bias_matrix,
-        cases=lambda rng: [(rng.normal(size=(1, 7)), 4, 4), (rng.normal(size=(2, 7)), 3, 5),
+        cases=lambda rng: [(rng.normal(size=(2, 7)), 4, 4), (rng.normal(size=(1, 7)), 3, 5),
                            (rng.normal(size=(3, 8)), 4, 5), (rng.normal(size=(2, 4)), 1, 4)],
         mistakes=[
             Mistake("The offset is missing: j - i is negative below the diagonal, and a negative "
@@ -344,6 +423,14 @@ EXERCISES = [
             Mistake("Off by one: the offset is Tq - 1. Yours is Tq - 2, so the smallest distance "
                     "gets index -1, the last entry of b.",
                     _wrong_index(lambda i, j, Tq, Tk: j - i + Tq - 2)),
+            Mistake("Your index is i - j, without an offset. Distances are key minus query, j - i, "
+                    "and the smallest one, -(Tq - 1), must become index 0.",
+                    _wrong_index(lambda i, j, Tq, Tk: i - j)),
+            Mistake("All keys before the query get the same number. Negative distances have their "
+                    "own entries: leave out the maximum.",
+                    _wrong_index(lambda i, j, Tq, Tk: np.maximum(j - i, 0) + Tq - 1)),
+            Mistake("You hide the future too. That is the causal mask's work; the bias has a number "
+                    "for every distance.", lambda b, Tq, Tk: np.tril(_bias_matrix(b, Tq, Tk))),
             Mistake("You look up |j - i|, so keys before and after the query get the same number. "
                     "The index is j - i + Tq - 1.",
                     _wrong_index(lambda i, j, Tq, Tk: np.abs(j - i))),
@@ -360,6 +447,11 @@ EXERCISES = [
             Mistake("The heads stand last: the result has shape (Tq, Tk, H), wanted (H, Tq, Tk). "
                     "The lookup belongs to the second axis of b.",
                     lambda b, Tq, Tk: _bias_matrix(b, Tq, Tk).transpose(1, 2, 0)),
+            Mistake("You add up the heads. Each head keeps its own matrix: (H, Tq, Tk).",
+                    when=lambda got, want, b, Tq, Tk: np.shape(got) == (Tq, Tk)
+                    and np.allclose(got, want.sum(axis=0)) and len(b) > 1),
+            Mistake("The queries stand first, (Tq, H, Tk). Stack them along axis 1.",
+                    lambda b, Tq, Tk: _bias_matrix(b, Tq, Tk).transpose(1, 0, 2)),
             Mistake("Only the first head is there: the result has shape (Tq, Tk), wanted "
                     "(H, Tq, Tk).", lambda b, Tq, Tk: _bias_matrix(b, Tq, Tk)[0]),
         ],
@@ -376,15 +468,6 @@ EXERCISES = [
         ],
     ),
 ]
-
-
-def _swapped_blocks(k, d):
-    R = np.zeros((d, d))
-    for i in range(0, d, 2):
-        angle = k / 10000 ** (i / d)
-        R[i, i] = R[i + 1, i + 1] = np.sin(angle)
-        R[i, i + 1], R[i + 1, i] = np.cos(angle), -np.cos(angle)
-    return R
 
 
 def _rotation_case(rng, T, n):

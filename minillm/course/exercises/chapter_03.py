@@ -6,8 +6,9 @@ from minillm.course.checking import Exercise, Mistake
 
 
 def _softmax(S, axis=-1):
-    P = np.exp(S - S.max(axis=axis, keepdims=True))
-    return P / P.sum(axis=axis, keepdims=True)
+    with np.errstate(invalid="ignore"):  # mistakes make rows of -inf
+        P = np.exp(S - S.max(axis=axis, keepdims=True))
+        return P / P.sum(axis=axis, keepdims=True)
 
 
 # ---- 3.1
@@ -42,7 +43,7 @@ def _renormalized_columns(S):
 # ---- 3.3
 
 
-def _heads(Q, K, V, H, scale=lambda d, D: D**-0.5, axis=-1, merge=None, weigh=None):
+def _heads(Q, K, V, H, scale=lambda d, D: D**-0.5, axis=-1, merge=None):
     d = Q.shape[1]
     heads = []
     for q, k, v in zip(*(np.split(A, H, axis=1) for A in (Q, K, V))):
@@ -56,6 +57,12 @@ def _repaired_attention(Q, K, V, H):
 
 def _one_head(Q, K, V, H):
     return _softmax(Q @ K.T / np.sqrt(Q.shape[1])) @ V
+
+
+def _causal_heads(Q, K, V, H):
+    heads = [_causal_weights(q @ k.T / np.sqrt(q.shape[1])) @ v
+             for q, k, v in zip(*(np.split(A, H, axis=1) for A in (Q, K, V)))]
+    return np.concatenate(heads, axis=1)
 
 
 def _scaled_after(Q, K, V, H):
@@ -87,21 +94,6 @@ def _cross(scale=lambda D, d: D**-0.5, mask=lambda S, real: np.where(real, S, -n
     return wrong
 
 
-def _memory_asks(Y, M, W_Q, W_K, W_V, real):
-    Q, K, V = M @ W_Q, Y @ W_K, Y @ W_V
-    return _softmax(Q @ K.T / np.sqrt(Q.shape[1])) @ V
-
-
-def _self_attention(Y, M, W_Q, W_K, W_V, real):
-    Q, K, V = Y @ W_Q, Y @ W_K, Y @ W_V
-    return _softmax(Q @ K.T / np.sqrt(Q.shape[1])) @ V
-
-
-def _values_of_targets(Y, M, W_Q, W_K, W_V, real):
-    Q, K, V = Y @ W_Q, M @ W_K, Y @ W_V
-    return _softmax(np.where(real, Q @ K.T / np.sqrt(Q.shape[1]), -np.inf)) @ V
-
-
 def _cross_case(rng, T, S, n_real, d, d_M, D):
     return (rng.normal(size=(T, d)), rng.normal(size=(S, d_M)), rng.normal(size=(d, D)),
             rng.normal(size=(d_M, D)), rng.normal(size=(d_M, D)), np.arange(S) < n_real)
@@ -125,9 +117,16 @@ def _window(X):
 
 
 def _one_column(X):
-    """Only one number of each output depends on the first input, and that through one column."""
+    """One number of each output depends on the last number of the first input."""
     out = X.copy()
     out[:, 0] += X[0, -1]
+    return out
+
+
+def _one_number(X):
+    """Only one number of each output depends on the first input, on all of it."""
+    out = X.copy()
+    out[:, 0] += X[0].sum()
     return out
 
 
@@ -153,6 +152,16 @@ def _piling_up(attend, X):
     result = np.zeros((len(X), len(X)), dtype=bool)
     for j in range(len(X)):
         changed[j] += 1
+        result[:, j] = np.any(attend(changed) != before, axis=1)
+    return result
+
+
+def _one_number_changed(attend, X):
+    before = attend(X)
+    result = np.zeros((len(X), len(X)), dtype=bool)
+    for j in range(len(X)):
+        changed = X.copy()
+        changed[j, 0] += 1
         result[:, j] = np.any(attend(changed) != before, axis=1)
     return result
 
@@ -196,9 +205,13 @@ EXERCISES = [
                     lambda x, H: x.reshape(len(x), H, -1).transpose(2, 0, 1)),
             Mistake("The heads stand in the opposite order: head 0 has the first D columns.",
                     lambda x, H: _split_heads(x, H)[::-1]),
-            Mistake("Your result is a list of H arrays. Stack them to one array, (H, T, D).",
-                    when=lambda got, want, x, H: isinstance(got, (list, tuple))
-                    and np.allclose(got, want)),
+            Mistake("Your axes are (T, D, H), wanted (H, T, D): bring the heads to the front, and "
+                    "keep the order of the other two.",
+                    lambda x, H: x.reshape(len(x), H, -1).swapaxes(1, 2)),
+            Mistake("Your function returns x unchanged.", lambda x, H: x),
+            Mistake("You scale the numbers. Splitting only rearranges them; the scale belongs to "
+                    "the scores.",
+                    lambda x, H: _split_heads(x, H) / np.sqrt(x.shape[1] // H)),
             Mistake("That is only head 0. The result has all H heads, (H, T, D).",
                     lambda x, H: _split_heads(x, H)[0]),
             Mistake("You took H as the width of a head. H is the number of heads; a head has the "
@@ -241,6 +254,23 @@ EXERCISES = [
                     when=lambda got, want, S: S.shape[0] < S.shape[1]
                     and np.isnan(got).any() or got.shape == want.shape and np.array_equal(
                         got > 0, np.tri(*S.shape, S.shape[0] - S.shape[1], dtype=bool))),
+            Mistake("Your mask is inverted: it hides the past and the word itself, and the last "
+                    "query sees nothing.",
+                    when=lambda got, want, S: np.allclose(
+                        got, _softmax(np.where(_allowed(*S.shape), -np.inf, S)), equal_nan=True)),
+            Mistake("You multiply scores by -inf, and a negative score becomes +inf. Replace the "
+                    "hidden scores by -inf, or add it to them.",
+                    when=lambda got, want, S: np.isnan(got).any() and np.allclose(
+                        got, _softmax(S * np.where(_allowed(*S.shape), 1, -np.inf)),
+                        equal_nan=True)),
+            Mistake("You hide keys with +inf. exp(-inf) is 0; exp(+inf) is infinite.",
+                    when=lambda got, want, S: np.allclose(
+                        got, _softmax(np.where(_allowed(*S.shape), S, np.inf)), equal_nan=True)),
+            Mistake("You add the mask as 0 and 1. Allowed scores stay as they are (plus 0), hidden "
+                    "ones become -inf.", lambda S: _softmax(S + _allowed(*S.shape))),
+            Mistake("You divide by the sum of the whole matrix. Each row has its own sum.",
+                    lambda S: np.where(_allowed(*S.shape), np.exp(S), 0)
+                    / np.exp(S)[_allowed(*S.shape)].sum()),
             Mistake("You softmax over the queries, axis 0. The weights of one query sum to 1: axis 1.",
                     lambda S: _softmax(np.where(_allowed(*S.shape), S, -np.inf), axis=0)),
             Mistake("Your rows don't sum to 1, but your columns do: normalize over the keys, axis 1.",
@@ -290,6 +320,24 @@ EXERCISES = [
                                               merge=lambda h: np.array(h).reshape(len(Q), -1))),
             Mistake("The heads are added. They belong side by side, (T, d).",
                     lambda Q, K, V, H: _heads(Q, K, V, H, merge=sum)),
+            Mistake("You average the heads. They belong side by side, (T, d).",
+                    lambda Q, K, V, H: _heads(Q, K, V, H, merge=lambda h: np.mean(h, axis=0))),
+            Mistake("The result has three axes: the heads are stacked. They belong side by side, "
+                    "(T, d).", when=lambda got, want, Q, K, V, H: np.ndim(got) == 3),
+            Mistake("The heads stand in the opposite order.",
+                    lambda Q, K, V, H: _heads(Q, K, V, H,
+                                              merge=lambda h: np.concatenate(h[::-1], axis=1))),
+            Mistake("The keys ask and the queries answer: scores are q kᵀ, with a row for each "
+                    "query.", lambda Q, K, V, H: _heads(K, Q, V, H)),
+            Mistake("You scale twice, by 1/√d and by 1/√D. Once is enough, with D.",
+                    lambda Q, K, V, H: _heads(Q, K, V, H, lambda d, D: (d * D) ** -0.5)),
+            Mistake("You added a causal mask. Nobody asked for one; the bug is elsewhere.",
+                    _causal_heads),
+            Mistake("Your scale is √D / √d or √H / √d: one root too many. The dot product of a head "
+                    "has D = d / H terms, and the scale is 1/√D.",
+                    when=lambda got, want, Q, K, V, H: any(np.allclose(got, _heads(
+                        Q, K, V, H, scale)) for scale in (
+                            lambda d, D: D**0.5 / d**0.5, lambda d, D: D / d**0.5))),
             Mistake("Your heads take every H-th column. The slices of neighboring columns were "
                     "right.", _interleaved_heads),
         ],
@@ -304,6 +352,23 @@ EXERCISES = [
             Mistake("You scale by √d, the width of Y. The dot products have D terms, the width of "
                     "the queries.", _cross(scale=lambda D, d: d**-0.5)),
             Mistake("You divide by D, not by its square root.", _cross(scale=lambda D, d: 1 / D)),
+            Mistake("You scale by the width of M. The dot products have D terms, the width of the "
+                    "queries.", lambda Y, M, W_Q, W_K, W_V, real: _cross(
+                        scale=lambda D, d: M.shape[1] ** -0.5)(Y, M, W_Q, W_K, W_V, real)),
+            Mistake("You scale by the number of words of the memory. The dot products have D terms, "
+                    "the width of the queries.", lambda Y, M, W_Q, W_K, W_V, real: _cross(
+                        scale=lambda D, d: len(M) ** -0.5)(Y, M, W_Q, W_K, W_V, real)),
+            Mistake("You set the padded words to 0. Their scores are then 0, and exp(0) = 1: they "
+                    "still get weight.", lambda Y, M, W_Q, W_K, W_V, real: _cross(
+                        mask=lambda S, real: S)(Y, M * real[:, None], W_Q, W_K, W_V, real)),
+            Mistake("W_K and W_V have changed places: keys are M W_K, values are M W_V.",
+                    lambda Y, M, W_Q, W_K, W_V, real: _cross_attention(Y, M, W_Q, W_V, W_K, real)),
+            Mistake("You added a causal mask. The whole memory is known from the start; only "
+                    "padding is hidden.",
+                    _cross(mask=lambda S, real: np.where(real & np.tri(*S.shape, dtype=bool), S,
+                                                         -np.inf))),
+            Mistake("You add `real` to the scores, 1 for real words and 0 for padding. Padding "
+                    "needs -inf.", _cross(mask=lambda S, real: S + real)),
             Mistake("The mask is missing: padding in the memory gets weight. Hide the columns of the "
                     "scores where `real` is False.", _cross(mask=lambda S, real: S)),
             Mistake("You mask after the softmax, so the weights of the real words don't sum to 1. "
@@ -335,7 +400,8 @@ EXERCISES = [
         "3.5", "depends", _depends,
         cases=lambda rng: [(_causal, rng.normal(size=(4, 5))), (_leaking, rng.normal(size=(4, 5))),
                            (_window, rng.normal(size=(5, 3))), (_weak, rng.normal(size=(4, 3))),
-                           (_one_column, rng.normal(size=(3, 4)))],
+                           (_one_column, rng.normal(size=(3, 4))),
+                           (_one_number, rng.normal(size=(3, 4)))],
         mistakes=[
             Mistake("Rows and columns are swapped: [i, j] says whether output i depends on input j, "
                     "so changing input j fills the column j.",
@@ -356,10 +422,17 @@ EXERCISES = [
             Mistake("That is the mask one would like to see, not what `attend` does: the answer has "
                     "to come from running it.",
                     lambda attend, X: np.tri(len(X), dtype=bool)),
-            Mistake("You change one column of the inputs only, and some outputs depend on another "
-                    "one. Change the whole row.",
-                    when=lambda got, want, attend, X: not np.any(np.asarray(got) & ~want)
-                    and np.asarray(got).shape == want.shape),
+            Mistake("You change one number of an input, and some outputs depend on another one. "
+                    "Change the whole row.", _one_number_changed),
+            Mistake("The diagonal is False. An output may depend on its own input; here it does.",
+                    lambda attend, X: _depends(attend, X) & ~np.eye(len(X), dtype=bool)),
+            Mistake("You say yes to every pair. Compare row i of the two outputs for each i, not the "
+                    "whole arrays.", when=lambda got, want, attend, X: np.all(got)),
+            Mistake("Your result has an entry for each number. An output depends on an input if any "
+                    "of its numbers does: np.any over the last axis.",
+                    when=lambda got, want, attend, X: np.ndim(got) == 3),
+            Mistake("You answer once for all pairs. The result is a (T, T) table.",
+                    when=lambda got, want, attend, X: np.ndim(got) == 0),
         ],
     ),
     Exercise(
@@ -383,8 +456,17 @@ EXERCISES = [
             Mistake("Neither keys and values nor the bytes of a number are in it: two factors of 2 "
                     "are missing.", _CACHE / 4),
             Mistake("You counted 1,024 tokens; the text has 1,000.", _CACHE * 1.024),
-            Mistake("That is in mebibytes or megabytes. Give bytes.",
-                    when=lambda got, want: 100 < got < 140),
+            Mistake("Sixteen times too much: all 32 heads, and a width of 4096 / 8. Only 8 heads "
+                    "are kept, and each is 4096 / 32 wide.", _CACHE * 16),
+            Mistake("The width of a head, 128, is missing.", _CACHE / 128),
+            Mistake("That is one layer, and a factor of 2 is missing too: keys and values, 2 bytes "
+                    "each.", _CACHE / 64),
+            Mistake("That is one key head, and a factor of 2 is missing too: keys and values, 2 "
+                    "bytes each.", _CACHE / 16),
+            Mistake("That is in megabytes or gigabytes. Give bytes.",
+                    when=lambda got, want: 120 < got < 140 or 0.12 < got < 0.14),
+            Mistake("Give the number itself, not a text.",
+                    when=lambda got, want: isinstance(got, str)),
         ],
     ),
 ]
