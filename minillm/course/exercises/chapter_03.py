@@ -187,14 +187,15 @@ EXERCISES = [
         cases=lambda rng: [(rng.normal(size=(6, 8)), 2), (rng.normal(size=(4, 12)), 4),
                            (rng.normal(size=(6, 6)), 3)],
         mistakes=[
-            Mistake("You reshape straight to (H, T, D). A reshape keeps the order of the numbers in "
-                    "memory, and there one row holds all heads: words and columns get mixed up. Cut "
-                    "each row first, then reorder the axes.",
+            Mistake("You reshape straight to (H, T, D). A reshape keeps the order of the numbers "
+                    "in memory, and there one row holds all heads: words and columns get mixed "
+                    "up. Cut each row first, then reorder the axes.",
                     lambda x, H: x.reshape(H, len(x), -1)),
             Mistake("The heads are cut, but the axes are (T, H, D): bring the heads to the front.",
                     lambda x, H: x.reshape(len(x), H, -1)),
-            Mistake("Your heads take every H-th column. Head h should get the D neighboring columns "
-                    "from h D on: the last axis of your reshape is the one that runs fastest.",
+            Mistake("Your heads take every H-th column. Head h should get the D neighboring "
+                    "columns from h D on: the last axis of your reshape is the one that runs "
+                    "fastest.",
                     lambda x, H: x.reshape(len(x), -1, H).transpose(2, 0, 1)),
             Mistake("You cut the words into groups, not the columns: each head should see all T "
                     "words.", _head_rows),
@@ -230,16 +231,16 @@ EXERCISES = [
             Mistake("You set the hidden scores to 0, and exp(0) = 1: they still get weight. Which "
                     "score has the weight 0?",
                     lambda S: _softmax(np.where(_allowed(*S.shape), S, 0))),
-            Mistake("You hide scores with a negative number that is too small in size: hidden keys "
-                    "still get some weight. Use -np.inf.",
+            Mistake("You hide scores with a negative number that is too small in size: hidden "
+                    "keys still get some weight. Use -np.inf.",
                     when=lambda got, want, S: got.shape == want.shape
                     and np.allclose(got.sum(axis=1), 1)
                     and 1e-12 < got[~_allowed(*S.shape)].max(initial=0) < 1e-2),
-            Mistake("Your mask hides the past and shows the future: query i may see the keys j with "
-                    "j <= i, the lower triangle.",
+            Mistake("Your mask hides the past and shows the future: query i may see the keys j "
+                    "with j <= i, the lower triangle.",
                     lambda S: _softmax(np.where(~_allowed(*S.shape, -1), S, -np.inf))),
-            Mistake("Your mask hides the word itself too. A query sees its own key: the diagonal is "
-                    "allowed. (A first query without any key gives 0 / 0.)",
+            Mistake("Your mask hides the word itself too. A query sees its own key: the diagonal "
+                    "is allowed. (A first query without any key gives 0 / 0.)",
                     when=lambda got, want, S: np.allclose(
                         got[1:] if len(S) == S.shape[1] else got,
                         _softmax(np.where(_allowed(*S.shape, -1), S, -np.inf))[
@@ -247,8 +248,9 @@ EXERCISES = [
             Mistake("Your mask lets each query see one key too many, the next word. Allowed is "
                     "j <= i, not j <= i + 1.",
                     lambda S: _softmax(np.where(_allowed(*S.shape, 1), S, -np.inf))),
-            Mistake("With fewer queries than keys your triangle begins at the left. The queries are "
-                    "the end of the text: the last one sees all keys. Move the diagonal by Tk - Tq.",
+            Mistake("With fewer queries than keys your triangle begins at the left. The queries "
+                    "are the end of the text: the last one sees all keys. Move the diagonal by "
+                    "Tk - Tq.",
                     lambda S: _softmax(np.where(np.tri(*S.shape, dtype=bool), S, -np.inf))),
             Mistake("The diagonal is moved to the wrong side: query i sees j <= i + (Tk - Tq).",
                     when=lambda got, want, S: S.shape[0] < S.shape[1]
@@ -266,14 +268,16 @@ EXERCISES = [
             Mistake("You hide keys with +inf. exp(-inf) is 0; exp(+inf) is infinite.",
                     when=lambda got, want, S: np.allclose(
                         got, _softmax(np.where(_allowed(*S.shape), S, np.inf)), equal_nan=True)),
-            Mistake("You add the mask as 0 and 1. Allowed scores stay as they are (plus 0), hidden "
-                    "ones become -inf.", lambda S: _softmax(S + _allowed(*S.shape))),
+            Mistake("You add the mask as 0 and 1. Allowed scores stay as they are (plus 0), "
+                    "hidden ones become -inf.", lambda S: _softmax(S + _allowed(*S.shape))),
             Mistake("You divide by the sum of the whole matrix. Each row has its own sum.",
                     lambda S: np.where(_allowed(*S.shape), np.exp(S), 0)
                     / np.exp(S)[_allowed(*S.shape)].sum()),
-            Mistake("You softmax over the queries, axis 0. The weights of one query sum to 1: axis 1.",
+            Mistake("You softmax over the queries, axis 0. The weights of one query sum to 1: "
+                    "axis 1.",
                     lambda S: _softmax(np.where(_allowed(*S.shape), S, -np.inf), axis=0)),
-            Mistake("Your rows don't sum to 1, but your columns do: normalize over the keys, axis 1.",
+            Mistake("Your rows don't sum to 1, but your columns do: normalize over the keys, "
+                    "axis 1.",
                     _renormalized_columns),
             Mistake("There is no mask in it yet: these are the weights over all keys.", _softmax),
             Mistake("These are masked scores, not weights: the softmax is missing.",
@@ -290,11 +294,13 @@ EXERCISES = [
         cases=lambda rng: [(*rng.normal(size=(3, 4, 8)), 2), (*rng.normal(size=(3, 3, 12)), 4),
                            (*rng.normal(size=(3, 5, 6)), 3)],
         mistakes=[
-            Mistake("The bug is still there. Compare a score with its pencil-and-paper value for one "
-                    "head: how many terms does its dot product have, and what is it divided by?",
+            Mistake("The bug is still there. Compare a score with its pencil-and-paper value for "
+                    "one head: how many terms does its dot product have, and what is it divided "
+                    "by?",
                     lambda Q, K, V, H: _heads(Q, K, V, H, lambda d, D: d**-0.5)),
             Mistake("Now there is no scale at all. It is 1/√D with the width of a head; what was "
-                    "wrong was which width.", lambda Q, K, V, H: _heads(Q, K, V, H, lambda d, D: 1.0)),
+                    "wrong was which width.",
+                    lambda Q, K, V, H: _heads(Q, K, V, H, lambda d, D: 1.0)),
             Mistake("You scale by 1/√H, with the number of heads. The dot products have D = d/H "
                     "terms.", lambda Q, K, V, H: _heads(Q, K, V, H, lambda d, D: (d / D) ** -0.5)),
             Mistake("You divide by D, not by its square root.",
@@ -311,11 +317,12 @@ EXERCISES = [
             Mistake("You removed the split: this is a single head as wide as d.", _one_head),
             Mistake("The softmax now runs over the queries, axis 0. It was right before: over the "
                     "keys.", lambda Q, K, V, H: _heads(Q, K, V, H, axis=0)),
-            Mistake("The heads stand below each other, (H T, D). They belong side by side, axis 1.",
+            Mistake("The heads stand below each other, (H T, D). They belong side by side, axis "
+                    "1.",
                     lambda Q, K, V, H: _heads(Q, K, V, H,
                                               merge=lambda h: np.concatenate(h, axis=0))),
-            Mistake("The heads are merged in the wrong order: a reshape of (H, T, D) mixes words and "
-                    "heads. Concatenating along axis 1 was right.",
+            Mistake("The heads are merged in the wrong order: a reshape of (H, T, D) mixes words "
+                    "and heads. Concatenating along axis 1 was right.",
                     lambda Q, K, V, H: _heads(Q, K, V, H,
                                               merge=lambda h: np.array(h).reshape(len(Q), -1))),
             Mistake("The heads are added. They belong side by side, (T, d).",
@@ -333,8 +340,8 @@ EXERCISES = [
                     lambda Q, K, V, H: _heads(Q, K, V, H, lambda d, D: (d * D) ** -0.5)),
             Mistake("You added a causal mask. Nobody asked for one; the bug is elsewhere.",
                     _causal_heads),
-            Mistake("Your scale is √D / √d or √H / √d: one root too many. The dot product of a head "
-                    "has D = d / H terms, and the scale is 1/√D.",
+            Mistake("Your scale is √D / √d or √H / √d: one root too many. The dot product of a "
+                    "head has D = d / H terms, and the scale is 1/√D.",
                     when=lambda got, want, Q, K, V, H: any(np.allclose(got, _heads(
                         Q, K, V, H, scale)) for scale in (
                             lambda d, D: D**0.5 / d**0.5, lambda d, D: D / d**0.5))),
@@ -347,7 +354,8 @@ EXERCISES = [
         cases=lambda rng: [_cross_case(rng, 2, 4, 3, 5, 6, 3), _cross_case(rng, 3, 5, 2, 4, 3, 4),
                            _cross_case(rng, 5, 4, 4, 6, 5, 2)],
         mistakes=[
-            Mistake("The scale is missing: divide the scores by √D, the width of queries and keys.",
+            Mistake("The scale is missing: divide the scores by √D, the width of queries and "
+                    "keys.",
                     _cross(scale=lambda D, d: 1.0)),
             Mistake("You scale by √d, the width of Y. The dot products have D terms, the width of "
                     "the queries.", _cross(scale=lambda D, d: d**-0.5)),
@@ -355,8 +363,8 @@ EXERCISES = [
             Mistake("You scale by the width of M. The dot products have D terms, the width of the "
                     "queries.", lambda Y, M, W_Q, W_K, W_V, real: _cross(
                         scale=lambda D, d: M.shape[1] ** -0.5)(Y, M, W_Q, W_K, W_V, real)),
-            Mistake("You scale by the number of words of the memory. The dot products have D terms, "
-                    "the width of the queries.", lambda Y, M, W_Q, W_K, W_V, real: _cross(
+            Mistake("You scale by the number of words of the memory. The dot products have D "
+                    "terms, the width of the queries.", lambda Y, M, W_Q, W_K, W_V, real: _cross(
                         scale=lambda D, d: len(M) ** -0.5)(Y, M, W_Q, W_K, W_V, real)),
             Mistake("You set the padded words to 0. Their scores are then 0, and exp(0) = 1: they "
                     "still get weight.", lambda Y, M, W_Q, W_K, W_V, real: _cross(
@@ -369,8 +377,8 @@ EXERCISES = [
                                                          -np.inf))),
             Mistake("You add `real` to the scores, 1 for real words and 0 for padding. Padding "
                     "needs -inf.", _cross(mask=lambda S, real: S + real)),
-            Mistake("The mask is missing: padding in the memory gets weight. Hide the columns of the "
-                    "scores where `real` is False.", _cross(mask=lambda S, real: S)),
+            Mistake("The mask is missing: padding in the memory gets weight. Hide the columns of "
+                    "the scores where `real` is False.", _cross(mask=lambda S, real: S)),
             Mistake("You mask after the softmax, so the weights of the real words don't sum to 1. "
                     "Hide the scores before it.",
                     _cross(mask=lambda S, real: S, after=lambda P, real: P * real)),
@@ -390,8 +398,8 @@ EXERCISES = [
             Mistake("Those are the weights, (T, S). Multiply them by the values.",
                     when=lambda got, want, Y, M, W_Q, W_K, W_V, real: np.shape(got) == (
                         len(Y), len(M)) and np.allclose(np.sum(got, axis=1), 1)),
-            Mistake("The result has a row for each word of the memory: the memory asks. Queries come "
-                    "from Y, keys and values from M.",
+            Mistake("The result has a row for each word of the memory: the memory asks. Queries "
+                    "come from Y, keys and values from M.",
                     when=lambda got, want, Y, M, W_Q, W_K, W_V, real: np.shape(got)
                     == (len(M), W_V.shape[1])),
         ],
@@ -403,33 +411,34 @@ EXERCISES = [
                            (_one_column, rng.normal(size=(3, 4))),
                            (_one_number, rng.normal(size=(3, 4)))],
         mistakes=[
-            Mistake("Rows and columns are swapped: [i, j] says whether output i depends on input j, "
-                    "so changing input j fills the column j.",
+            Mistake("Rows and columns are swapped: [i, j] says whether output i depends on input "
+                    "j, so changing input j fills the column j.",
                     lambda attend, X: _depends(attend, X).T),
             Mistake("The changes pile up: when input j is changed, the earlier inputs still are. "
                     "Start from a fresh copy of X for every j.", _piling_up),
-            Mistake("You say yes only if all numbers of an output move. One is enough: np.any, not "
-                    "np.all.", _all_numbers),
-            Mistake("Your comparison is too tolerant, so it misses a small leak. What doesn't depend "
-                    "on an input doesn't move at all: compare exactly.",
+            Mistake("You say yes only if all numbers of an output move. One is enough: np.any, "
+                    "not np.all.", _all_numbers),
+            Mistake("Your comparison is too tolerant, so it misses a small leak. What doesn't "
+                    "depend on an input doesn't move at all: compare exactly.",
                     when=lambda got, want, attend, X: attend is _weak),
-            Mistake("True and False are exchanged: True means that the output depends on the input.",
+            Mistake("True and False are exchanged: True means that the output depends on the "
+                    "input.",
                     lambda attend, X: ~_depends(attend, X)),
-            Mistake("You give numbers, how far each output moves. Asked is yes or no: compare them "
-                    "with 0.",
+            Mistake("You give numbers, how far each output moves. Asked is yes or no: compare "
+                    "them with 0.",
                     when=lambda got, want, attend, X: np.asarray(got).dtype.kind == "f"
                     and np.array_equal(np.asarray(got) != 0, want)),
-            Mistake("That is the mask one would like to see, not what `attend` does: the answer has "
-                    "to come from running it.",
+            Mistake("That is the mask one would like to see, not what `attend` does: the answer "
+                    "has to come from running it.",
                     lambda attend, X: np.tri(len(X), dtype=bool)),
             Mistake("You change one number of an input, and some outputs depend on another one. "
                     "Change the whole row.", _one_number_changed),
             Mistake("The diagonal is False. An output may depend on its own input; here it does.",
                     lambda attend, X: _depends(attend, X) & ~np.eye(len(X), dtype=bool)),
-            Mistake("You say yes to every pair. Compare row i of the two outputs for each i, not the "
-                    "whole arrays.", when=lambda got, want, attend, X: np.all(got)),
-            Mistake("Your result has an entry for each number. An output depends on an input if any "
-                    "of its numbers does: np.any over the last axis.",
+            Mistake("You say yes to every pair. Compare row i of the two outputs for each i, not "
+                    "the whole arrays.", when=lambda got, want, attend, X: np.all(got)),
+            Mistake("Your result has an entry for each number. An output depends on an input if "
+                    "any of its numbers does: np.any over the last axis.",
                     when=lambda got, want, attend, X: np.ndim(got) == 3),
             Mistake("You answer once for all pairs. The result is a (T, T) table.",
                     when=lambda got, want, attend, X: np.ndim(got) == 0),
@@ -438,10 +447,10 @@ EXERCISES = [
     Exercise(
         "3.6", "cache_bytes", _CACHE, tolerance=1e-9,
         mistakes=[
-            Mistake("Half of it. One factor of 2 is missing: keys and values are both kept, and each "
-                    "number takes 2 bytes.", _CACHE / 2),
-            Mistake("Four times too much. Only the 8 heads of keys and values are kept, not 32; and "
-                    "a head is d / 32 wide, for queries and for keys.", _CACHE * 4),
+            Mistake("Half of it. One factor of 2 is missing: keys and values are both kept, and "
+                    "each number takes 2 bytes.", _CACHE / 2),
+            Mistake("Four times too much. Only the 8 heads of keys and values are kept, not 32; "
+                    "and a head is d / 32 wide, for queries and for keys.", _CACHE * 4),
             Mistake("That is one layer. Every layer has its own keys and values.", _CACHE / 32),
             Mistake("That is one token. The cache holds the keys and values of all 1,000.",
                     _CACHE / 1000),
@@ -453,14 +462,14 @@ EXERCISES = [
             Mistake("You took 4 bytes per number (float32), or counted something twice: the text "
                     "says 2.", _CACHE * 2),
             Mistake("You took one key head. There are 8.", _CACHE / 8),
-            Mistake("Neither keys and values nor the bytes of a number are in it: two factors of 2 "
-                    "are missing.", _CACHE / 4),
+            Mistake("Neither keys and values nor the bytes of a number are in it: two factors of "
+                    "2 are missing.", _CACHE / 4),
             Mistake("You counted 1,024 tokens; the text has 1,000.", _CACHE * 1.024),
             Mistake("Sixteen times too much: all 32 heads, and a width of 4096 / 8. Only 8 heads "
                     "are kept, and each is 4096 / 32 wide.", _CACHE * 16),
             Mistake("The width of a head, 128, is missing.", _CACHE / 128),
-            Mistake("That is one layer, and a factor of 2 is missing too: keys and values, 2 bytes "
-                    "each.", _CACHE / 64),
+            Mistake("That is one layer, and a factor of 2 is missing too: keys and values, 2 "
+                    "bytes each.", _CACHE / 64),
             Mistake("That is one key head, and a factor of 2 is missing too: keys and values, 2 "
                     "bytes each.", _CACHE / 16),
             Mistake("That is in megabytes or gigabytes. Give bytes.",
