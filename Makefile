@@ -1,5 +1,6 @@
 # make demo   set everything up, train a small GPT-2 on real English, print samples
 # make test   set everything up, run every test
+# make book   set everything up, run every chapter of the course, render them: build/book/index.html
 # make bench  set everything up, measure the speed of everything (BENCH="--quick": in a minute)
 #
 # Everything is installed into a virtual environment in this folder (VENV).
@@ -7,10 +8,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+BOOK = build/book
 PACKAGING = setup.py pyproject.toml MANIFEST.in
 C_SOURCES = $(wildcard csrc/*.c csrc/*.h)
 
-.PHONY: demo test bench pretrained clean
+.PHONY: demo test book bench pretrained clean
 .DEFAULT_GOAL = demo
 
 demo: $(VENV)/installed
@@ -18,6 +20,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/pytest
+
+book: $(VENV)/installed-book
+	$(BIN)/python -m minillm.course.book --output $(BOOK)
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks $(BENCH)
@@ -31,9 +36,13 @@ $(VENV)/installed: $(VENV)/created $(PACKAGING) $(C_SOURCES)
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
+$(VENV)/installed-book: $(VENV)/created $(PACKAGING) $(C_SOURCES)
+	$(BIN)/pip install --quiet --editable ".[book]"
+	@touch $(VENV)/installed $@
+
 $(VENV)/installed-test: $(VENV)/created $(PACKAGING) $(C_SOURCES)
 	$(BIN)/pip install --quiet --editable ".[test]"
-	@touch $(VENV)/installed $@
+	@touch $(VENV)/installed $(VENV)/installed-book $@
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \

@@ -1,0 +1,57 @@
+"""The first page: the chapters in their parts, each with what it teaches and how long it runs."""
+
+# The first chapter of each part.
+PARTS = {
+    1: "Attention",
+    4: "Depth and gradients",
+    6: "A language model",
+    9: "Inside and underneath",
+    11: "From here on",
+}
+LATER = """The library grows, and the course with it. Chapters to come: the encoder-decoder and
+translation, BERT, modern decoders, interpretability, privacy, bias, and scale."""
+
+_TOP = """# The course
+
+From one dot product to a trained GPT: each chapter is a program that you can run, in the order of
+the ideas. Everything runs offline on two CPU cores, in {seconds} seconds for all
+{count} chapters. The outputs and figures on these pages come from running the chapters when the
+book was built; the numbers in the text were computed again at the same time.
+
+Two things go through all chapters: the words *I like apple*, as vectors that you can follow with a
+pencil, and the small model `pydoc-tiny`, which comes with the library.
+
+```text
+minillm course list                          what there is
+minillm course run 03                        run a chapter
+minillm course copy my-course                the chapters, to work on in Jupyter or VS Code
+minillm course check 03 my_solutions.py      check your answers to the exercises
+```
+"""
+
+
+def parts_of(chapters):
+    """-> list of (title, its chapters), without empty parts"""
+    found = []
+    for first, title in PARTS.items():
+        after = min((number for number in PARTS if number > first), default=float("inf"))
+        group = [chapter for chapter in chapters if first <= chapter.number < after]
+        if group:
+            found.append((title, group))
+    return found
+
+
+def index_page(chapters):
+    """-> the first page as MyST Markdown"""
+    page = [_TOP.format(seconds=sum(chapter.seconds for chapter in chapters), count=len(chapters))]
+    for title, group in parts_of(chapters):
+        page.append(f"## {title}\n")
+        for chapter in group:
+            page.append(f"[**{chapter.number}. {chapter.title}**]({chapter.path.stem}.ipynb)\n"
+                        f": You will be able to {chapter.teaches}\n"
+                        f"  *Runs in about {chapter.seconds} seconds.*\n")
+    page.append(f"## Later\n\n{LATER}\n")
+    for title, group in parts_of(chapters):
+        names = "\n".join(chapter.path.stem for chapter in group)
+        page.append(f"```{{toctree}}\n:hidden:\n:caption: {title}\n\n{names}\n```\n")
+    return "\n".join(page)

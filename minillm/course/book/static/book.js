@@ -1,0 +1,35 @@
+// Punctuation stays on the line of the formula that it touches.
+function keepPunctuation() {
+  for (const formula of document.querySelectorAll("span.math")) {
+    const [before, after] = [formula.previousSibling, formula.nextSibling];
+    const opening = before?.nodeType === Node.TEXT_NODE && before.data.match(/[(\[“‘]+$/)?.[0];
+    const closing = after?.nodeType === Node.TEXT_NODE && after.data.match(/^[^\s\w]+/)?.[0];
+    if (!opening && !closing) continue;
+    const together = document.createElement("span");
+    together.className = "together";
+    formula.replaceWith(together);
+    if (opening) before.data = before.data.slice(0, -opening.length);
+    if (closing) after.data = after.data.slice(closing.length);
+    together.append(opening || "", formula, closing || "");
+  }
+}
+
+// On paper nothing is folded. A link to a place inside something folded unfolds it.
+function unfold(all) {
+  for (const details of all) details.open = true;
+}
+
+window.addEventListener("beforeprint", () => unfold(document.querySelectorAll("details")));
+
+function unfoldTarget() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  for (let part = target; part; part = part.parentElement) {
+    if (part.tagName === "DETAILS") part.open = true;
+  }
+}
+
+window.addEventListener("hashchange", unfoldTarget);
+window.addEventListener("DOMContentLoaded", () => {
+  keepPunctuation();
+  unfoldTarget();
+});

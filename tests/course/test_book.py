@@ -1,0 +1,147 @@
+"""A chapter as a notebook, and the book's first page: what a reader sees, without building a site."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("nbformat", reason="the extra [book] is not installed")
+
+from minillm.course.book.index import PARTS, index_page, parts_of
+from minillm.course.book.notebooks import media_of, to_notebook, visible_prose, write_notebook
+from minillm.course.chapters import Cell, Chapter, split
+from minillm.course.checking import Exercise, Report
+from minillm.course.running import ChapterError
+
+HEADER = """\
+# 1. A chapter
+
+> **You will be able to** see it.
+>
+> **Runs in** about 1 second on two cores.
+"""
+
+
+def chapter_file(folder, body):
+    path = Path(folder, "01-a-chapter.md")
+    path.write_text(HEADER + textwrap.dedent(body), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("markdown, visible", [
+    ("0.5<!-- = P[0] --> of it", "0.5 of it"),
+    ("about 2<!-- ≈ x ± 1\n--> more", "about 2 more"),
+    ("`<!-- kept -->` and <!-- dropped -->", "`<!-- kept -->` and "),
+    ("``a ` <!-- kept -->``", "``a ` <!-- kept -->``"),
+    ("```html\n<!-- kept -->\n```\n<!-- dropped -->", "```html\n<!-- kept -->\n```\n"),
+    ("[`softmax`](../minillm/ops/softmax.py), run", "`softmax`, run"),
+    ("[chapter 2](02-positions.md#why)", "[chapter 2](02-positions.ipynb#why)"),
+    ("[paper](https://arxiv.org/abs/1706.03762)", "[paper](https://arxiv.org/abs/1706.03762)"),
+    ("![A heat map.](images/01-weights.svg)", "![A heat map.](images/01-weights.svg)"),
+    ("`[x](../y)`", "`[x](../y)`"),
+    ("x[i](j) < 3 --> no comment", "x[i](j) < 3 --> no comment"),
+])
+def test_visible_prose(markdown, visible):
+    assert visible_prose(markdown) == visible
+
+
+words = st.text(st.characters(codec="utf-8", exclude_characters="`<>[]\r", exclude_categories=("Cs", "Cc")),
+                min_size=1)
+
+
+@given(st.lists(st.tuples(words, words)))
+def test_comments_vanish_and_all_else_stays(pieces):
+    markdown = "".join(f"{text}<!-- {comment} -->" for text, comment in pieces)
+    assert visible_prose(markdown) == "".join(text for text, _ in pieces)
+
+
+@given(st.lists(st.sampled_from([
+    "Some *prose*.\n", "```python\nx = 1\n```\n", "```text\nshown only\n```\n", "$$\ny = x\n$$\n",
+    '```python tags=["check"]\nassert x\n```\n', "<details><summary>A</summary>\n", "</details>\n",
+])))
+def test_cells_survive_in_order(blocks):
+    parts = split("\n".join(blocks))
+    notebook = to_notebook(parts)
+    kinds = ["code" if isinstance(part, Cell) else "markdown" for part in parts]
+    assert [cell.cell_type for cell in notebook.cells] == kinds
+    for part, cell in zip(parts, notebook.cells):
+        assert cell.source == (part.code.strip("\n") if isinstance(part, Cell) else part.text)
+
+
+def test_tags_fold_cells():
+    text = "\n".join(f'```python tags=["{tag}"]\n1\n```\n' for tag in ("hide-input", "check", "solution"))
+    hidden, checked, solution = to_notebook(split(text)).cells
+    assert hidden.metadata.tags == ["hide-input"]
+    assert hidden.metadata.mystnb.code_prompt_show == "Show the code"
+    assert checked.metadata.tags == ["hide-cell"]
+    assert checked.metadata.mystnb.code_prompt_hide == "Hide the check of these numbers"
+    assert solution.metadata.tags == ["solution"]
+
+
+def test_outputs_are_those_of_the_run(tmp_path):
+    path = chapter_file(tmp_path, """
+        ```python
+        print("printed")
+        x = 2.5
+        x
+        ```
+
+        It is 2.5<!-- = x -->.
+
+        ```python
+        from minillm.course.figures import new_figure, save
+        figure, axes = new_figure(2, 2)
+        save("01-empty", figure)
+        ```
+        """)
+    write_notebook(path, tmp_path / "run.ipynb", tmp_path / "images")
+    nbformat = pytest.importorskip("nbformat")
+    first, second = (cell for cell in nbformat.read(tmp_path / "run.ipynb", 4).cells
+                     if cell.cell_type == "code")
+    printed, value = first.outputs
+    assert printed.text == "printed\n" and value.data["text/plain"] == "2.5"
+    assert second.outputs == []  # the Markdown shows the file
+    assert (tmp_path / "images" / "01-empty.svg").is_file()
+
+
+def test_a_wrong_number_in_the_prose_fails(tmp_path):
+    path = chapter_file(tmp_path, "\n```python\nx = 2.5\n```\n\nIt is 2.6<!-- = x -->.\n")
+    with pytest.raises(ChapterError, match="the prose says 2.6, but x is 2.5"):
+        write_notebook(path, tmp_path / "run.ipynb", tmp_path)
+
+
+def test_media():
+    class Drawing:
+        def _repr_svg_(self):
+            return "<svg/>"
+
+        def _repr_markdown_(self):
+            return None
+
+    assert media_of(Drawing())["image/svg+xml"] == "<svg/>"
+    assert "text/markdown" not in media_of(Drawing())
+    assert media_of({"b": 1, "a": 2}) == {"text/plain": "{'b': 1, 'a': 2}"}
+    report = Report(Exercise("1.1", "f", None), "Is 1 < 2?")
+    assert media_of(report)["text/html"].endswith("Is 1 &lt; 2?</p>")
+
+
+def chapter(number, title="A title"):
+    return Chapter(number, title, "see it.", 5, Path(f"{number:02}-a-title.md"), [])
+
+
+def test_every_chapter_is_in_one_part():
+    chapters = [chapter(number) for number in range(1, 20)]
+    found = [item for _, group in parts_of(chapters) for item in group]
+    assert found == chapters
+    assert [title for title, _ in parts_of(chapters)] == list(PARTS.values())
+    assert parts_of([chapter(6)]) == [(PARTS[6], [chapter(6)])]
+
+
+def test_first_page():
+    page = index_page([chapter(1, "Attention by hand"), chapter(2, "Positions")])
+    assert "in 10 seconds for all" in page
+    assert "[**1. Attention by hand**](01-a-title.ipynb)" in page
+    assert "You will be able to see it." in page
+    assert page.count("{toctree}") == 1

@@ -1,0 +1,178 @@
+"""The book in a browser, from the disk: nothing is missing, broken, too wide, or from elsewhere.
+
+MINILLM_BOOK=FOLDER tests a book that `make book` has built. Without it, the chapters are rendered
+here, as they stand and without running them.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+import pytest
+
+NEEDED = ["playwright.sync_api", "sphinx", "myst_nb", "sphinx_book_theme", "nbformat",
+          "sphinx-mathjax-offline"]
+for module in NEEDED:
+    pytest.importorskip(module, reason=f"{module} is missing: pip install 'minillm[book,test]'")
+
+from playwright.sync_api import sync_playwright
+
+from minillm.course.chapters import list_chapters
+
+BUILT = os.environ.get("MINILLM_BOOK")
+CHROMIUM = next(filter(None, map(shutil.which, [
+    "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"])), None)
+if CHROMIUM is None:
+    pytest.skip("no Chromium, which these tests open the book in: apt install chromium",
+                allow_module_level=True)
+
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+CHAPTERS = list_chapters()
+PAGES = ["index", *(chapter.path.stem for chapter in CHAPTERS)]
+
+# What is wrong with a page, as a list of sentences. Formulas and code are left out of its text.
+FIND_PROBLEMS = r"""async () => {
+  if (window.MathJax) await MathJax.startup.promise;
+  const problems = [];
+  const name = element => element.outerHTML.slice(0, 120);
+  for (const image of document.querySelectorAll("article img")) {
+    if (!image.complete || !image.naturalWidth) problems.push("missing image: " + name(image));
+    if (!image.alt || image.alt.length < 10) problems.push("no alt text: " + name(image));
+  }
+  for (const formula of document.querySelectorAll(".math"))
+    if (!formula.querySelector("mjx-container svg")) problems.push("no formula: " + name(formula));
+  for (const error of document.querySelectorAll("mjx-merror, [data-mml-node=merror]"))
+    problems.push("TeX error: " + (error.dataset.mjxError || name(error.closest("mjx-container"))));
+  const text = document.querySelector("article").cloneNode(true);
+  for (const part of text.querySelectorAll("pre, code, mjx-container, script")) part.remove();
+  for (const raw of text.textContent.match(/\\[([].{0,40}|\$\$.{0,40}|\$[^\s$][^$\n]{0,40}\$|<!--.{0,40}/g) || [])
+    problems.push("unrendered: " + raw);
+  return problems;
+}"""
+TOO_WIDE = """() => {
+  const excess = document.documentElement.scrollWidth - innerWidth;
+  if (excess <= 0) return [];
+  const wide = [...document.querySelectorAll("article *")].filter(
+    element => element.getBoundingClientRect().right > innerWidth + 1);
+  return [`${excess} pixels too wide: ` + wide.slice(0, 3).map(e => e.outerHTML.slice(0, 80))];
+}"""
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    if BUILT:
+        return Path(BUILT).resolve()
+    folder = tmp_path_factory.mktemp("book") / "book"
+    subprocess.run([sys.executable, "-m", "minillm.course.book", "--no-run", "--output", str(folder)],
+                   check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with sync_playwright() as playwright:
+        # No sandbox: it needs rights that containers don't give, and the pages are our own.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that records what goes wrong in `page.problems`"""
+    context = browser.new_context(viewport=DESKTOP)
+    page = context.new_page()
+    page.problems = []
+    report = page.problems.append
+    page.on("console", lambda message: report(f"console: {message.text}")
+            if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: report(f"script error: {error}"))
+    page.on("requestfailed", lambda request: report(f"missing: {request.url}"))
+    page.on("request", lambda request: None if request.url.startswith(("file:", "data:"))
+            else report(f"leaves the machine: {request.url}"))
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page(name, site, page):
+    page.goto((site / f"{name}.html").as_uri())
+    page.problems += page.evaluate(FIND_PROBLEMS)
+    for viewport in (DESKTOP, PHONE):
+        page.set_viewport_size(viewport)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")
+            page.problems += page.evaluate(TOO_WIDE)
+    assert page.problems == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name, site):
+    for source, target in links(site / f"{name}.html"):
+        path, anchor = urldefrag(target)
+        file = (source.parent / unquote(path)).resolve() if path else source
+        assert file.is_file(), f"{source.name} links to {target}"
+        assert file.is_relative_to(site), f"{source.name} links out of the book, to {target}"
+        if anchor and file.suffix == ".html":
+            ids = re.findall(r'\bid="([^"]*)"', file.read_text(encoding="utf-8"))
+            assert unquote(anchor) in ids, f"{source.name} links to {target}"
+
+
+def links(file):
+    """-> (file, target) of everything on a page that refers to another file or place"""
+    for target in re.findall(r'(?:href|src)="([^"]+)"', file.read_text(encoding="utf-8")):
+        if target != "#" and not re.match(r"[a-z]+:", target):
+            yield file, re.sub(r"\?[^#]*", "", target)
+
+
+def test_navigation(site, page):
+    page.goto((site / "index.html").as_uri())
+    titles = page.locator("nav.bd-links a.reference.internal").all_text_contents()
+    assert [title.strip() for title in titles][1:] == [f"{c.number}. {c.title}" for c in CHAPTERS]
+    for name in PAGES[1:]:  # from each page to the next
+        page.locator("a.right-next").click()
+        assert page.url.endswith(f"{name}.html")
+    assert page.locator("a.right-next").count() == 0
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.path.stem)
+def test_search_finds_a_chapter(chapter, site, page):
+    word = max(re.findall(r"\w+", chapter.title), key=len)
+    page.goto((site / "search.html").as_uri() + f"?q={word}")
+    page.locator(f"#search-results a[href^='{chapter.path.stem}.html']").first.wait_for()
+    assert page.problems == []
+
+
+def test_search_field(site, page):
+    page.goto((site / "index.html").as_uri())
+    page.keyboard.press("Control+k")
+    page.keyboard.type(CHAPTERS[0].title)
+    page.keyboard.press("Enter")
+    page.locator(f"#search-results a[href^='{CHAPTERS[0].path.stem}.html']").first.wait_for()
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.path.stem)
+def test_paper_shows_what_is_folded(chapter, site, page):
+    page.goto((site / f"{chapter.path.stem}.html").as_uri())
+    folded = """() => [...document.querySelectorAll("article details > :not(summary)")]
+        .map(part => part.checkVisibility({contentVisibilityAuto: true}))"""
+    assert not any(page.evaluate(folded))
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("article h1").is_visible()
+    assert not page.locator(".bd-sidebar-primary").is_visible()
+    assert all(page.evaluate(folded))
+
+
+@pytest.mark.skipif(not BUILT, reason="only a book whose chapters were run has outputs")
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.path.stem)
+def test_outputs_are_there(chapter, site, page):
+    page.goto((site / f"{chapter.path.stem}.html").as_uri())
+    assert page.locator("div.cell").count() == len(chapter.cells)
+    assert page.locator("div.cell div.cell_output").count() > 0
+    assert page.get_by_text("[figure: ").count() == 0
