@@ -1,4 +1,4 @@
-"""The stepper on the terminal: source above, variables and one array of them below, keys at the end.
+"""The stepper on the terminal: the source, the variables and one array of them, the keys.
 
 `Stepper` is a `textual` App, but it uses little of it: it draws everything anew after each key.
 """

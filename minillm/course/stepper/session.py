@@ -87,7 +87,7 @@ def _require_length(n_tokens, limit, backward):
 
 
 def token_label(tokenizer, id):
-    """-> a token on one line: "·class" with its leading space, "\\\\n", "\\\\xe4" for a lone byte"""
+    """-> a token on one line: "·class" for " class", "\\\\n", "\\\\xe4" for a lone byte"""
     try:
         text = tokenizer.token_bytes(id).decode("utf-8", errors="backslashreplace")
     except (KeyError, IndexError, ValueError):  # the model has more rows than there are tokens
