@@ -377,9 +377,8 @@ EXERCISES = [
         cases=lambda rng: [_rotation_case(rng, 5, 3), _rotation_case(rng, 2, 4),
                            _rotation_case(rng, 7, 1)],
         mistakes=[
-            Mistake("The bug is still there. The first half of the result is right, the second is "
-                    "not. Compute one pair by hand: with which a does the second line work?",
-                    _overwritten),
+            Mistake("The bug is still there. Do one pair by hand, such as a = 1, b = 0 with cos = "
+                    "0.6 and sin = 0.8, and follow the function line by line.", _overwritten),
             Mistake("Now b is overwritten before the line of a reads it: exchanging the lines "
                     "moves the bug. Both results need the old a and the old b.",
                     _overwritten_second_first),

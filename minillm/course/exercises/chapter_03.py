@@ -294,9 +294,9 @@ EXERCISES = [
         cases=lambda rng: [(*rng.normal(size=(3, 4, 8)), 2), (*rng.normal(size=(3, 3, 12)), 4),
                            (*rng.normal(size=(3, 5, 6)), 3)],
         mistakes=[
-            Mistake("The bug is still there. Compare a score with its pencil-and-paper value for "
-                    "one head: how many terms does its dot product have, and what is it divided "
-                    "by?",
+            Mistake("The bug is still there. Do one head with pencil and paper, as this chapter "
+                    "does with the running example, and compare every step: slices, scores, "
+                    "weights, output.",
                     lambda Q, K, V, H: _heads(Q, K, V, H, lambda d, D: d**-0.5)),
             Mistake("Now there is no scale at all. It is 1/√D with the width of a head; what was "
                     "wrong was which width.",
