@@ -235,6 +235,12 @@ EXERCISES = [
                     "be the mean of the squares.", wrong=_norm_length),
             Mistake("The normalization is right. Weight and bias are not applied.",
                     wrong=_norm_plain),
+            Mistake("Weight and bias are not applied, and eps is missing under the root.",
+                    wrong=lambda x, weight, bias, eps=1e-5: _layer_norm(x, 1.0, 0.0, 0.0)),
+            Mistake("Weight and bias are swapped: weight multiplies, bias is added.",
+                    wrong=lambda x, weight, bias, eps=1e-5: _layer_norm(x, bias, weight, eps)),
+            Mistake("The bias is subtracted; it must be added.",
+                    wrong=lambda x, weight, bias, eps=1e-5: _layer_norm(x, weight, -bias, eps)),
             Mistake("The weight also multiplies the bias: the bias is added last.",
                     wrong=_norm_bias_inside),
             Mistake("The mean is subtracted, and nothing is divided: the variance isn't 1 yet.",
@@ -337,6 +343,13 @@ EXERCISES = [
             Mistake("The residual around attention is missing.", wrong=_block_no_first_residual),
             Mistake("The second sum adds to the block's input. It must add to the stream after "
                     "attention, or attention's write is lost.", wrong=_block_input_again),
+            Mistake("The input x is added once more at the end. Each sum keeps the stream already.",
+                    wrong=lambda x, attention, feed_forward, norm1, norm2:
+                    x + _block(x, attention, feed_forward, norm1, norm2)),
+            Mistake("There is one norm too many, around the result. A pre-norm block leaves its "
+                    "output as the sum; the model norms it once, after the last block.",
+                    wrong=lambda x, attention, feed_forward, norm1, norm2:
+                    norm2(_block(x, attention, feed_forward, norm1, norm2))),
             Mistake("The feed-forward network comes first here. In a transformer block attention "
                     "does.", wrong=_block_other_order),
         ],
@@ -348,6 +361,14 @@ EXERCISES = [
         mistakes=[
             Mistake("Each layer writes twice: there are 2N writes.",
                     wrong=lambda N, sigma: math.sqrt(1 + N * sigma**2)),
+            Mistake("Each layer writes twice, and the rms is the root of the variance.",
+                    wrong=lambda N, sigma: 1 + N * sigma**2),
+            Mistake("This is the variance of the writes alone. Add the input's, and take the root.",
+                    wrong=lambda N, sigma: 2 * N * sigma**2),
+            Mistake("This is one over the rms: the factor that would bring the stream back to 1.",
+                    wrong=lambda N, sigma: 1 / math.sqrt(1 + 2 * N * sigma**2)),
+            Mistake("This multiplies by 1 + σ at every write. Independent writes add variances.",
+                    wrong=lambda N, sigma: (1 + sigma) ** (2 * N)),
             Mistake("This is the variance. The rms is its root.",
                     wrong=lambda N, sigma: 1 + 2 * N * sigma**2),
             Mistake("You added the sizes of the writes. Independent terms add their variances, so "
@@ -388,6 +409,10 @@ EXERCISES = [
                     wrong=lambda d, d_ff: _parameters(d, d_ff) - d * d - d),
             Mistake("Only the matrices are counted: biases and norms are missing.",
                     wrong=lambda d, d_ff: 4 * d * d + 2 * d * d_ff),
+            Mistake("This is 12 d², the matrices of a block with d_ff = 4d. Here d_ff is an argument, "
+                    "and there are biases and norms.", wrong=lambda d, d_ff: 12 * d * d),
+            Mistake("These are the matrices without the output projection of attention, and without "
+                    "biases and norms.", wrong=lambda d, d_ff: 3 * d * d + 2 * d * d_ff),
             Mistake("You took d_ff = 4d. It is an argument here.",
                     wrong=lambda d, d_ff: _parameters(d, 4 * d)),
             Mistake("Attention is counted as one d × d matrix with a bias. Queries, keys, values and "

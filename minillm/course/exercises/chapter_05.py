@@ -79,6 +79,12 @@ def _rms_as_layer_norm(dy, x, w, eps=1e-6):
     return _rms_with_mean_term(dy, x, w, eps)
 
 
+def _rms_length(dy, x, w, eps=1e-6):
+    r = np.sqrt((x**2).sum(axis=-1, keepdims=True) + eps)
+    x_hat, dx_hat = x / r, dy * w
+    return (dx_hat - x_hat * (dx_hat * x_hat).sum(axis=-1, keepdims=True)) / r
+
+
 def _rms_forward(dy, x, w, eps=1e-6):
     r, x_hat, _ = _rms_terms(dy, x, w, eps)
     return w * x_hat
@@ -164,6 +170,27 @@ def _attention_unscaled(dO, P, Q, K, V):
 
 def _attention_softmax_derivative(dO, P, Q, K, V):
     return _from_dS(P * (1 - P) * (dO @ V.T), dO, P, Q, K)
+
+
+def _reordered(first, second, third):
+    """The right gradients, returned in another order"""
+
+    def wrong(*arguments):
+        gradients = _attention_gradients(*arguments)
+        return gradients[first], gradients[second], gradients[third]
+
+    return wrong
+
+
+def _scaled(dQ_power, dK_power):
+    """The right gradients, with dQ and dK times √D to some power"""
+
+    def wrong(dO, P, Q, K, V):
+        dQ, dK, dV = _attention_gradients(dO, P, Q, K, V)
+        root = np.sqrt(Q.shape[1])
+        return dQ * root**dQ_power, dK * root**dK_power, dV
+
+    return wrong
 
 
 def _only_dV(got, want, *arguments):
@@ -345,6 +372,16 @@ EXERCISES = [
             Mistake("You summed over the batch before you multiplied, which pairs the x of one "
                     "sequence with the dy of another. Multiply at each position, then sum.",
                     wrong=lambda x, dy: x.sum(axis=0).T @ dy.sum(axis=0)),
+            Mistake("You multiply every position of x with every position of dy. Each token has its "
+                    "own pair of x and dy: sum their products at the same position.",
+                    wrong=lambda x, dy: np.einsum("bti,bsj->ij", x, dy)),
+            Mistake("There is one dW for each position here. All positions share W, so sum over "
+                    "axis 1 too.", wrong=lambda x, dy: np.einsum("bti,btj->tij", x, dy)),
+            Mistake("This is db, the sum of dy over all positions. For dW each dy is multiplied by "
+                    "its x.", wrong=lambda x, dy: dy.sum(axis=(0, 1))),
+            Mistake("You averaged over the batch before the product, which pairs the x of one sequence "
+                    "with the dy of another. Multiply first, then sum.",
+                    wrong=lambda x, dy: x.mean(axis=0).T @ dy.mean(axis=0)),
             Mistake("The reshape mixes the axes: x.reshape(d_in, -1) isn't the transpose of "
                     "x.reshape(-1, d_in). Keep the last axis last while you flatten, then transpose.",
                     wrong=lambda x, dy: x.reshape(x.shape[-1], -1) @ dy.reshape(-1, dy.shape[-1])),
@@ -365,6 +402,11 @@ EXERCISES = [
                     "missing.", wrong=0.75),
             Mistake("That is the gradient of a wrong word's logit, p / 5. For the right word, "
                     "subtract y first.", wrong=0.05),
+            Mistake("That is -p / 5. For the right word the gradient is (p - y) / N, and y is 1.",
+                    wrong=-0.05),
+            Mistake("That is -1: y alone, and no mean. The gradient is (p - y) / N.", wrong=-1.0),
+            Mistake("That is log 4 / 5, a part of the loss. The question is about its derivative.",
+                    wrong=float(np.log(4)) / 5),
             Mistake("That is p, the probability. The gradient is (p - y) / N.", wrong=0.25),
             Mistake("That is -1 / (5 p), the gradient with respect to the probability of the right "
                     "word. The question is about its logit: go through the softmax too.", wrong=-0.8),
@@ -418,6 +460,12 @@ EXERCISES = [
                     "keepdims=True.", wrong=_rms_over_the_batch),
             Mistake("The mean of dx̂ * x̂ runs down the columns. Rows are independent: take it along "
                     "axis=-1.", wrong=_rms_means_down_the_columns),
+            Mistake("You divide by the length of x, the root of the sum of squares. The r of RMS norm "
+                    "is the root of their mean.", wrong=_rms_length),
+            Mistake("This has the shape of w: you computed dw. The question is dx, the gradient of "
+                    "the input.", when=lambda got, want, dy, x, w, *eps: np.shape(got) == w.shape),
+            Mistake("This is dx̂ = dy * w, the first step. Now go through x̂ = x / r to x.",
+                    wrong=lambda dy, x, w, eps=1e-6: dy * w),
             Mistake("This ignores the argument eps and uses 1e-6 always.",
                     wrong=lambda dy, x, w, eps=1e-6: _rms_norm_gradient(dy, x, w)),
             Mistake("This ignores eps. It belongs under the root, as in the forward.",
@@ -453,6 +501,18 @@ EXERCISES = [
                     "dQ and dK have it.", wrong=_attention_unscaled),
             Mistake("P (1 - P) is only the diagonal of the softmax's Jacobian. Each score also "
                     "reaches the other weights of its row.", wrong=_attention_softmax_derivative),
+            Mistake("The scale 1/√D is gone from dK. S is symmetric in Q and K: both have it.",
+                    wrong=_scaled(0, 1)),
+            Mistake("The scale 1/√D is gone from dQ. S is symmetric in Q and K: both have it.",
+                    wrong=_scaled(1, 0)),
+            Mistake("You divide by √D twice: once is enough, either in dS or in dQ and dK.",
+                    wrong=_scaled(-1, -1)),
+            Mistake("The gradients are right, in another order: return dQ, dK, dV.",
+                    wrong=_reordered(1, 0, 2)),
+            Mistake("The gradients are right, in the order dV, dQ, dK: return dQ, dK, dV.",
+                    wrong=_reordered(2, 0, 1)),
+            Mistake("The gradients are right, in the order dV, dK, dQ: return dQ, dK, dV.",
+                    wrong=_reordered(2, 1, 0)),
             Mistake("Now dQ and dK are right. But dV was right before you changed it.",
                     when=_only_dV),
         ],
@@ -484,6 +544,14 @@ EXERCISES = [
                     wrong=_tied_head_at_ids),
             Mistake("The head's part multiplies dz with dx. The head's input is h.",
                     wrong=_tied_dx_for_h),
+            Mistake("The head's part is counted twice, and the embedding's is missing: dx goes to the "
+                    "rows of the words that were read.",
+                    wrong=lambda ids, dx, h, dz, V: 2 * dz.T @ h),
+            Mistake("The embedding's part isn't dzᵀ dx. The embedding picks rows: each dx goes to the "
+                    "row of its id.", wrong=lambda ids, dx, h, dz, V: dz.T @ h + dz.T @ dx),
+            Mistake("This is hᵀ dz, (d, V), and the embedding's part is missing. The head multiplies "
+                    "with Eᵀ: transpose, and add dx to the rows that were read.",
+                    wrong=lambda ids, dx, h, dz, V: h.T @ dz),
             Mistake("This is (d, V). E is (V, d), and its gradient has its shape.",
                     wrong=_tied_transposed),
             Mistake("Words that were never read have gradient 0 here. From the head they get one "
@@ -518,8 +586,11 @@ EXERCISES = [
                     "rows and columns.", wrong=_temperature_elements),
             Mistake("This is the gradient of x. It stops one step early: u = x / τ depends on τ too.",
                     wrong=_temperature_dx),
-            Mistake("The factor x is missing: how does u = x / τ change with τ?",
+            Mistake("The result is 0, because the gradient of a softmax sums to 0. The factor x is "
+                    "missing: how does u = x / τ change with τ?",
                     wrong=_temperature_no_x),
+            Mistake("The softmax is skipped, and a factor 1/τ is missing: ∂(x/τ)/∂τ = -x / τ².",
+                    wrong=lambda dp, x, tau: -np.sum(dp * x) / tau),
             Mistake("Here τ multiplies x. A temperature divides it.", wrong=_temperature_times),
         ],
     ),
