@@ -5,6 +5,7 @@ import sys
 
 from minillm.cli.generation import read_stdin
 from minillm.cli.terminal import for_stream, say
+from minillm.cli.visible import visible
 from minillm.course.stepper.plain import lines_of
 from minillm.course.stepper.session import record_text
 from minillm.course.stepper.walk import n_layers
@@ -28,7 +29,7 @@ def step(options):
     folder = model_folder(options.model)
     session = record_text(
         AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder),
-        text.removeprefix("\ufeff"), model_name=options.model, kernels=options.kernels,
+        text.removeprefix("\ufeff"), model_name=visible(options.model), kernels=options.kernels,
         backward=options.backward)
     if options.layer is not None and not 0 <= options.layer < n_layers(session.recording):
         last = n_layers(session.recording) - 1

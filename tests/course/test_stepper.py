@@ -328,7 +328,7 @@ def test_numbers_over_the_vocabulary_are_ranked(forward):
 @pytest.mark.parametrize("width, height", [(10, 2), (40, 8), (200, 60)])
 def test_every_array_can_be_drawn_in_every_way(forward, backward, width, height):
     for session in (forward, backward):
-        for step in session.recording.steps[::97]:
+        for step in session.recording.steps[::211]:
             for row in rows_of(step):
                 if hasattr(row.value, "kept"):
                     picture = Picture(row.name, row.value, session)

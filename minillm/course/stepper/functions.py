@@ -32,9 +32,8 @@ class Function:
 
     def __init__(self, code):
         self.file = code.co_filename
-        self.name = code.co_qualname if hasattr(code, "co_qualname") else code.co_name
         self.short_name = code.co_name
-        node = _find(_tree(self.file), code)
+        self.name, node = _find(_tree(self.file), code)  # "Residual.forward"
         self.first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
         self.last = node.end_lineno
         self.body = node.body[0].lineno
@@ -86,13 +85,24 @@ def _tree(file):
 
 
 def _find(tree, code):
-    """-> the `def` in the tree from which the code object was compiled"""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.name == code.co_name:
-            lines = [node.lineno, *(each.lineno for each in node.decorator_list)]
-            if code.co_firstlineno in lines:
-                return node
+    """-> qualified name and `def` in the tree of the function that the code object belongs to"""
+    for name, node in _functions(tree):
+        lines = [node.lineno, *(each.lineno for each in node.decorator_list)]
+        if node.name == code.co_name and code.co_firstlineno in lines:
+            return name, node
     raise ValueError(f"{code.co_filename} has no function {code.co_name}")
+
+
+def _functions(node, prefix=""):
+    """Yield (qualified name, node) of every function below a node of the tree."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.FunctionDef, ast.ClassDef)):
+            name = f"{prefix}{child.name}"
+            if isinstance(child, ast.FunctionDef):
+                yield name, child
+            yield from _functions(child, f"{name}.")
+        else:
+            yield from _functions(child, prefix)
 
 
 def _statements(function):

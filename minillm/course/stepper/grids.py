@@ -53,9 +53,9 @@ def table(matrix, extent, width, height, *, rows=None, columns=None, top=0, left
     shown = range(left, min(n, left + max(1, (width - side) // cell)))
     text = Text(" " * side, no_wrap=True)
     for j in shown:
-        text.append(_right(columns[j], cell), "bold")
+        text.append(_right(" " + columns[j], cell), "bold")
     for i in range(top, min(m, top + height - 1)):
-        text.append("\n" + _right(rows[i], side - 1) + " ", "bold")
+        text.append("\n" + _right(rows[i] + " ", side), "bold")
         for j in shown:
             text.append(_right(number(matrix[i, j]), cell), _ink(matrix[i, j], extent))
     return text
@@ -74,7 +74,7 @@ def heat_map(matrix, extent, width, height, *, rows=None, columns=None, top=0, l
     text = Text(" " * side, no_wrap=True)
     text.append(_scale(columns, n, n_cells), "bold")
     for i in range(top, min(m, top + height - 1)):
-        text.append("\n" + _right(rows[i], side - 1) + " ", "bold")
+        text.append("\n" + _right(rows[i] + " ", side), "bold")
         for piece in np.array_split(matrix[i], n_cells):
             value = _largest(piece)
             size = _size(value, extent)
@@ -102,7 +102,7 @@ def ranking(matrix, labels, width, height, *, rows=None, by_size=False, top=0):
         return text
     text = Text(no_wrap=True)
     for i in range(top, min(m, top + height)):
-        text.append(("\n" if i > top else "") + _right(rows[i], side - 1) + " ", "bold")
+        text.append(("\n" if i > top else "") + _right(rows[i] + " ", side), "bold")
         for j in _best(matrix[i], k, by_size):
             text.append(f" {set_cell_size(labels[j], cell - 9)}")
             text.append(f"{number(matrix[i, j]):>7} ", "dim")
@@ -122,9 +122,9 @@ def margin(rows, width):
 
 
 def _right(text, width):
-    """-> `text` cut or padded to `width` cells, at the right; Chinese characters take two cells"""
-    if cell_len(text) >= width > 1:
-        text = set_cell_size(text, width - 1)
+    """-> `text` at the right of `width` cells, cut if it is longer; 果 takes two cells"""
+    if cell_len(text) > width:
+        text = set_cell_size(text, width - 1) + " "
     return " " * (width - cell_len(text)) + text
 
 
@@ -141,7 +141,8 @@ def _largest(piece):
 
 
 def _size(value, extent):
-    return min(abs(float(value)) / extent, 1) if extent and math.isfinite(value) else 0.0
+    """-> 0 … 1; the square root lets small numbers appear beside large ones"""
+    return math.sqrt(min(abs(float(value)) / extent, 1)) if extent and math.isfinite(value) else 0.0
 
 
 def _ink(value, extent):

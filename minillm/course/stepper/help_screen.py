@@ -25,7 +25,8 @@ HELP = """\
  ▶ is about to run, ◀ has returned. * is new since the last step of
  this function. Bold names stand in the statement about to run.
  Where an axis runs over the tokens of your text, it is labeled with
- them; · is a space. Orange is above zero, blue is below.
+ them; · is a space. Orange is above zero, blue is below; shades grow
+ with the square root of a number's size.
 
 The program has run already, and you walk through its recording: so
 going back is exact.

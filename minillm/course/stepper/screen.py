@@ -125,7 +125,8 @@ class Stepper(App):
     def action_inspect(self):
         picture = self.picture()
         if picture is None:
-            self.message = "There is no array to inspect."
+            row = self.rows[self.chosen]
+            self.message = f"{row.name} is no array: {describe(row.value)[1]}"
             self.draw()
         else:
             self.push_screen(InspectScreen(picture, self.matrix))
@@ -170,7 +171,7 @@ class Stepper(App):
         step = self.walk.step
         self.query_one("#title").update(self._title(self.size.width))
         source = self.query_one("#source")
-        source.border_title = title_of(step, source.size.width - 4)
+        source.border_title = Text(title_of(step, source.size.width - 4)).markup
         source.update(source_text(step, source.size.width, source.content_size.height))
         variables = self.query_one("#variables")
         variables.border_title = "returned" if step.is_return else "before this line runs"

@@ -171,6 +171,9 @@ class Picture:
         """-> the tokens along the rows and along the columns, or None for each"""
         shape, tokens = self.snapshot.shape, self._session.tokens
         T, widths = len(tokens), self._session.widths
+        vocabulary = self._session.vocabulary
+        if len(shape) == 2 and shape[0] == len(vocabulary):  # the embeddings and their gradient
+            return vocabulary, None
         if self.snapshot.is_weight:
             return None, None
         if T in widths or T == 1:  # another axis may have this size by coincidence
