@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from minillm.course.chapters import list_chapters
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -41,3 +43,9 @@ def test_files_of_the_table_exist():
             else:
                 path = f"{folder}/{path}"
             assert (ROOT / path).exists() or (ROOT / "minillm" / path).exists(), path
+
+
+def test_every_chapter_of_the_course_is_listed_with_what_it_teaches():
+    for chapter in list_chapters():
+        assert (f"| {chapter.number} | [{chapter.title}](notebooks_md/{chapter.path.name}) | "
+                f"{chapter.teaches.rstrip('.')} |") in README
