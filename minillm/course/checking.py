@@ -123,7 +123,8 @@ def check(number, answer):
             with _time_limit(TIME_LIMIT):
                 got.append(answer(*arguments))
         except Exception as error:
-            return Report(exercise, _error(error, exercise, case))
+            return Report(exercise, _known_error(error, exercise, case)
+                          or _error(error, exercise, case))
         if any(difference(ours, theirs, 0) for ours, theirs in zip(arguments, case)):
             changed = _changed(exercise, arguments, case)
             return Report(exercise, f"Your function changes its argument {changed}. The caller "
@@ -178,6 +179,18 @@ def _quietly(function, *arguments):
             return bool(function(*arguments))
     except Exception:  # the result has another form than the mistake's test expects
         return False
+
+
+def _known_error(error, exercise, case):
+    """-> the sentence of a mistake that raises the same error for this case, or None"""
+    for mistake in exercise.mistakes:
+        try:
+            if callable(mistake.wrong):
+                mistake.wrong(*deepcopy(case))
+        except Exception as wrong:
+            if type(wrong) is type(error) and str(wrong) == str(error):
+                return mistake.sentence
+    return None
 
 
 def _changed(exercise, arguments, case):

@@ -71,6 +71,8 @@ def _number_difference(got, want, tolerance):
     except ValueError:  # rows of different lengths
         return "The result is a list with rows of different lengths, wanted an array."
     b = np.asarray(want)
+    if b.dtype.kind == "O" or (a.dtype.kind == "O" and _is_numeric([got])):  # integers beyond int64
+        return "" if got == want else "The result is not right."
     if a.dtype.kind not in "biufc":
         return f"The result is {_a(got)}, wanted {_a(want)}."
     if a.shape != b.shape:

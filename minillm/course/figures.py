@@ -149,8 +149,22 @@ def save(name, drawing):
     return Picture(name, svg, path)
 
 
+def _finish(figure):
+    """Give titles and legends, which are made outside new_figure, the style's sizes."""
+    for axes in figure.axes:
+        for title in (axes.title, axes._left_title, axes._right_title):
+            title.set_fontsize(min(title.get_fontsize(), _STYLE["axes.titlesize"]))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.label.set_fontsize(min(axis.label.get_fontsize(), _STYLE["font.size"]))
+        if axes.get_legend():
+            axes.get_legend().set_frame_on(False)
+            for text in axes.get_legend().get_texts():
+                text.set_fontsize(min(text.get_fontsize(), _STYLE["legend.fontsize"]))
+
+
 def figure_svg(figure):
     """-> the SVG of a matplotlib Figure, on white, so that it is readable on dark pages too"""
+    _finish(figure)
     file = io.StringIO()
     with rc_context(_STYLE), warnings.catch_warnings():
         # matplotlib measures text in its own font, which has no Chinese; the browser draws it.

@@ -27,6 +27,7 @@ _TOKEN = re.compile(
         r"(?P<skipped>^```.*?^```[^\n]*$",  # code in other languages
         r"^\#[^\n]*$",  # headings
         r"(?P<ticks>`+).*?(?P=ticks)",  # inline code
+        r"<summary>.*?</summary>",
         r"</?[a-zA-Z][^>]*>",
         r"\]\([^)]*\)",  # the target of a link
         rf"\b(?:{_PLACES})\.?\s*[\d.]+\d(?:\s*(?:and|to|,|–)\s*[\d.]+\d)*)",

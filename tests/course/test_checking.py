@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -20,7 +20,9 @@ EXERCISES = {
         "90.1", "mean_of_rows", mean_of_rows,
         lambda rng: [(rng.normal(size=(3, 4)),), (rng.normal(size=(2, 6)),)],
         [Mistake("You averaged over the rows, axis 0.", wrong=lambda A: A.mean(axis=0)),
-         Mistake("That is the sum.", when=lambda got, want, A: np.allclose(got, A.sum(-1)[:, None]))]),
+         Mistake("The last axis is -1.", wrong=lambda A: A.mean(axis=2)),
+         Mistake("That is the sum.",
+                 when=lambda got, want, A: np.allclose(got, A.sum(-1)[:, None]))]),
     "90.2": Exercise("90.2", "largest", 2, mistakes=[Mistake("Count from 0.", wrong=3)]),
     "90.3": Exercise("90.3", "swap", lambda a, b: (b, a), lambda rng: [(1.0, 2.0), (3.0, 5.0)],
                      [Mistake("Nothing is swapped.", wrong=lambda a, b: (a, b))]),
@@ -56,6 +58,7 @@ def endless(A):
     (lambda A: A.undefined, "raises AttributeError in line"),
     (lambda A: A.__setitem__(0, 0) or mean_of_rows(A), "changes its argument A"),
     (lambda A, B: A, "raises TypeError"),
+    (lambda A: A.mean(axis=2), "The last axis is -1."),
     (lambda A: None, "returns None"),
     (5, "Pass the function mean_of_rows itself"),
     (None, "Pass the function mean_of_rows itself"),
@@ -89,7 +92,7 @@ def test_an_unknown_exercise_is_one_line(number):
 
 def test_a_file_of_solutions(tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text("import numpy as np\ndef mean_of_rows(A):\n    return A.mean(-1)\nlargest = 2\n")
+    path.write_text("def mean_of_rows(A):\n    return A.mean(-1)\nlargest = 2\n")
     first, second, third = check_file(90, path)
     assert "shape" in repr(first) and second and "defines no swap" in repr(third)
 
@@ -123,6 +126,7 @@ values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | 
 
 
 @given(values, values)
+@example(-(2**63) - 1, -(2**63) - 1)
 def test_any_two_things_can_be_compared(got, want):
     assert isinstance(difference(got, want, 1e-6), str)
     assert difference(want, want, 1e-6) == ""

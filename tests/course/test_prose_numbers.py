@@ -24,6 +24,7 @@ NAMES = {"x": 0.5716, "v": [0.142, 0.2857], "n": 1131008, "small": 0.0312}
     "# 1.5 heading\n\n`0.7` in sec. 3.2.2 and eq. 4.1, [a](b-0.3.md), exercise 3.1",
     "three words, d = 10, 12 layers, in 2017",
     "## Sources\n\nVersion of 0.5 seconds\n",
+    "<details><summary>2.1 Which</summary>",
     "```sh\nx --lr 0.5\n```\n",
 ])
 def test_right_prose(text):
