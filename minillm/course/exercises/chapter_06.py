@@ -24,6 +24,15 @@ def _utf8(code_point, limits=(0x80, 0x800, 0x10000), mask=0x3F, first=True, foll
     return data[::-1] if reverse else data
 
 
+def _three_bytes(code_point):
+    return [0xE0 | code_point >> 12, 0x80 | code_point >> 6 & 0x3F, 0x80 | code_point & 0x3F]
+
+
+def _lead_pattern_everywhere(code_point):
+    data = _utf8_bytes(code_point)
+    return [data[0], *(byte | 0x40 for byte in data[1:])]
+
+
 def _utf16(code_point):
     return list(chr(code_point).encode("utf-16-be"))
 
@@ -52,6 +61,17 @@ UTF8 = Exercise(
                 when=lambda got, want, code: all(isinstance(one, str) for one in got)),
         Mistake("The bytes are right, but in the wrong order: the first byte holds the highest "
                 "bits of the code point.", wrong=lambda code: _utf8(code, reverse=True)),
+        Mistake("That is the code point itself, and from U+0100 on it doesn't fit into a byte. Cut it "
+                "into groups of 6 bits, from the right.", wrong=lambda code: [code]),
+        Mistake("Those are single bits. Return whole bytes, integers from 0 to 255.",
+                when=lambda got, want, code: set(got) <= {0, 1} and len(got) > 4),
+        Mistake("You always write three bytes. The table has one row for each number of bytes; which "
+                "one applies depends on the code point.", wrong=_three_bytes),
+        Mistake("The bytes after the first begin with the bits 11 instead of 10: add 0b10000000, not "
+                "0b11000000.", wrong=_lead_pattern_everywhere),
+        Mistake("There are numbers above 255, which are no bytes: after a shift, mask with 0b111111, so "
+                "that only the six bits of this byte stay.",
+                when=lambda got, want, code: len(got) == len(want) and max(got) > 255),
         Mistake("The bytes after the first lack their pattern: each must begin with the bits 10.",
                 wrong=lambda code: _utf8(code, following=0)),
         Mistake("The first byte lacks its pattern: as many ones as there are bytes, then a zero.",
@@ -169,6 +189,18 @@ def _not_after_each_other(ids, pair, new):
     return out
 
 
+def _places_move(ids, pair, new):
+    out = list(ids)
+    for i, neighbors in enumerate(pairwise(ids)):
+        if neighbors == tuple(pair):
+            out[i : i + 2] = [new]
+    return out
+
+
+def _last_twice(ids, pair, new):
+    return _loses_the_last(ids, pair, new) + list(ids[-1:])
+
+
 MERGE = Exercise(
     "6.2", "merge_pair", _merge_pair,
     cases=lambda rng: [
@@ -199,6 +231,14 @@ MERGE = Exercise(
                 "where nothing was merged.", wrong=_even_places),
         Mistake("A symbol is lost behind each merge: you go on three places further instead of two.",
                 wrong=_skips_after_a_merge),
+        Mistake("Your function replaces nothing. Where the pair stands, the new symbol must stand.",
+                wrong=lambda ids, pair, new: list(ids)),
+        Mistake("You replace every symbol that is in the pair, wherever it stands. Both must stand side "
+                "by side, in this order.",
+                wrong=lambda ids, pair, new: [new if id in pair else id for id in ids]),
+        Mistake("You go through the places from left to right while the list shrinks: after the first "
+                "merge, all later places are one too large.", wrong=_places_move),
+        Mistake("The last symbol comes twice when it was merged already.", wrong=_last_twice),
         Mistake("Of a long run such as 7 7 7 7 you merge only the first pair. Only *overlapping* "
                 "pairs exclude each other: there are two that don't overlap.",
                 wrong=_not_after_each_other),
@@ -217,6 +257,11 @@ PREDICTION = Exercise(
                 wrong=13),
         Mistake("You took away one token for each merge. A merge replaces *every* occurrence of its "
                 "pair.", wrong=11),
+        Mistake("The pair `a`, `n` occurs twice in each word, four times in all: the first merge alone "
+                "leaves ten.", wrong=12),
+        Mistake("Those would be the two words. After three merges neither is a single token.", wrong=2),
+        Mistake("Count again what each merge replaces: the first pair occurs four times, the second and "
+                "the third twice each.", wrong=9),
         Mistake("That is right after the first merge, `a` + `n`, which occurs four times. Two more "
                 "follow.", wrong=10),
         Mistake("That is right after two merges. In the third, look at the pairs that the new "
@@ -333,6 +378,13 @@ def _most_frequent(pieces, merges):
     return pieces
 
 
+def _replace_in_string(pieces, merges):
+    text = " ".join(pieces)
+    for left, right in merges:
+        text = text.replace(f"{left} {right}", left + right)
+    return text.split()
+
+
 _MERGES = [("a", "n"), ("i", "n"), ("an", "a"), ("b", "an"), ("ban", "d"), ("e", "r"), ("t", "h"), ("th", "er"),
            ("an", "th"), ("h", "er"), ("n", "a"), ("ban", "ana"), ("t", "her"), ("b", "c"), ("c", "d"),
            ("b", "cd"), ("a", "a")]
@@ -359,6 +411,14 @@ ENCODE = Exercise(
                 wrong=_choose(lambda found: min(found, key=lambda one: one[1]))),
         Mistake("You do the merge that was learned *last*. The earliest in the list comes first.",
                 wrong=_choose(lambda found: max(found, key=lambda one: (one[0], -one[1])))),
+        Mistake("You do the merge that was learned last, and the rightmost of equals. The earliest in "
+                "the list comes first, and of equals the leftmost.", wrong=_choose(max)),
+        Mistake("Your function returns the characters as they are. Merge neighbors that are in the "
+                "list.", wrong=lambda pieces, merges: list(pieces)),
+        Mistake("You return the whole word. Only pairs in the list of merges grow together.",
+                wrong=lambda pieces, merges: ["".join(pieces)]),
+        Mistake("You replace inside a string, so that \"n a\" is also found at the end of \"an\" and before "
+                "\"a\". Compare whole pieces.", wrong=_replace_in_string),
         Mistake("Of equal pairs you merge the rightmost first; try a a a a a. The leftmost comes "
                 "first.", wrong=_choose(lambda found: min(found, key=lambda one: (one[0], -one[1])))),
         Mistake("You merge neighbors whenever together they spell a known token. A merge is a pair: "
@@ -407,6 +467,18 @@ BITS = Exercise(
         Mistake("You converted the perplexity. e^loss counts choices among tokens; the information "
                 "is the loss itself.",
                 wrong=lambda loss, n, b: math.exp(loss) / math.log(2) * n / b),
+        Mistake("You used e^loss, the perplexity. The information is the loss itself.",
+                wrong=lambda loss, n, b: math.exp(loss) * n / b),
+        Mistake("You raised 2 to the power of the loss. The loss is the information already, in nats: "
+                "divide by ln 2.", wrong=lambda loss, n, b: 2**loss * n / b),
+        Mistake("The loss is positive already (minus the mean of the logarithms); no sign is needed.",
+                wrong=lambda loss, n, b: -loss / math.log(2) * n / b),
+        Mistake("You divide the loss by the bytes, but it is a mean over tokens: multiply by their number "
+                "first. And a bit is ln 2 nats.", wrong=lambda loss, n, b: loss / b),
+        Mistake("The loss is in nats, not in bits of a byte: divide by ln 2, not by 8.",
+                wrong=lambda loss, n, b: loss * n / b / 8),
+        Mistake("Each token has another number of bytes, not 8 bits: multiply by tokens / bytes, and "
+                "divide by ln 2.", wrong=lambda loss, n, b: loss / 8),
         Mistake("You divide by 8. That gives bytes per byte, the ratio of compression; the exercise "
                 "asks for bits.", wrong=lambda loss, n, b: loss / math.log(2) * n / b / 8),
         Mistake("You divide by log10(2). The loss is in nats, natural logarithms.",
@@ -471,6 +543,23 @@ def _ascii_prefix(data):
     return data[:end].decode(), data[end:]
 
 
+def _cut_at_characters(data):
+    text = data.decode("utf-8", "ignore")
+    return text, data[len(text) :]
+
+
+def _hold_beyond_ascii(data):
+    end = len(data)
+    while end and data[end - 1] >= 0x80:
+        end -= 1
+    return data[:end].decode(), data[end:]
+
+
+def _multiples_of_three(data):
+    end = len(data) // 3 * 3
+    return data[:end].decode("utf-8", "ignore"), data[end:]
+
+
 def _is_pair(got):
     return isinstance(got, (tuple, list)) and len(got) == 2
 
@@ -495,6 +584,14 @@ STREAMING = Exercise(
         Mistake("The text is right, but the unfinished bytes are lost: errors=\"ignore\" drops them. "
                 "Return them, the next token completes them.",
                 wrong=lambda data: (data.decode("utf-8", "ignore"), b"")),
+        Mistake("If nothing has to wait, the rest is b\"\", empty bytes.",
+                when=lambda got, want, data: _is_pair(got) and got[1] is None),
+        Mistake("You cut the data at the number of *characters* of the text. The rest begins after its "
+                "bytes.", wrong=_cut_at_characters),
+        Mistake("You hold back all bytes outside ASCII at the end, whole characters, too.",
+                wrong=_hold_beyond_ascii),
+        Mistake("You show and hold back multiples of three bytes. A character takes one to four.",
+                wrong=_multiples_of_three),
         Mistake("You hold back a last character that is complete. Count: the first byte says how "
                 "many belong to it.", wrong=_hold_last_character),
         Mistake("You hold back the bytes 10xxxxxx at the end, but drop or decode the first byte of "
@@ -505,6 +602,9 @@ STREAMING = Exercise(
                 "character: 0 to 3.", wrong=_hold_n(3)),
         Mistake("If the last character is unfinished, you hold back everything. The characters "
                 "before it are whole: show them.", wrong=_all_or_nothing),
+        Mistake("Text and rest together aren't the data any more: bytes are lost. The first byte of an "
+                "unfinished character has to wait, too.",
+                when=lambda got, want, data: _is_pair(got) and got[0].encode() + got[1] != data),
         Mistake("You stop at the first byte outside ASCII. A character of several bytes is whole, "
                 "too, if all of them are there.", wrong=_ascii_prefix),
     ],

@@ -40,9 +40,22 @@ DRAW = Exercise(
     mistakes=[
         Mistake("That is greedy decoding: u has no influence. Which piece of the interval does it "
                 "fall into?", wrong=lambda p, u: int(np.argmax(p))),
-        Mistake("You return the left end's token when u lies exactly on a boundary: use <= instead "
-                "of <, because a piece includes its left end. A token of probability 0 is never drawn "
-                "then.", wrong=lambda p, u: int(np.sum(np.cumsum(p) < u))),
+        Mistake("A u exactly on a boundary belongs to the piece on its right, because a piece includes "
+                "its left end (in searchsorted: side=\"right\"). Yours could draw a token of "
+                "probability 0.", wrong=lambda p, u: int(np.sum(np.cumsum(p) < u))),
+        Mistake("Return one token, not all whose pieces end behind u: the first of them.",
+                when=lambda got, want, p, u: np.ndim(got) == 1
+                and np.asarray(got).dtype.kind in "iu"),
+        Mistake("You return a probability. Return the token, its index.",
+                when=lambda got, want, p, u: np.ndim(got) == 0 and float(got) in p.tolist()
+                and float(got) != int(got)),
+        Mistake("You count the pieces that end *behind* u. Those that end at or before it are the ones "
+                "to its left, and their number is the token.",
+                wrong=lambda p, u: int(np.sum(np.cumsum(p) > u))),
+        Mistake("You search among the probabilities themselves. Add them up first: the pieces lie end "
+                "to end.", wrong=lambda p, u: int(np.searchsorted(p, u))),
+        Mistake("You search among the probabilities themselves. Add them up first: the pieces lie end "
+                "to end.", wrong=lambda p, u: int(np.searchsorted(p, u, side="right"))),
         Mistake("You return the position in the sorted list. Sorting isn't needed; if you sort, "
                 "translate the position back into a token.", wrong=_rank_in_sorted),
         Mistake("The pieces lie in the order of the tokens, not sorted. (Sorted pieces would be a "
@@ -92,6 +105,31 @@ def _keep(p, tokens, normalize=True):
 def _without_the_crossing_one(p, mass):
     order = np.argsort(-p)
     return _keep(p, order[np.cumsum(p[order]) <= mass])
+
+
+def _without_the_crossing_one_nan(p, mass):
+    order = np.argsort(-p)
+    q = _keep(p, order[np.cumsum(p[order]) <= mass], normalize=False)
+    return q / q.sum()
+
+
+def _short_result(p, mass):
+    q = np.sort(_nucleus(p, mass))[::-1]
+    return q[q > 0]
+
+
+def _tokens_only(p, mass):
+    order = np.argsort(-p)
+    return order[np.cumsum(p[order]) - p[order] < mass]
+
+
+def _share_of_tokens(p, mass):
+    return _keep(p, np.argsort(-p)[: int(mass * len(p))])
+
+
+def _above_mass(p, mass):
+    q = np.where(p > mass, p, 0)
+    return q / q.sum()
 
 
 def _at_least_one(p, mass):
@@ -160,6 +198,22 @@ NUCLEUS = Exercise(
         Mistake("The token that crosses the mark is missing, so that the nucleus adds up to less "
                 "than `mass`; if the first token alone exceeds it, nothing is left.",
                 wrong=_without_the_crossing_one),
+        Mistake("The token that crosses the mark is missing, so that the nucleus adds up to less "
+                "than `mass`; if the first token alone exceeds it, nothing is left.",
+                wrong=_without_the_crossing_one_nan),
+        Mistake("You return only the kept probabilities. Return one number for each of the V tokens, "
+                "0 for those outside.", wrong=_short_result),
+        Mistake("You return the tokens. Return their probabilities, in an array of V numbers, 0 for "
+                "those outside.", wrong=_tokens_only),
+        Mistake("You return which tokens are in the nucleus. Return their probabilities, divided by "
+                "their sum.", when=lambda got, want, p, mass: np.asarray(got).dtype == bool),
+        Mistake("A value of -inf is a score, not a probability: a token outside the nucleus has "
+                "probability 0.",
+                when=lambda got, want, p, mass: np.array_equal(np.isfinite(got), want > 0)),
+        Mistake("You divide by `mass`. The kept probabilities add up to `mass` or more: divide by their "
+                "own sum.", wrong=lambda p, mass: _not_normalized(p, mass) / mass),
+        Mistake("You keep a share of the *number* of tokens. `mass` is a share of the probability.",
+                wrong=_share_of_tokens),
         Mistake("You keep the first token, but the one that crosses the mark is missing in the other "
                 "cases: the nucleus must add up to `mass` or more.", wrong=_at_least_one),
         Mistake("One token too many: the nucleus had reached `mass` before it.", wrong=_one_more),
@@ -178,6 +232,10 @@ NUCLEUS = Exercise(
                 wrong=_with_zeros),
         Mistake("That is min-p, a share of the best token's probability. Top-p adds probabilities "
                 "up.", wrong=_min_p),
+        Mistake("That is min-p, a share of the best token's probability. Top-p adds probabilities "
+                "up.", wrong=lambda p, mass: _keep(p, np.flatnonzero(p >= mass * p.max()))),
+        Mistake("You compare each single probability with `mass`. Top-p adds them up, from the "
+                "likeliest on.", wrong=_above_mass),
         Mistake("You compare each single probability with a threshold. Top-p adds them up, from the "
                 "likeliest on.", wrong=_threshold),
     ],
@@ -207,6 +265,20 @@ def _upper(Q, K, V):
     S = Q @ K.T / np.sqrt(Q.shape[1])
     visible = np.triu(np.ones(S.shape, bool), k=K.shape[0] - Q.shape[0])
     return _softmax(np.where(visible, S, -np.inf)) @ V
+
+
+def _no_softmax(Q, K, V):
+    return np.tril(Q @ K.T / np.sqrt(Q.shape[1]), k=K.shape[0] - Q.shape[0]) @ V
+
+
+def _weights(Q, K, V):
+    return _attend(Q, K, np.eye(K.shape[0]))
+
+
+def _inverted(Q, K, V):
+    S = Q @ K.T / np.sqrt(Q.shape[1])
+    visible = np.tril(np.ones(S.shape, bool), k=K.shape[0] - Q.shape[0])
+    return _softmax(np.where(visible, -np.inf, S)) @ V
 
 
 def _hides_the_cache(Q, K, V):
@@ -246,6 +318,23 @@ CACHE_MASK = Exercise(
                 "keys.", wrong=lambda Q, K, V: _attend(Q, K, V, axis=0)),
         Mistake("The scores are divided by the square root of the number of keys. It is that of the "
                 "width D.", wrong=lambda Q, K, V: _attend(Q, K, V, scale=K.shape[0])),
+        Mistake("The scores aren't scaled: divide them by the square root of D, as before.",
+                wrong=lambda Q, K, V: _attend(Q, K, V, scale=1)),
+        Mistake("The scores are divided by D instead of its square root.",
+                wrong=lambda Q, K, V: _attend(Q, K, V, scale=Q.shape[1] ** 2)),
+        Mistake("The scores are multiplied by the square root of D. Divide.",
+                wrong=lambda Q, K, V: _attend(Q, K, V, scale=1 / Q.shape[1])),
+        Mistake("There is no softmax: scores may be negative, and their sum isn't 1.",
+                wrong=_no_softmax),
+        Mistake("You return the weights. Multiply them by V.", wrong=_weights),
+        Mistake("The weights are scaled after the softmax, so that they don't add up to 1. Scale the "
+                "scores.", wrong=lambda Q, K, V: _attend(Q, K, V, scale=1) / np.sqrt(Q.shape[1])),
+        Mistake("You return the last new token only. There is a row for each of them.",
+                wrong=lambda Q, K, V: _attend(Q, K, V)[-1]),
+        Mistake("A hidden score must be -inf, or so low that its exponential is 0; yours still gets "
+                "some weight.", wrong=lambda Q, K, V: _attend(Q, K, V, hidden=-10.0)),
+        Mistake("The arguments of np.where are swapped: the visible scores stay, the others become -inf.",
+                wrong=_inverted),
         Mistake("You attend to the new keys only. The cached ones are the past, and visible to all.",
                 wrong=_hides_the_cache),
     ],
@@ -277,6 +366,10 @@ CACHE_BYTES = Exercise(
                 "values have one row for each token.", wrong=_BYTES * 1024),
         Mistake("That is one token's share. The cache holds 1024 of them for each sequence.",
                 wrong=_BYTES // 1024),
+        Mistake("That is four times as much: eight bytes a number? float16 takes two.",
+                wrong=_BYTES * 4),
+        Mistake("Only one of keys and values, and only one layer. Both are kept, in all 48.",
+                wrong=_BYTES // 96),
         Mistake("Also the queries? They aren't kept: an old query is needed by no later token.",
                 wrong=_BYTES // 2 * 3),
         Mistake("The number is right in gigabytes, but the question asks for bytes.",
@@ -359,6 +452,23 @@ def _flat_index(scores, log_probs, width):
     return best // totals.shape[1], best, np.sort(totals, axis=None)[::-1][:width]
 
 
+def _as_probabilities(scores, log_probs, width):
+    beams, tokens, totals = _beam_step(scores, log_probs, width)
+    return beams, tokens, np.exp(totals)
+
+
+def _divided_by_width(scores, log_probs, width):
+    totals = (scores[:, None] + log_probs).ravel()
+    best = np.argsort(-totals, kind="stable")[:width]
+    return best // width, best % width, totals[best]
+
+
+def _transposed(scores, log_probs, width):
+    totals = (scores + log_probs.T).ravel()
+    best = np.argsort(-totals, kind="stable")[:width]
+    return *np.divmod(best, log_probs.shape[1]), totals[best]
+
+
 def _means(scores, log_probs, width):
     return _best_of((scores[:, None] + log_probs) / 2, width)
 
@@ -390,6 +500,11 @@ BEAM = Exercise(
         Mistake("The right candidates, worst first. The order is best first.", wrong=_worst_first),
         Mistake("You keep the best token of each beam. The candidates of all beams compete together: "
                 "one beam may get several places, another none.", wrong=_one_each),
+        Mistake("You keep the best token of each beam. The candidates of all beams compete together: "
+                "one beam may get several places, another none.",
+                wrong=lambda scores, log_probs, width: (
+                    np.arange(len(scores)), log_probs.argmax(axis=1),
+                    scores + log_probs.max(axis=1))),
         Mistake("You extend the best beam only. The others are kept because they may overtake it.",
                 wrong=_best_beam_only),
         Mistake("The flat index is divided by the number of beams. A row of the table has V entries: "
@@ -400,6 +515,18 @@ BEAM = Exercise(
                 wrong=_swapped),
         Mistake("You take means of the scores. Within a step all candidates are equally long: the sum "
                 "decides, and the next step needs it.", wrong=_means),
+        Mistake("The scores are probabilities. Return their logarithms: the next step adds to them.",
+                wrong=_as_probabilities),
+        Mistake("You return one triple for each beam. Return three arrays: all beams, all tokens, all "
+                "scores.", when=lambda got, want, scores, log_probs, width: len(got) == width
+                and all(np.shape(one) == (3,) for one in got)),
+        Mistake("The flat index is divided by the width. A row of the table has V entries: divide by "
+                "V.", wrong=_divided_by_width),
+        Mistake("The table is transposed before it is flattened, so that the division by V finds other "
+                "beams and tokens. Its rows are the beams.", wrong=_transposed),
+        Mistake("You return more or fewer than `width` candidates.",
+                when=lambda got, want, scores, log_probs, width: len(got) == 3
+                and len({len(part) for part in got}) == 1 and len(got[0]) != width),
         Mistake("Return three things: the beams, the tokens and the scores.",
                 when=lambda got, want, *arguments: not (isinstance(got, (tuple, list))
                                                         and len(got) == 3)),
@@ -451,6 +578,16 @@ PERPLEXITY = Exercise(
                 wrong=lambda log_p, mask: -log_p[mask].mean()),
         Mistake("The logarithms are natural ones, so the base is e, not 2.",
                 wrong=lambda log_p, mask: 2 ** (-log_p[mask].mean())),
+        Mistake("You return one number for each token. Take their mean before you exponentiate.",
+                wrong=lambda log_p, mask: np.exp(-log_p[mask])),
+        Mistake("You divide the sum by the number of rows. Divide it by the number of real tokens.",
+                wrong=lambda log_p, mask: np.exp(-log_p[mask].sum() / len(log_p))),
+        Mistake("You divide the sum by the length of a row. Divide it by the number of real tokens.",
+                wrong=lambda log_p, mask: np.exp(-log_p[mask].sum() / mask.shape[1])),
+        Mistake("You exponentiate twice. log_p holds logarithms: take their mean first.",
+                wrong=lambda log_p, mask: np.exp(-np.exp(log_p[mask]).mean())),
+        Mistake("You take a logarithm again, and of negative numbers. log_p holds logarithms already.",
+                wrong=lambda log_p, mask: np.exp(-np.log(log_p[mask]).mean())),
         Mistake("One number for all real tokens together, not one for each row.",
                 when=lambda got, want, log_p, mask: np.shape(got) == (len(log_p),)
                 and len(log_p) > 0),
