@@ -280,157 +280,146 @@ PREDICTION = Exercise(
 )
 
 
-# ---- 6.4 encode_pieces
+# ---- 6.4 count_spellings
 
 
-def _encode_pieces(pieces, merges):
-    rank = {tuple(pair): n for n, pair in enumerate(merges)}
-    pieces = list(pieces)
-    while found := [(rank[pair], i) for i, pair in enumerate(pairwise(pieces)) if pair in rank]:
-        _, i = min(found)
-        pieces[i : i + 2] = [pieces[i] + pieces[i + 1]]
-    return pieces
+def _count_spellings(word, tokens):
+    return _ways(word, tokens)
 
 
-def _choose(choice):
-    """The encoder that takes another of the possible merges (rank, position)"""
-    def encode(pieces, merges):
-        rank = {tuple(pair): n for n, pair in enumerate(merges)}
-        pieces = list(pieces)
-        while found := [(rank[pair], i) for i, pair in enumerate(pairwise(pieces)) if pair in rank]:
-            _, i = choice(found)
-            pieces[i : i + 2] = [pieces[i] + pieces[i + 1]]
-        return pieces
-    return encode
+def _ways(word, tokens, first=1, longest=None, step=lambda ways: ways):
+    """The number of spellings, with its parts to get wrong"""
+    longest = len(word) if longest is None else longest
+    ways = [first] + [0] * len(word)
+    for end in range(1, len(word) + 1):
+        ways[end] = sum(step(ways[start]) for start in range(max(0, end - longest), end)
+                        if word[start:end] in tokens)
+    return ways[-1]
 
 
-def _longest_match(pieces, merges):
-    known = {left + right for left, right in merges} | set(pieces)
-    rest, out = "".join(pieces), []
-    while rest:
-        n = max(n for n in range(1, len(rest) + 1) if rest[:n] in known)
-        out, rest = [*out, rest[:n]], rest[n:]
-    return out
+def _spellings(word, tokens):
+    if not word:
+        return [()]
+    return [(word[:n], *rest) for n in range(1, len(word) + 1) if word[:n] in tokens
+            for rest in _spellings(word[n:], tokens)]
 
 
-def _known_results(pieces, merges):
-    rank = {}
-    for n, (left, right) in enumerate(merges):
-        rank.setdefault(left + right, n)
-    pieces = list(pieces)
-    while found := [(rank[a + b], i) for i, (a, b) in enumerate(pairwise(pieces)) if a + b in rank]:
-        _, i = min(found)
-        pieces[i : i + 2] = [pieces[i] + pieces[i + 1]]
-    return pieces
+def _substrings(word, tokens):
+    return sum(word[start:end] in tokens for end in range(1, len(word) + 1) for start in range(end))
 
 
-def _one_merge(pieces, merges):
-    rank = {tuple(pair): n for n, pair in enumerate(merges)}
-    found = [(rank[pair], i) for i, pair in enumerate(pairwise(pieces)) if pair in rank]
-    pieces = list(pieces)
-    if found:
-        _, i = min(found)
-        pieces[i : i + 2] = [pieces[i] + pieces[i + 1]]
-    return pieces
+def _shortest(word, tokens):
+    return min((len(spelling) for spelling in _spellings(word, tokens)), default=0)
 
 
-def _each_merge_once(pieces, merges):
-    pieces = list(pieces)
-    for left, right in merges:
-        for i, pair in enumerate(pairwise(pieces)):
-            if pair == (left, right):
-                pieces[i : i + 2] = [left + right]
-                break
-    return pieces
+def _two_pieces(word, tokens):
+    return sum(word[:n] in tokens and word[n:] in tokens for n in range(1, len(word)))
 
 
-def _one_pass(pieces, merges):
-    known, out = set(map(tuple, merges)), []
-    for piece in pieces:
-        if out and (out[-1], piece) in known:
-            out[-1] += piece
-        else:
-            out.append(piece)
-    return out
+def _bags(word, tokens):
+    return len({tuple(sorted(spelling)) for spelling in _spellings(word, tokens)})
 
 
-def _merges_backwards(pieces, merges):
-    for left, right in reversed(merges):
-        pieces = _merge_strings(pieces, left, right)
-    return list(pieces)
+def _no_whole_word(word, tokens):
+    return _ways(word, tokens) - (bool(word) and word in tokens)
 
 
-def _merge_strings(pieces, left, right):
-    out, i = [], 0
-    while i < len(pieces):
-        found = tuple(pieces[i : i + 2]) == (left, right)
-        out.append(left + right if found else pieces[i])
-        i += 2 if found else 1
-    return out
+def _tokens_inside(word, tokens):
+    return sum(token in word for token in tokens)
 
 
-def _most_frequent(pieces, merges):
-    known = set(map(tuple, merges))
-    pieces = list(pieces)
-    while pairs := [pair for pair in pairwise(pieces) if pair in known]:
-        left, right = max(pairs, key=pairs.count)
-        pieces = _merge_strings(pieces, left, right)
-    return pieces
+def _all_tokens_of_all_spellings(word, tokens):
+    return sum(len(spelling) for spelling in _spellings(word, tokens))
 
 
-def _replace_in_string(pieces, merges):
-    text = " ".join(pieces)
-    for left, right in merges:
-        text = text.replace(f"{left} {right}", left + right)
-    return text.split()
+def _greedy_count(word, tokens):
+    n = 0
+    while word:
+        size = next((size for size in range(len(word), 0, -1) if word[:size] in tokens), 0)
+        if not size:
+            return 0
+        word, n = word[size:], n + 1
+    return n
 
 
-_MERGES = [("a", "n"), ("i", "n"), ("an", "a"), ("b", "an"), ("ban", "d"), ("e", "r"), ("t", "h"), ("th", "er"),
-           ("an", "th"), ("h", "er"), ("n", "a"), ("ban", "ana"), ("t", "her"), ("b", "c"), ("c", "d"),
-           ("b", "cd"), ("a", "a")]
+def _stops_at_a_token(word, tokens):
+    if word in tokens:
+        return 1
+    return sum(_stops_at_a_token(word[n:], tokens) for n in range(1, len(word))
+               if word[:n] in tokens)
 
-ENCODE = Exercise(
-    "6.4", "encode_pieces", _encode_pieces,
-    cases=lambda rng: [(list(word), list(_MERGES)) for word in
-                       ("banana", "bandana", "another", "panther", "in", "xyz", "aaaaa", "bcd", "therein",
-                        "ananan", "b", "anbanana", "naan", "thethethe", "bananabananabanana")],
+
+def _one_character_short(word, tokens):
+    ways = [1]
+    for end in range(len(word)):
+        ways.append(sum(ways[start] for start in range(end) if word[start:end] in tokens))
+    return ways[-1]
+
+
+def _first_letters(word, tokens):
+    return sum(word[:n] in tokens for n in range(1, len(word) + 1))
+
+
+_ABC = {"b", "a", "n", "an", "ana", "na", "ban", "nan"}
+_RUNS = {"a", "aa", "aaa"}
+
+SPELLINGS = Exercise(
+    "6.4", "count_spellings", _count_spellings,
+    cases=lambda rng: [
+        ("the", {"t", "h", "e", "th", "he", "the"}), ("banana", set(_ABC)), ("bandana", set(_ABC)),
+        ("nanan", set(_ABC)), ("", set(_ABC)), ("aaaa", set(_RUNS)), ("a" * 14, set(_RUNS)),
+        ("ab", {"ab"}), ("abcab", {"ab", "c", "abc", "bca", "a", "b"}),
+        ("abcde", {"abc", "ab", "cde", "a", "b", "c", "d", "e"}),
+        ("whole", {"whole", "w", "h", "o", "l", "e", "ho", "ole"}),
+    ],
     mistakes=[
-        Mistake("The pieces don't join to the word any more. A merge puts left + right where both "
-                "stood, and loses nothing.",
-                when=lambda got, want, pieces, merges: isinstance(got, (list, tuple))
-                and "".join(got) != "".join(pieces)),
-        Mistake("Return the list of pieces, not one string.",
-                when=lambda got, want, pieces, merges: isinstance(got, str)),
-        Mistake("You do one merge and stop. Repeat until no neighbors have a merge.",
-                wrong=_one_merge),
-        Mistake("You take the longest known piece from the left. That is another algorithm "
-                "(WordPiece's): BPE does the merges in the order in which they were learned.",
-                wrong=_longest_match),
-        Mistake("You do the leftmost possible merge first. Among all pairs of the word, take the "
-                "merge that was learned first; the place only decides between equals.",
-                wrong=_choose(lambda found: min(found, key=lambda one: one[1]))),
-        Mistake("You do the merge that was learned *last*. The earliest in the list comes first.",
-                wrong=_choose(lambda found: max(found, key=lambda one: (one[0], -one[1])))),
-        Mistake("You do the merge that was learned last, and the rightmost of equals. The earliest in "
-                "the list comes first, and of equals the leftmost.", wrong=_choose(max)),
-        Mistake("Your function returns the characters as they are. Merge neighbors that are in the "
-                "list.", wrong=lambda pieces, merges: list(pieces)),
-        Mistake("You return the whole word. Only pairs in the list of merges grow together.",
-                wrong=lambda pieces, merges: ["".join(pieces)]),
-        Mistake("You replace inside a string, so that \"n a\" is also found at the end of \"an\" and before "
-                "\"a\". Compare whole pieces.", wrong=_replace_in_string),
-        Mistake("Of equal pairs you merge the rightmost first; try a a a a a. The leftmost comes "
-                "first.", wrong=_choose(lambda found: min(found, key=lambda one: (one[0], -one[1])))),
-        Mistake("You merge neighbors whenever together they spell a known token. A merge is a pair: "
-                "\"b\" + \"cd\" may be one where \"bc\" + \"d\" is none.", wrong=_known_results),
-        Mistake("You do each merge of the list once. A pair can occur several times in a word.",
-                wrong=_each_merge_once),
-        Mistake("You go through the word once from left to right, and merge what you can. Pairs that "
-                "new pieces form, and the order of the merges, are lost.", wrong=_one_pass),
-        Mistake("You go through the list of merges from its end. The first merge learned is the first "
-                "one applied.", wrong=_merges_backwards),
-        Mistake("You merge the pair that is most frequent in this word. That is training; encoding "
-                "asks only the order of the list.", wrong=_most_frequent),
+        Mistake("Return how many spellings there are, a number; this is a collection.",
+                when=lambda got, want, word, tokens: isinstance(got, (list, tuple, set))),
+        Mistake("The beginning is missing: the empty word has one spelling, that of no tokens. Every "
+                "other count is built on this 1.",
+                wrong=lambda word, tokens: _ways(word, tokens, first=0)),
+        Mistake("Right, except for the empty word: it has one spelling, that of no tokens.",
+                wrong=lambda word, tokens: _ways(word, tokens) if word else 0),
+        Mistake("You count all ways to cut the word, 2 to the power of the number of gaps. Each piece "
+                "must be a token.", wrong=lambda word, tokens: 2 ** max(len(word) - 1, 0)),
+        Mistake("You count all ways to cut the word, 2 to the power of the number of gaps. Each piece "
+                "must be a token.", wrong=lambda word, tokens: 2 ** (len(word) - 1)),
+        Mistake("You stop as soon as the rest of the word is a token: it may also be spelled by several "
+                "tokens.", wrong=_stops_at_a_token),
+        Mistake("Your loop ends one character early, so that the last character is never in a token.",
+                wrong=_one_character_short),
+        Mistake("You return the length of the word: that is the length of one spelling, in single "
+                "characters. Count the spellings.", wrong=lambda word, tokens: len(word)),
+        Mistake("You return the number of tokens. Count the sequences of them that join to the word.",
+                wrong=lambda word, tokens: len(tokens)),
+        Mistake("You count how often the tokens occur in the word. Count sequences that cover the whole "
+                "word.", wrong=lambda word, tokens: sum(word.count(token) for token in tokens)),
+        Mistake("You count the places where a token stands in the word. Count sequences that cover the "
+                "whole word.", wrong=_substrings),
+        Mistake("You count the tokens that occur in the word. Count sequences of them that spell it.",
+                wrong=_tokens_inside),
+        Mistake("You count the tokens in the shortest spelling. Count the spellings.",
+                wrong=_shortest),
+        Mistake("You count the tokens of one spelling, that of the longest matches. Count all "
+                "spellings.", wrong=_greedy_count),
+        Mistake("You only count whether there is a spelling. Add up the possibilities.",
+                wrong=lambda word, tokens: int(_ways(word, tokens) > 0)),
+        Mistake("You count the spellings of exactly two tokens. There may be any number of them.",
+                wrong=_two_pieces),
+        Mistake("You count the tokens with which the word can begin. For each of them, count the "
+                "spellings of the rest.", wrong=_first_letters),
+        Mistake("You count which tokens are used, not in which order: \"a\" + \"aa\" and \"aa\" + \"a\" are two "
+                "spellings.", wrong=_bags),
+        Mistake("The word itself may be a token, and then it is one of its spellings.",
+                wrong=_no_whole_word),
+        Mistake("You look at tokens of one or two characters only. A token may be as long as the word.",
+                wrong=lambda word, tokens: _ways(word, tokens, longest=2)),
+        Mistake("You look at tokens of one, two or three characters only. A token may be as long as the "
+                "word.", wrong=lambda word, tokens: _ways(word, tokens, longest=3)),
+        Mistake("You add one for each last token. A last token adds as many spellings as the part before "
+                "it has.", wrong=lambda word, tokens: _ways(word, tokens, step=lambda ways: ways + 1)),
+        Mistake("You count the tokens of all spellings together. Count the spellings.",
+                wrong=_all_tokens_of_all_spellings),
     ],
 )
 
@@ -610,4 +599,4 @@ STREAMING = Exercise(
     ],
 )
 
-EXERCISES = [UTF8, MERGE, PREDICTION, ENCODE, BITS, STREAMING]
+EXERCISES = [UTF8, MERGE, PREDICTION, SPELLINGS, BITS, STREAMING]
