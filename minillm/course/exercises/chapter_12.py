@@ -8,13 +8,26 @@ from minillm.course.checking import Exercise, Mistake
 
 # ---- 12.1 cache_shapes
 
+def _shape(got, which):
+    """-> the shape of Q (0) or K (1) in an answer; raises an error for another form"""
+    return tuple(int(size) for size in got[which])
+
+
+def _has(which, axis, values):
+    """A test: one size of Q or K is one of `values`, and the form of the answer is right"""
+    def test(got, want):
+        return all(len(_shape(got, i)) == 4 for i in (0, 1)) and _shape(got, which)[axis] in values
+
+    return test
+
+
 SHAPES = Exercise(
     "12.1", "cache_shapes", ((1, 4, 1, 32), (1, 4, 7, 32)),
     mistakes=[
         Mistake("Those are the shapes while the prompt is read, the first time that the line runs. "
                 "In the last step only one token comes in.", wrong=((1, 4, 3, 32), (1, 4, 3, 32))),
-        Mistake("Those are the shapes in the first step after the prompt. Each further step adds one "
-                "key: continue to the last one.", wrong=((1, 4, 1, 32), (1, 4, 4, 32))),
+        Mistake("Those are the shapes in the first step after the prompt. Each further step adds "
+                "one key: continue to the last one.", wrong=((1, 4, 1, 32), (1, 4, 4, 32))),
         Mistake("You count all five new tokens as keys. When the last step runs, the fifth token "
                 "doesn't exist yet: this step computes its scores.",
                 wrong=((1, 4, 1, 32), (1, 4, 8, 32))),
@@ -22,8 +35,8 @@ SHAPES = Exercise(
                 "token that is read.", wrong=((1, 4, 1, 32), (1, 4, 6, 32))),
         Mistake("That is K before the line has run: the key of the new token alone. Stop at the "
                 "line after it.", wrong=((1, 4, 1, 32), (1, 4, 1, 32))),
-        Mistake("Only the keys of earlier tokens come from the cache. The queries of earlier tokens "
-                "are never computed again.", wrong=((1, 4, 7, 32), (1, 4, 7, 32))),
+        Mistake("Only the keys of earlier tokens come from the cache. The queries of earlier "
+                "tokens are never computed again.", wrong=((1, 4, 7, 32), (1, 4, 7, 32))),
         Mistake("You swapped Q and K: there is one query, and a key for each token so far.",
                 wrong=((1, 4, 7, 32), (1, 4, 1, 32))),
         Mistake("Those are the shapes before the heads are split. At this line Q and K are "
@@ -32,8 +45,27 @@ SHAPES = Exercise(
                 "before positions.", wrong=((1, 1, 4, 32), (1, 7, 4, 32))),
         Mistake("The axis of the batch is missing. It has size 1, but it is there.",
                 wrong=((4, 1, 32), (4, 7, 32))),
-        Mistake("Keys (4) and heads (4) agree only in the step after the prompt; and the width of a "
-                "head is d / H, not d.", wrong=((1, 4, 1, 128), (1, 4, 7, 128))),
+        Mistake("The width of a head is d / H = 128 / 4 numbers, not d.",
+                wrong=((1, 4, 1, 128), (1, 4, 7, 128))),
+        Mistake("Give the whole shapes, four sizes each: ((B, H, T, D) of Q, (B, H, T, D) of K).",
+                when=lambda got, want: not isinstance(got, (tuple, list)) or len(got) != 2
+                or any(not isinstance(each, (tuple, list)) for each in got)),
+        Mistake("At this line Q and K have four axes: (B, H, T, D).",
+                when=lambda got, want: any(len(_shape(got, i)) != 4 for i in (0, 1))),
+        Mistake("The first axis is the batch. There is one prompt, so its size is 1.",
+                when=lambda got, want: any(_shape(got, i)[0] != 1 for i in (0, 1))),
+        Mistake("The second axis is that of the heads. This model has four.",
+                when=lambda got, want: any(_shape(got, i)[1] != 4 for i in (0, 1))),
+        Mistake("The last axis is the width of a head: d / H = 128 / 4.",
+                when=lambda got, want: any(_shape(got, i)[3] != 32 for i in (0, 1))),
+        Mistake("Look at Q again: in a step after the prompt only the newest token asks.",
+                when=_has(0, 2, range(2, 100))),
+        Mistake("Q is right. That is K in a step before the last: continue until the program "
+                "ends.", when=_has(1, 2, range(2, 7))),
+        Mistake("Q is right, but K has too many keys. Count the tokens that the model has *read*, "
+                "up to this line.", when=_has(1, 2, range(8, 1000))),
+        Mistake("One of the sizes isn't right yet. Let pdb print both shapes in the last step.",
+                when=lambda got, want: True),
     ],
 )
 
@@ -59,8 +91,8 @@ MATMULS = Exercise(
                 wrong=lambda n_layer, n_new: n_new * 4 * n_layer + 1),
         Mistake("The output head stands behind the last block, once; it is not in every block.",
                 wrong=lambda n_layer, n_new: n_new * 5 * n_layer),
-        Mistake("Six in a block are two too many. Q, K and V come from one fused matrix, `qkv`; and "
-                "Q Kᵀ and P V are inside the kernel of attention.",
+        Mistake("Six in a block are two too many. Q, K and V come from one fused matrix, `qkv`; "
+                "and Q Kᵀ and P V are inside the kernel of attention.",
                 wrong=lambda n_layer, n_new: n_new * (6 * n_layer + 1)),
         Mistake("Three in a block: one is missing. List them: into attention, out of it, and the "
                 "two of the feed-forward network.",
@@ -72,9 +104,18 @@ MATMULS = Exercise(
                 wrong=lambda n_layer, n_new: n_new * (8 * n_layer + 1)),
         Mistake("That is one forward. Generating runs one for each new token.",
                 wrong=lambda n_layer, n_new: 4 * n_layer + 1),
-        Mistake("The embeddings are lookups, not products: the one that you counted in front of the "
-                "blocks doesn't call `matmul`.",
+        Mistake("The embeddings are lookups, not products: the one that you counted in front of "
+                "the blocks doesn't call `matmul`.",
                 wrong=lambda n_layer, n_new: n_new * (4 * n_layer + 2)),
+        Mistake("The products of one forward are right. But how many forwards does it take, with the "
+                "one that reads the prompt?",
+                when=lambda got, want, n_layer, n_new: got % (4 * n_layer + 1) == 0),
+        Mistake("The number of forwards is right. Now list the products of one forward: the linear "
+                "maps of a block, and what stands behind the blocks.",
+                when=lambda got, want, n_layer, n_new: got % n_new == 0),
+        Mistake("The answer is a product: the number of forwards times the matrix products of one "
+                "forward. Count the two separately.",
+                when=lambda got, want, n_layer, n_new: isinstance(got, int) and got != 85),
     ],
 )
 
@@ -87,10 +128,10 @@ def _differ(a, b, tolerance):
 
 def _first_difference(right, wrong, tolerance):
     names = [name for (name, a), (_, b) in zip(right, wrong) if _differ(a, b, tolerance)]
-    return names[0] if names else ""
+    return names[0] if names else None
 
 
-def _search(test, which=0, none=""):
+def _search(test, which=0, none=None):
     """A first_difference with another test of a pair"""
 
     def search(right, wrong, tolerance):
@@ -101,11 +142,13 @@ def _search(test, which=0, none=""):
 
 
 def _with_one_different(rng, where, change):
+    """Two runs that differ from one place on: first by `change`, then by more and more"""
     names = ["embedding", "h.0", "h.1", "logits"]
     right = [(name, rng.normal(size=(3, 3))) for name in names]
     wrong = [(name, array.copy()) for name, array in right]
-    for place in range(where, 4):
-        wrong[place] = (names[place], change(wrong[place][1]))
+    wrong[where] = (names[where], change(wrong[where][1]))
+    for place in range(where + 1, 4):
+        wrong[place] = (names[place], wrong[place][1] + 10 * place)
     return right, wrong, 1e-6
 
 
@@ -126,7 +169,7 @@ def _first_difference_cases(rng):
     both_nan = [("a", np.array([np.nan, 1.0])), ("b", np.array([2.0, 3.0]))]
     later = [("a", np.array([np.nan, 1.0])), ("b", np.array([2.0, 4.0]))]
     large = [("a", np.array([1e6, 1.0])), ("b", np.array([1.0]))]
-    little_more = [("a", np.array([1e6 + 0.5, 1.0])), ("b", np.array([2.0]))]
+    little_more = [("a", np.array([1e6 + 0.5, 1.0])), ("b", np.array([9.0]))]
     return [
         rounding,
         _with_one_different(rng, 1, _one_number(np.nan)),
@@ -151,6 +194,12 @@ def _gap(a, b):
     return a - b if a.shape == b.shape else np.inf
 
 
+def _name_of_largest(right, wrong):
+    sizes = [np.nanmax(np.abs(a - b), initial=0) if a.shape == b.shape else 0
+             for (_, a), (_, b) in zip(right, wrong)]
+    return right[int(np.argmax(sizes))][0]
+
+
 FIRST_DIFFERENCE = Exercise(
     "12.3", "first_difference", _first_difference, cases=_first_difference_cases,
     mistakes=[
@@ -159,8 +208,8 @@ FIRST_DIFFERENCE = Exercise(
         Mistake("That is the place of the pair. Return its name.",
                 when=lambda got, want, *_: isinstance(got, (int, np.integer))
                 and not isinstance(got, bool)),
-        Mistake("Right where there is a difference. Where there is none, return an empty string "
-                "instead of None.", when=lambda got, want, *_: got is None and want == ""),
+        Mistake("Right where there is a difference. Where there is none, return None.",
+                when=lambda got, want, *_: want is None and not got),
         Mistake("That is the last pair that differs. An error spreads to everything behind it, so "
                 "what you need is the first.", wrong=_search(_differ, -1)),
         Mistake("You call every tiny rounding a difference. Two numbers differ if they are more "
@@ -173,14 +222,31 @@ FIRST_DIFFERENCE = Exercise(
                 "np.allclose.",
                 wrong=_search(lambda a, b, t: a.shape != b.shape
                               or not np.allclose(a, b, rtol=0, atol=t))),
-        Mistake("Besides the absolute tolerance, np.allclose allows a relative one, `rtol`, by default "
-                "1e-5 of the number: set it to 0.",
+        Mistake("Besides the absolute tolerance, np.allclose allows a relative one, `rtol`, by "
+                "default 1e-5 of the number: set it to 0.",
                 wrong=_search(lambda a, b, t: a.shape != b.shape
                               or not np.allclose(a, b, atol=t, equal_nan=True))),
         Mistake("Compare the shapes too: (3, 1) and (1, 3) are broadcast to (3, 3), and may then "
                 "look equal.",
                 wrong=_search(lambda a, b, t: not np.allclose(a, b, rtol=0, atol=t,
                                                               equal_nan=True))),
+        Mistake("You ask whether all numbers differ. One is enough.",
+                wrong=_search(lambda a, b, t: a.shape != b.shape
+                              or bool((np.abs(a - b) > t).all()))),
+        Mistake("You miss NaN, because every comparison with it is false, and arrays of different "
+                "shapes, which are broadcast. Test both.",
+                wrong=_search(lambda a, b, t: bool((np.abs(a - b) > t).any()))),
+        Mistake("The default of np.allclose isn't this test: it allows a relative difference too "
+                "(rtol), calls NaN different from NaN (equal_nan), and broadcasts the shapes.",
+                wrong=_search(lambda a, b, t: not np.allclose(a, b, atol=t))),
+        Mistake("With np.allclose it is nearly right. Two NaN at the same place are no difference (equal_nan), "
+                "and shapes must be compared, since it broadcasts them.",
+                wrong=_search(lambda a, b, t: not np.allclose(a, b, rtol=0, atol=t))),
+        Mistake("You call every tiny rounding a difference, and NaN different from NaN. Two numbers "
+                "differ if they are more than `tolerance` apart.",
+                wrong=_search(lambda a, b, t: bool((a != b).any()))),
+        Mistake("You compare exactly. Two numbers differ if they are more than `tolerance` apart.",
+                wrong=_search(lambda a, b, t: not np.array_equal(a, b))),
         Mistake("You look at the signed difference: numbers that became smaller escape you. Take "
                 "its absolute value.",
                 wrong=_search(lambda a, b, t: a.shape != b.shape or bool(
@@ -189,10 +255,17 @@ FIRST_DIFFERENCE = Exercise(
                 "ones. Compare number by number.",
                 wrong=_search(lambda a, b, t: a.shape != b.shape or not np.allclose(
                     a.sum(), b.sum(), rtol=0, atol=t, equal_nan=True))),
+        Mistake("You compare the sizes of the arrays, their norms. Different numbers can have the "
+                "same norm: compare number by number.",
+                wrong=_search(lambda a, b, t: bool(
+                    np.abs(np.linalg.norm(a) - np.linalg.norm(b)) > t))),
         Mistake("You compare the mean difference: in a large array one wrong number drowns in it. "
                 "Take the largest.",
                 wrong=_search(lambda a, b, t: a.shape != b.shape or bool(
                     (np.isnan(a) != np.isnan(b)).any() or np.nanmean(np.abs(a - b)) > 1000 * t))),
+        Mistake("That is where the difference is largest. An error grows on its way: look for the "
+                "first one.", when=lambda got, want, right, wrong, tolerance:
+                got == _name_of_largest(right, wrong)),
     ],
 )
 
@@ -235,8 +308,8 @@ HEAD = Exercise(
     "12.4", "next_output", lambda x, W_q, W_k, W_v, keys, values:
     _next_output(x, W_q, W_k, W_v, keys, values), cases=_head_cases,
     mistakes=[
-        Mistake("The bug is still there. Stop at the line of the scores in two consecutive steps and "
-                "compare, number by number, what they are divided by.",
+        Mistake("The bug is still there. Stop at the line of the scores in two consecutive steps "
+                "and compare, number by number, what they are divided by.",
                 wrong=_wrong_head(scale=lambda x, q, keys: np.sqrt(len(keys)))),
         Mistake("Now the scores aren't scaled at all. The scaling is needed; look at what size it "
                 "depends on.", wrong=_wrong_head(scale=lambda x, q, keys: 1.0)),
@@ -249,8 +322,8 @@ HEAD = Exercise(
                 wrong=_wrong_head(scale=lambda x, q, keys: 1 / np.sqrt(len(q)))),
         Mistake("Divide by √D before the softmax, not after it: the weights must sum to 1.",
                 wrong=_wrong_head(after_softmax=True)),
-        Mistake("The position no longer sees itself: you attend to the keys from before the new one "
-                "was appended.", wrong=_wrong_head(sees_itself=False)),
+        Mistake("The position no longer sees itself: you attend to the keys from before the new "
+                "one was appended.", wrong=_wrong_head(sees_itself=False)),
         Mistake("The output is right, but keys and values come back without the new position. The "
                 "next step would not see it.", wrong=_wrong_head(forgets=True)),
         Mistake("The output is right, but the new key and value belong behind the old ones, in the "
@@ -262,8 +335,8 @@ HEAD = Exercise(
                 wrong=_wrong_head(uses_query_as_key=True)),
         Mistake("The value of the new position is its key now. That was right before: the bug is "
                 "elsewhere.", wrong=_wrong_head(value=lambda x, q, k, v: k)),
-        Mistake("You divide by √(t), the number of keys before this one. The scale doesn't depend on "
-                "how many keys there are.",
+        Mistake("You divide by √(t), the number of keys before this one. The scale doesn't depend "
+                "on how many keys there are.",
                 wrong=_wrong_head(scale=lambda x, q, keys: np.sqrt(max(len(keys) - 1, 1)))),
         Mistake("The output is right. Return keys and values too.",
                 when=lambda got, want, *_: isinstance(got, np.ndarray)
@@ -367,8 +440,8 @@ COUNT = Exercise(
                 "`leaf`. Compare with ==.",
                 wrong=lambda function, name: _count(
                     function, name, lambda frame, name: name in frame.f_code.co_name)),
-        Mistake("You count every call, whatever it is called. Compare frame.f_code.co_name with the "
-                "name.",
+        Mistake("You count every call, whatever it is called. Compare frame.f_code.co_name with "
+                "the name.",
                 wrong=lambda function, name: _count(function, name, lambda frame, name: True)),
         Mistake("You only count the calls that `function` itself makes, not those within them. The "
                 "hook sees all of them: leave out the test of the caller.",
@@ -377,7 +450,8 @@ COUNT = Exercise(
                 wrong=_outermost),
         Mistake("You return whether there was a call. Count how many.",
                 when=lambda got, want, *_: isinstance(got, bool)),
-        Mistake("You return at most 1: the count is reset or never added up. Use `nonlocal` and +=.",
+        Mistake("You return at most 1: the count is reset, or never added up. Use `nonlocal` "
+                "and +=.",
                 wrong=lambda function, name: min(1, _count_calls(function, name))),
         Mistake("One too many: something is counted before the program has begun. Start at 0.",
                 wrong=lambda function, name: _count_calls(function, name) + 1),
