@@ -197,6 +197,14 @@ def _places_move(ids, pair, new):
     return out
 
 
+def _index_error(ids, pair, new):
+    out = list(ids)
+    for i in range(len(ids)):
+        if (out[i], out[i + 1]) == tuple(pair):
+            out[i : i + 2] = [new]
+    return out
+
+
 def _last_twice(ids, pair, new):
     return _loses_the_last(ids, pair, new) + list(ids[-1:])
 
@@ -238,6 +246,9 @@ MERGE = Exercise(
                 wrong=lambda ids, pair, new: [new if id in pair else id for id in ids]),
         Mistake("You go through the places from left to right while the list shrinks: after the first "
                 "merge, all later places are one too large.", wrong=_places_move),
+        Mistake("An index leaves the list: either the list has become shorter than the range that you go "
+                "through, or the last symbol has no right neighbor. (The slice ids[i : i + 2] never "
+                "leaves it.)", wrong=_index_error),
         Mistake("The last symbol comes twice when it was merged already.", wrong=_last_twice),
         Mistake("Of a long run such as 7 7 7 7 you merge only the first pair. Only *overlapping* "
                 "pairs exclude each other: there are two that don't overlap.",
@@ -573,6 +584,9 @@ STREAMING = Exercise(
         Mistake("The text is right, but the unfinished bytes are lost: errors=\"ignore\" drops them. "
                 "Return them, the next token completes them.",
                 wrong=lambda data: (data.decode("utf-8", "ignore"), b"")),
+        Mistake("The end may be in the middle of a character, and then decoding everything fails. Find "
+                "out how many bytes have to wait, and decode the others.",
+                wrong=lambda data: (data.decode(), b"")),
         Mistake("If nothing has to wait, the rest is b\"\", empty bytes.",
                 when=lambda got, want, data: _is_pair(got) and got[1] is None),
         Mistake("You cut the data at the number of *characters* of the text. The rest begins after its "

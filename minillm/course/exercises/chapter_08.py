@@ -74,6 +74,9 @@ DRAW = Exercise(
                 wrong=lambda p, u: int(np.argmin(np.abs(p - u)))),
         Mistake("You take the nearest boundary instead of the piece around u.",
                 wrong=lambda p, u: int(np.argmin(np.abs(np.cumsum(p) - u)))),
+        Mistake("If u lies in the first piece, no piece ends before it, and there is no last one to "
+                "take. Count the pieces that end at or before u; there may be none.",
+                wrong=lambda p, u: int(np.flatnonzero(np.cumsum(p) <= u)[-1]) + 1),
         Mistake("You measure u from the right: the first token's piece begins at 0.",
                 wrong=lambda p, u: int(np.sum(np.cumsum(p) <= 1 - u))),
         Mistake("You draw uniformly: each token gets a piece of the same length. The pieces are as "
@@ -107,10 +110,15 @@ def _without_the_crossing_one(p, mass):
     return _keep(p, order[np.cumsum(p[order]) <= mass])
 
 
+def _divided_by_sum(q):
+    with np.errstate(invalid="ignore"):  # 0 / 0, where nothing is kept
+        return q / q.sum()
+
+
 def _without_the_crossing_one_nan(p, mass):
     order = np.argsort(-p)
     q = _keep(p, order[np.cumsum(p[order]) <= mass], normalize=False)
-    return q / q.sum()
+    return _divided_by_sum(q)
 
 
 def _short_result(p, mass):
@@ -128,8 +136,7 @@ def _share_of_tokens(p, mass):
 
 
 def _above_mass(p, mass):
-    q = np.where(p > mass, p, 0)
-    return q / q.sum()
+    return _divided_by_sum(np.where(p > mass, p, 0))
 
 
 def _at_least_one(p, mass):
@@ -545,6 +552,11 @@ def _row_means(log_p, mask):
     return np.array([-row[real].mean() for row, real in zip(log_p, mask)])
 
 
+def _two_logarithms(log_p, mask):
+    with np.errstate(invalid="ignore"):
+        return np.exp(-np.log(log_p[mask]).mean())
+
+
 PERPLEXITY = Exercise(
     "8.6", "perplexity", _perplexity,
     cases=lambda rng: [
@@ -587,7 +599,7 @@ PERPLEXITY = Exercise(
         Mistake("You exponentiate twice. log_p holds logarithms: take their mean first.",
                 wrong=lambda log_p, mask: np.exp(-np.exp(log_p[mask]).mean())),
         Mistake("You take a logarithm again, and of negative numbers. log_p holds logarithms already.",
-                wrong=lambda log_p, mask: np.exp(-np.log(log_p[mask]).mean())),
+                wrong=_two_logarithms),
         Mistake("One number for all real tokens together, not one for each row.",
                 when=lambda got, want, log_p, mask: np.shape(got) == (len(log_p),)
                 and len(log_p) > 0),
