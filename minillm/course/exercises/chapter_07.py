@@ -1,6 +1,7 @@
 """The exercises of chapter 7, A GPT from the parts."""
 
 import math
+from itertools import combinations, product
 
 import numpy as np
 
@@ -58,6 +59,56 @@ _PARAMETER_MISTAKES = [
             wrong=lambda V, T, d, L, tied: _parameters(V, T, d, L, tied) + 2 * d * (L - 1)),
 ]
 
+
+
+def _terms(difference, terms, most=2):
+    """-> {name: integer coefficient}, the simplest sum of at most `most` terms that is `difference`
+
+    terms: {name: (size, largest coefficient)}
+    """
+    for n in range(1, most + 1):
+        for names in combinations(terms, n):
+            *others, last = names
+            ranges = [range(-terms[name][1], terms[name][1] + 1) for name in others]
+            for coefficients in product(*ranges):
+                rest = difference - sum(c * terms[name][0] for c, name in zip(coefficients, others))
+                size, largest = terms[last]
+                if rest % size == 0 and 0 < abs(rest // size) <= largest and all(coefficients):
+                    return dict(zip(names, (*coefficients, rest // size)))
+    return {}
+
+
+def _off_in(*names):
+    """-> the test of whether a count is wrong in one of these terms, whatever else is wrong"""
+
+    def shows(got, want, V, T, d, L, tied):
+        found = _terms(int(got) - want, {
+            "block matrices": (L * d * d, 12), "block vectors": (L * d, 13), "last norm": (d, 2),
+            "positions": (T * d, 1), "tokens": (V * d, 2), "head bias": (V, 1)})
+        return any(name in found for name in names)
+
+    return shows
+
+
+_PARAMETER_MISTAKES += [
+    Mistake("Those are the matrices of the blocks alone. Add the tables, the biases and the layer norms.",
+            wrong=lambda V, T, d, L, tied: 12 * L * d * d),
+    Mistake("Those are the blocks alone. Add the tables and the last layer norm.",
+            wrong=lambda V, T, d, L, tied: L * (12 * d * d + 13 * d)),
+    Mistake("You return bytes. The exercise asks for the number of parameters.",
+            wrong=lambda V, T, d, L, tied: 4 * _parameters(V, T, d, L, tied)),
+    Mistake("The tables have V + T rows of d numbers. You multiply V by T.",
+            wrong=lambda V, T, d, L, tied: _parameters(V, T, d, L, tied) + (V * T - V - T) * d),
+    Mistake("Count the matrices of a block again, in units of d²: Q, K and V have three, W_O has "
+            "one, the two of the feed-forward network have four each.",
+            when=_off_in("block matrices")),
+    Mistake("The matrices are right. Count the vectors of a block again, in units of d: the biases of "
+            "Q, K and V, of W_O and of two maps, and two layer norms with two vectors each.",
+            when=_off_in("block vectors")),
+    Mistake("The blocks are right. Look at the tables again: tokens, positions, and the head in its "
+            "two cases.", when=_off_in("positions", "tokens", "head bias")),
+]
+
 # ---- 7.2 prompt_flops
 
 
@@ -99,8 +150,43 @@ _FLOPS_MISTAKES = [
     Mistake("That is the cost of one block. There are L of them.", wrong=_flops_with(layers=1)),
     Mistake("You count a whole training step. The exercise asks for the forward only.",
             wrong=_flops_with(factor=6)),
+    Mistake("You return GFLOP. The exercise asks for FLOPs.",
+            wrong=lambda V, T, d, L, B: _flops(V, T, d, L, B) / 1e9),
+    Mistake("That is attention's part alone.",
+            wrong=lambda V, T, d, L, B: _flops_with(block=0, head=lambda B, T: 0)(V, T, d, L, B)),
+    Mistake("That is the part of the blocks' matrices alone.",
+            wrong=_flops_with(products=0, head=lambda B, T: 0)),
+    Mistake("You also count biases or layer norms. Only matrix products are asked for.",
+            when=lambda got, want, V, T, d, L, B: got != want
+            and (got - want) % (2 * B * T * d * L) == 0 and 0 < (got - want) // (2 * B * T * d * L)
+            <= 13 and (got - want) // (2 * B * T * d * L) not in ((T + 1) // 2, T, T + 1)),
     Mistake("You count one prompt. There are B of them, and the weights multiply the tokens of all.",
             wrong=lambda V, T, d, L, B: _flops(V, T, d, L, 1)),
+]
+
+
+
+def _flops_off_in(*names):
+    def shows(got, want, V, T, d, L, B):
+        if got != int(got):
+            return False
+        found = _terms(int(got) - int(want), {
+            "matrices": (B * T * L * d * d, 48), "attention": (B * T * (T + 1) * L * d, 12),
+            "all keys": (B * T * T * L * d, 8), "head": (B * V * d, 4),
+            "head everywhere": (B * T * V * d, 4)})
+        return any(name in found for name in names)
+
+    return shows
+
+
+_FLOPS_MISTAKES += [
+    Mistake("The part of the matrices is off: each of 12 d² numbers in each of L blocks is multiplied "
+            "and added once for each of B T tokens.", when=_flops_off_in("matrices")),
+    Mistake("The part of the matrices is right. Look at attention: two products, each 2 d FLOPs for "
+            "a pair of a query and a key that it sees, (T + 1) / 2 keys on average. In a forward.",
+            when=_flops_off_in("attention", "all keys")),
+    Mistake("The blocks are right. Look at the head: d numbers times V rows, for B positions.",
+            when=_flops_off_in("head", "head everywhere")),
 ]
 
 # ---- 7.3 first_loss
@@ -140,8 +226,16 @@ _FIRST_LOSS_MISTAKES = [
             when=_near(768 * 0.02**2 / 2)),
     Mistake("A loss is positive: it is minus the logarithm of a probability.",
             when=lambda got, *rest: float(got) < 0),
+    Mistake("A loss of 0 would mean that the model is certain, and right. It knows nothing yet.",
+            when=lambda got, *rest: float(got) == 0),
     Mistake("That is the first loss of a model with 2,048 tokens. GPT-2 has 50,257.",
             when=lambda got, *rest: abs(float(got) - math.log(2048)) < 0.3),
+    Mistake("Close. Both parts are right in size: compute log V and d s² / 2 to three decimals, and add "
+            "them.", when=lambda got, *rest: abs(float(got) - _FIRST_LOSS) < 0.1),
+    Mistake("That is less than log V. Random logits can only make the loss of a model that knows "
+            "nothing larger.", when=lambda got, *rest: float(got) < math.log(50257)),
+    Mistake("That is too much. Start with log V, and add half the variance of a logit, d s² / 2.",
+            when=lambda got, *rest: float(got) > _FIRST_LOSS),
 ]
 
 # ---- 7.4 clip
@@ -171,7 +265,7 @@ def _clip_cases(rng):
     large = [10 * rng.normal(size=shape) for shape in shapes]
     small = [0.01 * rng.normal(size=shape) for shape in shapes]
     mixed = [g * size for g, size in zip(map(np.copy, small), (1000, 1, 3))]
-    return [(large, 1.0), (small, 1.0), (mixed, 0.5)]
+    return [(large, 1.0), (small, 2.0), (mixed, 0.5), (small[:1], 1.0)]
 
 
 _CLIP_MISTAKES = [
@@ -207,6 +301,30 @@ _CLIP_MISTAKES = [
             wrong=_scaled(lambda squares, most, gs: min(1.0, most / np.sqrt((gs[-1]**2).sum())))),
     Mistake("You scale by the norm of the first array only. All arrays count.",
             wrong=_scaled(lambda squares, most, gs: min(1.0, most / np.sqrt((gs[0]**2).sum())))),
+    Mistake("You give each array the norm max_norm. All of them together have one norm, and clipping "
+            "only ever shrinks.",
+            wrong=lambda gradients, max_norm: [g / np.sqrt((g**2).sum()) * max_norm
+                                               for g in gradients]),
+    Mistake("Nothing is scaled: the gradients come back as they were.",
+            wrong=lambda gradients, max_norm: [g.copy() for g in gradients]),
+    Mistake("You limit the factor to max_norm. The factor is at most 1, whatever max_norm is.",
+            wrong=_scaled(lambda squares, most, gs: min(most, most / np.sqrt(squares)))),
+    Mistake("You scale by the largest entry. The norm is the root of the sum of all squares.",
+            wrong=_scaled(lambda squares, most, gs: min(1.0, most / max(
+                np.abs(g).max() for g in gs)))),
+    Mistake("You add up means of squares. The norm is the root of the sum of all squares.",
+            wrong=_scaled(lambda squares, most, gs: min(1.0, most / np.sqrt(sum(
+                (g**2).mean() for g in gs))))),
+    Mistake("Each array is scaled by its own sum of absolute values. One norm for all of them, the "
+            "root of the sum of squares, is wanted.",
+            wrong=lambda gradients, max_norm: [g * min(1.0, max_norm / np.abs(g).sum())
+                                               for g in gradients]),
+    Mistake("You apply the factor twice.",
+            wrong=_scaled(lambda squares, most, gs: min(1.0, most / np.sqrt(squares)) ** 2)),
+    Mistake("You return the norm. The scaled gradients are wanted, a list of arrays.",
+            when=lambda got, want, gradients, max_norm: np.isscalar(got)),
+    Mistake("You return one long array. A list of arrays is wanted, with the shapes of the arguments.",
+            when=lambda got, want, gradients, max_norm: isinstance(got, np.ndarray)),
     Mistake("You take absolute values instead of squares. The norm is the root of the sum of squares.",
             wrong=_scaled(lambda squares, most, gs: min(1.0, most / sum(
                 np.abs(g).sum() for g in gs)))),
@@ -247,7 +365,53 @@ def _add_k_cases(rng):
     return cases
 
 
+def _add_k_counted(count, smooth=lambda c, h, k, V: (c + k) / (h + k * V)):
+    """add_k_loss with another way to count: count(table, train) fills it."""
+
+    def wrong(train, test, V, k):
+        counts = np.zeros((V, V))
+        count(counts, train)
+        p = smooth(counts, counts.sum(axis=1, keepdims=True), k, V)
+        return -np.log(p[test[:-1], test[1:]]).mean()
+
+    return wrong
+
+
+def _count_each_pair_once(counts, train):
+    counts[train[:-1], train[1:]] += 1
+
+
+def _count_around_the_end(counts, train):
+    np.add.at(counts, (train, np.roll(train, -1)), 1)
+
+
+def _softmax_of_counts(c, h, k, V):
+    e = np.exp(c + k)
+    return e / e.sum(axis=1, keepdims=True)
+
+
 _ADD_K_MISTAKES = [
+    Mistake("With index arrays a and b, counts[a, b] += 1 counts a pair that occurs five times only "
+            "once: NumPy adds to a copy. Use np.add.at, or a loop.",
+            wrong=_add_k_counted(_count_each_pair_once)),
+    Mistake("You let the first token of `train` follow the last one. They aren't neighbors.",
+            wrong=_add_k_counted(_count_around_the_end)),
+    Mistake("The sums over the second token have to stay a column, (V, 1), to divide the rows of the "
+            "table. As (V,) they divide its columns.",
+            wrong=_add_k_with(lambda c, h, k, V: (c + k) / (h[:, 0] + k * V))),
+    Mistake("You apply a softmax to the counts. A count is no logit: divide it by the sum.",
+            wrong=_add_k_with(_softmax_of_counts)),
+    Mistake("You don't smooth, so a pair that never occurred has the probability 0 and the loss is "
+            "infinite.", when=lambda got, want, *arguments: np.isinf(got)),
+    Mistake("You return one loss for each token. Return their mean.",
+            when=lambda got, want, train, test, V, k: np.shape(got) == (len(test) - 1,)),
+    Mistake("You divide by the length of `train`. The mean is over the predictions in `test`.",
+            wrong=lambda train, test, V, k: _add_k(train, test, V, k) * (len(test) - 1)
+            / len(train)),
+    Mistake("That is the perplexity, with base 2. The mean loss in nats is wanted.",
+            wrong=_add_k_scored(lambda p, test: 2 ** -np.log(p[test[:-1], test[1:]]).mean())),
+    Mistake("You let the first token of `test` follow the last one.",
+            wrong=_add_k_scored(lambda p, test: -np.log(p[test, np.roll(test, -1)]).mean())),
     Mistake("The probabilities of one history don't sum to 1: if each of V tokens gets k more, the "
             "denominator grows by k V.", wrong=_add_k_with(lambda c, h, k, V: (c + k) / (h + k))),
     Mistake("You smooth the numerator but not the denominator, so the probabilities sum to more "
@@ -322,6 +486,8 @@ def _said(patient, *diseases):
 
 
 _DIAGNOSIS_MISTAKES = [
+    Mistake("A patient has no diagnosis yet: give one to each of A, B, C and D.",
+            when=lambda got, want, *rest: any(got.get(name) is None for name in "ABCD")),
     Mistake("Use exactly one of the six names for each patient: " + ", ".join(_DISEASES) + ".",
             when=lambda got, want, *rest: set(got) == set(want) and any(
                 answer is not None and answer not in _DISEASES for answer in got.values())),
@@ -349,12 +515,11 @@ _DIAGNOSIS_MISTAKES = [
 
 EXERCISES = [
     Exercise("7.1", "count_parameters", reference=_parameters,
-             cases=lambda rng: [(50, 7, 8, 3, True), (50, 7, 8, 3, False),
-                                (2048, 128, 128, 4, True), (50257, 1024, 768, 12, False)],
+             cases=lambda rng: [(2048, 100, 128, 4, True), (2048, 100, 128, 4, False),
+                                (50257, 1024, 768, 12, True), (50257, 1024, 768, 12, False)],
              mistakes=_PARAMETER_MISTAKES),
     Exercise("7.2", "prompt_flops", reference=_flops,
-             cases=lambda rng: [(50, 7, 8, 3, 2), (2048, 128, 128, 4, 5),
-                                (50257, 1024, 768, 12, 3)],
+             cases=lambda rng: [(2039, 101, 128, 4, 5), (50257, 1023, 768, 12, 3)],
              mistakes=_FLOPS_MISTAKES),
     Exercise("7.3", "first_loss", reference=_FIRST_LOSS, mistakes=_FIRST_LOSS_MISTAKES,
              tolerance=5e-4),

@@ -62,6 +62,17 @@ _PLACE_MISTAKES = [
                                       _header(data)[1][name]["data_offsets"][1])),
     Mistake("The two are the wrong way around: begin first, then end.",
             wrong=lambda data, name: _tensor_place(data, name)[::-1]),
+    Mistake("You return the begin alone. The end is wanted too.",
+            when=lambda got, want, *rest: np.isscalar(got) and got == want[0]),
+    Mistake("You begin at the end of the header, whatever the tensor: its own begin is missing.",
+            wrong=lambda data, name: (8 + _header(data)[0], _tensor_place(data, name)[1])),
+    Mistake("You measure the header after parsing it. In the file it may be longer, with spaces at its "
+            "end: use N.",
+            wrong=lambda data, name: tuple(8 + len(json.dumps(_header(data)[1])) + offset for offset
+                                           in _header(data)[1][name]["data_offsets"])),
+    Mistake("You return the begin and the number of entries. The exercise asks for the end, in bytes.",
+            wrong=lambda data, name: (_tensor_place(data, name)[0],
+                                      int(np.prod(_header(data)[1][name]["shape"])))),
     Mistake("You count tensors or numbers, but the offsets are in bytes: four for each float32.",
             wrong=lambda data, name: tuple(
                 8 + _header(data)[0] + offset // 4
@@ -76,6 +87,10 @@ def _total_perplexity(losses, counts):
 
 
 _PERPLEXITY_MISTAKES = [
+    Mistake("You return a perplexity for each text. One for all of them together is wanted.",
+            when=lambda got, want, losses, counts: np.shape(got) == losses.shape),
+    Mistake("You take the perplexity of the hardest text alone.",
+            wrong=lambda losses, counts: np.exp(np.max(losses))),
     Mistake("You average the losses of the texts, each with the same weight. A loss is a mean over "
             "tokens, so a long text counts for more: weight each by its tokens.",
             wrong=lambda losses, counts: np.exp(np.mean(losses))),
@@ -164,10 +179,30 @@ _TRAINED_MISTAKES = [
             wrong=lambda names, k: _trained(names, _blocks(range(k), "transformer.wpe."))),
     Mistake("You freeze the last layer norm, ln_f, as well. It learns.",
             wrong=lambda names, k: _trained(names, _blocks(range(k), *_TABLES, "transformer.ln_f"))),
+    Mistake("Return the names as they are, with \"transformer.\" in front.",
+            when=lambda got, want, *rest: len(got) > 0
+            and all(not name.startswith("transformer.") for name in got)),
+    Mistake("Nothing is frozen: you return all names.",
+            when=lambda got, want, names, k: len(got) == len(names)),
+    Mistake("Everything is frozen: you return no names.",
+            when=lambda got, want, names, k: len(got) == 0),
+    Mistake("Return the list of the names, not their number.",
+            when=lambda got, want, names, k: np.isscalar(got)),
     Mistake("The names are right, but you return a set. The exercise asks for a list, in order.",
             when=lambda got, want, *rest: isinstance(got, (set, frozenset)) and got == set(want)),
     Mistake("The right names in another order: keep that of `names`.",
             when=lambda got, want, *rest: sorted(got) == sorted(want)),
+    Mistake("An embedding still learns in your answer: wte and wpe are both frozen.",
+            when=lambda got, want, names, k: any(name.startswith(_TABLES) for name in got)),
+    Mistake("The last layer norm, ln_f, learns. It isn't in your answer.",
+            when=lambda got, want, names, k: not {name for name in names if "ln_f" in name}
+            <= set(got)),
+    Mistake("A block below k still learns in your answer: the numbers 0 … k - 1 are frozen.",
+            when=lambda got, want, names, k: any(
+                name.startswith(tuple(_blocks(range(k)))) for name in got)),
+    Mistake("You freeze a block that should learn: only the numbers 0 … k - 1 are frozen. Compare the "
+            "whole number of a block, 10 as well as 1.",
+            when=lambda got, want, names, k: len(set(want) - set(got)) > 0),
 ]
 
 # ---- 11.4 early_stop
@@ -243,7 +278,7 @@ _STOP_MISTAKES = [
     Mistake("You stop one evaluation too late: stop at the one that is the patience-th without a new "
             "minimum.", wrong=_stop_with(at=lambda p: p + 1)),
     Mistake("You stop one evaluation too early: with patience p, the p-th without a new minimum ends "
-            "the run, not the one before.", wrong=_stop_with(at=lambda p: max(p - 1, 1))),
+            "the run, not the one before.", wrong=_stop_with(at=lambda p: p - 1)),
     Mistake("You count an equal loss as a new minimum. Keep the earlier one: it has forgotten less.",
             wrong=_stop_with(better=lambda new, old: new <= old)),
     Mistake("You look for the highest loss.", wrong=_stop_with(better=lambda new, old: new > old)),
@@ -254,6 +289,16 @@ _STOP_MISTAKES = [
     Mistake("You stop at the first rise, whatever the patience is.", wrong=_last_minimum_before_rise),
     Mistake("You return the loss. The index of the evaluation is wanted.",
             wrong=lambda losses, patience: float(losses[_early_stop(losses, patience)])),
+    Mistake("You return the index and the loss. The index alone is wanted.",
+            when=lambda got, want, *rest: isinstance(got, tuple) and got[0] == want),
+    Mistake("Your first minimum is 0, and no loss is below it: start with the first loss, or with "
+            "infinity.", wrong=lambda losses, patience: 0),
+    Mistake("You look at the first `patience` evaluations only. After each new minimum the waiting "
+            "starts again.", wrong=lambda losses, patience: int(np.argmin(losses[:patience]))),
+    Mistake("You look at the first `patience` + 1 evaluations only. After each new minimum the waiting "
+            "starts again.", wrong=lambda losses, patience: int(np.argmin(losses[: patience + 1]))),
+    Mistake("You count back from the end of the list. The run may stop long before it.",
+            wrong=lambda losses, patience: max(len(losses) - 1 - patience, 0)),
     Mistake("You count from 1. The index of the first evaluation is 0.",
             wrong=_stop_with(result=lambda best, i: best + 1)),
 ]
@@ -278,6 +323,13 @@ _COUNT_MISTAKES = [
     Mistake("That is all of GPT-2. Only one of its twelve blocks learns, and the last norm.",
             wrong=124439808),
     Mistake("You count all twelve blocks.", wrong=12 * _ONE_BLOCK + 2 * _D),
+    Mistake("You count all twelve blocks, and no last norm.", wrong=12 * _ONE_BLOCK),
+    Mistake("That is the token table. It is frozen.", wrong=50257 * _D),
+    Mistake("You count the position table as well. It is frozen.",
+            wrong=_ONE_BLOCK + 2 * _D + 1024 * _D),
+    Mistake("That is a block of pydoc-tiny. Here d is 768.", wrong=12 * 128**2 + 15 * 128),
+    Mistake("Give the exact number, not millions.",
+            when=lambda got, *rest: 7.0 < float(got) < 7.2),
     Mistake("That is the feed-forward network alone. The block also has attention.",
             wrong=8 * _D * _D + 5 * _D),
     Mistake("That is attention alone. The block also has a feed-forward network.",
