@@ -47,8 +47,8 @@ _PLACE_MISTAKES = [
             wrong=_place_from(lambda N: N)),
     Mistake("You forget the header itself: the numbers begin after its N bytes.",
             wrong=_place_from(lambda N: 8)),
-    Mistake("You count the eight bytes twice: the header's length N doesn't include them, and they "
-            "stand in the file once.", wrong=_place_from(lambda N: 16 + N)),
+    Mistake("You count the eight bytes twice: the header's length N doesn't include them, and "
+            "they stand in the file once.", wrong=_place_from(lambda N: 16 + N)),
     Mistake("The numbers begin right after the header, not one byte later.",
             wrong=_place_from(lambda N: 9 + N)),
     Mistake("The end is the byte after the last one, as the header gives it. Don't subtract 1.",
@@ -66,11 +66,12 @@ _PLACE_MISTAKES = [
             when=lambda got, want, *rest: np.isscalar(got) and got == want[0]),
     Mistake("You begin at the end of the header, whatever the tensor: its own begin is missing.",
             wrong=lambda data, name: (8 + _header(data)[0], _tensor_place(data, name)[1])),
-    Mistake("You measure the header after parsing it. In the file it may be longer, with spaces at its "
-            "end: use N.",
+    Mistake("You measure the header after parsing it. In the file it may be longer, with spaces "
+            "at its end: use N.",
             wrong=lambda data, name: tuple(8 + len(json.dumps(_header(data)[1])) + offset for offset
                                            in _header(data)[1][name]["data_offsets"])),
-    Mistake("You return the begin and the number of entries. The exercise asks for the end, in bytes.",
+    Mistake("You return the begin and the number of entries. The exercise asks for the end, in "
+            "bytes.",
             wrong=lambda data, name: (_tensor_place(data, name)[0],
                                       int(np.prod(_header(data)[1][name]["shape"])))),
     Mistake("You count tensors or numbers, but the offsets are in bytes: four for each float32.",
@@ -91,20 +92,20 @@ _PERPLEXITY_MISTAKES = [
             when=lambda got, want, losses, counts: np.shape(got) == losses.shape),
     Mistake("You take the perplexity of the hardest text alone.",
             wrong=lambda losses, counts: np.exp(np.max(losses))),
-    Mistake("You average the losses of the texts, each with the same weight. A loss is a mean over "
-            "tokens, so a long text counts for more: weight each by its tokens.",
+    Mistake("You average the losses of the texts, each with the same weight. A loss is a mean "
+            "over tokens, so a long text counts for more: weight each by its tokens.",
             wrong=lambda losses, counts: np.exp(np.mean(losses))),
     Mistake("You average perplexities. Average the losses, and take the exponential at the end.",
             wrong=lambda losses, counts: np.mean(np.exp(losses))),
-    Mistake("You average perplexities, weighted by tokens. Average the losses instead, and take the "
-            "exponential at the end.",
+    Mistake("You average perplexities, weighted by tokens. Average the losses instead, and take "
+            "the exponential at the end.",
             wrong=lambda losses, counts: np.sum(np.exp(losses) * counts) / np.sum(counts)),
     Mistake("That is the mean loss. The perplexity is e to that power.",
             wrong=lambda losses, counts: np.sum(losses * counts) / np.sum(counts)),
     Mistake("The losses are in nats, so the base is e, not 2.",
             wrong=lambda losses, counts: 2 ** (np.sum(losses * counts) / np.sum(counts))),
-    Mistake("You turn nats into bits and then take e to that power. Either 2 to the bits or e to the "
-            "nats.",
+    Mistake("You turn nats into bits and then take e to that power. Either 2 to the bits or e to "
+            "the nats.",
             wrong=lambda losses, counts: np.exp(np.sum(losses * counts) / np.sum(counts)
                                                 / np.log(2))),
     Mistake("The base is e, not 10.",
@@ -116,8 +117,8 @@ _PERPLEXITY_MISTAKES = [
             wrong=lambda losses, counts: np.exp(np.sum(losses * counts) / len(losses))),
     Mistake("The sign: losses are already minus the logarithm, so the perplexity is above 1.",
             wrong=lambda losses, counts: np.exp(-np.sum(losses * counts) / np.sum(counts))),
-    Mistake("You divide by the counts: the mean losses are already per token. Multiply by them to get "
-            "sums.",
+    Mistake("You divide by the counts: the mean losses are already per token. Multiply by them to "
+            "get sums.",
             wrong=lambda losses, counts: np.exp(np.sum(losses / counts) / np.sum(1 / counts))),
     Mistake("You add the losses up. Their weighted mean is wanted.",
             wrong=lambda losses, counts: np.exp(np.sum(losses))),
@@ -200,8 +201,8 @@ _TRAINED_MISTAKES = [
     Mistake("A block below k still learns in your answer: the numbers 0 … k - 1 are frozen.",
             when=lambda got, want, names, k: any(
                 name.startswith(tuple(_blocks(range(k)))) for name in got)),
-    Mistake("You freeze a block that should learn: only the numbers 0 … k - 1 are frozen. Compare the "
-            "whole number of a block, 10 as well as 1.",
+    Mistake("You freeze a block that should learn: only the numbers 0 … k - 1 are frozen. Compare "
+            "the whole number of a block, 10 as well as 1.",
             when=lambda got, want, names, k: len(set(want) - set(got)) > 0),
 ]
 
@@ -270,33 +271,38 @@ def _stop_cases(rng):
 
 
 _STOP_MISTAKES = [
-    Mistake("You look at all losses. Early stopping sees nothing after the stop, even if it is lower.",
+    Mistake("You look at all losses. Early stopping sees nothing after the stop, even if it is "
+            "lower.",
             wrong=lambda losses, patience: int(np.argmin(losses))),
     Mistake("You return the evaluation at which you stop. Return the best one before it.",
             wrong=_stop_with(result=lambda best, i: i)),
     Mistake("You return the last evaluation.", wrong=lambda losses, patience: len(losses) - 1),
-    Mistake("You stop one evaluation too late: stop at the one that is the patience-th without a new "
-            "minimum.", wrong=_stop_with(at=lambda p: p + 1)),
-    Mistake("You stop one evaluation too early: with patience p, the p-th without a new minimum ends "
-            "the run, not the one before.", wrong=_stop_with(at=lambda p: p - 1)),
-    Mistake("You count an equal loss as a new minimum. Keep the earlier one: it has forgotten less.",
+    Mistake("You stop one evaluation too late: stop at the one that is the patience-th without a "
+            "new minimum.", wrong=_stop_with(at=lambda p: p + 1)),
+    Mistake("You stop one evaluation too early: with patience p, the p-th without a new minimum "
+            "ends the run, not the one before.", wrong=_stop_with(at=lambda p: p - 1)),
+    Mistake("You count an equal loss as a new minimum. Keep the earlier one: it has forgotten "
+            "less.",
             wrong=_stop_with(better=lambda new, old: new <= old)),
     Mistake("You look for the highest loss.", wrong=_stop_with(better=lambda new, old: new > old)),
-    Mistake("You compare each loss with the one before. Compare it with the best so far: a loss that "
-            "falls a little after a rise is no progress yet.", wrong=_restart_when_rising),
+    Mistake("You compare each loss with the one before. Compare it with the best so far: a loss "
+            "that falls a little after a rise is no progress yet.", wrong=_restart_when_rising),
     Mistake("You count all evaluations without progress. Only those in a row count: a new minimum "
             "sets the count to 0.", wrong=_never_reset),
-    Mistake("You stop at the first rise, whatever the patience is.", wrong=_last_minimum_before_rise),
+    Mistake("You stop at the first rise, whatever the patience is.",
+            wrong=_last_minimum_before_rise),
     Mistake("You return the loss. The index of the evaluation is wanted.",
             wrong=lambda losses, patience: float(losses[_early_stop(losses, patience)])),
     Mistake("You return the index and the loss. The index alone is wanted.",
             when=lambda got, want, *rest: isinstance(got, tuple) and got[0] == want),
     Mistake("Your first minimum is 0, and no loss is below it: start with the first loss, or with "
             "infinity.", wrong=lambda losses, patience: 0),
-    Mistake("You look at the first `patience` evaluations only. After each new minimum the waiting "
-            "starts again.", wrong=lambda losses, patience: int(np.argmin(losses[:patience]))),
-    Mistake("You look at the first `patience` + 1 evaluations only. After each new minimum the waiting "
-            "starts again.", wrong=lambda losses, patience: int(np.argmin(losses[: patience + 1]))),
+    Mistake("You look at the first `patience` evaluations only. After each new minimum the "
+            "waiting starts again.",
+            wrong=lambda losses, patience: int(np.argmin(losses[:patience]))),
+    Mistake("You look at the first `patience` + 1 evaluations only. After each new minimum the "
+            "waiting starts again.",
+            wrong=lambda losses, patience: int(np.argmin(losses[: patience + 1]))),
     Mistake("You count back from the end of the list. The run may stop long before it.",
             wrong=lambda losses, patience: max(len(losses) - 1 - patience, 0)),
     Mistake("You count from 1. The index of the first evaluation is 0.",
@@ -309,7 +315,8 @@ _D = 768
 _ONE_BLOCK = 12 * _D * _D + 13 * _D
 
 _COUNT_MISTAKES = [
-    Mistake("The last layer norm is missing: a weight and a bias of 768 numbers.", wrong=_ONE_BLOCK),
+    Mistake("The last layer norm is missing: a weight and a bias of 768 numbers.",
+            wrong=_ONE_BLOCK),
     Mistake("The last layer norm has a weight and a bias; you count one of them.",
             wrong=_ONE_BLOCK + _D),
     Mistake("You leave out all biases and norms of the block.", wrong=12 * _D * _D + 2 * _D),
