@@ -56,7 +56,8 @@ def debug(function, commands):
         if not any(bdb.Breakpoint.bpbynumber):  # the next session counts from 1 again
             bdb.Breakpoint.next, bdb.Breakpoint.bpbynumber = 1, [None]
     text = debugger.shown.getvalue().replace(f"{ROOT}/", "")
-    return Session(re.sub(r"/\S*/(?=bdb\.py)", "", text).rstrip())  # a path of this machine
+    # Of files elsewhere, such as a notebook's, only the name: "> words.py(3)write()".
+    return Session(re.sub(r"(?m)^([> ] ?)/\S*/(?=[^/\s]+\(\d+\))", r"\1", text).rstrip())
 
 
 def place(function, text):
