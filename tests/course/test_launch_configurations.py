@@ -30,6 +30,13 @@ def test_it_runs_something_that_exists(configuration):
         assert list(ROOT.glob(rule["path"].removeprefix("**/")))
 
 
+def test_the_chapter_names_them_all():
+    chapter = next((ROOT / "notebooks_md").glob("12-*.md")).read_text(encoding="utf-8")
+    for configuration in CONFIGURATIONS:
+        first_words = " ".join(configuration["name"].split()[:3])
+        assert f"**{first_words}" in chapter
+
+
 def test_breakpoints_can_be_set_in_chapters():
     settings = json.loads((FOLDER / "settings.json").read_text())
     assert settings["debug.allowBreakpointsEverywhere"] is True

@@ -274,6 +274,7 @@ def test_continue_to_a_layer_a_function_and_a_module(forward):
         assert layer_of(walk.step.call) == layer and walk.step is walk.step.call.steps[0]
     assert walk.continue_to("feed_forward") and walk.step.call.path.endswith("h.3.feed_forward")
     assert walk.continue_to("layer_norm") and walk.step.call.name == "layer_norm"
+    assert walk.continue_to("h.1.norm2") and walk.step.call.path == "transformer.h.1.norm2"
     here = walk.step
     assert not walk.continue_to("9") and not walk.continue_to("nothing") and walk.step is here
 

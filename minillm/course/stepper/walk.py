@@ -90,5 +90,5 @@ def n_layers(recording):
 def _is_call_of(call, where):
     if where.isdecimal():
         return layer_of(call) == int(where)
-    # "attention" is a function, the last part of a module's name, or a part of a function's name
-    return where in (call.function.short_name, call.name, call.path, call.path.split(".")[-1])
+    names = (call.function.short_name, call.name, call.path)
+    return where in names or call.path.endswith(f".{where}")
