@@ -20,7 +20,7 @@ from minillm.course.chapters import list_chapters
 HERE = Path(__file__).parent
 PACKAGE = Path(minillm.__file__).parent
 THREADS = "2"
-TIME_LIMIT = 600  # seconds for one chapter
+TIME_LIMIT = 1800  # seconds for one chapter
 
 
 class BookError(ValueError):

@@ -24,6 +24,7 @@ mathjax3_config = {"svg": {"fontCache": "global"}}
 
 html_theme = "sphinx_book_theme"
 html_static_path = ["static"]
+templates_path = ["templates"]
 html_css_files = ["book.css"]
 html_js_files = ["book.js"]
 html_show_sphinx = False

@@ -14,6 +14,17 @@ function keepPunctuation() {
   }
 }
 
+// A figure shrinks to three quarters at most, so that its letters stay readable; then it scrolls.
+function fitFigures() {
+  for (const figure of document.querySelectorAll("article p > img")) {
+    const room = figure.parentElement.clientWidth, full = figure.naturalWidth;
+    figure.style.width = full ? `${Math.max(0.75 * full, Math.min(full, room))}px` : "";
+  }
+}
+
+window.addEventListener("load", fitFigures);
+window.addEventListener("resize", fitFigures);
+
 // On paper nothing is folded. A link to a place inside something folded unfolds it.
 function unfold(all) {
   for (const details of all) details.open = true;
