@@ -85,12 +85,6 @@ class Step:
             if step is self:
                 return found
 
-    def next_in_call(self):
-        """-> the next Step of the same call, or None"""
-        steps = self.call.steps
-        place = steps.index(self) + 1
-        return steps[place] if place < len(steps) else None
-
 
 class Recording:
     """What `record` returns: `root`, the outermost Call, and `steps`, all Steps in their order."""
