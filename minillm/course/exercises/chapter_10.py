@@ -166,45 +166,111 @@ def _row_cases(rng):
 # ---- 10.5
 
 
-def _sets_touched(rows, row_bytes, n_sets=64, line=64):
-    return len({k * row_bytes // line % n_sets for k in range(rows)})
+def _misses(addresses, n_sets, ways, line, touch=True, evict=0, set_of=lambda n, n_sets: n % n_sets):
+    """The misses of a cache: `touch`, a hit makes a line the last used one; `evict`, which goes"""
+    sets, misses = {}, 0
+    for address in addresses:
+        number = int(address) // line
+        lines = sets.setdefault(set_of(number, n_sets), [])
+        if number in lines:
+            if touch:
+                lines.remove(number)
+                lines.append(number)
+            continue
+        misses += 1
+        if len(lines) >= ways:
+            lines.pop(evict)
+        lines.append(number)
+    return misses
 
 
-def _without_lines(rows, row_bytes, n_sets=64, line=64):
-    return len({k * row_bytes % n_sets for k in range(rows)})
+def _count_misses(addresses, n_sets=64, ways=8, line=64):
+    return _misses(addresses, n_sets, ways, line)
 
 
-def _number_of_lines(rows, row_bytes, n_sets=64, line=64):
-    return len({k * row_bytes // line for k in range(rows)})
+def _first_in_first_out(addresses, n_sets=64, ways=8, line=64):
+    return _misses(addresses, n_sets, ways, line, touch=False)
 
 
-def _modulo_first(rows, row_bytes, n_sets=64, line=64):
-    return len({k * row_bytes % n_sets // line for k in range(rows)})
+def _most_recently_used(addresses, n_sets=64, ways=8, line=64):
+    return _misses(addresses, n_sets, ways, line, evict=-1)
 
 
-def _stride_in_lines(rows, row_bytes, n_sets=64, line=64):
-    """The distance is rounded down to whole lines before it is multiplied."""
-    return len({k * (row_bytes // line) % n_sets for k in range(rows)})
+def _fully_associative(addresses, n_sets=64, ways=8, line=64):
+    return _misses(addresses, 1, n_sets * ways, line)
 
 
-def _floats(rows, row_bytes, n_sets=64, line=64):
-    return len({4 * k * row_bytes // line % n_sets for k in range(rows)})
+def _one_set(addresses, n_sets=64, ways=8, line=64):
+    return _misses(addresses, 1, ways, line)
 
 
-def _by_gcd(rows, row_bytes, n_sets=64, line=64):
-    return n_sets // math.gcd(row_bytes // line, n_sets)
+def _direct_mapped(addresses, n_sets=64, ways=8, line=64):
+    return _misses(addresses, n_sets, 1, line)
 
 
-def _largest_set(rows, row_bytes, n_sets=64, line=64):
-    return max(k * row_bytes // line % n_sets for k in range(rows)) + 1
+def _never_full(addresses, n_sets=64, ways=8, line=64):
+    return _misses(addresses, n_sets, 10**9, line)
 
 
-def _at_most_sets(rows, row_bytes, n_sets=64, line=64):
-    return min(rows, n_sets)
+def _bytes_instead_of_lines(addresses, n_sets=64, ways=8, line=64):
+    return _misses(addresses, n_sets, ways, 1)
 
 
-def _fixed_cache(rows, row_bytes, n_sets=64, line=64):
-    return _sets_touched(rows, row_bytes)
+def _blocks_of_sets(addresses, n_sets=64, ways=8, line=64):
+    """Neighboring lines share a set, as if the set were chosen by the high bits."""
+    return _misses(addresses, n_sets, ways, line, set_of=lambda n, n_sets: n // n_sets)
+
+
+def _sets_by_address(addresses, n_sets=64, ways=8, line=64):
+    sets, misses = {}, 0
+    for address in addresses:
+        number, lines = int(address) // line, sets.setdefault(int(address) % n_sets, [])
+        if number in lines:
+            lines.remove(number)
+        else:
+            misses += 1
+            if len(lines) >= ways:
+                lines.pop(0)
+        lines.append(number)
+    return misses
+
+
+def _one_way_more(addresses, n_sets=64, ways=8, line=64):
+    return _misses(addresses, n_sets, ways + 1, line)
+
+
+def _one_way_less(addresses, n_sets=64, ways=8, line=64):
+    return _misses(addresses, n_sets, max(ways - 1, 1), line)
+
+
+def _hits(addresses, n_sets=64, ways=8, line=64):
+    return len(addresses) - _count_misses(addresses, n_sets, ways, line)
+
+
+def _emptied(addresses, n_sets=64, ways=8, line=64):
+    """A full set loses all its lines."""
+    sets, misses = {}, 0
+    for address in addresses:
+        number = int(address) // line
+        lines = sets.setdefault(number % n_sets, [])
+        if number not in lines:
+            misses += 1
+            if len(lines) >= ways:
+                lines.clear()
+            lines.append(number)
+    return misses
+
+
+def _fixed_cache(addresses, n_sets=64, ways=8, line=64):
+    return _count_misses(addresses)
+
+
+def _cache_cases(rng):
+    around = [int(a) for a in rng.integers(0, 4096, 300)]
+    few_lines = [64 * int(n) for n in rng.integers(0, 12, 200)]
+    return [([0, 64, 128, 192, 0, 256, 64, 0], 1, 4), ([4096 * k for k in range(9)] * 2,),
+            (around, 8, 2), (few_lines, 2, 4), ([4 * k for k in range(64)] * 2, 4, 3, 32),
+            ([0, 64, 0, 128, 0, 192, 64], 1, 2)]
 
 
 # ---- 10.6
@@ -294,14 +360,11 @@ EXERCISES = [
                     "per second.", wrong=1 / 6),
             Mistake("You counted 4 bytes for each weight, as in float32. int8 has one byte.",
                     wrong=1.5),
-            Mistake("You counted 2 bytes for each weight, as in bfloat16. int8 has one byte.",
-                    wrong=3.0),
+            Mistake("You counted 2 bytes for each weight, as in bfloat16, or its two operations as "
+                    "two reads. int8 has one byte, and each is read once.", wrong=3.0),
             Mistake("You counted 8 bytes for each weight. int8 has 8 bits, one byte.", wrong=0.75),
             Mistake("You took int8 as 8 times as small as a byte: 8 bits are one byte.",
                     wrong=48.0),
-            Mistake("You counted two reads, or two operations, for each weight. A weight is read "
-                    "once for a token, and the two operations on it are not the limit.",
-                    when=lambda got, want: False),
             Mistake("The unit is off by a power of ten: 7 billion and 42 G are both 10⁹.",
                     when=lambda got, want: any(np.isclose(got, want * 10.0**n)
                                                for n in (-9, -6, -3, 3, 6, 9))),
@@ -376,31 +439,34 @@ EXERCISES = [
         ],
     ),
     Exercise(
-        "10.5", "sets_touched", _sets_touched,
-        cases=lambda rng: [(100, 4096), (50, 4000), (200, 3840), (300, 96, 32, 128), (5, 4160),
-                           (700, 1536, 512, 64)],
+        "10.5", "count_misses", _count_misses, cases=_cache_cases,
         mistakes=[
-            Mistake("You took the address modulo the number of sets. First find the line, "
-                    "address // line; its number modulo n_sets is the set.", wrong=_without_lines),
-            Mistake("You counted the lines. Lines share sets: take their number modulo n_sets.",
-                    wrong=_number_of_lines),
-            Mistake("The order is reversed: divide by line first, then take the remainder modulo "
-                    "n_sets.", wrong=_modulo_first),
-            Mistake("You rounded the distance of two rows to whole lines before multiplying. Rows "
-                    "of 4,000 bytes drift against the lines: divide the address, not the "
-                    "distance.", wrong=_stride_in_lines),
-            Mistake("The distance row_bytes is in bytes already. You multiplied by the 4 bytes of a float.",
-                    wrong=_floats),
-            Mistake("The rule with gcd holds only if row_bytes is a multiple of line, and if there "
-                    "are enough rows to reach every set.", wrong=_by_gcd),
-            Mistake("The largest set isn't the number of different sets: some below it may be "
-                    "empty.", wrong=_largest_set),
-            Mistake("You assumed that rows spread evenly over all sets. With rows of 4,096 bytes "
-                    "they all fall into one.", wrong=_at_most_sets),
-            Mistake("You ignore n_sets or line: right for the cache of the text, not for others.",
+            Mistake("You throw out the line that came in first. A hit counts as a use too: move "
+                    "the line to the end of its set.", wrong=_first_in_first_out),
+            Mistake("You throw out the line that was used last. Throw out the one that was used "
+                    "the longest ago.", wrong=_most_recently_used),
+            Mistake("Your lines can be anywhere in the cache. A line has one set, its number "
+                    "modulo n_sets, and only `ways` places in it.", wrong=_fully_associative),
+            Mistake("You use a single set for all lines. Keep a list for each of n_sets sets.",
+                    wrong=_one_set),
+            Mistake("Each of your sets holds a single line. It has room for `ways`.",
+                    wrong=_direct_mapped),
+            Mistake("You never throw a line out. A set holds `ways` lines.", wrong=_never_full),
+            Mistake("You treat each byte as a line of its own. The number of the line is "
+                    "address // line; neighbors come in together.", wrong=_bytes_instead_of_lines),
+            Mistake("The set is the number of the line modulo n_sets, not divided by it: "
+                    "neighboring lines belong into different sets.", wrong=_blocks_of_sets),
+            Mistake("You took the address modulo n_sets. First find the number of the line, "
+                    "address // line, then take that modulo n_sets.", wrong=_sets_by_address),
+            Mistake("Your sets hold one line too many: throw one out before you add the new one, "
+                    "if there are `ways` already.", wrong=_one_way_more),
+            Mistake("Your sets hold one line too few. `ways` lines have room.",
+                    wrong=_one_way_less),
+            Mistake("You counted the hits. The misses are wanted.", wrong=_hits),
+            Mistake("You empty a full set. Throw out one line, the one that was used the longest "
+                    "ago.", wrong=_emptied),
+            Mistake("You ignore n_sets, ways or line: right for the default cache alone.",
                     wrong=_fixed_cache),
-            Mistake("You return the sets themselves. The answer is how many there are.",
-                    when=lambda got, want, *a: len(got) == want),
         ],
     ),
     Exercise(
