@@ -20,7 +20,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from minillm.course.comparison import difference, same
+from minillm.course.comparison import difference, same, short
 
 TIME_LIMIT = 20  # seconds for all cases of one exercise
 
@@ -139,15 +139,15 @@ def _judge(exercise, answer, cases, got, want):
     if not any(differences):
         return Report(exercise, "")
     first = next(i for i, text in enumerate(differences) if text)
-    if got[first] is None or got[first] is Ellipsis:
+    if all(result is None or result is Ellipsis for result in got):
         return Report(exercise, "This is the place for your answer." if exercise.is_value else
                       f"{exercise.name} returns None: write its body, and return the result.",
                       is_empty=True)
     for mistake in exercise.mistakes:
         if _shows(mistake, exercise, cases, got, want):
             return Report(exercise, mistake.sentence)
-    if exercise.is_value:
-        return Report(exercise, differences[first])
+    if exercise.is_value and "shape" not in differences[0]:
+        return Report(exercise, f"It isn't {short(answer)}.")
     if not differences[0] and len(cases) > 1:
         return Report(exercise, "Right for the first case, but not for all: " + differences[first])
     return Report(exercise, differences[first])

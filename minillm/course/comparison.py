@@ -22,10 +22,10 @@ def difference(got, want, tolerance):
         return _sequence_difference(got, want, tolerance)
     if isinstance(want, (np.ndarray, numbers.Number, np.generic)) or _is_numeric(want):
         if isinstance(want, (bool, np.bool_)) and not isinstance(got, (bool, np.bool_)):
-            return f"The result is {_short(got)}, wanted True or False."
+            return f"The result is {short(got)}, wanted True or False."
         return _number_difference(got, want, tolerance)
     if isinstance(got, type(want)) or isinstance(want, type(got)):
-        return "" if got == want else f"The result is {_short(got)}, which is not right."
+        return "" if got == want else f"The result is {short(got)}, which is not right."
     if got is None and want is None:
         return ""
     return f"The result is {_a(got)}, wanted {_a(want)}."
@@ -148,6 +148,7 @@ def _a(value):
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def _short(value):
-    text = repr(value)
+def short(value):
+    """-> repr(value), cut to one line"""
+    text = " ".join(repr(value).split())
     return text if len(text) < 60 else text[:57] + "..."

@@ -77,6 +77,8 @@ def test_right_answers():
     assert repr(check("90.2", 3)) == "90.2: not yet right. Count from 0."
     assert "not solved yet" in repr(check("90.2", None))
     assert "not solved yet" in repr(check("90.2", ...))
+    assert repr(check("90.2", 7)) == "90.2: not yet right. It isn't 7."  # 2 stays a secret
+    assert "not yet right" in repr(check("90.3", lambda a, b: None if a > 2 else (b, a)))
 
 
 def test_an_endless_loop_ends(monkeypatch):
