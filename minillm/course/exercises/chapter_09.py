@@ -13,6 +13,10 @@ def _guess(ids, earlier, offset=1):
     return int(ids[earlier(copies) + offset]) if copies else -1
 
 
+def _followers(ids):
+    return [int(ids[j + 1]) for j in range(len(ids) - 1) if ids[j] == ids[-1]]
+
+
 def _induction_guess(ids):
     return _guess(ids, max)
 
@@ -117,6 +121,11 @@ def _mean_over_heads(P, ids):
     return np.full(len(P), _duplicate(P, ids).mean())
 
 
+def _largest_weight(P, ids):
+    copies = (ids[:, None] == ids) & np.tri(len(ids), k=-1, dtype=bool)
+    return np.where(copies, P, 0).max(axis=2)[:, copies.any(axis=1)].mean(axis=1)
+
+
 def _last_copy_only(P, ids):
     weights = []
     for t in range(len(ids)):
@@ -165,6 +174,15 @@ def _with_itself(E, W_Q2, W_K2, W_V1, W_O1):
 
 def _exchanged(E, W_Q2, W_K2, W_V1, W_O1):
     return _scores(E @ W_K2, E @ W_V1 @ W_O1 @ W_Q2, W_Q2)
+
+
+def _query_with_both(E, W_Q2, W_K2, W_V1, W_O1):
+    moved = E @ W_V1 @ W_O1
+    return _scores((E + moved) @ W_Q2, moved @ W_K2, W_Q2)
+
+
+def _output_first(E, W_Q2, W_K2, W_V1, W_O1):
+    return _scores(E @ W_Q2, E @ W_O1.T @ W_V1.T @ W_K2, W_Q2)
 
 
 def _circuit_cases(rng):
@@ -238,6 +256,11 @@ def _sum_of_norms(W_Q2, W_K2, W_V1, W_O1):
     return _norm(W_QK @ W_OV.T) / (_norm(W_QK) + _norm(W_OV))
 
 
+def _with_norm(norm, W_Q2, W_K2, W_V1, W_O1, top=None):
+    W_QK, W_OV = W_Q2 @ W_K2.T, W_V1 @ W_O1
+    return (top or norm)(W_QK @ W_OV.T) / (norm(W_QK) * norm(W_OV))
+
+
 def _weight_cases(rng):
     return [(*rng.normal(size=(3, d, D)), rng.normal(size=(D, d))) for d, D in ((6, 3), (8, 2))]
 
@@ -268,6 +291,15 @@ EXERCISES = [
                     "the last token.", wrong=_stops_too_early),
             Mistake("Where there is no earlier copy, return the number -1.",
                     when=lambda got, want, ids: want == -1),
+            Mistake("You return -1 although there is an earlier copy of the last token, ids[-1].",
+                    when=lambda got, want, ids: np.ndim(got) == 0 and got == -1),
+            Mistake("The result is one token, an int.",
+                    when=lambda got, want, ids: np.ndim(got) > 0),
+            Mistake("The token that you return doesn't follow a copy of the last token. Look for "
+                    "ids[-1] among the earlier ones, and return what stands right after it.",
+                    when=lambda got, want, ids: got not in _followers(ids)),
+            Mistake("You return what followed one of the copies, but not the last of them.",
+                    when=lambda got, want, ids: got in _followers(ids)),
         ],
     ),
     Exercise(
@@ -292,6 +324,18 @@ EXERCISES = [
                     wrong=_last_copy_only),
             Mistake("The result has one number for each head, shape (H,).",
                     when=lambda got, want, P, ids: np.shape(got) != want.shape),
+            Mistake("You take the largest weight of each query. The weights on all its copies "
+                    "count: sum them.", wrong=_largest_weight),
+            Mistake("You average over all pairs of positions. First sum over the copies of a "
+                    "query, then average over the queries that have one.",
+                    wrong=lambda P, ids: P.mean(axis=(1, 2))),
+            Mistake("You average over pairs, those on the diagonal included. Leave out the "
+                    "diagonal, sum over the copies, then average over the queries.",
+                    wrong=lambda P, ids: P[:, ids[:, None] == ids].mean(axis=1)),
+            Mistake("That is the score of a previous-token head. A copy can be anywhere before.",
+                    wrong=lambda P, ids: np.diagonal(P, -1, 1, 2).mean(axis=1)),
+            Mistake("A score is a share of the weight, so it is between 0 and 1.",
+                    when=lambda got, want, P, ids: np.max(got) > 1 or np.min(got) < 0),
             Mistake("You count all pairs of equal tokens, later keys too. With a causal mask their "
                     "weight is 0, but they decide which queries have a copy: use j < t.",
                     wrong=lambda P, ids: _duplicate(P, ids, (ids[:, None] == ids)
@@ -299,7 +343,7 @@ EXERCISES = [
         ],
     ),
     Exercise(
-        "9.3", "loss_of_guessing", float(np.log(11)), tolerance=6e-4,
+        "9.3", "loss_of_guessing", float(np.log(11)), tolerance=7e-4,
         mistakes=[
             Mistake("The current token is one of the 12, and it doesn't follow itself: that leaves "
                     "11.", wrong=float(np.log(12))),
@@ -317,6 +361,15 @@ EXERCISES = [
                     wrong=1 / 11),
             Mistake("That is the perplexity, the number of candidates. The loss is its logarithm.",
                     wrong=11.0),
+            Mistake("That is the number of tokens in the block. The loss is the logarithm of the "
+                    "number of candidates.", wrong=12.0),
+            Mistake("That is how much better the model is than one that knows nothing. The loss "
+                    "itself is asked for.", wrong=float(np.log(32 / 11))),
+            Mistake("That is the probability of a wrong token, or of a token to be in the block. "
+                    "The loss is minus the logarithm of the probability of the right one.",
+                    when=lambda got, want: any(abs(got - p) < 1e-3 for p in
+                                               (10 / 11, 11 / 12, 12 / 32, 11 / 32, 1 / 12))),
+            Mistake("Not quite: give three digits.", when=lambda got, want: abs(got - want) < 0.02),
             Mistake("You excluded the block: 32 - 12 tokens. The next token is in the block.",
                     wrong=float(np.log(20))),
             Mistake("The current token is excluded from the block of 12, not from all 32.",
@@ -354,6 +407,14 @@ EXERCISES = [
                     / np.sqrt(W_Q2.shape[1])),
             Mistake("You return the softmax. The exercise asks for the scores.",
                     when=lambda got, want, *a: np.allclose(got.sum(axis=1), 1)),
+            Mistake("Scores can be negative, and yours can't. Return them without exp.",
+                    when=lambda got, want, *a: (np.asarray(got) > 0).all()),
+            Mistake("No side has passed through layer 1, and the scaling is missing.",
+                    wrong=lambda E, W_Q2, W_K2, *a: E @ W_Q2 @ W_K2.T @ E.T),
+            Mistake("The query side has passed through layer 1 in addition to its own token. It is "
+                    "made from the current token alone.", wrong=_query_with_both),
+            Mistake("The matrix W_V1 comes first: it reads the stream, and W_O1 writes back to "
+                    "it.", wrong=_output_first),
         ],
     ),
     Exercise(
@@ -383,6 +444,10 @@ EXERCISES = [
                     "shape of `head`.",
                     when=lambda got, want, head: np.size(got) == head.shape[-1]),
             Mistake("You return the output unchanged.", wrong=lambda head: head),
+            Mistake("You took the output at one position. The mean runs over all of them.",
+                    wrong=lambda head: np.broadcast_to(head[0, 0], head.shape)),
+            Mistake("The first axis, the sequences, is lost. The patch needs the shape of `head`.",
+                    when=lambda got, want, head: np.shape(got) == head.shape[1:]),
         ],
     ),
     Exercise(
@@ -406,6 +471,19 @@ EXERCISES = [
                     wrong=_sum_of_norms),
             Mistake("The result is one number, the ratio of norms.",
                     when=lambda got, want, *a: np.ndim(got) > 0),
+            Mistake("You summed the absolute values. The Frobenius norm is the root of the sum of "
+                    "the squares.", wrong=lambda *a: _with_norm(lambda X: np.abs(X).sum(), *a)),
+            Mistake("That is the nuclear norm, the sum of the singular values. The Frobenius norm "
+                    "is the root of the sum of the squares.",
+                    wrong=lambda *a: _with_norm(lambda X: np.linalg.norm(X, "nuc"), *a)),
+            Mistake("You took the trace of the product. Take its norm.",
+                    wrong=lambda *a: _with_norm(_norm, *a, top=np.trace)),
+            Mistake("You multiplied W_K2 and W_V1 alone. The circuits are W_Q2 W_K2ᵀ and "
+                    "W_V1 W_O1.",
+                    wrong=lambda W_Q2, W_K2, W_V1, W_O1: _norm(W_K2.T @ W_V1)
+                    / (_norm(W_K2) * _norm(W_V1))),
+            Mistake("A norm is never negative, and the ratio is at most 1.",
+                    when=lambda got, want, *a: got < 0 or got > 1),
         ],
     ),
 ]

@@ -39,7 +39,8 @@ def _merge(m1, l1, o1, m2, l2, o2):
 
 def _merge_cases(rng):
     return [(*_state(rng, 4, 3), *_state(rng, 6, 3, offset)) for offset in (4.0, -4.0, 0.0)] + [
-        (*_state(rng, 4, 3, 900.0), *_state(rng, 6, 3, 901.0))]
+        (*_state(rng, 4, 3, 900.0), *_state(rng, 6, 3, 901.0)),
+        (*_state(rng, 4, 3, 900.0), *_state(rng, 6, 3))]
 
 
 def _merge_inverted(m1, l1, o1, m2, l2, o2):
@@ -157,10 +158,30 @@ def _divides_every_step(scores, V):
     return o
 
 
+def _divides_every_step_and_at_the_end(scores, V):
+    m, l, o = -np.inf, 0.0, np.zeros(V.shape[1])
+    for s, v in zip(scores, V):
+        new = max(m, s)
+        keep, weight = np.exp(m - new), np.exp(s - new)
+        l = keep * l + weight
+        o, m = (keep * o + weight * v) / l, new
+    return o / l
+
+
+def _old_output_by_new_weight(scores, V):
+    m, l, o = -np.inf, 0.0, np.zeros(V.shape[1])
+    for s, v in zip(scores, V):
+        new = max(m, s)
+        keep, weight = np.exp(m - new), np.exp(s - new)
+        l, o, m = keep * l + weight, weight * o + weight * v, new
+    return o / l
+
+
 def _row_cases(rng):
     rising = np.array([-2.0, 0.5, 3.0, 3.5])
     return [(rising, rng.normal(size=(4, 3))), (rng.normal(size=6) - 900, rng.normal(size=(6, 2))),
-            (200 * rng.normal(size=9) + 900, rng.normal(size=(9, 4)))]
+            (200 * rng.normal(size=9) + 900, rng.normal(size=(9, 4))),
+            (np.array([0.0, 1000.0, -1000.0, 990.0]), rng.normal(size=(4, 2)))]
 
 
 # ---- 10.5
@@ -276,34 +297,33 @@ def _cache_cases(rng):
 # ---- 10.6
 
 
-def _cores_needed(p, wanted):
+def _cores_needed(p, wanted, rounding=math.ceil):
     rest = 1 / wanted - (1 - p)
-    if wanted <= 1:
-        return 1
-    return math.ceil(p / rest - 1e-9) if rest > 1e-12 else math.inf
-
-
-def _rounded(p, wanted, rounding):
-    rest = 1 / wanted - (1 - p)
-    if wanted <= 1:
-        return 1
-    return rounding(p / rest) if rest > 1e-12 else math.inf
+    return rounding(p / rest) if rest > 0 else math.inf
 
 
 def _rounded_down(p, wanted):
-    return _rounded(p, wanted, lambda n: math.floor(n + 1e-9))
+    return _cores_needed(p, wanted, math.floor)
+
+
+def _rounded_to_nearest(p, wanted):
+    return _cores_needed(p, wanted, round)
 
 
 def _not_rounded(p, wanted):
-    return _rounded(p, wanted, float)
+    return _cores_needed(p, wanted, float)
+
+
+def _one_more(p, wanted):
+    return _cores_needed(p, wanted) + 1
 
 
 def _all_parallel(p, wanted):
-    return math.ceil(wanted - 1e-9)
+    return math.ceil(wanted)
 
 
 def _wanted_over_p(p, wanted):
-    return math.ceil(wanted / p - 1e-9)
+    return math.ceil(wanted / p)
 
 
 def _shares_exchanged(p, wanted):
@@ -312,12 +332,17 @@ def _shares_exchanged(p, wanted):
 
 def _negative_at_the_limit(p, wanted):
     rest = 1 / wanted - (1 - p)
-    return math.ceil(p / rest - 1e-9) if abs(rest) > 1e-12 else math.inf
+    return math.ceil(p / rest) if rest else math.inf
 
 
 def _ignores_the_rest(p, wanted):
     """p / n = 1 / wanted: the sequential part is forgotten."""
-    return math.ceil(p * wanted - 1e-9)
+    return math.ceil(p * wanted)
+
+
+# No exact quotients: 0.9 / (1 / 5 - 0.1) may be a little above or below 9.
+_CORES_CASES = [(0.9, 4.5), (0.95, 4), (0.9, 12), (0.5, 1.4), (1.0, 5.5), (0.75, 4), (0.75, 1),
+                (0.99, 60)]
 
 
 EXERCISES = [
@@ -346,6 +371,27 @@ EXERCISES = [
             Mistake("You multiplied the sizes of the three matrices. Add them: A, B and C are "
                     "moved one after the other.",
                     wrong=lambda M, N, K, b=4: 2 * M * N * K / (b * M * K * K * N * M * N)),
+            Mistake("That holds for square matrices in float32 only. Count the numbers of A, B and "
+                    "C for any shape.", wrong=lambda M, N, K, b=4: N / 6),
+            Mistake("You rounded to a whole number. An intensity is a fraction.",
+                    wrong=lambda *a: _intensity(*a) // 1),
+            Mistake("You multiplied by the numbers of A, B and C after dividing by their bytes: "
+                    "put the whole denominator into parentheses.",
+                    wrong=lambda M, N, K, b=4: 2 * M * N * K / b * (M * K + K * N + M * N)),
+            Mistake("You counted the result twice, as read and written. It is written once.",
+                    wrong=lambda M, N, K, b=4: 2 * M * N * K / (b * (M * K + K * N + 2 * M * N))),
+            Mistake("Only A and B are counted in bytes. The numbers of the result have as many.",
+                    wrong=lambda M, N, K, b=4: 2 * M * N * K / (b * (M * K + K * N) + M * N)),
+            Mistake("You counted K - 1 additions for each result. The usual count is K, because "
+                    "the sum starts at 0: a multiply-add for each k.",
+                    wrong=lambda M, N, K, b=4: _intensity(M, N, K, b) * (2 * K - 1) / (2 * K)),
+            Mistake("You let every operation move three numbers. Each number of A, B and C moves "
+                    "once.", wrong=lambda M, N, K, b=4: 2 / (3 * b)),
+            Mistake("The operations are 2 M N K, a product: each of the M N results is a sum over "
+                    "K.", when=lambda got, want, M, N, K, b=4: any(
+                        np.isclose(got * b * (M * K + K * N + M * N), wrong)
+                        for wrong in (2 * (M + N + K), M + N + K, 2 * M * N, 2 * M * K,
+                                      2 * K * N))),
             Mistake("The shapes are mixed up: A has M K numbers, B has K N, C has M N.",
                     when=lambda got, want, M, N, K, b=4: any(
                         np.isclose(got, 2 * M * N * K / (b * size))
@@ -371,6 +417,11 @@ EXERCISES = [
             Mistake("That is the product of the two numbers. The time is bytes divided by bytes "
                     "per second.", when=lambda got, want: any(
                         np.isclose(got, 42 * 7 * 10.0**n) for n in (0, 9, 18))),
+            Mistake("You counted a half or a quarter of a byte for each weight, or let one read "
+                    "serve several tokens. One token reads 7 GB.",
+                    when=lambda got, want: np.isclose(got, 12) or np.isclose(got, 24)),
+            Mistake("You divided the 42 GB by 8, the bits of a weight. Divide them by the bytes of "
+                    "all weights.", wrong=42 / 8),
             Mistake("Every token reads every weight once, 7 GB; how often do 7 GB fit into the "
                     "42 GB of a second?",
                     when=lambda got, want: np.isclose(got, 42) or np.isclose(got, 7)
@@ -405,8 +456,24 @@ EXERCISES = [
             Mistake("You weighted the two halves with their l alone, so the maxima are lost: "
                     "the sum of the exponentials of a half is exp(m) l.",
                     wrong=lambda m1, l1, o1, m2, l2, o2: (l1 * o1 + l2 * o2) / (l1 + l2)),
-            Mistake("The result is NaN: exp(m) without subtracting the common maximum overflows. "
-                    "Use exp(m1 - m).",
+            Mistake("You added the two outputs. Together their weights must sum to 1.",
+                    wrong=lambda m1, l1, o1, m2, l2, o2: o1 / l1 + o2 / l2),
+            Mistake("You weighted with the maxima themselves. They stand in exponents: "
+                    "exp(m1 - m).",
+                    wrong=lambda m1, l1, o1, m2, l2, o2: (m1 * o1 + m2 * o2) / (m1 * l1 + m2 * l2)),
+            Mistake("You kept the half with the larger maximum alone. The other half still has "
+                    "some weight.",
+                    wrong=lambda m1, l1, o1, m2, l2, o2: o1 / l1 if m1 > m2 else o2 / l2),
+            Mistake("You rescaled the second half only. If its maximum is the larger one, the "
+                    "first half needs the factor.",
+                    wrong=lambda m1, l1, o1, m2, l2, o2: _merge_second_only(m2, l2, o2, m1, l1, o1)),
+            Mistake("You divided by 2. Divide by the common l: the weights of all keys then sum "
+                    "to 1.", wrong=lambda *a: _merge_undivided(*a) / 2),
+            Mistake("The result is one array, out: divide the common o by the common l.",
+                    when=lambda got, want, *a: isinstance(got, (tuple, list)) and len(got) in (2, 3)
+                    and np.ndim(got[-1]) == 1),
+            Mistake("The result is NaN: exp(m) without subtracting the common maximum overflows, "
+                    "and so does exp(m1 - m2). Subtract the larger one: exp(m1 - m).",
                     when=lambda got, want, *a: np.isnan(got).any()),
         ],
     ),
@@ -434,8 +501,16 @@ EXERCISES = [
                     "terms have the same.", wrong=_weight_with_old_maximum),
             Mistake("You divide by l in every step. Then the next step adds to a number that is "
                     "already divided: divide once, after the loop.", wrong=_divides_every_step),
-            Mistake("The result is NaN. inf / inf and inf - inf give it: check that no exponent is "
-                    "positive.", when=lambda got, want, *a: np.isnan(got).any()),
+            Mistake("You take the mean of V. The scores decide how much each value counts.",
+                    wrong=lambda scores, V: V.mean(axis=0)),
+            Mistake("You divide by l in every step and at the end again. Divide once, after the "
+                    "loop.", wrong=_divides_every_step_and_at_the_end),
+            Mistake("The old o is multiplied by the new weight exp(s - m). Its factor is that of "
+                    "l: exp(old maximum - new maximum).", wrong=_old_output_by_new_weight),
+            Mistake("For some scores the result is NaN or infinite. Then an exponent is positive: "
+                    "subtract the largest score so far, not the last one or the one before, and "
+                    "check the direction of the factor.",
+                    when=lambda got, want, *a: not np.isfinite(got).all()),
         ],
     ),
     Exercise(
@@ -465,34 +540,54 @@ EXERCISES = [
             Mistake("You counted the hits. The misses are wanted.", wrong=_hits),
             Mistake("You empty a full set. Throw out one line, the one that was used the longest "
                     "ago.", wrong=_emptied),
+            Mistake("You count every address. Only those whose line isn't in the cache are misses.",
+                    wrong=lambda addresses, n_sets=64, ways=8, line=64: len(addresses)),
+            Mistake("You count different addresses. Addresses in the same line come in together, "
+                    "and a line can be missed more than once.",
+                    wrong=lambda addresses, n_sets=64, ways=8, line=64: len(set(addresses))),
+            Mistake("You count the sets. Count the misses in them.",
+                    wrong=lambda addresses, n_sets=64, ways=8, line=64: len(
+                        {int(a) // line % n_sets for a in addresses})),
+            Mistake("The first use of a line is a miss too: the cache is empty at first. And lines "
+                    "that don't fit are missed again and again.",
+                    wrong=lambda addresses, n_sets=64, ways=8, line=64: max(
+                        0, len({int(a) // line for a in addresses}) - n_sets * ways)),
+            Mistake("The result is a number.",
+                    when=lambda got, want, *a: np.ndim(got) > 0),
             Mistake("You ignore n_sets, ways or line: right for the default cache alone.",
                     wrong=_fixed_cache),
         ],
     ),
     Exercise(
-        "10.6", "cores_needed", _cores_needed,
-        cases=lambda rng: [(0.9, 5), (0.95, 4), (0.9, 12), (0.5, 1.5), (1.0, 6), (0.75, 4),
-                           (0.8, 1), (0.99, 60)],
+        "10.6", "cores_needed", _cores_needed, cases=lambda rng: _CORES_CASES,
         mistakes=[
             Mistake("You rounded down. With a core less than needed the step is too slow: round "
                     "up.", wrong=_rounded_down),
+            Mistake("You rounded to the nearest number. With a core less than needed the step is "
+                    "too slow: round up.", wrong=_rounded_to_nearest),
             Mistake("The number of cores is whole. Round up.", wrong=_not_rounded),
+            Mistake("One core too many: round up, and add none.", wrong=_one_more),
             Mistake("You took the whole step as parallel. The share 1 - p doesn't get faster.",
                     wrong=_all_parallel),
-            Mistake("The quotient wanted / p isn't the solution of Amdahl's formula. The sequential share "
-                    "1 - p takes a part of the time that is left.", wrong=_wanted_over_p),
+            Mistake("You return the wanted speed-up itself. That many cores reach it only if all "
+                    "of the step is parallel.", wrong=lambda p, wanted: wanted),
+            Mistake("The quotient wanted / p isn't the solution of Amdahl's formula. The "
+                    "sequential share 1 - p takes a part of the time that is left.",
+                    wrong=_wanted_over_p),
             Mistake("You exchanged the shares: p is the parallel one.", wrong=_shares_exchanged),
             Mistake("Above 1 / (1 - p) no number of cores is enough. There your formula is "
                     "negative: return math.inf.", wrong=_negative_at_the_limit),
             Mistake("You forgot the sequential share: (1 - p) + p / n, not p / n alone, is "
                     "1 / wanted.", wrong=_ignores_the_rest),
-            Mistake("Where no number of cores is enough, return math.inf.",
-                    when=lambda got, want, *a: math.isinf(want) and not (
-                        isinstance(got, float) and math.isinf(got))),
-            Mistake("One core is always needed, also where nothing has to get faster.",
-                    when=lambda got, want, p, wanted: wanted <= 1),
             Mistake("That is the speed-up with `wanted` cores. Solve the formula for n.",
                     when=lambda got, want, p, wanted: np.isclose(got, 1 / (1 - p + p / wanted))),
+            Mistake("Where no number of cores is enough, return math.inf.",
+                    when=lambda got, want, *a: math.isinf(want)),
+            Mistake("You return math.inf although some number of cores is enough: up to a "
+                    "speed-up of 1 / (1 - p).",
+                    when=lambda got, want, *a: isinstance(got, float) and math.isinf(got)),
+            Mistake("One core is always needed, also where nothing has to get faster.",
+                    when=lambda got, want, p, wanted: wanted <= 1),
         ],
     ),
 ]
