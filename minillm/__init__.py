@@ -10,6 +10,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "Adam": "minillm.training.optimizers",
     "AdamW": "minillm.training.optimizers",
+    "BertConfig": "minillm.models.bert_config",
+    "BertForMaskedLM": "minillm.models.bert",
+    "BertForPreTraining": "minillm.models.bert",
+    "BertForQuestionAnswering": "minillm.models.bert",
+    "BertForSequenceClassification": "minillm.models.bert",
+    "BertForTokenClassification": "minillm.models.bert",
+    "BertModel": "minillm.models.bert",
     "GPT2Config": "minillm.models.gpt2_config",
     "GPT2LMHeadModel": "minillm.models.gpt2",
     "GPT2Model": "minillm.models.gpt2",

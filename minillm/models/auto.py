@@ -19,6 +19,15 @@ ARCHITECTURES = {
         "base": ("minillm.models.gpt2", "GPT2Model"),
         "causal_lm": ("minillm.models.gpt2", "GPT2LMHeadModel"),
     },
+    "bert": {
+        "config": ("minillm.models.bert_config", "BertConfig"),
+        "base": ("minillm.models.bert", "BertModel"),
+        "pretraining": ("minillm.models.bert", "BertForPreTraining"),
+        "masked_lm": ("minillm.models.bert", "BertForMaskedLM"),
+        "sequence_classification": ("minillm.models.bert", "BertForSequenceClassification"),
+        "token_classification": ("minillm.models.bert", "BertForTokenClassification"),
+        "question_answering": ("minillm.models.bert", "BertForQuestionAnswering"),
+    },
 }
 
 
@@ -93,3 +102,23 @@ class AutoModel(_Auto):
 
 class AutoModelForCausalLM(_Auto):
     head = "causal_lm"
+
+
+class AutoModelForMaskedLM(_Auto):
+    head = "masked_lm"
+
+
+class AutoModelForPreTraining(_Auto):
+    head = "pretraining"
+
+
+class AutoModelForSequenceClassification(_Auto):
+    head = "sequence_classification"
+
+
+class AutoModelForTokenClassification(_Auto):
+    head = "token_classification"
+
+
+class AutoModelForQuestionAnswering(_Auto):
+    head = "question_answering"

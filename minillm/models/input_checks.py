@@ -83,10 +83,21 @@ def checked_positions(position_ids, B, T, n_past, n_positions):
     return require_ids("position_ids", position_ids, n_positions)
 
 
-def checked_labels(labels, shape, vocab_size):
+def checked_labels(labels, shape, n, name="labels"):
+    """-> int64 array of this shape, of ids from 0 to n - 1 and -100"""
     labels = np.asarray(labels)
     if np.issubdtype(labels.dtype, np.integer):
         labels = labels.astype(np.int64)  # -100 is outside the range of unsigned integers
     if labels.shape != shape:
-        raise ValueError(f"labels has shape {labels.shape}, wanted {shape} as input_ids")
-    return require_ids("labels", labels, vocab_size, ignored=-100)
+        raise ValueError(f"{name} has shape {labels.shape}, wanted {shape}")
+    return require_ids(name, labels, n, ignored=-100)
+
+
+def checked_targets(labels, logits):
+    """-> `labels`, numbers of the logits' shape, in the logits' dtype"""
+    labels = np.asarray(labels)
+    if labels.shape != logits.shape:
+        raise ValueError(f"labels has shape {labels.shape}, wanted {logits.shape}")
+    if labels.dtype.kind not in "fiub":
+        raise TypeError(f"labels has dtype {labels.dtype}, wanted numbers")
+    return labels.astype(logits.dtype)

@@ -28,3 +28,45 @@ class CausalLMOutput(ModelOutput):
     past_key_values: Any = None
     hidden_states: tuple | None = None
     attentions: tuple | None = None
+
+
+@dataclass
+class BaseOutputWithPooling(ModelOutput):
+    """The result of an encoder without a head."""
+
+    last_hidden_state: np.ndarray  # (B, T, d_model)
+    pooler_output: np.ndarray | None = None  # (B, d_model): the vector of the whole text
+    hidden_states: tuple | None = None
+    attentions: tuple | None = None
+
+
+@dataclass
+class ClassifierOutput(ModelOutput):
+    """The result of a model that classifies texts or tokens, or predicts masked tokens."""
+
+    loss: Loss | None = None  # None without labels
+    logits: np.ndarray | None = None  # (B, classes) or (B, T, classes)
+    hidden_states: tuple | None = None
+    attentions: tuple | None = None
+
+
+@dataclass
+class BertForPreTrainingOutput(ModelOutput):
+    """The result of BERT's two heads of pre-training."""
+
+    loss: Loss | None = None
+    prediction_logits: np.ndarray | None = None  # (B, T, V): the scores of masked tokens
+    seq_relationship_logits: np.ndarray | None = None  # (B, 2): B follows A, or not
+    hidden_states: tuple | None = None
+    attentions: tuple | None = None
+
+
+@dataclass
+class QuestionAnsweringOutput(ModelOutput):
+    """The result of a model that marks an answer in a text."""
+
+    loss: Loss | None = None
+    start_logits: np.ndarray | None = None  # (B, T)
+    end_logits: np.ndarray | None = None  # (B, T)
+    hidden_states: tuple | None = None
+    attentions: tuple | None = None

@@ -19,8 +19,6 @@ from minillm.nn import Linear, Module, Parameter
 from minillm.nn.layers import normal
 from minillm.ops.quantized import QuantizedWeights, quantize_together
 
-HEAD = "lm_head.weight"  # the output head, here and in files
-
 
 class PreTrainedModel(Module):
     """A model with a `config`, read from and written to Hugging Face's files.
@@ -29,8 +27,9 @@ class PreTrainedModel(Module):
     config_class, weight_table: the form of its configuration and weights in files
     base_prefix: the attribute that holds the bare model in a model with a head ("transformer");
         names of tensors in files may start with it
-    embedding_tensor: the token embeddings' name in files; an output head may be tied to them
-    has_lm_head: True for a model with an output head, the attribute `lm_head`
+    embedding_tensor, head_tensor: the names in files of the token embeddings, and of the output
+        head's matrix, which may be tied to them
+    has_lm_head: True for a model with an output head, see `get_output_embeddings`
     generation_config: a GenerationConfig, or None for a model that can't generate
 
     Its constructor takes (config, seed, draw_weights). The bare model has the Generator of all its
@@ -41,6 +40,7 @@ class PreTrainedModel(Module):
     weight_table = None
     base_prefix = ""
     embedding_tensor = ""
+    head_tensor = "lm_head.weight"
     has_lm_head = False
     generation_config = None
 
@@ -101,11 +101,11 @@ class PreTrainedModel(Module):
         if cls.has_lm_head:
             config = weights.with_tie(config, folder / "config.json")
 
-        generation_config = generation_config or _generation_config(folder, config, changes)
-
         model = cls(config, seed, draw_weights=False)
+        if model.generation_config is not None:
+            model.generation_config = generation_config or _generation_config(folder, config,
+                                                                              changes)
         model._take(weights, np.float16 if dtype == "float16" else np.float32)
-        model.generation_config = generation_config
         model.eval()
         return model.quantize(dtype) if dtype in ("bfloat16", "int8") else model
 
@@ -163,7 +163,7 @@ class PreTrainedModel(Module):
         prefix = f"{self.base_prefix}."
         found, seen = {}, set()
         for name, parameter in self.named_parameters():
-            if id(parameter) not in seen and not (name == HEAD and self.has_tied_head()):
+            if id(parameter) not in seen:
                 inside = prefix if name.startswith(prefix) else ""
                 found[name.removeprefix(prefix)] = (inside, parameter)
                 seen.add(id(parameter))
@@ -184,6 +184,16 @@ class PreTrainedModel(Module):
         """
         self._require_plain_weights("save")
         check_saving_options(options)
+        folder = expand(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_safetensors(folder / "model.safetensors", self._tensors(), dtype)
+        architecture = {"architectures": [type(self).__name__], "dtype": str(np.dtype(dtype))}
+        write_json(folder / "config.json", {**architecture, **self.config.to_dict()})
+        if self.generation_config is not None:
+            self.generation_config.save_pretrained(folder)
+
+    def _tensors(self):
+        """-> {name in a file: array} of all weights"""
         parameters = self._parameters_by_file_name()
         arrays = {}
         for prefix in dict.fromkeys(prefix for prefix, _ in parameters.values()):
@@ -191,13 +201,7 @@ class PreTrainedModel(Module):
                     if inside == prefix}
             theirs = self.weight_table.save(ours, self.config)
             arrays.update({prefix + name: array for name, array in theirs.items()})
-        folder = expand(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_safetensors(folder / "model.safetensors", arrays, dtype)
-        architecture = {"architectures": [type(self).__name__], "dtype": str(np.dtype(dtype))}
-        write_json(folder / "config.json", {**architecture, **self.config.to_dict()})
-        if self.generation_config is not None:
-            self.generation_config.save_pretrained(folder)
+        return arrays
 
     # ---- the vocabulary
 
@@ -318,20 +322,24 @@ class _NamedWeights:
     def __init__(self, files, model_class):
         self.path = files.path
         self._files = files
-        self._table = model_class.weight_table
+        self._table = table = model_class.weight_table
         self._embedding = model_class.embedding_tensor
+        self._head = model_class.head_tensor
         self._stored = {}  # name -> its name in the file
-        for stored in files.tensors:
-            name = stored.removeprefix(f"{model_class.base_prefix}.")
-            if self._table.ignores(name) or (name == HEAD and not model_class.has_lm_head):
+        names = {stored: stored.removeprefix(f"{model_class.base_prefix}.")
+                 for stored in files.tensors}
+        # Usual names first: a tensor that is stored under another name as well replaces it.
+        for stored, bare in sorted(names.items(), key=lambda pair: table.is_other_name(pair[1])):
+            name = table.usual_name(bare)
+            if table.ignores(name) or (name == self._head and not model_class.has_lm_head):
                 continue
-            if name in self._stored:
+            if name in self._stored and name == bare:
                 raise ValueError(f"{self.path} has both {shown(self._stored[name])} and "
                                  f"{shown(stored)}")
             self._stored[name] = stored
-        if self._embedding not in self._stored and HEAD in self._stored:
+        if self._embedding not in self._stored and self._head in self._stored:
             # A tied table is stored once, under either name.
-            self._stored[self._embedding] = self._stored[HEAD]
+            self._stored[self._embedding] = self._stored[self._head]
 
     @property
     def shapes(self):
@@ -359,15 +367,16 @@ class _NamedWeights:
         As in `transformers`, two tables that differ aren't tied, whatever config.json says.
         """
         if not config.tie_word_embeddings:
-            head, table = self._stored.get(HEAD), self._stored.get(self._embedding)
-            if head in (None, table):  # one tensor for both, or none for the head
+            head, table = self._stored.get(self._head), self._stored.get(self._embedding)
+            is_new = head is None and self._table.is_head(self._head)
+            if head in (None, table) and not is_new:  # one tensor for both, or none for the head
                 raise ValueError(f"{path}: tie_word_embeddings is False, but {self.path.name} has "
-                                 f"no {self._embedding if head else HEAD}")
-        elif HEAD in self._stored:
-            one, other = self.read(HEAD), self.read(self._embedding)
+                                 f"no {self._embedding if head else self._head}")
+        elif self._head in self._stored:
+            one, other = self.read(self._head), self.read(self._embedding)
             if not np.array_equal(one, other, equal_nan=True):
                 return config.replace(tie_word_embeddings=False)
-            del self._stored[HEAD]
+            del self._stored[self._head]
         return config
 
     def lack_head(self, names):

@@ -97,12 +97,15 @@ class WeightTable:
     ignored: patterns of tensors to skip, such as a causal mask that is stored as a buffer
     heads: prefixes of the tensors of optional heads, such as "classifier.". A model without that
         head skips them; a model with it starts with new weights if the file lacks them.
+    other_names: {end of a tensor's name: the end that it has in this table}, for names that some
+        files have; a file may have a tensor twice, under both names
     """
 
     rules: list
     sizes: list = field(default_factory=list)
     ignored: list = field(default_factory=list)
     heads: tuple = ()
+    other_names: dict = field(default_factory=dict)
 
     def groups(self, names):
         """-> list of (rule, ours, theirs): the parameters `names`, and the tensors they are in"""
@@ -157,6 +160,16 @@ class WeightTable:
 
     def ignores(self, name):
         return any(_match(pattern, name) for pattern in self.ignored)
+
+    def usual_name(self, name):
+        """-> the name that a tensor `name` of a file has in this table"""
+        for other, usual in self.other_names.items():
+            if name.endswith(other):
+                return name.removesuffix(other) + usual
+        return name
+
+    def is_other_name(self, name):
+        return self.usual_name(name) != name
 
     def is_head(self, name):
         return name.startswith(tuple(self.heads))

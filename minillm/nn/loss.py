@@ -3,7 +3,9 @@
 import numpy as np
 
 from minillm.nn.trace import active_traces
+from minillm.ops.binary_cross_entropy import binary_cross_entropy, binary_cross_entropy_backward
 from minillm.ops.cross_entropy import cross_entropy, cross_entropy_backward
+from minillm.ops.mean_squared_error import mean_squared_error, mean_squared_error_backward
 
 
 class Loss:
@@ -97,3 +99,28 @@ def next_token_loss(model, logits, labels):
     targets = np.full(labels.shape, -100, np.int64)
     targets[:, :-1] = labels[:, 1:]
     return cross_entropy_loss(model, logits, targets)
+
+
+def joint_cross_entropy_loss(model, *pairs):
+    """-> the Loss of the sum of the cross-entropies of several logits of one forward
+
+    pairs: (logits, targets) as in cross_entropy_loss; `model.backward` takes all dlogits, in order
+    """
+    values, caches = zip(*[cross_entropy(logits, targets) for logits, targets in pairs])
+    model_backward = model.deferred_backward()
+    return Loss(sum(values), lambda dloss: model_backward(
+        *[cross_entropy_backward(dloss, cache) for cache in caches]))
+
+
+def binary_cross_entropy_loss(model, logits, targets):
+    """-> the Loss of yes-or-no questions: logits and targets (from 0 to 1) of the same shape"""
+    value, cache = binary_cross_entropy(logits, targets)
+    model_backward = model.deferred_backward()
+    return Loss(value, lambda dloss: model_backward(binary_cross_entropy_backward(dloss, cache)))
+
+
+def mean_squared_error_loss(model, predictions, targets):
+    """-> the Loss of numbers to predict: predictions and targets of the same shape"""
+    value, cache = mean_squared_error(predictions, targets)
+    model_backward = model.deferred_backward()
+    return Loss(value, lambda dloss: model_backward(mean_squared_error_backward(dloss, cache)))
