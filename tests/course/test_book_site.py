@@ -47,6 +47,8 @@ FIND_PROBLEMS = r"""async () => {
     if (!formula.querySelector("mjx-container svg")) problems.push("no formula: " + name(formula));
   for (const error of document.querySelectorAll("mjx-merror, [data-mml-node=merror]"))
     problems.push("TeX error: " + (error.dataset.mjxError || name(error.closest("mjx-container"))));
+  for (const unknown of document.querySelectorAll("mjx-container [data-mml-node=mtext][fill=red]"))
+    problems.push("unknown macro: " + unknown.closest(".math").textContent);
   const text = document.querySelector("article").cloneNode(true);
   for (const part of text.querySelectorAll("pre, code, mjx-container, script")) part.remove();
   for (const raw of text.textContent.match(/\\[([].{0,40}|\$\$.{0,40}|\$[^\s$][^$\n]{0,40}\$|<!--.{0,40}/g) || [])
