@@ -39,29 +39,29 @@ def attention(*, causal=False):
     return d
 
 
-def multi_head_attention(*, causal=False):
-    """H heads, each with its own slice of the projections' columns."""
+def multi_head_attention(*, causal=False, d_model="d_{model}", d_head="d_{head}"):
+    """H heads, each with its own slice of the projections' columns. The widths are letters."""
     d = Diagram()
-    x = d.box("x", 0, 0, width=270, shape="(T, d_{model})")
+    x = d.box("x", 0, 0, width=270, shape=f"(T, {d_model})")
     head = Box(0, 262, 290, 48)
     for offset in (14, 7):  # the other heads, behind the first
         d.frame(Box(head.x + offset, head.y - offset, head.width, head.height), fill="#e9ecef",
                 dotted=False)
     name = "causal attention" if causal else "attention"
     head = d.box(f"{name} in each head", head.x, head.y, "function", width=head.width,
-                 shape="softmax(Q K^{T} / √d_{head}) V")
+                 shape=f"softmax(Q K^{{T}} / √{d_head}) V")
     for letter, at in (("Q", -95), ("K", 0), ("V", 95)):
         linear = d.box(f"W_{{{letter}}}", at, 90, "linear", width=64)
         d.arrow(x, linear)
         d.path([(at, linear.bottom), (at, 144)], head=False)
         d.path([(at, 194), (at, head.top - 14)])
         d.label(letter, at + 8, 128)
-    d.label("(T, d_{model}), cut into H slices:\n(H, T, d_{head}),  d_{head} = d_{model} / H", 0, 169,
+    d.label(f"(T, {d_model}), cut into H slices:\n(H, T, {d_head}),  {d_head} = {d_model} / H", 0, 169,
             "middle")
     d.label("× H", head.right + 24, head.y - 7, size=14)
-    joined = d.below(head, "concatenate the heads", "function", label="(H, T, d_{head})")
-    out = d.below(joined, "W_{O}", "linear", label="(T, d_{model})", width=64)
-    d.below(out, "y", shape="(T, d_{model})")
+    joined = d.below(head, "concatenate the heads", "function", label=f"(H, T, {d_head})")
+    out = d.below(joined, "W_{O}", "linear", label=f"(T, {d_model})", width=64)
+    d.below(out, "y", shape=f"(T, {d_model})")
     return d
 
 

@@ -13,7 +13,7 @@ DRAWINGS = {
     "attention": diagrams.attention(),
     "causal attention": diagrams.attention(causal=True),
     "heads": diagrams.multi_head_attention(),
-    "causal heads": diagrams.multi_head_attention(causal=True),
+    "causal heads": diagrams.multi_head_attention(causal=True, d_model="d", d_head="D"),
     "feed-forward": diagrams.feed_forward(),
     "pre-norm": diagrams.block("pre"),
     "post-norm": diagrams.block("post", causal=False),
