@@ -16,6 +16,7 @@ import minillm
 from minillm.course.book.index import index_page
 from minillm.course.book.notebooks import write_notebook
 from minillm.course.chapters import list_chapters
+from minillm.kernels import tune_process
 
 HERE = Path(__file__).parent
 PACKAGE = Path(minillm.__file__).parent
@@ -93,7 +94,11 @@ def _run(chapter, notebook, images, runs, say):
 
 
 def run_chapter_into(chapter_path, folder):
-    """Run a chapter and write chapter.ipynb and images/ into a folder. Raises ChapterError."""
+    """Run a chapter and write chapter.ipynb and images/ into a folder. Raises ChapterError.
+
+    Tunes the process: without that, kernels are slow while another program wants the same cores.
+    """
+    tune_process()
     write_notebook(chapter_path, Path(folder, "chapter.ipynb"), Path(folder, "images"))
 
 
