@@ -1,8 +1,9 @@
 """Architectures, one file per paper, and what they share.
 
-In reading order: gpt2.py, with its outputs in outputs.py, the checks of its inputs in
-input_checks.py and its sizes in gpt2_config.py; then bert.py. Loading and saving, the same for all
+In reading order: gpt2.py, with its sizes in gpt2_config.py; then bert.py and llama.py. What several
+share: outputs.py, input_checks.py; for decoders the head in causal_lm.py, and decoder_run.py;
+rope.py reads the rotary positions of checkpoints. Loading and saving, the same for all
 architectures: config.py, weight_table.py, safetensors_file.py, loading_options.py, pretrained.py;
-gpt2_files.py and bert_files.py have the tables of weights. auto.py finds the classes for a
-checkpoint.
+gpt2_files.py, bert_files.py and llama_files.py have the tables of weights. auto.py finds the
+classes for a checkpoint.
 """

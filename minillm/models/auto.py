@@ -28,6 +28,14 @@ ARCHITECTURES = {
         "token_classification": ("minillm.models.bert", "BertForTokenClassification"),
         "question_answering": ("minillm.models.bert", "BertForQuestionAnswering"),
     },
+    **{
+        model_type: {
+            "config": ("minillm.models.llama_config", f"{name}Config"),
+            "base": ("minillm.models.llama", f"{name}Model"),
+            "causal_lm": ("minillm.models.llama", f"{name}ForCausalLM"),
+        }
+        for model_type, name in (("llama", "Llama"), ("mistral", "Mistral"), ("qwen2", "Qwen2"))
+    },
 }
 
 

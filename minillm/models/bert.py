@@ -23,7 +23,7 @@ import numpy as np
 
 from minillm.models.bert_config import BertConfig
 from minillm.models.bert_files import BertPreTrainedModel
-from minillm.models.gpt2_config import ACTIVATIONS
+from minillm.models.config import ACTIVATIONS
 from minillm.models.input_checks import DecoderInputs, checked_labels, checked_targets
 from minillm.models.outputs import (
     BaseOutputWithPooling,

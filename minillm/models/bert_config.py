@@ -4,8 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from minillm.checks import shown
-from minillm.models.config import PreTrainedConfig, require_number, require_positive
-from minillm.models.gpt2_config import ACTIVATIONS
+from minillm.models.config import (
+    ACTIVATIONS,
+    PreTrainedConfig,
+    require_number,
+    require_positive,
+)
 
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 

@@ -33,6 +33,14 @@ REFUSED = {
     "tie_last_hidden_states": (None, True),
     "return_dict": (True, None),
 }
+# Names of activations in files -> layers here. Some functions have several names, one for each
+# implementation.
+ACTIVATIONS = {
+    "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh",
+    "gelu_python_tanh": "gelu_tanh", "gelu_accurate": "gelu_tanh", "gelu": "gelu",
+    "gelu_python": "gelu", "quick_gelu": "quick_gelu", "relu": "relu", "silu": "silu",
+    "swish": "silu", "tanh": "tanh",
+}
 
 
 @dataclass
@@ -90,6 +98,11 @@ class PreTrainedConfig:
     def num_labels(self):
         """The number of classes of a classification head: the length of id2label, or 2."""
         return len(self.extra.get("id2label") or (0, 1))
+
+    @property
+    def position_limit(self):
+        """The maximum length of a sequence; None for positions without a limit."""
+        return getattr(self, "max_position_embeddings", None)
 
     def to_dict(self):
         """-> dict for config.json"""
@@ -185,3 +198,9 @@ def require_number(name, value, low, high=None):
     if not is_number or not low <= value < (float("inf") if high is None else high):
         below = "" if high is None else f" and below {high}"
         raise ValueError(f"{name} is {shown(value)}, wanted a number of at least {low}{below}")
+
+
+def require_activation(name, value):
+    """Raise ValueError unless `value` is one of ACTIVATIONS."""
+    if not isinstance(value, str) or value not in ACTIVATIONS:
+        raise ValueError(f"{name} is {shown(value)}, wanted one of {', '.join(ACTIVATIONS)}")

@@ -4,16 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from minillm.checks import shown
-from minillm.models.config import PreTrainedConfig, require_number, require_positive
-
-# Names in files -> layers here. Some functions have several names, one for each implementation.
-ACTIVATIONS = {
-    "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh",
-    "gelu_python_tanh": "gelu_tanh", "gelu_accurate": "gelu_tanh", "gelu": "gelu",
-    "gelu_python": "gelu", "quick_gelu": "quick_gelu", "relu": "relu", "silu": "silu",
-    "swish": "silu", "tanh": "tanh",
-}
+from minillm.models.config import (
+    PreTrainedConfig,
+    require_activation,
+    require_number,
+    require_positive,
+)
 
 
 @dataclass
@@ -72,9 +68,7 @@ class GPT2Config(PreTrainedConfig):
         if self.n_embd % self.n_head:
             raise ValueError(f"n_head is {self.n_head}, wanted a divisor of n_embd = "
                              f"{self.n_embd}")
-        if self.activation_function not in ACTIVATIONS:
-            raise ValueError(f"activation_function is {shown(self.activation_function)}, wanted "
-                             f"one of {', '.join(ACTIVATIONS)}")
+        require_activation("activation_function", self.activation_function)
         for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop"):
             require_number(name, getattr(self, name), 0, 1)
         for name in ("layer_norm_epsilon", "initializer_range"):

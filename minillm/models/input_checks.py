@@ -8,8 +8,8 @@ from minillm.checks import require_float, require_ids, require_shape
 class DecoderInputs:
     """The checked inputs of a decoder's forward, or of an encoder's, whose `past` is None.
 
-    config: needs the names that all architectures share: vocab_size, hidden_size,
-        max_position_embeddings and, if token types have a separate table, type_vocab_size
+    config: needs the names that all architectures share: vocab_size, hidden_size, position_limit
+        and, if token types have a separate table, type_vocab_size
 
     ids: integers (B, T);  embeddings: float (B, T, d_model); one of the two is None
     key_mask: bool (B, past + T), False at padding; None if no key is masked
@@ -34,8 +34,7 @@ class DecoderInputs:
             B, T, _ = inputs_embeds.shape
             _require_length("inputs_embeds", B * T, n_past + T, config)
         self.key_mask = checked_mask(attention_mask, (B, n_past + T))
-        self.positions = checked_positions(position_ids, B, T, n_past,
-                                           config.max_position_embeddings)
+        self.positions = checked_positions(position_ids, B, T, n_past, config.position_limit)
         if token_type_ids is not None:
             require_shape("token_type_ids", np.asarray(token_type_ids), (B, T))
             n_types = getattr(config, "type_vocab_size", config.vocab_size)
@@ -54,8 +53,8 @@ def checked_ids(input_ids, config, n_past):
 def _require_length(name, size, end, config):
     if size == 0:
         raise ValueError(f"{name} is empty, wanted at least one token")
-    limit = config.max_position_embeddings
-    if end > limit:
+    limit = config.position_limit
+    if limit is not None and end > limit:
         field = config.aliases.get("max_position_embeddings", "max_position_embeddings")
         raise ValueError(f"{name} reaches {end} tokens, wanted at most {field} = {limit}")
 
@@ -74,13 +73,13 @@ def checked_mask(attention_mask, shape):
 
 
 def checked_positions(position_ids, B, T, n_past, n_positions):
-    """-> (1, T) or (B, T)"""
+    """-> (1, T) or (B, T); n_positions: None for no limit"""
     if position_ids is None:
         return np.arange(n_past, n_past + T)[None]
     position_ids = np.asarray(position_ids)
     if position_ids.shape not in ((1, T), (B, T)):
         raise ValueError(f"position_ids has shape {position_ids.shape}, wanted {(B, T)}")
-    return require_ids("position_ids", position_ids, n_positions)
+    return require_ids("position_ids", position_ids, 2**31 if n_positions is None else n_positions)
 
 
 def checked_labels(labels, shape, n, name="labels"):

@@ -144,7 +144,7 @@ def _read_parts(index):
     content = fields(index, read_json(index), {"weight_map": dict[str, str]}, ["weight_map"])
     places, files = content["weight_map"], {}
     for part in sorted(set(places.values())):
-        if Path(part).name != part or not (index.parent / part).is_file():
+        if Path(part).name != part or not _is_file(index.parent / part):
             raise FileNotFoundError(f"{index.parent} lacks {shown(part)}, which {index.name} lists")
         files[part] = SafetensorsFile(index.parent / part)
         for name in files[part].tensors:
@@ -156,6 +156,13 @@ def _read_parts(index):
             raise ValueError(f"{index}: weight_map[{shown(name)}] is {shown(part)}, which has no "
                              "such tensor")
     return list(files.values())
+
+
+def _is_file(path):
+    try:
+        return path.is_file()
+    except OSError:  # the name is longer than the system allows
+        return False
 
 
 def _no_weights(folder, whole):

@@ -6,7 +6,7 @@ kv_cache.
 
 from minillm.nn.attention import CrossAttention, MultiHeadAttention, SelfAttention
 from minillm.nn.blocks import DecoderBlock, EncoderBlock, Residual
-from minillm.nn.feed_forward import FeedForward
+from minillm.nn.feed_forward import FeedForward, GatedFeedForward
 from minillm.nn.kv_cache import KVCache, LayerCache
 from minillm.nn.layers import (
     Activation,
@@ -26,6 +26,7 @@ from minillm.nn.positions import (
     RelativeBias,
     Rotary,
     SinusoidalPositions,
+    SlidingWindow,
 )
 from minillm.nn.trace import trace
 
@@ -39,6 +40,7 @@ __all__ = [
     "Embedding",
     "EncoderBlock",
     "FeedForward",
+    "GatedFeedForward",
     "KVCache",
     "LayerCache",
     "LayerNorm",
@@ -55,6 +57,7 @@ __all__ = [
     "Rotary",
     "SelfAttention",
     "SinusoidalPositions",
+    "SlidingWindow",
     "cross_entropy_loss",
     "no_grad",
     "trace",

@@ -158,30 +158,35 @@ class SelfAttention(MultiHeadAttention):
               one matrix with the columns [W_Q | W_K | W_V], each of them [head_1 | … | head_h]
     `output`: Linear(H D, d_model), W_O, with the initial std `output_std`, by default `std`
 
-    bias:     whether both have a bias; qkv_bias: whether `qkv` has one, by default `bias`
+    bias:     whether both have a bias; qkv_bias, output_bias: whether one has it, by default `bias`
     For the other arguments see MultiHeadAttention.
     """
 
-    def __init__(self, d_model, n_heads, *, bias=True, qkv_bias=None, rng, std=0.02,
-                 output_std=None, **options):
+    def __init__(self, d_model, n_heads, *, bias=True, qkv_bias=None, output_bias=None, rng,
+                 std=0.02, output_std=None, **options):
         super().__init__(d_model, n_heads, rng=rng, **options)
         self._counts = (self.n_heads, self.n_kv_heads, self.n_kv_heads)
         qkv_bias = bias if qkv_bias is None else qkv_bias
+        output_bias = bias if output_bias is None else output_bias
         self.qkv = Linear(d_model, sum(self._counts) * self.head_dim, qkv_bias, rng=rng, std=std)
         output_std = std if output_std is None else output_std
-        self.output = Linear(self.n_heads * self.head_dim, d_model, bias, rng=rng, std=output_std)
+        self.output = Linear(self.n_heads * self.head_dim, d_model, output_bias, rng=rng,
+                             std=output_std)
 
-    def forward(self, x, *, key_mask=None, kv_cache=None):
+    def forward(self, x, *, position_ids=None, key_mask=None, kv_cache=None):
         """x: (B, T, d_model) -> y: (B, T, d_model)
 
+        position_ids: integers (T,) or (B, T), by default those after the positions in the kv_cache
         key_mask: bool (B, number of keys), True at keys that may be attended to
         kv_cache: a LayerCache with the keys and values of earlier positions; those of x are
                   appended. For inference only: there is no backward.
         """
         self._check("x", x, (None, None, self.d_model))
-        start = 0 if kv_cache is None else kv_cache.length
+        if position_ids is None:
+            start = 0 if kv_cache is None else kv_cache.length
+            position_ids = np.arange(start, start + x.shape[1])
         Q, K, V = self._split_heads(self.qkv(x), *self._counts)
-        Q, K = self.positions.rotate(Q, K, start)
+        Q, K = self.positions.rotate(Q, K, position_ids)
         if kv_cache is not None:
             K, V = kv_cache.append(K, V)
         return self.output(self.attend(Q, K, V, key_mask))

@@ -132,17 +132,18 @@ class DecoderBlock(Module):
         self.dropout2 = Dropout(dropout, rng)
         self.residual2 = Residual(self, "feed_forward", "norm2", "dropout2", norm)
 
-    def forward(self, x, memory=None, *, key_mask=None, memory_key_mask=None, kv_cache=None,
-                memory_kv_cache=None):
+    def forward(self, x, memory=None, *, position_ids=None, key_mask=None, memory_key_mask=None,
+                kv_cache=None, memory_kv_cache=None):
         """x: (B, T, d_model), memory: (B, S, d_model) with cross-attention -> y: (B, T, d_model)
 
+        position_ids: integers (T,) or (B, T), for rotary positions: see SelfAttention
         key_mask: bool (B, T), or (B, all positions so far) with a kv_cache, True at keys that may
             be attended to; memory_key_mask: the same for the memory, (B, S)
         kv_cache, memory_kv_cache: see SelfAttention and CrossAttention. `memory` may be None once
             its keys and values are cached.
         """
         self._check_memory(memory, memory_kv_cache)
-        x = self.residual1(x, key_mask=key_mask, kv_cache=kv_cache)
+        x = self.residual1(x, position_ids=position_ids, key_mask=key_mask, kv_cache=kv_cache)
         if self.residual_cross is not None:
             x = self.residual_cross(x, memory, key_mask=memory_key_mask, kv_cache=memory_kv_cache)
         return self.residual2(x)

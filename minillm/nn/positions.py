@@ -14,7 +14,7 @@ import numpy as np
 from minillm.nn.layers import normal
 from minillm.nn.module import Module, Parameter
 from minillm.ops.positions import sinusoidal_positions
-from minillm.ops.rotary import rotary, rotary_angles, rotary_backward
+from minillm.ops.rotary import rotary, rotary_backward, rotary_frequencies
 
 
 class LearnedPositions(Module):
@@ -81,8 +81,8 @@ def _rows(x, start, table):
 class AttentionPositions(Module):
     """The interface of the `positions` of an attention layer. This base class changes nothing."""
 
-    def rotate(self, Q, K, start):
-        """Q, K: (B, H, T, D) at the positions start, start + 1, … -> the rotated Q, K"""
+    def rotate(self, Q, K, position_ids):
+        """Q, K: (B, H, T, D) at the positions (T,) or (B, T) -> the rotated Q, K"""
         return Q, K
 
     def rotate_backward(self, dQ, dK):
@@ -100,23 +100,31 @@ class Rotary(AttentionPositions):
     """Rotary positions: rotate the pairs of numbers of queries and keys by an angle that grows with
     the position, so their product depends on the distance alone       (Su et al. 2021, sec. 3.2)
 
-    head_dim: D; n_positions: the maximum number of positions; base: 10,000 in the paper
+    head_dim: D; n_positions: the maximum number of positions, None for no limit
+    base: 10,000 in the paper
     rotary_dim: rotate only the first rotary_dim numbers of a head, by default all
     interleaved: pair element 2i with 2i + 1, as in the paper, instead of i with i + rotary_dim / 2,
         as in LLaMA checkpoints in Hugging Face's format
+    frequencies: the angle per position of each pair, instead of those that `base` implies; or a
+        function that returns them for the length of the sequence so far (ops/rotary_scaling.py).
+        The angles are computed in their dtype.
+    amplitude: multiplies all rotated queries and keys
+
+    All layers of a model share one Rotary.
     """
 
-    def __init__(self, head_dim, n_positions, *, base=10000.0, rotary_dim=None, interleaved=False):
-        self.cos, self.sin = rotary_angles(
-            n_positions, rotary_dim or head_dim, base, np.float64
-        )
+    def __init__(self, head_dim, n_positions=None, *, base=10000.0, rotary_dim=None,
+                 interleaved=False, frequencies=None, amplitude=1.0):
+        if frequencies is None:
+            frequencies = rotary_frequencies(rotary_dim or head_dim, base)
+        self.frequencies = frequencies
+        self.amplitude = amplitude
+        self.n_positions = n_positions
         self.interleaved = interleaved
+        self._last = None  # positions, dtype, and their cos and sin: the next layer asks for them
 
-    def rotate(self, Q, K, start):
-        end = start + Q.shape[2]
-        if end > len(self.cos):
-            raise ValueError(f"the sequence has {end} positions, wanted at most {len(self.cos)}")
-        cos, sin = (table[start:end].astype(Q.dtype, copy=False) for table in (self.cos, self.sin))
+    def rotate(self, Q, K, position_ids):
+        cos, sin = self._cos_and_sin(position_ids, Q.dtype)
         Q, query_cache = rotary(Q, cos, sin, interleaved=self.interleaved)
         K, key_cache = rotary(K, cos, sin, interleaved=self.interleaved)
         self.remember((query_cache, key_cache))
@@ -125,6 +133,23 @@ class Rotary(AttentionPositions):
     def rotate_backward(self, dQ, dK):
         query_cache, key_cache = self.recall()
         return rotary_backward(dQ, query_cache), rotary_backward(dK, key_cache)
+
+    def _cos_and_sin(self, position_ids, dtype):
+        """-> cos, sin: (T, r / 2) for positions (T,), (B, 1, T, r / 2) for (B, T)"""
+        last = self._last
+        if last is not None and last[1] == dtype and np.array_equal(last[0], position_ids):
+            return last[2]
+        length = int(position_ids.max(initial=-1)) + 1
+        if self.n_positions is not None and length > self.n_positions:
+            raise ValueError(f"the sequence has {length} positions, wanted at most "
+                             f"{self.n_positions}")
+        theta = self.frequencies
+        theta = theta(length) if callable(theta) else theta
+        angle = position_ids[..., None].astype(theta.dtype) * theta
+        angle = angle if angle.ndim == 2 else angle[:, None]
+        tables = [(self.amplitude * table(angle)).astype(dtype) for table in (np.cos, np.sin)]
+        self._last = np.array(position_ids), dtype, tables
+        return tables
 
 
 class Alibi(AttentionPositions):
@@ -193,3 +218,35 @@ class RelativeBias(AttentionPositions):
         dweight = np.zeros_like(self.weight.data)
         np.add.at(dweight, buckets, dbias.T)
         self.weight.add_grad(dweight)
+
+
+class SlidingWindow(AttentionPositions):
+    """A query sees only the last `window` keys up to its own position: the score of every key that
+    is further back is -inf                                           (Child et al. 2019, sec. 4.2)
+
+    n_heads: H; positions: what else the layer knows of positions, such as a Rotary
+    """
+
+    def __init__(self, n_heads, window, positions=None):
+        self.n_heads = n_heads
+        self.window = window
+        self.positions = AttentionPositions() if positions is None else positions
+
+    def rotate(self, Q, K, position_ids):
+        return self.positions.rotate(Q, K, position_ids)
+
+    def rotate_backward(self, dQ, dK):
+        return self.positions.rotate_backward(dQ, dK)
+
+    def distance_bias(self, Tq, Tk):
+        bias = self.positions.distance_bias(Tq, Tk)
+        if Tk <= self.window:  # the window holds all keys
+            return bias
+        if bias is None:
+            bias = np.zeros((self.n_heads, Tq + Tk - 1), np.float32)
+        distance = np.arange(Tq + Tk - 1) - (Tk - 1)
+        return np.where(distance > -self.window, bias, -np.inf).astype(bias.dtype)
+
+    # The score of a hidden key is a constant, so dbias is 0 there.
+    def distance_bias_backward(self, dbias):
+        self.positions.distance_bias_backward(dbias)

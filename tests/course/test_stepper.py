@@ -87,13 +87,13 @@ def test_every_step_shows_the_statement_that_runs(forward, backward):
 
 
 def test_a_statement_over_several_lines_is_one_step(forward):
-    steps = first_step_of(forward, "GPT2LMHeadModel.forward").call.steps
+    steps = first_step_of(forward, "CausalLM.forward").call.steps
     texts = [step.call.function.text(step.statement) for step in steps]
-    assert sum(text.startswith("base = self.transformer(input_ids, ") for text in texts) == 1
+    assert sum(text.startswith("base = self.base_model(input_ids, ") for text in texts) == 1
 
 
 def test_a_with_block_is_entered_once(forward):
-    steps = first_step_of(forward, "GPT2LMHeadModel.forward").call.steps
+    steps = first_step_of(forward, "CausalLM.forward").call.steps
     assert sum(step.statement.opens_block for step in steps) == 1
 
 

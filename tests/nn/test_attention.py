@@ -12,6 +12,7 @@ from minillm.nn import (
     RelativeBias,
     Rotary,
     SelfAttention,
+    SlidingWindow,
     no_grad,
     trace,
 )
@@ -25,6 +26,9 @@ POSITIONS = {
     "rotary": lambda H, D, rng: Rotary(2 * D, 12),
     "alibi": lambda H, D, rng: Alibi(H),
     "relative": lambda H, D, rng: RelativeBias(H, n_buckets=6, max_distance=5, rng=rng, std=1.0),
+    "window": lambda H, D, rng: SlidingWindow(H, 2),
+    "rotary in a window": lambda H, D, rng: SlidingWindow(H, 3, Rotary(2 * D, 12)),
+    "relative in a window": lambda H, D, rng: SlidingWindow(H, 2, RelativeBias(H, rng=rng, std=1.0)),
 }
 
 
@@ -38,6 +42,7 @@ def layers(draw, kind=SelfAttention, **options):
         positions = draw(st.sampled_from(sorted(POSITIONS)))
         options["positions"] = POSITIONS[positions](H, D, rng)
         options["qkv_bias"] = draw(st.sampled_from([None, True, False]))
+        options["output_bias"] = draw(st.sampled_from([None, True, False]))
     d_model = 2 * H * D
     if draw(st.booleans()):  # heads whose total width isn't d_model
         d_model, options["head_dim"] = d_model + 1, 2 * D
@@ -264,3 +269,46 @@ def test_errors_name_the_argument():
             layer(x, key_mask=np.ones((2, 4), bool))
     with pytest.raises(TypeError, match="^x is a list"):
         layer([[[0.0] * 4]])
+
+
+@given(st.data())
+def test_gradients_at_given_positions(data):
+    rng = data.draw(generators)
+    layer = SelfAttention(6, 3, causal=True, positions=Rotary(2), rng=rng, std=0.7)
+    positions = rng.integers(0, 50, data.draw(st.sampled_from([(4,), (1, 4), (2, 4)])))
+    x = rng.standard_normal((2, 4, 6))
+    check_module(layer, {"x": x}, rng, forward=lambda x: layer(x, position_ids=positions))
+
+
+def test_positions_of_each_sequence():
+    rng = np.random.default_rng(0)
+    layer = SelfAttention(8, 2, positions=Rotary(4), rng=rng, std=0.5)
+    x = rng.standard_normal((2, 3, 8)).astype(np.float32)
+    positions = np.array([[0, 5, 6], [9, 3, 4]])
+    both = layer(x, position_ids=positions)
+    for b in range(2):
+        np.testing.assert_allclose(layer(x[b : b + 1], position_ids=positions[b])[0], both[b],
+                                   atol=1e-6)
+    # Rotated by distance alone: shifted positions give the same.
+    np.testing.assert_allclose(layer(x, position_ids=positions + 100), both, atol=1e-5)
+
+
+def test_rotary_names_too_many_positions():
+    layer = SelfAttention(4, 2, positions=Rotary(2, 3), rng=np.random.default_rng(0))
+    with pytest.raises(ValueError, match="the sequence has 4 positions, wanted at most 3"):
+        layer(np.zeros((1, 4, 4), np.float32))
+    x = np.zeros((1, 1, 4), np.float32)
+    with pytest.raises(ValueError, match="the sequence has 6 positions, wanted at most 3"):
+        layer(x, position_ids=np.array([5]))
+
+
+@given(st.data(), st.integers(1, 6), st.integers(1, 9), st.integers(0, 8))
+def test_a_window_hides_the_keys_before_it(data, window, Tq, past):
+    H = data.draw(head_counts)
+    bias = SlidingWindow(H, window, Alibi(H)).distance_bias(Tq, Tq + past)
+    plain = Alibi(H).distance_bias(Tq, Tq + past)
+    for i in range(Tq):
+        for j in range(Tq + past):
+            n, distance = j - i + Tq - 1, j - (i + past)
+            wanted = plain[:, n] if distance > -window else -np.inf
+            np.testing.assert_array_equal(bias[:, n], wanted)

@@ -32,13 +32,15 @@ def make_layers(rng, training_dropout):
         "LearnedPositions": (nn.LearnedPositions(9, D, **options), 1),
         "SinusoidalPositions": (nn.SinusoidalPositions(9, D), 1),
         "FeedForward": (nn.FeedForward(D, 6, dropout=p, **options), 1),
+        "GatedFeedForward": (nn.GatedFeedForward(D, 6, dropout=p, **options), 1),
         "CrossAttention": (nn.CrossAttention(D, 4, n_kv_heads=2, dropout=p, **options), 2),
         "Residual": (Nothing(p, rng).residual, 1),
     }
     for name in nn.layers.ACTIVATIONS:
         made[f"Activation {name}"] = (nn.Activation(name), 1)
     positions = {"Rotary": nn.Rotary(2, 9), "Alibi": nn.Alibi(4), "AttentionPositions": None,
-                 "RelativeBias": nn.RelativeBias(4, **options)}
+                 "RelativeBias": nn.RelativeBias(4, **options),
+                 "SlidingWindow": nn.SlidingWindow(4, 2, nn.Rotary(2, 9))}
     for name, each in positions.items():
         layer = nn.SelfAttention(D, 4, n_kv_heads=2, positions=each, dropout=p, **options)
         made[f"SelfAttention with {name}"] = (layer, 1)

@@ -12,6 +12,7 @@ from minillm.nn import (
     Dropout,
     Embedding,
     FeedForward,
+    GatedFeedForward,
     LayerNorm,
     LearnedPositions,
     Linear,
@@ -157,6 +158,25 @@ def test_feed_forward_gradients(rng, leading, d_model, d_ff, activation):
     check_module(layer, {"x": x}, rng)
 
 
+@given(generators, leading_shapes, sizes, sizes, st.sampled_from(["silu", "gelu"]), st.booleans())
+def test_gated_feed_forward_gradients(rng, leading, d_model, d_ff, activation, bias):
+    layer = GatedFeedForward(d_model, d_ff, activation=activation, bias=bias, rng=rng, std=1.0)
+    layer.astype(np.float64)
+    for name, parameter in layer.named_parameters():
+        if name.endswith("bias"):
+            parameter.data = rng.standard_normal(parameter.shape)
+    check_module(layer, {"x": rng.standard_normal((*leading, d_model))}, rng)
+
+
+def test_a_gated_feed_forward_is_its_formula():
+    rng = np.random.default_rng(0)
+    layer = GatedFeedForward(3, 5, bias=False, rng=rng, std=1.0)
+    x = rng.standard_normal((2, 3)).astype(np.float32)
+    g = x @ layer.gate.weight.data
+    hidden = g / (1 + np.exp(-g)) * (x @ layer.expand.weight.data)
+    np.testing.assert_allclose(layer(x), hidden @ layer.contract.weight.data, rtol=1e-5)
+
+
 @given(generators, st.integers(0, 2**32 - 1))
 def test_dropout_gradients(rng, seed):
     layer = Dropout(0.5, rng)
@@ -170,7 +190,8 @@ def test_dropout_gradients(rng, seed):
 
 @given(generators, st.integers(0, 2**32 - 1))
 def test_feed_forward_gradients_with_dropout(rng, seed):
-    layer = FeedForward(3, 5, activation="gelu", dropout=0.5, rng=rng, std=1.0)
+    make = FeedForward if seed % 2 else GatedFeedForward
+    layer = make(3, 5, activation="gelu", dropout=0.5, rng=rng, std=1.0)
 
     def forward(x):
         layer.dropout.rng = np.random.default_rng(seed)

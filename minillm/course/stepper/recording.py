@@ -22,8 +22,8 @@ from minillm.nn.module import Parameter
 
 FLOORS = ("nn", "ops", "models")
 MACHINERY = {"nn/module.py", "nn/trace.py", "nn/outputs.py", "models/input_checks.py",
-             "models/config.py", "models/gpt2_config.py", "models/outputs.py",
-             "models/pretrained.py"}
+             "models/config.py", "models/decoder_run.py", "models/gpt2_config.py",
+             "models/llama_config.py", "models/outputs.py", "models/pretrained.py"}
 PASSED_OVER = ("check", "require", "tap", "trace", "_layers", "__init__")  # in a function's name
 
 RETURNED = "returned"  # the name of a function's result among its variables

@@ -1,0 +1,96 @@
+"""What all decoder-only language models share: the output head, and the loss of the next token."""
+
+import numpy as np
+
+from minillm.generation import CausalLMMixin
+from minillm.models.input_checks import checked_labels
+from minillm.models.outputs import CausalLMOutput
+from minillm.nn import OutputHead
+from minillm.nn.layers import normal
+from minillm.nn.loss import next_token_loss
+from minillm.nn.module import Parameter, no_grad_if
+
+
+class CausalLM(CausalLMMixin):
+    """A language model: the bare decoder `base_class`, and an output head.
+
+        logits = base_model(ids) Wᵀ
+
+    W is the table of the token embeddings (Press and Wolf 2017) if config.tie_word_embeddings, else
+    a matrix of its own. A new model is in training mode (dropout on); `from_pretrained` returns one
+    in eval mode.
+    """
+
+    has_lm_head = True
+    base_class = None
+
+    def __init__(self, config=None, seed=0, draw_weights=True):
+        setattr(self, self.base_prefix, self.base_class(config, seed, draw_weights))
+        self.config = config = self.base_model.config
+        table = self.get_input_embeddings().weight
+        if not config.tie_word_embeddings:
+            std = config.initializer_range if draw_weights else 0.0
+            table = Parameter(normal(self.rng, table.shape, std))
+        self.lm_head = OutputHead(table)
+        self.generation_config = self.base_model.generation_config
+
+    @property
+    def rng(self):
+        """The Generator of all dropout."""
+        return self.base_model.rng
+
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None, labels=None,
+                inputs_embeds=None, past_key_values=None, use_cache=False, output_attentions=None,
+                output_hidden_states=None, logits_to_keep=0, return_dict=True, **others):
+        """Score the next token at every position -> CausalLMOutput
+
+        input_ids: integers (B, T)
+        attention_mask: (B, T), 1 at tokens and 0 at padding, or (B, past + T) with past_key_values.
+            It hides keys but doesn't shift positions: with padding on the left, pass position_ids.
+        position_ids: integers (B, T) or (1, T); default: past, past + 1, …
+        labels: (B, T), usually input_ids, with -100 at positions to ignore. `loss` is then the mean
+            cross-entropy of predicting each label from the tokens before it.
+        inputs_embeds: float (B, T, d_model) instead of input_ids
+        past_key_values: a `minillm.nn.KVCache` with the keys and values of the tokens before
+            input_ids; those of input_ids are appended. No backward.
+        use_cache: True starts a new KVCache if there is none. No backward.
+        output_attentions: also return every block's attention weights (B, H, T, keys)
+        output_hidden_states: also return the input of every block and the last hidden state. None,
+            for both, takes the configuration's value.
+        logits_to_keep: compute the logits of the last positions only; 0 means all. No backward.
+        return_dict: False returns a tuple of the fields that aren't None
+        others: further arguments of the bare model, such as GPT-2's token_type_ids
+
+        Raises TypeError and ValueError for inputs of a wrong type or shape, for an id outside the
+        vocabulary and for more tokens than there are positions.
+        """
+        if labels is not None:
+            given = input_ids if inputs_embeds is None else inputs_embeds
+            labels = checked_labels(labels, np.shape(given)[:2], self.config.vocab_size)
+            if logits_to_keep:
+                raise ValueError("labels need the logits of all positions, wanted logits_to_keep=0")
+        with no_grad_if(past_key_values is not None or use_cache or logits_to_keep):
+            base = self.base_model(
+                input_ids, attention_mask, position_ids, inputs_embeds=inputs_embeds,
+                past_key_values=past_key_values, use_cache=use_cache,
+                output_attentions=output_attentions, output_hidden_states=output_hidden_states,
+                **others,
+            )
+            logits = self.lm_head(base.last_hidden_state[:, -logits_to_keep:])
+            loss = None if labels is None else next_token_loss(self, logits, labels)
+        output = CausalLMOutput(loss, logits, base.past_key_values, base.hidden_states,
+                                base.attentions)
+        return output if return_dict else output.to_tuple()
+
+    def backward(self, dlogits):
+        """dlogits: (B, T, V), which `loss.backward()` computes. Fills every .grad.
+
+        A tied table is used twice, so its gradient is the sum of the head's and the embedding's.
+        """
+        self._require_plain_weights("train")
+        return self.base_model.backward(self.lm_head.backward(dlogits))
+
+    @property
+    def max_positions(self):
+        """The maximum length of a sequence; None for positions without a limit."""
+        return self.config.position_limit
