@@ -124,7 +124,7 @@ def check(number, answer):
                 got.append(answer(*arguments))
         except Exception as error:
             return Report(exercise, _known_error(error, exercise, case)
-                          or _error(error, exercise, case))
+                          or _error(error, exercise, case, answer))
         if any(difference(ours, theirs, 0) for ours, theirs in zip(arguments, case)):
             changed = _changed(exercise, arguments, case)
             return Report(exercise, f"Your function changes its argument {changed}. The caller "
@@ -143,9 +143,13 @@ def _judge(exercise, answer, cases, got, want):
         return Report(exercise, "This is the place for your answer." if exercise.is_value else
                       f"{exercise.name} returns None: write its body, and return the result.",
                       is_empty=True)
+    empty = [result is None for result in got]
     for mistake in exercise.mistakes:
         if _shows(mistake, exercise, cases, got, want):
             return Report(exercise, mistake.sentence)
+    if any(empty) and not any(result is None for result in want):
+        return Report(exercise, f"For some arguments {exercise.name} ends without a return, and so "
+                                "returns None.")
     if exercise.is_value and "shape" not in differences[0]:
         return Report(exercise, f"It isn't {short(answer)}.")
     if not differences[0] and len(cases) > 1:
@@ -202,10 +206,10 @@ def _changed(exercise, arguments, case):
     return names[index] if index < len(names) else f"number {index + 1}"
 
 
-def _error(error, exercise, case):
-    """-> what to say about an exception in the solution, with the line that raised it"""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames[1:] if "minillm/course/checking" not in frame.filename]
+def _error(error, exercise, case, answer):
+    """-> what to say about an exception, with the line of the solution that it came through"""
+    file = getattr(getattr(answer, "__code__", None), "co_filename", None)
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     line = own[-1].line[:80] if own else ""
     place = f" in line {own[-1].lineno} ({line})" if line else ""
     if isinstance(error, NotImplementedError):

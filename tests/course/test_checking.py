@@ -1,5 +1,7 @@
 """The checker: what it says about right, wrong, broken and hostile answers."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -78,7 +80,8 @@ def test_right_answers():
     assert "not solved yet" in repr(check("90.2", None))
     assert "not solved yet" in repr(check("90.2", ...))
     assert repr(check("90.2", 7)) == "90.2: not yet right. It isn't 7."  # 2 stays a secret
-    assert "not yet right" in repr(check("90.3", lambda a, b: None if a > 2 else (b, a)))
+    assert "ends without a return" in repr(check("90.3", lambda a, b: None if a > 2 else (b, a)))
+    assert "in line" in repr(check("90.1", lambda A: json.loads("{")))  # not in a line of json
 
 
 def test_an_endless_loop_ends(monkeypatch):
