@@ -79,8 +79,9 @@ def _demo(commands):
 
 def _train(commands):
     parser = _command(
-        commands, "train", "training:train", "train a GPT-2 from scratch on a text",
+        commands, "train", "training:train", "train a model from scratch on a text",
         ["minillm train --text my_book.txt --out runs/book",
+         "minillm train --text my_book.txt --arch llama --n-kv-head 2",
          "minillm train --text folder_of_texts/ --n-layer 6 --n-embd 192 --steps 3000",
          "minillm train --resume runs/book                 # after Ctrl-C, a crash, a power cut",
          "minillm train --resume runs/book --steps 5000    # beyond its first end"],
@@ -95,8 +96,12 @@ def _train(commands):
     _add_settings(parser, "tokenizer", "a tokenizer to use: a directory, a run, a name "
                                        "(default: train one)")
     _add_settings(parser, "vocab_size", "size of the vocabulary of a new tokenizer")
+    _add_settings(parser, "model_type", "the architecture: gpt2, llama, mistral or qwen2",
+                  option="--arch", metavar="ARCH")
     _add_settings(parser, "n_layer", "number of blocks")
     _add_settings(parser, "n_head", "attention heads per block")
+    _add_settings(parser, "n_kv_head", "heads of keys and values, which query heads share; not for "
+                                       "gpt2 (default: n_head)", type=int)
     _add_settings(parser, "n_embd", "width of the model")
     _add_training(parser)
 
@@ -171,7 +176,7 @@ def _eval(commands):
     _add_model(parser)
     parser.add_argument("--text", type=_path, help="a text file or a folder of them")
     parser.add_argument("--block-size", type=int,
-                        help="context in tokens (default: the model's maximum)")
+                        help="context in tokens (default: the model's maximum, at most 1024)")
     _add_dtype(parser, "bfloat16 and int8 show what they cost in accuracy")
 
 
@@ -376,16 +381,15 @@ def _add_training(parser, name="train", **defaults):
         _add_settings(parser, name, explanation, defaults.get(name))
 
 
-def _add_settings(parser, name, explanation, default=None):
+def _add_settings(parser, name, explanation, default=None, option=None, **changes):
     """Add an option for one field of Settings. The Namespace has it only if the user sets it."""
     field = {field.name: field for field in fields(Settings)}[name]
     default = field.default if default is None else default
     if default is not None:
-        explanation += f" (default: {default:g})"
-    parser.add_argument(
-        _option(name), type=type(default) if default is not None else _path,
-        default=argparse.SUPPRESS, help=explanation,
-    )
+        shown = default if isinstance(default, str) else f"{default:g}"
+        explanation += f" (default: {shown})"
+    parser.add_argument(option or _option(name), dest=name, default=argparse.SUPPRESS, **{
+        "type": type(default) if default is not None else _path, "help": explanation, **changes})
     parser.set_defaults(setting_defaults={**(parser.get_default("setting_defaults") or {}),
                                           name: default})
 

@@ -13,14 +13,18 @@ from minillm.text.auto import AutoTokenizer
 from minillm.training.evaluate import evaluate as measure
 from minillm.training.run import Run, model_folder
 
+MAX_BLOCK_SIZE = 1024  # unless the user sets more: a batch of longer windows takes gigabytes
+
 
 def evaluate(options):
     folder = model_folder(options.model)
     model = AutoModelForCausalLM.from_pretrained(folder).quantize(options.dtype)
-    longest = model.config.max_position_embeddings
-    block_size = longest if options.block_size is None else options.block_size
-    if not 1 <= block_size <= longest:
-        raise ValueError(f"block_size is {block_size}, wanted 1 … {longest}")
+    block_size, limit = options.block_size, model.max_positions
+    if block_size is None:
+        block_size = min(model.config.max_position_embeddings, MAX_BLOCK_SIZE)
+    if block_size < 1 or (limit is not None and block_size > limit):
+        wanted = "at least 1" if limit is None else f"1 … {limit}"
+        raise ValueError(f"block_size is {block_size}, wanted {wanted}")
     if options.text:
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary, "text.bin")

@@ -29,9 +29,7 @@ def generate(options):
         raise ValueError("the prompt is empty, wanted some text to continue")
     decoding = _decoding_options(options, model.generation_config)
     if not {"max_new_tokens", "max_length"} & {*decoding, *model.generation_config.to_dict()}:
-        # `stream` and `generate` raise an error for a prompt that leaves no room at all.
-        room = NEW_TOKENS if model.max_positions is None else model.max_positions - ids.shape[1]
-        decoding["max_new_tokens"] = max(1, min(NEW_TOKENS, room))
+        decoding["max_new_tokens"] = _default_length(model, ids.shape[1])
     if options.stop:
         decoding.update(stop_strings=options.stop)
     beams = decoding.get("num_beams") or model.generation_config.num_beams or 1
@@ -48,6 +46,18 @@ def generate(options):
         if len(sequences) > 1:
             print(f"--- {number}")
         print(for_stream(tokenizer.decode(sequence, skip_special_tokens=True)))
+
+
+def _default_length(model, prompt_length):
+    """-> as many new tokens as the trained length has room for, at most NEW_TOKENS
+
+    For a prompt that leaves no room at all, `generate` raises an error, or goes on if the model's
+    positions have no limit.
+    """
+    room = getattr(model.config, "max_position_embeddings", prompt_length) - prompt_length
+    if room < 1 and model.max_positions is None:
+        return NEW_TOKENS
+    return max(1, min(NEW_TOKENS, room))
 
 
 def read_stdin(what):

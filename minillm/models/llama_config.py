@@ -105,9 +105,15 @@ class LlamaFamilyConfig(PreTrainedConfig):
     def from_sizes(cls, **sizes):
         """d_ff is 8/3 d_model, rounded up to a multiple of 16: the three matrices then have as many
         numbers as the two of a network with 4 d_model         (Touvron et al. 2023, sec. 2.2)
+
+        The head is tied, as in the small models of the family.
         """
-        d_ff = -(-8 * sizes["hidden_size"] // 48) * 16
-        return super().from_sizes(**{"intermediate_size": d_ff, **sizes})
+        derived = {
+            "intermediate_size": -(-8 * sizes["hidden_size"] // 48) * 16,
+            "num_key_value_heads": sizes["num_attention_heads"],
+            "tie_word_embeddings": True,
+        }
+        return super().from_sizes(**{**derived, **sizes})
 
     def replace(self, **changes):
         """-> a copy with `changes`; rope_theta and rope_scaling change rope_parameters"""

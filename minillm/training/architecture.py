@@ -17,11 +17,18 @@ def new_config(settings, head, vocab_size, eos_token_id=None):
     this machine's memory.
     """
     cls = config_class(settings.model_type)
+    model_class(settings.model_type, head)  # a ValueError for an architecture without this head
+    grouped = {}
+    if settings.n_kv_head is not None:
+        if "num_key_value_heads" not in cls.field_names():
+            raise ValueError(f"n_kv_head is {settings.n_kv_head}, but {settings.model_type} has one "
+                             "key head for each query head")
+        grouped = {"num_key_value_heads": settings.n_kv_head}
     config = cls.from_sizes(
         vocab_size=vocab_size, max_position_embeddings=settings.block_size,
         hidden_size=settings.n_embd, num_hidden_layers=settings.n_layer,
         num_attention_heads=settings.n_head, initializer_range=_initial_std(settings.n_embd),
-        bos_token_id=eos_token_id, eos_token_id=eos_token_id,
+        bos_token_id=eos_token_id, eos_token_id=eos_token_id, **grouped,
     )
     config = config.replace(**_dropout(config, settings))
     # A weight, its gradient and the two moments of Adam, 4 bytes each.
@@ -36,7 +43,7 @@ def pretrained_config(settings, tokenizer):
     than the model has rows, unless settings.resize_vocab.
     """
     config = AutoConfig.from_pretrained(settings.model)
-    limit = getattr(config, "max_position_embeddings", None)
+    limit = config.position_limit
     if limit is not None and settings.block_size > limit:
         raise ValueError(f"block_size is {settings.block_size}, wanted at most {limit}, the "
                          f"positions of {settings.model}")

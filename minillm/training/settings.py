@@ -46,6 +46,7 @@ class Settings:
     model_type: str = "gpt2"  # the architecture of a new model
     n_layer: int = 4
     n_head: int = 4
+    n_kv_head: int | None = None  # of keys and values, if the architecture groups its heads
     n_embd: int = 128
     block_size: int = 128
     dropout: float = 0.1  # of embeddings and of each sub-layer's output
@@ -73,6 +74,8 @@ class Settings:
                      "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 1")
+        if self.n_kv_head is not None and not 1 <= self.n_kv_head <= self.n_head:
+            raise ValueError(f"n_kv_head is {self.n_kv_head}, wanted 1 to n_head = {self.n_head}")
         for name in ("valid", "test", "dropout", "warmup", "weight_decay", "final_lr", "seed"):
             if not getattr(self, name) >= 0:  # also refuses nan
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 0")
