@@ -27,6 +27,9 @@ _HOMES = {
     "LlamaModel": "minillm.models.llama",
     "LogitsProcessor": "minillm.generation",
     "LogitsProcessorList": "minillm.generation",
+    "MarianConfig": "minillm.models.marian",
+    "MarianMTModel": "minillm.models.marian",
+    "MarianModel": "minillm.models.marian",
     "MistralConfig": "minillm.models.llama_config",
     "MistralForCausalLM": "minillm.models.llama",
     "MistralModel": "minillm.models.llama",
@@ -38,6 +41,9 @@ _HOMES = {
     "StoppingCriteriaList": "minillm.generation",
     "TextIteratorStreamer": "minillm.generation",
     "TextStreamer": "minillm.generation",
+    "TransformerConfig": "minillm.models.transformer_config",
+    "TransformerForConditionalGeneration": "minillm.models.transformer",
+    "TransformerModel": "minillm.models.transformer",
 }
 __all__ = sorted(_HOMES)
 

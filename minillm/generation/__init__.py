@@ -9,7 +9,7 @@ checks the prompts that generation starts from.
 from minillm.generation.decoding_state import DecodingState, inference
 from minillm.generation.generate import GenerateOutput, generate, stream
 from minillm.generation.generation_config import GenerationConfig
-from minillm.generation.mixins import CausalLMMixin, GenerationMixin
+from minillm.generation.mixins import CausalLMMixin, EncoderDecoderMixin, GenerationMixin
 from minillm.generation.processors import LogitsProcessor, LogitsProcessorList
 from minillm.generation.stopping import StoppingCriteria, StoppingCriteriaList
 from minillm.generation.text_stream import TextIteratorStreamer, TextStreamer, text_pieces
@@ -17,6 +17,7 @@ from minillm.generation.text_stream import TextIteratorStreamer, TextStreamer, t
 __all__ = [
     "CausalLMMixin",
     "DecodingState",
+    "EncoderDecoderMixin",
     "GenerateOutput",
     "GenerationConfig",
     "GenerationMixin",

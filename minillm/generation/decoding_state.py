@@ -10,9 +10,9 @@ from minillm.nn.module import no_grad
 class DecodingState:
     """The keys and values of all tokens so far, and which of the prompts' tokens are padding.
 
-    cache: a KVCache
+    cache: a KVCache, or an EncoderDecoderCache
     mask: bool (B, T), False at padding, which is on the left; None if the prompts have none.
-        Every token after the prompts is real.
+        Every token after the prompts is real. Of an encoder-decoder: (B, S), the mask of the source.
     """
 
     def __init__(self, cache, mask=None):

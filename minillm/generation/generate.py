@@ -9,7 +9,7 @@ from minillm.checks import require_memory
 from minillm.generation.beam_search import beam_search
 from minillm.generation.options import complete_options
 from minillm.generation.processors import build_processors
-from minillm.generation.prompts import checked_past, find_prompts
+from minillm.generation.prompts import checked_past, find_prompts, output_vocab_size
 from minillm.generation.sampling import greedy, sample
 from minillm.generation.stopping import build_criteria, is_done
 from minillm.nn.outputs import ModelOutput
@@ -224,14 +224,15 @@ def _prepare(model, function, inputs, generation_config, logits_processor, stopp
     if past_key_values is not None:
         inputs["past_key_values"] = checked_past(past_key_values, ids)
 
+    vocab_size = output_vocab_size(model.config)
     copies = max(options.num_beams, options.num_return_sequences)
     rows = len(ids) * copies
-    _require_memory(rows, rows * (8 * options.max_length + 4 * model.config.vocab_size))
+    _require_memory(rows, rows * (8 * options.max_length + 4 * vocab_size))
     start = None  # the column of the first real token of each sequence
     if mask is not None and mask.shape == ids.shape and not prompts.of_encoder_decoder:
         start = np.repeat(mask.argmax(axis=1), copies)
     processors = build_processors(
-        options, ids, vocab_size=model.config.vocab_size, source_ids=prompts.source_ids,
+        options, ids, vocab_size=vocab_size, source_ids=prompts.source_ids,
         start=start, allowed_tokens=prefix_allowed_tokens_fn,
         more=_checked_processors(_list_of_functions("logits_processor", logits_processor)))
     criteria = build_criteria(options, tokenizer,

@@ -17,7 +17,7 @@ input_ids and attention_mask, and the first tokens of the decoder as decoder_inp
 
 from minillm.generation.decoding_state import DecodingState, inference
 from minillm.generation.generate import generate
-from minillm.nn.kv_cache import KVCache
+from minillm.nn.kv_cache import EncoderDecoderCache, KVCache
 
 
 class GenerationMixin:
@@ -59,5 +59,42 @@ class CausalLMMixin(GenerationMixin):
         mask, positions = state.mask_and_positions(n_new)
         with inference(self):
             output = self(**inputs, attention_mask=mask, position_ids=positions,
+                          past_key_values=state.cache, logits_to_keep=1)
+        return output.logits[:, -1]
+
+
+class EncoderDecoderMixin(GenerationMixin):
+    """`prefill` and `step` for an encoder-decoder, in terms of its forward.
+
+    The encoder runs once; the keys and values of its output are in the cache from then on. The
+    forward takes input_ids or inputs_embeds, attention_mask, decoder_input_ids, past_key_values (an
+    EncoderDecoderCache) and logits_to_keep, and returns an output with .logits (B, T, V).
+    """
+
+    def prefill(self, input_ids=None, attention_mask=None, max_length=None, *,
+                decoder_input_ids, past_key_values=None, inputs_embeds=None):
+        """Read the sources and the first tokens of the targets -> logits (B, V), DecodingState
+
+        input_ids: (B, S);  attention_mask: (B, S), 0 at padding, on any side
+        max_length: the length that a target may reach; the cache reserves memory for it
+        decoder_input_ids: (B, T)
+        past_key_values: an EncoderDecoderCache that already holds the sources and the first of the
+            T tokens
+        inputs_embeds: (B, S, d_model), vectors instead of input_ids
+        """
+        cache = past_key_values
+        if cache is None:
+            cache = EncoderDecoderCache(capacity=max_length or 0)
+        state = DecodingState(cache, attention_mask)
+        new_ids = decoder_input_ids[:, state.length :]
+        return self._read(state, new_ids, input_ids=input_ids, inputs_embeds=inputs_embeds), state
+
+    def step(self, tokens, state):
+        """Read one more token of each target, (B,) -> logits (B, V) of the next"""
+        return self._read(state, tokens[:, None])
+
+    def _read(self, state, decoder_input_ids, **source):
+        with inference(self):
+            output = self(**source, attention_mask=state.mask, decoder_input_ids=decoder_input_ids,
                           past_key_values=state.cache, logits_to_keep=1)
         return output.logits[:, -1]

@@ -13,6 +13,7 @@ from minillm.generation.generation_config import (
     closest,
     option_value,
 )
+from minillm.generation.prompts import output_vocab_size
 
 # The values of options that no source sets (as in `transformers`). The others stay None.
 DEFAULTS = {
@@ -57,9 +58,10 @@ def complete_options(model, given, base, prompt_length, n_embedded, function="ge
     options = GenerationConfig(**merged)
     _refuse_what_is_not_implemented(options)
     options.do_sample = _whether_to_sample(options, given, stored.get("do_sample"))
-    _complete_special_tokens(options, given, model.config.vocab_size)
+    vocab_size = output_vocab_size(model.config)
+    _complete_special_tokens(options, given, vocab_size)
     _complete_biases(options)
-    _check(options, model.config.vocab_size)
+    _check(options, vocab_size)
     _complete_lengths(options, given, prompt_length, n_embedded, model.max_positions)
     return options
 

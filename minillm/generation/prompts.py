@@ -44,6 +44,11 @@ class Prompts:
         return None if mask.all() else mask
 
 
+def output_vocab_size(config):
+    """-> V, the number of tokens that can be generated; an encoder may read another vocabulary"""
+    return getattr(config, "decoder_vocab_size", None) or config.vocab_size
+
+
 def find_prompts(model, input_ids, inputs_embeds, decoder_input_ids, sources):
     """-> Prompts. sources: options that may set special tokens, before model.generation_config"""
     sources = [*sources, model.generation_config]

@@ -28,6 +28,16 @@ ARCHITECTURES = {
         "token_classification": ("minillm.models.bert", "BertForTokenClassification"),
         "question_answering": ("minillm.models.bert", "BertForQuestionAnswering"),
     },
+    "transformer": {
+        "config": ("minillm.models.transformer_config", "TransformerConfig"),
+        "base": ("minillm.models.transformer", "TransformerModel"),
+        "seq2seq_lm": ("minillm.models.transformer", "TransformerForConditionalGeneration"),
+    },
+    "marian": {
+        "config": ("minillm.models.marian", "MarianConfig"),
+        "base": ("minillm.models.marian", "MarianModel"),
+        "seq2seq_lm": ("minillm.models.marian", "MarianMTModel"),
+    },
     **{
         model_type: {
             "config": ("minillm.models.llama_config", f"{name}Config"),
@@ -130,3 +140,7 @@ class AutoModelForTokenClassification(_Auto):
 
 class AutoModelForQuestionAnswering(_Auto):
     head = "question_answering"
+
+
+class AutoModelForSeq2SeqLM(_Auto):
+    head = "seq2seq_lm"

@@ -12,6 +12,7 @@ class DecoderInputs:
         and, if token types have a separate table, type_vocab_size
 
     ids: integers (B, T);  embeddings: float (B, T, d_model); one of the two is None
+    prefix: of the arguments' names in errors;  vocab_size: default: the configuration's
     key_mask: bool (B, past + T), False at padding; None if no key is masked
     positions: integers (1, T) or (B, T);  token_types: integers (B, T) or None
 
@@ -19,21 +20,23 @@ class DecoderInputs:
     """
 
     def __init__(self, config, past, input_ids, attention_mask=None, position_ids=None,
-                 token_type_ids=None, inputs_embeds=None):
+                 token_type_ids=None, inputs_embeds=None, *, prefix="", vocab_size=None):
         n_past = 0 if past is None else past.length
         if (input_ids is None) == (inputs_embeds is None):
             count = "both" if inputs_embeds is not None else "neither"
-            raise ValueError(f"input_ids and inputs_embeds: {count} given, wanted one of them")
+            raise ValueError(f"{prefix}input_ids and {prefix}inputs_embeds: {count} given, wanted "
+                             "one of them")
         self.ids, self.embeddings, self.token_types = input_ids, inputs_embeds, None
         if inputs_embeds is None:
-            self.ids = checked_ids(input_ids, config, n_past)
+            self.ids = checked_ids(input_ids, config, n_past, f"{prefix}input_ids", vocab_size)
             B, T = self.ids.shape
         else:
-            require_float("inputs_embeds", inputs_embeds)
-            require_shape("inputs_embeds", inputs_embeds, (None, None, config.hidden_size))
+            name = f"{prefix}inputs_embeds"
+            require_float(name, inputs_embeds)
+            require_shape(name, inputs_embeds, (None, None, config.hidden_size))
             B, T, _ = inputs_embeds.shape
-            _require_length("inputs_embeds", B * T, n_past + T, config)
-        self.key_mask = checked_mask(attention_mask, (B, n_past + T))
+            _require_length(name, B * T, n_past + T, config)
+        self.key_mask = checked_mask(attention_mask, (B, n_past + T), f"{prefix}attention_mask")
         self.positions = checked_positions(position_ids, B, T, n_past, config.position_limit)
         if token_type_ids is not None:
             require_shape("token_type_ids", np.asarray(token_type_ids), (B, T))
@@ -41,13 +44,13 @@ class DecoderInputs:
             self.token_types = require_ids("token_type_ids", token_type_ids, n_types)
 
 
-def checked_ids(input_ids, config, n_past):
+def checked_ids(input_ids, config, n_past, name="input_ids", vocab_size=None):
     input_ids = np.asarray(input_ids)
     if input_ids.ndim != 2:
-        raise ValueError(f"input_ids has shape {input_ids.shape}, wanted (B, T): a batch of "
+        raise ValueError(f"{name} has shape {input_ids.shape}, wanted (B, T): a batch of "
                          "sequences")
-    _require_length("input_ids", input_ids.size, n_past + input_ids.shape[1], config)
-    return require_ids("input_ids", input_ids, config.vocab_size)
+    _require_length(name, input_ids.size, n_past + input_ids.shape[1], config)
+    return require_ids(name, input_ids, vocab_size or config.vocab_size)
 
 
 def _require_length(name, size, end, config):
@@ -59,15 +62,15 @@ def _require_length(name, size, end, config):
         raise ValueError(f"{name} reaches {end} tokens, wanted at most {field} = {limit}")
 
 
-def checked_mask(attention_mask, shape):
+def checked_mask(attention_mask, shape, name="attention_mask"):
     """-> bool array, or None if no key is masked"""
     if attention_mask is None:
         return None
     mask = np.asarray(attention_mask)
     if mask.shape != shape:
-        raise ValueError(f"attention_mask has shape {mask.shape}, wanted {shape}")
+        raise ValueError(f"{name} has shape {mask.shape}, wanted {shape}")
     if mask.dtype != bool and not np.isin(mask, (0, 1)).all():
-        raise ValueError("attention_mask contains numbers other than 0 (padding) and 1 (token)")
+        raise ValueError(f"{name} contains numbers other than 0 (padding) and 1 (token)")
     mask = mask.astype(bool, copy=False)
     return None if mask.all() else mask
 

@@ -70,3 +70,32 @@ class QuestionAnsweringOutput(ModelOutput):
     end_logits: np.ndarray | None = None  # (B, T)
     hidden_states: tuple | None = None
     attentions: tuple | None = None
+
+
+@dataclass
+class Seq2SeqModelOutput(ModelOutput):
+    """The result of an encoder-decoder without a head."""
+
+    last_hidden_state: np.ndarray  # (B, T, d_model), the decoder's
+    past_key_values: Any = None  # the EncoderDecoderCache, longer by T
+    decoder_hidden_states: tuple | None = None
+    decoder_attentions: tuple | None = None  # per block (B, H, T, keys)
+    cross_attentions: tuple | None = None  # per block (B, H, T, S)
+    encoder_last_hidden_state: np.ndarray | None = None  # (B, S, d_model): the memory
+    encoder_hidden_states: tuple | None = None
+    encoder_attentions: tuple | None = None  # per block (B, H, S, S)
+
+
+@dataclass
+class Seq2SeqLMOutput(ModelOutput):
+    """The result of an encoder-decoder with an output head."""
+
+    loss: Loss | None = None  # None without labels
+    logits: np.ndarray | None = None  # (B, T, V): position t scores the token at t + 1
+    past_key_values: Any = None
+    decoder_hidden_states: tuple | None = None
+    decoder_attentions: tuple | None = None
+    cross_attentions: tuple | None = None
+    encoder_last_hidden_state: np.ndarray | None = None
+    encoder_hidden_states: tuple | None = None
+    encoder_attentions: tuple | None = None

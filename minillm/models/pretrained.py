@@ -44,6 +44,11 @@ class PreTrainedModel(Module):
     has_lm_head = False
     generation_config = None
 
+    @classmethod
+    def layout(cls, config):
+        """-> weight_table and embedding_tensor, for an architecture where they depend on `config`"""
+        return cls.weight_table, cls.embedding_tensor
+
     # ---- parts
 
     @property
@@ -58,6 +63,10 @@ class PreTrainedModel(Module):
     def get_output_embeddings(self):
         """-> the output head, a layer with `weight` (vocab_size, d); None for a bare model"""
         return getattr(self, "lm_head", None)
+
+    def token_tables(self):
+        """-> list of the Embeddings of tokens, each with another weight"""
+        return [self.get_input_embeddings()]
 
     def has_tied_head(self):
         """True if the output head shares the token embeddings' weight (Press and Wolf 2017)."""
@@ -96,7 +105,7 @@ class PreTrainedModel(Module):
         places, changes = sort_options(options)
         folder = find_pretrained(name_or_path, **places)
         config = cls._configuration(folder if config is None else config).replace(**changes)
-        weights = _NamedWeights(WeightFiles(folder, variant), cls)
+        weights = _NamedWeights(WeightFiles(folder, variant), cls, config)
         weights.require_sizes(config, folder / "config.json", changes)
         if cls.has_lm_head:
             config = weights.with_tie(config, folder / "config.json")
@@ -125,25 +134,28 @@ class PreTrainedModel(Module):
         Raises ValueError that names a tensor that doesn't fit.
         """
         parameters = self._parameters_by_file_name()
-        shapes = {name: parameter.shape for name, (_, parameter) in parameters.items()}
+        table, _ = self.layout(self.config)
+        shapes = {name: parameter.shape for name, (_, parameter) in parameters.items()
+                  if weights.have(name) or not table.is_optional(name)}
         for name in self._new_head(shapes, weights):
             _, parameter = parameters[name]
             if parameter.ndim > 1:  # biases and norms keep the initial values of their layers
                 parameter.data = self._draw(parameter.shape)
             del shapes[name]
-        weights.require_shapes(self.weight_table.shapes(shapes, self.config), type(self).__name__)
+        weights.require_shapes(table.shapes(shapes, self.config), type(self).__name__)
 
         def read(name):
             with np.errstate(over="ignore"):
                 return weights.read(name).astype(dtype, copy=False)
 
-        for name, array in self.weight_table.load(shapes, read):
+        for name, array in table.load(shapes, read):
             _, parameter = parameters[name]
             parameter.data = array
 
     def _new_head(self, names, weights):
         """-> list of the parameters of a head that the checkpoint lacks; warns if there are any"""
-        missing = [(ours, theirs) for _, ours, theirs in self.weight_table.groups(names)
+        table, _ = self.layout(self.config)
+        missing = [(ours, theirs) for _, ours, theirs in table.groups(names)
                    if weights.lack_head(theirs)]
         if missing:
             tensors = ", ".join(tensor for _, theirs in missing for tensor in theirs)
@@ -195,11 +207,12 @@ class PreTrainedModel(Module):
     def _tensors(self):
         """-> {name in a file: array} of all weights"""
         parameters = self._parameters_by_file_name()
+        table, _ = self.layout(self.config)
         arrays = {}
         for prefix in dict.fromkeys(prefix for prefix, _ in parameters.values()):
             ours = {name: parameter.data for name, (inside, parameter) in parameters.items()
                     if inside == prefix}
-            theirs = self.weight_table.save(ours, self.config)
+            theirs = table.save(ours, self.config)
             arrays.update({prefix + name: array for name, array in theirs.items()})
         return arrays
 
@@ -266,7 +279,7 @@ class PreTrainedModel(Module):
         if dtype == "int8":
             self._require_finite_weights()
         linears = [module for module in self.modules() if isinstance(module, Linear)]
-        tables = [self.get_input_embeddings()]  # (V, d): already one row per output
+        tables = self.token_tables()  # (V, d): already one row per output
         head = self.get_output_embeddings()
         if head is not None and not self.has_tied_head():
             tables.append(head)
@@ -316,14 +329,13 @@ class PreTrainedModel(Module):
 class _NamedWeights:
     """The tensors of a checkpoint, by the names that they have in a file of the bare model.
 
-    files: WeightFiles;  model_class: the class to load
+    files: WeightFiles;  model_class: the class to load;  config: its configuration
     """
 
-    def __init__(self, files, model_class):
+    def __init__(self, files, model_class, config):
         self.path = files.path
         self._files = files
-        self._table = table = model_class.weight_table
-        self._embedding = model_class.embedding_tensor
+        self._table, self._embedding = table, _ = model_class.layout(config)
         self._head = model_class.head_tensor
         self._stored = {}  # name -> its name in the file
         names = {stored: stored.removeprefix(f"{model_class.base_prefix}.")
@@ -378,6 +390,9 @@ class _NamedWeights:
                 return config.replace(tie_word_embeddings=False)
             del self._stored[self._head]
         return config
+
+    def have(self, name):
+        return name in self._stored
 
     def lack_head(self, names):
         """True if these tensors belong to a head and the checkpoint has none of them."""

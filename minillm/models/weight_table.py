@@ -99,6 +99,8 @@ class WeightTable:
         head skips them; a model with it starts with new weights if the file lacks them.
     other_names: {end of a tensor's name: the end that it has in this table}, for names that some
         files have; a file may have a tensor twice, under both names
+    optional: parameters, with the same name in files, that keep their initial value if a file lacks
+        them
     """
 
     rules: list
@@ -106,6 +108,7 @@ class WeightTable:
     ignored: list = field(default_factory=list)
     heads: tuple = ()
     other_names: dict = field(default_factory=dict)
+    optional: tuple = ()
 
     def groups(self, names):
         """-> list of (rule, ours, theirs): the parameters `names`, and the tensors they are in"""
@@ -170,6 +173,9 @@ class WeightTable:
 
     def is_other_name(self, name):
         return self.usual_name(name) != name
+
+    def is_optional(self, name):
+        return name in self.optional
 
     def is_head(self, name):
         return name.startswith(tuple(self.heads))

@@ -7,7 +7,7 @@ kv_cache.
 from minillm.nn.attention import CrossAttention, MultiHeadAttention, SelfAttention
 from minillm.nn.blocks import DecoderBlock, EncoderBlock, Residual
 from minillm.nn.feed_forward import FeedForward, GatedFeedForward
-from minillm.nn.kv_cache import KVCache, LayerCache
+from minillm.nn.kv_cache import EncoderDecoderCache, KVCache, LayerCache
 from minillm.nn.layers import (
     Activation,
     Dropout,
@@ -39,6 +39,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "EncoderBlock",
+    "EncoderDecoderCache",
     "FeedForward",
     "GatedFeedForward",
     "KVCache",

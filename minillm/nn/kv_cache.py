@@ -86,3 +86,48 @@ class KVCache:
         rows = np.asarray(rows)
         for layer in self.layers:
             layer.select(rows)
+
+
+class EncoderDecoderCache:
+    """The caches of a decoder with cross-attention: those of its own tokens, which grow, and those
+    of the memory, which the first forward fills.
+
+    capacity: the initial number of the decoder's positions to allocate
+    """
+
+    def __init__(self, capacity=0):
+        self.self_attention = KVCache(capacity)
+        self.cross_attention = KVCache()
+        self._sources = None  # (B,): the row of the first memory that each row is a copy of
+
+    @property
+    def length(self):
+        """The number of the decoder's positions in the cache."""
+        return self.self_attention.length
+
+    @property
+    def memory_length(self):
+        """The number of positions of the memory; 0 before the first forward."""
+        return self.cross_attention.length
+
+    @property
+    def nbytes(self):
+        return self.self_attention.nbytes + self.cross_attention.nbytes
+
+    def layer(self, index):
+        """-> the two LayerCaches of decoder block `index`, as the arguments that it takes"""
+        return {"kv_cache": self.self_attention.layer(index),
+                "memory_kv_cache": self.cross_attention.layer(index)}
+
+    def select(self, rows):
+        """In every layer, row b becomes a copy of row rows[b]. rows: integers (B_new,)
+
+        The beams of one source have the same memory, so when they change places it stays.
+        """
+        rows = np.asarray(rows)
+        self.self_attention.select(rows)
+        old = np.arange(rows.max() + 1) if self._sources is None else self._sources
+        new = old[rows]
+        if not np.array_equal(old, new):
+            self.cross_attention.select(rows)
+        self._sources = new
