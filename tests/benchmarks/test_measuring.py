@@ -9,8 +9,10 @@ from benchmarks import command, results
 from benchmarks.cases import step_operations
 from benchmarks.harness import Effort
 from benchmarks.peers import Arena, PeerError, Side
+from benchmarks.sections import ladder
 from benchmarks.step_profile import profile
 from benchmarks.with_minillm import layer, train_step
+from minillm.kernels.ladder import MATMUL_RUNGS
 
 TINY = Effort("quick", min_rounds=2, max_rounds=2, seconds=0, sample_seconds=0)
 TINY_MODEL = {"n_layer": 2, "n_embd": 16, "n_head": 2, "B": 2, "T": 8, "V": 11}
@@ -84,6 +86,12 @@ def test_a_section_from_the_command_line_to_the_files(tmp_path, capsys):
     assert (tmp_path / "ladder.png").stat().st_size > 10_000
     assert json.loads((tmp_path / "results.json").read_text())["format"] == results.FORMAT
     assert "Python loops" in capsys.readouterr().out
+
+
+def test_the_sections_of_the_ladder_name_rungs_that_exist():
+    names = [name for name, _ in MATMUL_RUNGS]
+    assert {*ladder.SIZES, *ladder.CONFLICT_RUNGS} <= set(names)
+    assert names[0] == "Python loops" and names[-1] == "C: threads"
 
 
 @pytest.mark.parametrize("wrong", [["--only", "nonsense"], ["--threads", "0"], ["--threads", "x"]])
