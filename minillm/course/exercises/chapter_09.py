@@ -385,10 +385,10 @@ EXERCISES = [
             Mistake("The bug is still there. Which side has moved information: the query, which is "
                     "about the current token, or the key, which should say what came before it?",
                     wrong=_on_the_query),
-            Mistake("Now both sides have passed through layer 1. The query is made from the "
-                    "current token itself.", wrong=_on_both),
-            Mistake("No side has passed through layer 1: that is the direct score, by the key's "
-                    "own token.", wrong=_on_neither),
+            Mistake("Now both sides have passed through the first layer. The query is made "
+                    "from the current token itself.", wrong=_on_both),
+            Mistake("No side has passed through the first layer: that is the direct score, by "
+                    "the key's own token.", wrong=_on_neither),
             Mistake("You added the key's own token to what was moved. The question is the part of "
                     "the score that the previous token makes.", wrong=_with_itself),
             Mistake("The result is transposed: rows are the token of the query.",
@@ -409,10 +409,10 @@ EXERCISES = [
                     when=lambda got, want, *a: np.allclose(got.sum(axis=1), 1)),
             Mistake("Scores can be negative, and yours can't. Return them without exp.",
                     when=lambda got, want, *a: (np.asarray(got) > 0).all()),
-            Mistake("No side has passed through layer 1, and the scaling is missing.",
+            Mistake("No side has passed through the first layer, and the scaling is missing.",
                     wrong=lambda E, W_Q2, W_K2, *a: E @ W_Q2 @ W_K2.T @ E.T),
-            Mistake("The query side has passed through layer 1 in addition to its own token. It is "
-                    "made from the current token alone.", wrong=_query_with_both),
+            Mistake("The query side has passed through the first layer in addition to its own "
+                    "token. It is made from the current token alone.", wrong=_query_with_both),
             Mistake("The matrix W_V1 comes first: it reads the stream, and W_O1 writes back to "
                     "it.", wrong=_output_first),
         ],
