@@ -169,9 +169,9 @@ def training_step(*, layers="L"):
             ("embeddings", "embedding", "", "adds to dwte, dwpe"),
             ("block 0", "feed_forward", "x", "adds to each dW"),
             (f"block {last}", "feed_forward", "…", "adds to each dW"),
-            ("layer norm", "norm", "x", "adds to dγ, dβ"),
+            ("layer norm", "norm", "x", "adds to dw, db"),
             ("output head", "linear", "x", "adds to dwte"),
-            ("cross-entropy", "loss", "logits", "(P − one-hot) / number of tokens")]:
+            ("cross-entropy", "loss", "logits", "(p − y) / N")]:
         forward = d.below(forward, name, kind, gap=44, label=flow, width=130)
         backward = d.box(f"{name} backward", 230, forward.y, kind, width=190, shape=gradients)
         d.across(forward, backward, "" if after else "cache", dashed=True)
