@@ -52,11 +52,16 @@ def atomic_write(path, mode="wb", **open_arguments):
 
     If the body raises (a full disk, Ctrl-C), an older file at `path` is untouched
     and the temporary file is removed. Text files are written as UTF-8 unless told otherwise.
+    A device or a pipe (/dev/stdout) is no file to replace: it is written to directly.
     """
     path = Path(path)
     if "b" not in mode:
         open_arguments.setdefault("encoding", "utf-8")
         open_arguments.setdefault("newline", "\n")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with open(path, mode, **open_arguments) as file:
+            yield file
+        return
     remove_leftovers(path.parent, path.name)
     temporary, lock = _locked_temporary(path, folder=False)
     try:

@@ -116,3 +116,13 @@ def test_a_fifo_with_the_name_of_a_leftover_does_not_block(tmp_path):
     os.mkfifo(tmp_path / PARTIAL)
     remove_leftovers(tmp_path)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with atomic_write(pipe) as file:
+        file.write(b"text")
+    assert os.read(reader, 9) == b"text" and pipe.is_fifo()
+    os.close(reader)

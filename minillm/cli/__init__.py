@@ -4,7 +4,7 @@ import os
 import sys
 import warnings
 
-from minillm.cli.visible import visible
+from minillm.cli.visible import cut, visible
 from minillm.signals import Stopped, raise_stopped
 
 
@@ -108,5 +108,5 @@ def one_line(error):
     """-> the message of an error in one line; of an OSError, with the name of its file"""
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename else ""
-        return visible(f"{name}{error.strerror}")
-    return visible(" ".join(str(error).split())) or type(error).__name__
+        return cut(visible(f"{name}{error.strerror}"))
+    return cut(visible(" ".join(str(error).split()))) or type(error).__name__

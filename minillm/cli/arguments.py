@@ -5,7 +5,7 @@ import textwrap
 from dataclasses import fields
 
 from minillm import __version__
-from minillm.cli.visible import visible
+from minillm.cli.visible import cut, visible
 from minillm.files import expand
 from minillm.training.settings import CHANGEABLE, SCHEDULE_RULE, Settings
 
@@ -17,7 +17,7 @@ class Parser(argparse.ArgumentParser):
     """Reports an error in one line, like every other error, without the usage."""
 
     def error(self, message):
-        self.exit(2, f"minillm: error: {visible(message)} (see: {self.prog} --help)\n")
+        self.exit(2, f"minillm: error: {cut(visible(message))} (see: {self.prog} --help)\n")
 
 
 def parse_arguments(arguments=None):

@@ -8,7 +8,7 @@ import textwrap
 import time
 from pathlib import Path
 
-from minillm.cli.terminal import for_stream, say
+from minillm.cli.terminal import draw, for_stream, say
 from minillm.cli.visible import visible
 
 
@@ -21,9 +21,11 @@ def list_chapters(options):
         print(f"{chapter.number:02}  {chapter.title}  ({chapter.seconds} s)")
         print(textwrap.fill(f"{chapter.teaches}", width, initial_indent="    ",
                             subsequent_indent="    "))
-    count = f"{len(known)} chapter{'s' * (len(known) != 1)}"
-    say(f"\n{count} in {chapters.chapters_folder()}, {sum(c.seconds for c in known)} s "
-        "in all.\nRun one with `minillm course run 01`, or read the book: `make book`.")
+    count, folder = f"{len(known)} chapter{'s' * (len(known) != 1)}", chapters.chapters_folder()
+    reading = ("copy them to read them: `minillm course copy my_course`"
+               if folder == chapters.PACKAGED else "read the book: `make book`")
+    say(f"\n{count} in {folder}, {sum(c.seconds for c in known)} s in all.\n"
+        f"Run one with `minillm course run 01`, or {reading}.")
 
 
 def run(options):
@@ -76,10 +78,8 @@ def _show_markdown(text):
     from rich.console import Console
     from rich.markdown import Markdown
 
-    console = Console(highlight=False)
-    with console.capture() as drawn:
-        console.print(Markdown(visible(re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL))))
-    print(drawn.get(), end="")
+    draw(Markdown(visible(re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL))),
+         Console(highlight=False))
 
 
 def check(options):

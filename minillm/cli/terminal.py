@@ -58,8 +58,15 @@ def table(title, rows, headings=None):
         grid.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
         grid.add_row(*(for_stream(str(cell)) for cell in row))
-    # Captured, because rich exits the program itself if the reader has closed the output.
-    console = Console(highlight=False, markup=False)  # "[red]" in a cell is text
+    draw(grid, Console(highlight=False, markup=False))  # "[red]" in a cell is text
+
+
+def draw(renderable, console, **options):
+    """Print what rich can draw on stdout.
+
+    It is captured, because rich exits the program itself if the reader has closed the output.
+    """
+    sys.stdout.flush()  # else rich does it, and finds the closed output
     with console.capture() as drawn:
-        console.print(grid)
+        console.print(renderable, **options)
     print(drawn.get(), end="")

@@ -17,3 +17,8 @@ def visible(text):
     clear the screen, recolor it or retitle the window.
     """
     return _OBEYED.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def cut(text, limit=1000):
+    """-> `text` without its middle if it is longer than `limit`: an argument can be megabytes"""
+    return text if len(text) <= limit else f"{text[: limit - 203]}...{text[-200:]}"

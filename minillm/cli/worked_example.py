@@ -54,7 +54,8 @@ def _show(steps, heading, waits):
     """Print the steps. If `waits` and there is a keyboard, wait for Enter before each next one."""
     width = min(shutil.get_terminal_size().columns, 200)
     waits = waits and sys.stdin is not None and sys.stdin.isatty()
-    # Captured, because rich exits the program itself if the reader has closed the output.
+    # Captured, and after a flush, because rich exits the program itself if the reader has closed
+    # the output.
     console = Console(width=width, highlight=False, markup=False, emoji=False)
 
     def write(lines):
@@ -63,7 +64,7 @@ def _show(steps, heading, waits):
                 console.print(line, no_wrap=True, crop=False, overflow="ignore")
         print(drawn.get(), end="", flush=True)
 
-    print(clipped(heading, max(width, NARROWEST)) + "\n")
+    print(clipped(heading, max(width, NARROWEST)) + "\n", flush=True)
     for number, step in enumerate(steps, 1):
         write(step_lines(step, number, len(steps), width))
         if waits and number < len(steps) and not _goes_on():

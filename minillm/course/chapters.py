@@ -14,6 +14,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 import minillm
+from minillm.checks import shown
 
 PACKAGED = Path(__file__).parent / "notebooks_md"  # in a wheel
 CHECKOUT = Path(minillm.__file__).parents[1] / "notebooks_md"
@@ -79,7 +80,7 @@ def find_chapter(name):
              for path in sorted(chapters_folder().glob("[0-9]*-*.md"))}
     number = str(name).zfill(2)
     if number not in known:
-        raise ValueError(f"chapter is {str(name)!r}, wanted one of {', '.join(known)}")
+        raise ValueError(f"chapter is {shown(str(name))}, wanted one of {', '.join(known)}")
     return read_chapter(known[number])
 
 

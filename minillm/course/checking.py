@@ -8,6 +8,7 @@ differ, with the wrong ones: what agrees with one of them has that mistake.
 """
 
 import importlib
+import io
 import re
 import signal
 import sys
@@ -16,13 +17,16 @@ import traceback
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, Callable
 
 import numpy as np
 
-from minillm.course.comparison import difference, same, short
+from minillm.checks import shown
+from minillm.course.comparison import difference, same, short, text_of
 
-TIME_LIMIT = 20  # seconds for all cases of one exercise
+TIME_LIMIT = 20  # seconds for one case of an exercise
+FILE_TIME_LIMIT = 120  # seconds for running a file of solutions
 
 
 @dataclass
@@ -98,7 +102,7 @@ def find_exercise(number):
     exercises = load_exercises(int(match[1])) if match else {}
     key = f"{int(match[1])}.{int(match[2])}" if match else ""
     if key not in exercises:
-        raise ValueError(f"exercise is {number!r}, wanted "
+        raise ValueError(f"exercise is {shown(number)}, wanted "
                          + (" or ".join(exercises) or "a number such as 1.1"))
     return exercises[key]
 
@@ -112,17 +116,20 @@ def check(number, answer):
     if exercise.is_value:
         return _judge(exercise, answer, [()], [answer], [exercise.reference])
     if not callable(answer):
-        return Report(exercise, f"Pass the function {exercise.name} itself; this is a "
+        return Report(exercise, f"Pass the function {exercise.name} itself, not this "
                                 f"{type(answer).__name__}.", is_empty=answer is None)
     cases = exercise.cases(np.random.default_rng(0))
-    want = [exercise.reference(*deepcopy(case)) for case in cases]
+    with np.errstate(all="ignore"):  # whatever np.seterr the caller has set
+        want = [exercise.reference(*deepcopy(case)) for case in cases]
     got = []
     for case in cases:
         arguments = deepcopy(case)
         try:
             with _time_limit(TIME_LIMIT):
                 got.append(answer(*arguments))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also exit()
             return Report(exercise, _known_error(error, exercise, case)
                           or _error(error, exercise, case, answer))
         if any(difference(ours, theirs, 0) for ours, theirs in zip(arguments, case)):
@@ -192,7 +199,7 @@ def _known_error(error, exercise, case):
             if callable(mistake.wrong):
                 mistake.wrong(*deepcopy(case))
         except Exception as wrong:
-            if type(wrong) is type(error) and str(wrong) == str(error):
+            if type(wrong) is type(error) and text_of(wrong) == text_of(error):
                 return mistake.sentence
     return None
 
@@ -218,11 +225,11 @@ def _error(error, exercise, case, answer):
         return f"{exercise.name} takes longer than {TIME_LIMIT} seconds{place}: an endless loop?"
     shapes = ", ".join(str(value.shape) for value in case if isinstance(value, np.ndarray))
     about = f" (arguments of shape {shapes})" if shapes else ""
-    return f"{exercise.name} raises {type(error).__name__}{place}{about}: {error}"
+    return f"{exercise.name} raises {type(error).__name__}{place}{about}: {text_of(error)}"
 
 
-class _TooSlow(Exception):
-    pass
+class _TooSlow(BaseException):
+    """Not an Exception, so that a solution's `except Exception` lets it through."""
 
 
 @contextmanager
@@ -249,21 +256,42 @@ def load_solutions(path):
 
     Raises ValueError that names the line of an error in the file.
     """
-    code = path.read_text(encoding="utf-8")
-    names = {"__name__": "my_solutions", "__file__": str(path)}
-    sys.path.insert(0, str(path.parent.resolve()))
+    module = sys.modules["my_solutions"] = ModuleType("my_solutions")  # dataclasses look it up
+    names = vars(module)
+    names["__file__"] = str(path)
     try:
-        exec(compile(code, str(path), "exec"), names)
+        with _time_limit(FILE_TIME_LIMIT):  # from bytes: Python reads a BOM and a coding comment
+            exec(compile(path.read_bytes(), str(path), "exec"), names)
     except SyntaxError as error:
-        raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from None
-    except (Exception, SystemExit) as error:
+        where = f", line {error.lineno}" if error.lineno else ""
+        raise ValueError(f"{path}{where}: {error.msg}") from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also exit()
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
                  if frame.filename == str(path)]
         where = f", line {lines[-1]}" if lines else ""
-        raise ValueError(f"{path}{where}: {type(error).__name__}: {error}") from None
-    finally:
-        sys.path.pop(0)
+        what = f"{type(error).__name__}: {text_of(error)}".removesuffix(": ")
+        if isinstance(error, _TooSlow):
+            what = f"the file takes longer than {FILE_TIME_LIMIT} seconds: an endless loop?"
+        elif isinstance(error, EOFError):
+            what = "input() has nobody to ask while the checker runs the file"
+        raise ValueError(f"{path}{where}: {what}") from None
     return names
+
+
+@contextmanager
+def _surroundings(folder):
+    """What a file of solutions sees: its neighbors, and nobody at the keyboard. Undo its changes."""
+    before = list(sys.path), sys.stdin, sys.stdout
+    # Last, not first: a neighbor named random.py is not what `import random` means.
+    sys.path.append(str(folder.resolve()))
+    sys.stdin = io.TextIOWrapper(io.BytesIO())
+    try:
+        yield
+    finally:
+        sys.path[:], sys.stdin, sys.stdout = before
+        sys.modules.pop("my_solutions", None)
 
 
 def check_file(chapter, path):
@@ -275,11 +303,10 @@ def check_file(chapter, path):
     exercises = load_exercises(chapter)
     if not exercises:
         raise ValueError(f"chapter is {chapter}, which has no exercises")
-    names = load_solutions(path)
     reports = []
-    for number, exercise in exercises.items():
-        if exercise.name in names:
-            reports.append(check(number, names[exercise.name]))
-        else:
-            reports.append(Report(exercise, f"{path} defines no {exercise.name}.", is_empty=True))
+    with _surroundings(path.parent):
+        names = load_solutions(path)
+        for number, exercise in exercises.items():
+            reports.append(check(number, names[exercise.name]) if exercise.name in names else Report(
+                exercise, f"{path} defines no {exercise.name}.", is_empty=True))
     return reports

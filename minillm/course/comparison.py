@@ -25,7 +25,7 @@ def difference(got, want, tolerance):
             return f"The result is {short(got)}, wanted True or False."
         return _number_difference(got, want, tolerance)
     if isinstance(got, type(want)) or isinstance(want, type(got)):
-        return "" if got == want else f"The result is {short(got)}, which is not right."
+        return "" if _equal(got, want) else f"The result is {short(got)}, which is not right."
     if got is None and want is None:
         return ""
     return f"The result is {_a(got)}, wanted {_a(want)}."
@@ -70,9 +70,11 @@ def _number_difference(got, want, tolerance):
         a = np.asarray(got)
     except ValueError:  # rows of different lengths
         return "The result is a list with rows of different lengths, wanted an array."
+    except Exception as error:  # a tensor of another library, such as one that needs its gradient
+        return f"The result is {_a(got)}, wanted {_a(want)}: {text_of(error)}"
     b = np.asarray(want)
     if b.dtype.kind == "O" or (a.dtype.kind == "O" and _is_numeric([got])):  # integers beyond int64
-        return "" if got == want else "The result is not right."
+        return "" if _equal(got, want) else "The result is not right."
     if a.dtype.kind not in "biufc":
         return f"The result is {_a(got)}, wanted {_a(want)}."
     if a.shape != b.shape:
@@ -148,7 +150,26 @@ def _a(value):
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
+def _equal(got, want):
+    try:
+        return bool(got == want)
+    except Exception:  # the == of a class of the solution
+        return False
+
+
 def short(value):
     """-> repr(value), cut to one line"""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # the __repr__ of a class of the solution
+        return _a(value)
     return text if len(text) < 60 else text[:57] + "..."
+
+
+def text_of(error):
+    """-> the message of an exception, in one line of at most 300 characters"""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # the __str__ of a class of the solution
+        return ""
+    return text if len(text) < 300 else text[:297] + "..."

@@ -47,7 +47,11 @@ def test_the_list(folder, capsys):
     assert main(["course"]) == 0
     output = capsys.readouterr()
     assert "07  A small one  (3 s)\n    add, and subtract.\n" == output.out
-    assert "1 chapter in" in output.err
+    assert "1 chapter in" in output.err and "minillm course copy" in output.err
+
+
+def test_the_list_in_a_checkout_names_the_book(capsys):
+    assert main(["course"]) == 0 and "make book" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", ["7", "07"])

@@ -1,8 +1,11 @@
 """Every chapter runs from top to bottom, its numbers are right, and it has the course's form."""
 
+import ast
+import io
 import re
 import subprocess
 import sys
+import tokenize
 
 import pytest
 
@@ -52,6 +55,34 @@ def test_its_exercises_have_stubs_and_solutions_that_pass(chapter):
         assert exercise.name in task
         assert f'check("{number}"' in task, "the stub's check"
         assert f'assert check("{number}"' in solutions, "the solution's check"
+
+
+@by_number
+def test_its_code_is_that_of_python_3_10(chapter):
+    # feature_version refuses most that is newer. These it lets through: a[*b] (3.11), and an
+    # f-string with its own quotes inside (3.12).
+    for cell in chapter.cells:
+        for node in ast.walk(ast.parse(cell.code, feature_version=(3, 10))):
+            index = node.slice if isinstance(node, ast.Subscript) else None
+            if isinstance(index, ast.Tuple) and any(isinstance(i, ast.Starred) for i in index.elts):
+                assert index.col_offset < index.elts[0].col_offset, "a[*b] needs a[(*b,)]"
+        assert not strings_with_their_own_quotes(cell.code)
+
+
+def strings_with_their_own_quotes(code):
+    """-> lines; older Pythons see an f-string as one token, and refuse the code by themselves"""
+    found, open_quotes = [], []
+    for token in tokenize.generate_tokens(io.StringIO(code).readline):
+        name = tokenize.tok_name[token.type]
+        if name in ("STRING", "FSTRING_START"):
+            quotes = token.string.lstrip("rRbBuUfF")
+            quotes = quotes[:3] if quotes[:3] in ('"""', "'''") else quotes[0]
+            found += [token.line] * (quotes in open_quotes)
+        if name == "FSTRING_START":
+            open_quotes.append(quotes)
+        elif name == "FSTRING_END":
+            open_quotes.pop()
+    return found
 
 
 def test_chapters_are_numbered_from_1():

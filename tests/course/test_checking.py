@@ -1,6 +1,8 @@
 """The checker: what it says about right, wrong, broken and hostile answers."""
 
+import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -105,12 +107,77 @@ def test_a_file_of_solutions(tmp_path):
 @pytest.mark.parametrize("code, part", [
     ("x = (", "line 1"), ("\n1 / 0", "line 2: ZeroDivisionError"), ("exit(3)", "SystemExit"),
     ("import nothing_here", "line 1: ModuleNotFoundError"),
+    ("x = 1\nname = input('name? ')", r"line 2: input\(\) has nobody to ask"),
+    ("while True: pass", "line 1: the file takes longer than 1 seconds"),
+    ("while True:\n    try: 1\n    except Exception: pass", "longer than 1 seconds"),
+    ("def f(): f()\nf()", "line 1: RecursionError"), ("x = [0] * 10**15", "line 1: MemoryError"),
+    ("raise BaseException('x')", "line 1: BaseException: x"), ("x = 1\0", "null bytes"),
+    ("# coding: klingon", "unknown encoding"), (b"x = '\xe9'", "utf-8|UTF-8"),
+    ("class E(Exception):\n    __str__ = None\nraise E", "line 3: E"),
 ])
-def test_a_file_that_does_not_run_is_one_line(tmp_path, code, part):
+def test_a_file_that_does_not_run_is_one_line(tmp_path, monkeypatch, code, part):
+    monkeypatch.setattr(checking, "FILE_TIME_LIMIT", 1)
     path = tmp_path / "mine.py"
-    path.write_text(code)
-    with pytest.raises(ValueError, match=part):
+    path.write_bytes(code if isinstance(code, bytes) else code.encode())
+    with pytest.raises(ValueError, match=part) as caught:
         check_file(90, path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [
+    b"\xef\xbb\xbfdef mean_of_rows(A):\r\n    return A.mean(-1, keepdims=True)\r\n",
+    b"# coding: latin-1\n# caf\xe9\nmean_of_rows = lambda A: A.mean(-1, keepdims=True)\n",
+    b"import neighbor, random\nmean_of_rows = neighbor.mean_of_rows\nassert random.random()",
+    b"import sys\nsys.path.clear()\nsys.stdout = open('out', 'w')\n"
+    b"def mean_of_rows(A):\n    return A.mean(-1, keepdims=True)\n",
+    b"from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass A:\n"
+    b"    x: int\nmean_of_rows = lambda A: A.mean(-1, keepdims=True)\n",
+    b"import numpy as np\nnp.seterr(all='raise')\nlen = print = None\n"
+    b"def mean_of_rows(A):\n    return A.mean(-1, keepdims=True)\n",
+])
+def test_what_a_file_may_do(tmp_path, monkeypatch, code):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "neighbor.py").write_text(
+        "def mean_of_rows(A): return A.mean(-1, keepdims=True)")
+    (tmp_path / "random.py").write_text("1 / 0")
+    (tmp_path / "mine.py").write_bytes(code)
+    before = list(sys.path), sys.stdin, sys.stdout
+    with np.errstate():
+        assert check_file(90, tmp_path / "mine.py")[0]
+    assert (list(sys.path), sys.stdin, sys.stdout) == before
+
+
+class Unfriendly:
+    """A result whose every method fails"""
+
+    def __repr__(self):
+        raise RuntimeError
+
+    __array__ = __eq__ = __repr__
+    __hash__ = None
+
+
+@pytest.mark.parametrize("answer, part", [
+    (lambda A: exit(3), "raises SystemExit"), (lambda A: Unfriendly(), "wanted an array"),
+    (lambda A: [Unfriendly()], "not yet right"), (lambda A: input(), "raises"),
+    (lambda A: [[0]] * 10**15, "raises MemoryError"), (lambda A: (yield A), "a generator"),
+])
+def test_unfriendly_answers(monkeypatch, answer, part):
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert part in repr(check("90.1", answer))
+    assert "not yet right" in repr(check("90.2", Unfriendly()))
+
+
+def test_an_endless_loop_that_catches_errors_ends(monkeypatch):
+    def catches(A):
+        while True:
+            try:
+                A.sum()
+            except Exception:
+                pass
+
+    monkeypatch.setattr(checking, "TIME_LIMIT", 1)
+    assert "takes longer than 1 seconds" in repr(check("90.1", catches))
 
 
 arrays = hnp.arrays(np.float64, hnp.array_shapes(max_dims=3, max_side=4),
