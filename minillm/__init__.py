@@ -17,6 +17,7 @@ _HOMES = {
     "BertForSequenceClassification": "minillm.models.bert",
     "BertForTokenClassification": "minillm.models.bert",
     "BertModel": "minillm.models.bert",
+    "BertTokenizer": "minillm.text.bert_tokenizer",
     "GPT2Config": "minillm.models.gpt2_config",
     "GPT2LMHeadModel": "minillm.models.gpt2",
     "GPT2Model": "minillm.models.gpt2",

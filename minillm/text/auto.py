@@ -14,6 +14,7 @@ from minillm.text.tokenizer import PLACES
 # model.type of a tokenizer.json -> (module, class), or a class that `register` added
 TOKENIZERS = {
     "BPE": ("minillm.text.gpt2_tokenizer", "GPT2Tokenizer"),
+    "WordPiece": ("minillm.text.bert_tokenizer", "BertTokenizer"),
 }
 
 
@@ -30,12 +31,13 @@ def register(algorithm, tokenizer_class):
 def tokenizer_class(folder):
     """-> the class for the tokenizer in `folder`
 
-    Without a tokenizer.json it is the first class whose `vocabulary_files` all exist, or else BPE.
+    Without a tokenizer.json it is the last class in TOKENIZERS whose `vocabulary_files` all exist,
+    or else BPE's: a registered one comes before ours.
     Raises ValueError, in one line, for an algorithm that minillm doesn't have.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
-        return next((cls for cls in map(_class, TOKENIZERS)
+        return next((cls for cls in map(_class, reversed(TOKENIZERS))
                      if all((folder / name).is_file() for name in cls.vocabulary_files)),
                     _class("BPE"))
     model = fields(path, read_json(path), {"model": dict}).get("model", {})

@@ -17,6 +17,13 @@ import regex
 from minillm.text.components import read_component
 from minillm.text.patterns import compile_pattern, matches
 from minillm.text.traced_text import sources_of, spread
+from minillm.text.unicode_of_tokenizers import (
+    ACCENTS,
+    CHINESE,
+    NEWER,
+    REMOVED,
+    character_class,
+)
 
 
 class Normalizer:
@@ -36,21 +43,38 @@ class Normalizer:
 
 
 class UnicodeForm(Normalizer):
-    """A normal form of Unicode Standard Annex 15, in steps that can be traced."""
+    """A normal form of Unicode Standard Annex 15, in steps that can be traced.
+
+    As in `tokenizers`, the rules are those of Unicode 9: newer characters stay as they are, and
+    nothing combines with them.
+    """
 
     form = None
 
     def apply(self, text):
-        return unicodedata.normalize(self.form, text)
+        if text.isascii():
+            return text
+        return "".join(piece if is_newer else unicodedata.normalize(self.form, piece)
+                       for piece, is_newer in _older_and_newer(text))
 
     def trace(self, text):
-        if unicodedata.is_normalized(self.form, text):
+        if text.isascii() or self.apply(text) == text:
             return text, list(range(len(text)))
-        characters = decompose(text, "NFKD" if "K" in self.form else "NFD")
-        if self.form.endswith("C"):
-            characters = compose(characters)
+        characters = []
+        for piece, is_newer in _older_and_newer(text):
+            if is_newer:
+                characters.append((piece, 1))
+                continue
+            found = decompose(piece, "NFKD" if "K" in self.form else "NFD")
+            characters += compose(found) if self.form.endswith("C") else found
         return ("".join(character for character, _ in characters),
                 sources_of(consumed for _, consumed in characters))
+
+
+def _older_and_newer(text):
+    """-> [(piece, whether it is a single character that is newer than Unicode 9), …]"""
+    pieces = _NEWER.split(text)
+    return [(piece, index % 2 == 1) for index, piece in enumerate(pieces) if piece]
 
 
 def decompose(text, form):
@@ -122,11 +146,30 @@ class Lowercase(Normalizer):
     """Lower case, character by character, so a sigma is "σ" even at the end of a word."""
 
     def apply(self, text):
-        return "".join(map(str.lower, text))
+        if text.isascii():
+            return text.lower()
+        return "".join(map(str.lower, text)).translate(_NEW_LOWER)
 
     def trace(self, text):
         lower = list(map(str.lower, text))
-        return "".join(lower), spread(map(len, lower))
+        return "".join(lower).translate(_NEW_LOWER), spread(map(len, lower))
+
+
+# Upper case that came with Unicode 14 to 17, which older versions of Python don't know: the first,
+# the last, and the lower case of the first.
+_NEW_LOWER = {
+    upper: lower + upper - first
+    for first, last, lower in [
+        (0x1C89, 0x1C89, 0x1C8A), (0x2C2F, 0x2C2F, 0x2C5F), (0xA7C0, 0xA7C0, 0xA7C1),
+        (0xA7CB, 0xA7CB, 0x264), (0xA7CC, 0xA7CC, 0xA7CD), (0xA7CE, 0xA7CE, 0xA7CF),
+        (0xA7D0, 0xA7D0, 0xA7D1), (0xA7D2, 0xA7D2, 0xA7D3), (0xA7D4, 0xA7D4, 0xA7D5),
+        (0xA7D6, 0xA7D6, 0xA7D7), (0xA7D8, 0xA7D8, 0xA7D9), (0xA7DA, 0xA7DA, 0xA7DB),
+        (0xA7DC, 0xA7DC, 0x19B), (0x10570, 0x1057A, 0x10597), (0x1057C, 0x1058A, 0x105A3),
+        (0x1058C, 0x10592, 0x105B3), (0x10594, 0x10595, 0x105BB), (0x10D50, 0x10D65, 0x10D70),
+        (0x16EA0, 0x16EB8, 0x16EBB),
+    ]
+    for upper in range(first, last + 1)
+}
 
 
 @dataclass(frozen=True)
@@ -189,6 +232,60 @@ class Replace(Normalizer):
 
 
 @dataclass(frozen=True)
+class BertNormalizer(Normalizer):
+    """BERT's, in this order:
+
+    clean_text: remove control characters and the like, and make white space " "
+    handle_chinese_chars: put spaces around each Chinese character, so that it becomes a word
+    strip_accents: decompose, and remove combining marks; None: if `lowercase` is True
+    lowercase: lower case, character by character
+    """
+
+    clean_text: bool
+    handle_chinese_chars: bool
+    strip_accents: bool | None
+    lowercase: bool
+
+    def __call__(self, piece):
+        for step in self.steps():
+            piece = step(piece)
+        return piece
+
+    def steps(self):
+        """-> list of the Normalizers that do one thing each"""
+        strip = self.lowercase if self.strip_accents is None else self.strip_accents
+        wanted = [(self.clean_text, CleanText()), (self.handle_chinese_chars, SpaceChinese()),
+                  (strip, NFD()), (strip, StripMarks()), (self.lowercase, Lowercase())]
+        return [step for is_wanted, step in wanted if is_wanted]
+
+
+class CleanText(Normalizer):
+    def apply(self, text):
+        return _WHITE.sub(" ", _REMOVED.sub("", text))
+
+    def trace(self, text):
+        kept = [i for i, character in enumerate(text) if not _REMOVED.match(character)]
+        return self.apply(text), kept
+
+
+class SpaceChinese(Normalizer):
+    def apply(self, text):
+        return _CHINESE.sub(r" \g<0> ", text)
+
+    def trace(self, text):
+        return self.apply(text), spread(3 if _CHINESE.match(character) else 1 for character in text)
+
+
+class StripMarks(Normalizer):
+    def apply(self, text):
+        return _ACCENT.sub("", text)
+
+    def trace(self, text):
+        kept = [i for i, character in enumerate(text) if not _ACCENT.match(character)]
+        return self.apply(text), kept
+
+
+@dataclass(frozen=True)
 class Sequence(Normalizer):
     """Several normalizers, in order."""
 
@@ -201,12 +298,18 @@ class Sequence(Normalizer):
         return piece
 
 
+_NEWER = regex.compile(f"({character_class(NEWER)})")
+_REMOVED = regex.compile(character_class(REMOVED))
+_WHITE = regex.compile(r"\p{White_Space}")
+_CHINESE = regex.compile(character_class(CHINESE))
+_ACCENT = regex.compile(character_class(ACCENTS))
 _MARK = regex.compile(r"\p{M}")
 _SPACE = regex.compile(r"\p{White_Space}*")
 _SPACE_BEFORE = regex.compile(r"(?r)\p{White_Space}*")  # (?r): backwards, from the end of the text
 
 KINDS = {cls.__name__: cls for cls in (
-    NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Prepend, Replace, Sequence)}
+    NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Prepend, Replace, BertNormalizer,
+    Sequence)}
 
 
 def read_normalizer(path, content):

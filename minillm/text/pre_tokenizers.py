@@ -3,6 +3,7 @@
     GPT-2      ByteLevel: its pattern, then bytes
     Llama 3    Split with another pattern, then ByteLevel without GPT-2's
     StarCoder  Digits, each alone, then ByteLevel
+    BERT       BertPreTokenizer: white space, then punctuation
 
 Each pre-tokenizer splits the pieces that the one before returns. A piece is a str or, if offsets
 are requested, a TracedText. ByteLevel leaves the characters of a str alone, and replaces those of a
@@ -18,6 +19,7 @@ from minillm.text.byte_level import BYTE_TO_CHARACTER, PATTERN, text_to_bytes
 from minillm.text.components import read_component
 from minillm.text.patterns import compile_pattern, matches
 from minillm.text.traced_text import pieces_of, spread, text_of
+from minillm.text.unicode_of_tokenizers import PUNCTUATION, character_class
 
 BEHAVIORS = Literal["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]
 
@@ -118,6 +120,22 @@ class WhitespaceSplit(Splitter):
 
 
 @dataclass(frozen=True)
+class BertPreTokenizer:
+    """Splits at white space, which is dropped, and makes each punctuation mark a word."""
+
+    spells_bytes = False
+
+    def split(self, piece):
+        if isinstance(piece, str):
+            return _BERT_WORD.findall(piece)
+        return pieces_of(piece, (match.span() for match in _BERT_WORD.finditer(piece.text)))
+
+
+_MARK = character_class(PUNCTUATION)
+_BERT_WORD = regex.compile(rf"(?V1){_MARK}|[^\p{{White_Space}}{_MARK}]+")
+
+
+@dataclass(frozen=True)
 class ByteLevel:
     """GPT-2's: split by its pattern (use_regex), and write bytes instead of characters.
 
@@ -177,7 +195,8 @@ class Sequence:
 
 
 KINDS = {cls.__name__: cls for cls in (
-    ByteLevel, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, Sequence)}
+    ByteLevel, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, BertPreTokenizer,
+    Sequence)}
 
 
 def read_pre_tokenizer(path, content):

@@ -176,15 +176,14 @@ def read_vocab(path):
 
 
 def read_vocab_lines(path):
-    """-> {token: id} of a vocab.txt: token number n is line number n, counted from 0."""
+    """-> {token: id} of a vocab.txt: the id is the number of the line, counted from 0
+
+    A token that stands twice has the later id, as in `transformers`.
+    """
     tokens = _lines(path)
     if tokens and not tokens[-1]:
         del tokens[-1]  # what comes after the last end of a line
-    vocab = {token: id for id, token in enumerate(tokens)}
-    if len(vocab) < len(tokens):
-        twice = next(token for id, token in enumerate(tokens) if vocab[token] != id)
-        raise ValueError(f"{path}: token {shown(twice)} stands twice")
-    return check_vocab(path, vocab)
+    return check_vocab(path, {token: id for id, token in enumerate(tokens)})
 
 
 def check_vocab(path, vocab):
