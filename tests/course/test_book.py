@@ -127,6 +127,37 @@ def test_media():
     assert media_of(report)["text/html"].endswith("Is 1 &lt; 2?</p>")
 
 
+@pytest.mark.filterwarnings("ignore:.*Check CHANGES for Sphinx API modifications")
+@pytest.mark.parametrize("run", [True, False])
+def test_build(run, tmp_path, capfd):
+    """A small book: its page is there, a second build runs nothing again, a wrong chapter ends it"""
+    pytest.importorskip("sphinx-mathjax-offline", reason="the extra [book] is not installed")
+    from minillm.course.book.building import BookError, build
+
+    folder = tmp_path / "chapters"
+    folder.mkdir()
+    path = chapter_file(folder, "\n```python\nx = 2.5\nx * 10\n```\n\nIt is 2.5<!-- = x -->.\n")
+    for _ in range(2):
+        page = build(tmp_path / "book", run, folder)
+        assert ("25.0" in page.with_name("01-a-chapter.html").read_text("utf-8")) == run
+    assert capfd.readouterr().out.count("01-a-chapter.md: ") == run
+    path.write_text(path.read_text("utf-8").replace("2.5<", "2.6<"), encoding="utf-8")
+    if run:
+        with pytest.raises(BookError, match="01-a-chapter.md: see the error above"):
+            build(tmp_path / "book", run, folder)
+        assert "the prose says 2.6" in capfd.readouterr().err
+
+
+def test_build_replaces_only_books(tmp_path):
+    pytest.importorskip("sphinx-mathjax-offline", reason="the extra [book] is not installed")
+    from minillm.course.book.building import BookError, build
+
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(BookError, match="is no book, wanted a new folder"):
+        build(tmp_path)
+    assert (tmp_path / "mine.txt").is_file()
+
+
 def chapter(number, title="A title"):
     return Chapter(number, title, "see it.", 5, Path(f"{number:02}-a-title.md"), [])
 
@@ -140,8 +171,8 @@ def test_every_chapter_is_in_one_part():
 
 
 def test_first_page():
-    page = index_page([chapter(1, "Attention by hand"), chapter(2, "Positions")])
-    assert "in 10 seconds for all" in page
+    page = index_page([chapter(1, "Attention by hand"), chapter(2, "Positions")] * 10)
+    assert "all 20 chapters take about 2\nminutes" in page
     assert "[**1. Attention by hand**](01-a-title.ipynb)" in page
     assert "You will be able to see it." in page
     assert page.count("{toctree}") == 1

@@ -4,8 +4,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from minillm.course.running import ChapterError
-
 MISSING = ("the book needs Sphinx, myst-nb and a theme: pip install 'minillm[book]', or `make book` "
            "in a checkout")
 
@@ -28,7 +26,7 @@ def main():
         else:
             page = building.build(options.output, run=not options.no_run)
             print(f"Open {Path(page).as_uri()}")
-    except (building.BookError, ChapterError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(str(error))
 
 

@@ -28,16 +28,19 @@ class BookError(ValueError):
     """The book can't be built: a chapter fails, or Sphinx warns."""
 
 
-def build(output, run=True, chapters_folder=None, say=print):
+def build(output, run=True, chapters_folder=None):
     """Render the chapters as a site in the folder `output` -> the path of its first page
 
-    A folder beside it, "book-work" for "book", keeps the runs of the chapters.
+    An older book in it is replaced. A folder beside it, "book-work" for "book", keeps the runs of
+    the chapters.
 
     run: False renders the chapters as they are, without outputs, with the figures beside them
     chapters_folder: where they are; default: the course's
     Raises BookError.
     """
     output = Path(output).resolve()
+    if output.exists() and not (output.is_dir() and _is_replaceable(output)):
+        raise BookError(f"{output} is there and is no book, wanted a new folder")
     chapters = list_chapters(chapters_folder)
     if not chapters:
         raise BookError("there are no chapters to build a book from")
@@ -50,7 +53,7 @@ def build(output, run=True, chapters_folder=None, say=print):
     for chapter in chapters:
         notebook = source / f"{chapter.path.stem}.ipynb"
         if run:
-            problems += _run(chapter, notebook, images, work / "runs", say)
+            problems += _run(chapter, notebook, images, work / "runs")
         else:
             write_notebook(chapter.path, notebook, None, run=False)
             for figure in chapter.path.parent.glob(f"images/{chapter.number:02}-*.svg"):
@@ -62,7 +65,11 @@ def build(output, run=True, chapters_folder=None, say=print):
     return output / "index.html"
 
 
-def _run(chapter, notebook, images, runs, say):
+def _is_replaceable(folder):
+    return not any(folder.iterdir()) or Path(folder, ".buildinfo").is_file()  # Sphinx writes it
+
+
+def _run(chapter, notebook, images, runs):
     """Run a chapter in a process of its own, or take the last run -> list of problems
 
     A run is kept while nothing changes that it depends on: the chapter, the library, Python and the
@@ -78,15 +85,15 @@ def _run(chapter, notebook, images, runs, say):
         start = time.perf_counter()
         command = [sys.executable, "-m", "minillm.course.book", "--run-chapter", str(chapter.path),
                    str(unfinished)]
-        path = os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
-        environment = {"OMP_NUM_THREADS": THREADS, **os.environ, "PYTHONPATH": path}
+        path = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {"OMP_NUM_THREADS": THREADS, **os.environ, "PYTHONPATH": os.pathsep.join(path)}
         try:
             finished = subprocess.run(command, env=environment, timeout=TIME_LIMIT)
         except subprocess.TimeoutExpired:
             return [f"{chapter.path} runs for more than {TIME_LIMIT} seconds"]
         if finished.returncode:
             return [f"{chapter.path}: see the error above"]
-        say(f"{chapter.path.name}: {time.perf_counter() - start:.1f} s")
+        print(f"{chapter.path.name}: {time.perf_counter() - start:.1f} s", flush=True)
         unfinished.rename(run)
     shutil.copy(run / "chapter.ipynb", notebook)
     shutil.copytree(run / "images", images, dirs_exist_ok=True)

@@ -14,8 +14,8 @@ translation, BERT, modern decoders, interpretability, privacy, bias, and scale."
 _TOP = """# The course
 
 From one dot product to a trained GPT: each chapter is a program that you can run, in the order of
-the ideas. Everything runs offline on two CPU cores, in {seconds} seconds for all
-{count} chapters. The outputs and figures on these pages come from running the chapters when the
+the ideas. Everything runs offline on two CPU cores; all {count} chapters take about {minutes}
+minutes. The outputs and figures on these pages come from running the chapters when the
 book was built; the numbers in the text were computed again at the same time.
 
 Two things go through all chapters: the words *I like apple*, as vectors that you can follow with a
@@ -43,7 +43,8 @@ def parts_of(chapters):
 
 def index_page(chapters):
     """-> the first page as MyST Markdown"""
-    page = [_TOP.format(seconds=sum(chapter.seconds for chapter in chapters), count=len(chapters))]
+    minutes = max(1, round(sum(chapter.seconds for chapter in chapters) / 60))
+    page = [_TOP.format(minutes=minutes, count=len(chapters))]
     for title, group in parts_of(chapters):
         page.append(f"## {title}\n")
         for chapter in group:

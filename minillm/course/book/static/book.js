@@ -25,13 +25,17 @@ function fitFigures() {
 window.addEventListener("load", fitFigures);
 window.addEventListener("resize", fitFigures);
 
-// On paper nothing is folded. A link to a place inside something folded unfolds it.
-function unfold(all) {
-  for (const details of all) details.open = true;
-}
+// On paper nothing is folded.
+let unfolded = [];
+window.addEventListener("beforeprint", () => {
+  unfolded = [...document.querySelectorAll("details:not([open])")];
+  for (const details of unfolded) details.open = true;
+});
+window.addEventListener("afterprint", () => {
+  for (const details of unfolded) details.open = false;
+});
 
-window.addEventListener("beforeprint", () => unfold(document.querySelectorAll("details")));
-
+// A link to a place inside something folded unfolds it.
 function unfoldTarget() {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   for (let part = target; part; part = part.parentElement) {
