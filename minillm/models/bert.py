@@ -17,14 +17,13 @@ hidden from it (section 3.1).
 Classes, arguments and files are named as in Hugging Face's `transformers`.
 """
 
-from contextlib import nullcontext
-
 import numpy as np
 
 from minillm.models.bert_config import BertConfig
 from minillm.models.bert_files import BertPreTrainedModel
 from minillm.models.config import ACTIVATIONS
-from minillm.models.input_checks import DecoderInputs, checked_labels, checked_targets
+from minillm.models.decoder_run import DecoderRun
+from minillm.models.input_checks import checked_labels, checked_targets
 from minillm.models.outputs import (
     BaseOutputWithPooling,
     BertForPreTrainingOutput,
@@ -40,7 +39,6 @@ from minillm.nn.loss import (
     mean_squared_error_loss,
 )
 from minillm.nn.module import Module, Parameter, frozen_prefix
-from minillm.nn.trace import trace
 
 
 class BertEmbeddings(Module):
@@ -147,27 +145,16 @@ class BertModel(BertPreTrainedModel):
         Raises TypeError and ValueError for inputs of a wrong type or shape, for an id outside the
         vocabulary and for more than max_position_embeddings tokens.
         """
-        if output_attentions is None:
-            output_attentions = self.config.output_attentions
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
-        inputs = DecoderInputs(self.config, None, input_ids, attention_mask, position_ids,
-                               token_type_ids, inputs_embeds)
-        watch = trace(self, "layers.*.attention.weights") if output_attentions else nullcontext()
-        with watch as traced:
-            x = self.embeddings(inputs)
-            states = [x]
+        with DecoderRun(self, "layers", None, False, output_attentions, output_hidden_states,
+                        input_ids=input_ids, attention_mask=attention_mask,
+                        token_type_ids=token_type_ids, position_ids=position_ids,
+                        inputs_embeds=inputs_embeds) as run:
+            x = self.embeddings(run.inputs)
             for block in self.layers:
-                x = block(x, key_mask=inputs.key_mask)
-                states.append(x)
+                x = block(run.seen(x), key_mask=run.inputs.key_mask)
         pooled = None if self.pooler is None else self.pooler(x)
-        self.remember((inputs, x.shape))
-        output = BaseOutputWithPooling(
-            x,
-            pooled,
-            tuple(states) if output_hidden_states else None,
-            tuple(traced[name] for name in traced.names()) if output_attentions else None,
-        )
+        self.remember((run.inputs, x.shape))
+        output = BaseOutputWithPooling(x, pooled, run.hidden_states(x), run.attentions())
         return output if return_dict else output.to_tuple()
 
     def backward(self, dx, dpooled=None):

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from minillm.checks import shown
 from minillm.models.config import (
-    ACTIVATIONS,
     PreTrainedConfig,
+    require_activation,
     require_number,
     require_positive,
 )
@@ -69,9 +69,7 @@ class BertConfig(PreTrainedConfig):
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(f"num_attention_heads is {self.num_attention_heads}, wanted a divisor "
                              f"of hidden_size = {self.hidden_size}")
-        if self.hidden_act not in ACTIVATIONS:
-            raise ValueError(f"hidden_act is {shown(self.hidden_act)}, wanted one of "
-                             f"{', '.join(ACTIVATIONS)}")
+        require_activation("hidden_act", self.hidden_act)
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             require_number(name, getattr(self, name), 0, 1)
         if self.classifier_dropout is not None:

@@ -1,4 +1,4 @@
-"""What a pass through a decoder's blocks needs and collects."""
+"""What a pass through the blocks of a decoder, or of an encoder, needs and collects."""
 
 from contextlib import ExitStack
 
@@ -20,7 +20,8 @@ class DecoderRun:
             x = self.ln_f(x)
         return run.output(x, return_dict)
 
-    model: the bare decoder; blocks: the name of its list of blocks
+    model: the bare model; blocks: the name of its list of blocks. An encoder passes None and False
+        for past_key_values and use_cache.
     inputs: DecoderInputs, the checked arguments
     """
 
@@ -57,9 +58,15 @@ class DecoderRun:
 
     def output(self, x, return_dict):
         """x: (B, T, d_model), the last hidden state -> BaseOutput, or a tuple"""
-        states = None if self._states is None else (*self._states, x)
-        weights = None
-        if self._trace is not None:
-            weights = tuple(self._trace[name] for name in self._trace.names())
-        output = BaseOutput(x, self.past, states, weights)
+        output = BaseOutput(x, self.past, self.hidden_states(x), self.attentions())
         return output if return_dict else output.to_tuple()
+
+    def hidden_states(self, x):
+        """x: (B, T, d_model), the last hidden state -> tuple, or None if nobody asked for it"""
+        return None if self._states is None else (*self._states, x)
+
+    def attentions(self):
+        """-> tuple of the blocks' attention weights, or None if nobody asked for them"""
+        if self._trace is None:
+            return None
+        return tuple(self._trace[name] for name in self._trace.names())
