@@ -26,6 +26,7 @@ from minillm.models.config import ACTIVATIONS
 from minillm.models.decoder_run import DecoderRun
 from minillm.models.gpt2_config import GPT2Config
 from minillm.models.gpt2_files import GPT2PreTrainedModel
+from minillm.models.positions import attention_positions, position_vectors
 from minillm.nn import DecoderBlock, Dropout, Embedding, LayerNorm
 from minillm.nn.module import frozen_prefix
 
@@ -34,7 +35,7 @@ class GPT2Model(GPT2PreTrainedModel):
     """GPT-2 without an output head: ids to the vectors after the last layer norm.
 
     Its parts have the names of the paper's code: wte and wpe (token and position embeddings), drop,
-    h (the blocks), ln_f. `seed` determines the initial weights and all dropout. Pass
+    h (the blocks), ln_f. config.position_embedding replaces wpe by other kinds of positions. `seed` determines the initial weights and all dropout. Pass
     draw_weights=False before loading weights: the initial ones are then zeros, which cost no time.
     """
 
@@ -44,7 +45,13 @@ class GPT2Model(GPT2PreTrainedModel):
         self.rng = rng = np.random.default_rng(seed)
         std = config.initializer_range if draw_weights else 0.0
         self.wte = Embedding(config.vocab_size, config.n_embd, rng=rng, std=std)
-        self.wpe = Embedding(config.n_positions, config.n_embd, rng=rng, std=std)
+        self.wpe = position_vectors(config.position_embedding, config.n_positions, config.n_embd,
+                                    rng=rng, std=std)
+        self.positions = attention_positions(
+            config.position_embedding, config.n_head, config.n_embd // config.n_head,
+            n_buckets=config.relative_attention_num_buckets,
+            max_distance=config.relative_attention_max_distance, rng=rng, std=std,
+        )
         self.drop = Dropout(config.embd_pdrop, rng)
         self.h = [
             DecoderBlock(
@@ -54,6 +61,7 @@ class GPT2Model(GPT2PreTrainedModel):
                 cross_attention=False,
                 norm="pre",
                 activation=ACTIVATIONS[config.activation_function],
+                positions=self.positions,
                 scale=config.attention_scale(layer),
                 dropout=config.resid_pdrop,
                 attention_dropout=config.attn_pdrop,
@@ -81,16 +89,20 @@ class GPT2Model(GPT2PreTrainedModel):
             inputs = run.inputs
             x = self._embed(inputs)
             for layer, block in enumerate(self.h):
-                x = block(run.seen(x), key_mask=inputs.key_mask, kv_cache=run.kv_cache(layer))
+                x = block(run.seen(x), position_ids=inputs.positions, key_mask=inputs.key_mask,
+                          kv_cache=run.kv_cache(layer))
             x = self.ln_f(x)
         return run.output(x, return_dict)
 
     def _embed(self, inputs):
         """Token embeddings plus position embeddings: (B, T, d_model)"""
         x = self.wte(inputs.ids) if inputs.embeddings is None else inputs.embeddings
-        x = x + self.wpe(inputs.positions)
         if inputs.token_types is not None:
             x = x + self.wte(inputs.token_types)
+        if self.config.scales_embeddings:
+            x = x * math.sqrt(self.config.n_embd)
+        if self.wpe is not None:
+            x = x + self.wpe(inputs.positions)
         self.remember(inputs)
         return self.drop(x)
 
@@ -101,7 +113,8 @@ class GPT2Model(GPT2PreTrainedModel):
         """
         inputs = self.recall()
         # Below the lowest layer that learns, gradients are needed only if a trace records them.
-        learns = not (self.wte.is_frozen() and self.wpe.is_frozen()) or self.has_traces()
+        tables = [table for table in (self.wte, self.wpe) if table is not None]
+        learns = not all(table.is_frozen() for table in tables) or self.has_traces()
         learns = learns or inputs.embeddings is not None
         dx = self.ln_f.backward(dx)
         for block in reversed(self.h[0 if learns else frozen_prefix(self.h) :]):
@@ -110,11 +123,14 @@ class GPT2Model(GPT2PreTrainedModel):
             return self._embed_backward(self.drop.backward(dx), inputs)
 
     def _embed_backward(self, dx, inputs):
+        if self.wpe is not None:
+            # The sequences of a batch usually share their positions (1, T): sum their gradients.
+            B = len(dx)
+            self.wpe.backward(dx if len(inputs.positions) == B else dx.sum(axis=0, keepdims=True))
+        if self.config.scales_embeddings:
+            dx = dx * math.sqrt(self.config.n_embd)
         if inputs.token_types is not None:
             self.wte.backward(dx)
-        # The sequences of a batch usually share their positions (1, T): sum their gradients.
-        B = len(dx)
-        self.wpe.backward(dx if len(inputs.positions) == B else dx.sum(axis=0, keepdims=True))
         if inputs.embeddings is not None:
             return dx
         self.wte.backward(dx)

@@ -10,6 +10,12 @@ from minillm.models.config import (
     require_number,
     require_positive,
 )
+from minillm.models.positions import require_position_embedding
+
+
+# The fields that a GPT-2 of `transformers` doesn't have.
+OUR_FIELDS = ("position_embedding", "relative_attention_num_buckets",
+              "relative_attention_max_distance")
 
 
 @dataclass
@@ -17,7 +23,7 @@ class GPT2Config(PreTrainedConfig):
     """The sizes of a GPT-2. The defaults are the paper's smallest model, 124M parameters.
 
     vocab_size: V;  n_embd: d_model;  n_layer;  n_head
-    n_positions: the maximum length of a sequence
+    n_positions: the maximum length of a sequence, for learned positions
     n_inner: d_ff; default: 4 n_embd
     activation_function: "gelu_new" (the paper's, with tanh), "gelu", "quick_gelu", "relu", "silu",
         "tanh"
@@ -26,6 +32,11 @@ class GPT2Config(PreTrainedConfig):
     initializer_range: the std of the initial weights
     scale_attn_weights, scale_attn_by_inverse_layer_idx: see `attention_scale`
     tie_word_embeddings: True if the output head shares the embedding table
+    position_embedding: "learned" (the paper's), "sinusoidal", "rotary", "alibi", "t5" or "none": see
+        models/positions.py. With any other than "learned", sequences may become longer than
+        n_positions. A file names this field only if it isn't "learned"; `transformers` doesn't know
+        it and can't run such a model.
+    relative_attention_num_buckets, relative_attention_max_distance: those of "t5", as in T5's files
 
     Two fields have no effect: reorder_and_upcast_attn (everything is float32 anyway) and use_cache
     (`generate` always uses a cache; `forward` takes use_cache as an argument).
@@ -59,6 +70,9 @@ class GPT2Config(PreTrainedConfig):
     bos_token_id: int | None = 50256
     eos_token_id: int | list[int] | None = 50256
     pad_token_id: int | None = None
+    position_embedding: str = "learned"
+    relative_attention_num_buckets: int = 32
+    relative_attention_max_distance: int = 128
 
     def __post_init__(self):
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
@@ -69,6 +83,11 @@ class GPT2Config(PreTrainedConfig):
             raise ValueError(f"n_head is {self.n_head}, wanted a divisor of n_embd = "
                              f"{self.n_embd}")
         require_activation("activation_function", self.activation_function)
+        require_position_embedding(self.position_embedding, self.n_embd // self.n_head)
+        n_buckets = self.relative_attention_num_buckets
+        require_number("relative_attention_num_buckets", n_buckets, 2)
+        require_number("relative_attention_max_distance", self.relative_attention_max_distance,
+                       n_buckets // 2 + 1)
         for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop"):
             require_number(name, getattr(self, name), 0, 1)
         for name in ("layer_norm_epsilon", "initializer_range"):
@@ -78,6 +97,23 @@ class GPT2Config(PreTrainedConfig):
     def d_ff(self):
         """The width of the feed-forward network's hidden layer."""
         return 4 * self.n_embd if self.n_inner is None else self.n_inner
+
+    @property
+    def position_limit(self):
+        """The maximum length of a sequence; None for positions without a limit."""
+        return self.n_positions if self.position_embedding == "learned" else None
+
+    @property
+    def scales_embeddings(self):
+        """Sinusoids are added to token embeddings times √d_model (Vaswani et al. 2017, sec. 3.4),
+        which are then as long as the sinusoids.
+        """
+        return self.position_embedding == "sinusoidal"
+
+    def to_dict(self):
+        """-> dict for config.json, without the fields of minillm alone that have their default"""
+        return {name: value for name, value in super().to_dict().items()
+                if name not in OUR_FIELDS or value != getattr(type(self), name)}
 
     def attention_scale(self, layer):
         """-> the factor of the attention scores in block `layer`: by default 1 / √D

@@ -18,7 +18,10 @@ SIZES = [
     *(Count("n_layer", tensor) for rule in RULES for tensor in rule.theirs),
     Size("vocab_size", "wte.weight", 0),
     Size("n_embd", "wte.weight", 1),
-    Size("n_positions", "wpe.weight", 0),
+    Size("n_positions", "wpe.weight", 0,
+         exists=lambda config: config.position_embedding == "learned"),
+    Size("relative_attention_num_buckets", "positions.weight", 0,
+         exists=lambda config: config.position_embedding == "t5"),
     Size("n_embd", "h.*.mlp.c_fc.weight", 0),
     Size("n_inner", "h.*.mlp.c_fc.weight", 1, lambda config: config.d_ff),
 ]

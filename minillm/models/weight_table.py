@@ -57,12 +57,14 @@ class Size:
 
     tensor: its name in the file; with * for the number of a layer, all layers must agree
     value: function of the configuration -> the wanted length, if it isn't the field itself
+    exists: function of the configuration -> whether it has the tensor; by default it has
     """
 
     field: str
     tensor: str
     axis: int
     value: object = None
+    exists: object = None
 
     def of(self, config):
         return self.value(config) if self.value else getattr(config, self.field)
@@ -80,6 +82,7 @@ class Count:
     field: str
     tensor: str
     unit: str = ""  # the word for them in a message; default: the tensor's name
+    exists = None
 
     def of(self, config):
         return getattr(config, self.field)
@@ -197,6 +200,8 @@ def mismatch(sizes, config, shapes):
     configuration. A message reads "n_layer is 1000000, but {file} has 4 layers".
     """
     for size in sizes:
+        if size.exists is not None and not size.exists(config):
+            continue
         wanted, found = size.of(config), size.found(shapes)
         if not found:
             return size.field, f"{size.field} is {wanted}, but {{file}} has no {size.tensor}"

@@ -25,6 +25,7 @@ from minillm.nn.positions import (
     LearnedPositions,
     RelativeBias,
     Rotary,
+    SinusoidalEmbedding,
     SinusoidalPositions,
     SlidingWindow,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "Residual",
     "Rotary",
     "SelfAttention",
+    "SinusoidalEmbedding",
     "SinusoidalPositions",
     "SlidingWindow",
     "cross_entropy_loss",

@@ -62,6 +62,13 @@ LIVE = {
     "one head, wide feed-forward": dict(n_head=1, n_inner=50, layer_norm_epsilon=1e-3),
     "exact gelu": dict(activation_function="gelu", n_layer=1),
     "relu, every number a head": dict(activation_function="relu", n_head=24, n_layer=3),
+    "silu, scores over the layer": dict(activation_function="silu", n_layer=3,
+                                        scale_attn_by_inverse_layer_idx=True),
+    "quick gelu, no scale, untied": dict(activation_function="quick_gelu", scale_attn_weights=False,
+                                         tie_word_embeddings=False),
+    "tanh, reordered": dict(activation_function="tanh", reorder_and_upcast_attn=True,
+                            scale_attn_by_inverse_layer_idx=True, n_layer=3,
+                            attn_implementation="eager"),
 }
 
 
@@ -101,6 +108,13 @@ def test_any_checkpoint_of_transformers(case, B, T, tmp_path):
             gradient = gradients[to_hub_name(name)]
             if gradient.abs().max() > 1e-6:  # a key's bias shifts all scores alike: no gradient
                 assert_close_gradient(name, parameter.grad, gradient.numpy())
+
+    if T == 20:
+        options = dict(max_length=32, do_sample=False, pad_token_id=100)
+        for beams in (1, 3):
+            np.testing.assert_array_equal(
+                ours.generate(ids, num_beams=beams, **options),
+                theirs.generate(torch.tensor(ids), num_beams=beams, **options).numpy())
 
     # What we save, transformers opens, with the same logits.
     ours.save_pretrained(tmp_path / "ours")
