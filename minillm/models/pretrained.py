@@ -348,6 +348,8 @@ class _NamedWeights:
             if name in self._stored and name == bare:
                 raise ValueError(f"{self.path} has both {shown(self._stored[name])} and "
                                  f"{shown(stored)}")
+            if name == self._embedding and name in self._stored:
+                self._require_equal(self._stored[name], stored)
             self._stored[name] = stored
         if self._embedding not in self._stored and self._head in self._stored:
             # A tied table is stored once, under either name.
@@ -393,6 +395,11 @@ class _NamedWeights:
 
     def have(self, name):
         return name in self._stored
+
+    def _require_equal(self, one, other):
+        if not np.array_equal(self._files.read(one), self._files.read(other), equal_nan=True):
+            raise ValueError(f"{self.path}: {one} and {other} differ, wanted the same numbers: "
+                             "config.json says that they are one table")
 
     def lack_head(self, names):
         """True if these tensors belong to a head and the checkpoint has none of them."""
