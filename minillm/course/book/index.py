@@ -22,7 +22,7 @@ Two things go through all chapters: the words *I like apple*, as vectors that yo
 pencil, and the small model `pydoc-tiny`, which comes with the library.
 
 ```text
-minillm course list                          what there is
+minillm course                               what there is
 minillm course run 03                        run a chapter
 minillm course copy my-course                the chapters, to work on in Jupyter or VS Code
 minillm course check 03 my_solutions.py      check your answers to the exercises
