@@ -14,7 +14,8 @@ from minillm.json_files import fields
 from minillm.text import bpe
 from minillm.text.added_tokens import AddedToken, AddedTokenSplitter
 from minillm.text.byte_level import bytes_to_text, text_to_bytes, unspell
-from minillm.text.pre_tokenizers import ByteLevel, flatten, with_prefix_space
+from minillm.text.normalizers import NFC
+from minillm.text.pre_tokenizers import ByteLevel, flatten, qwen2, with_prefix_space
 from minillm.text.tokenizer import PreTrainedTokenizer
 from minillm.text.tokenizer_files import check_merges, check_vocab, read_merges, read_vocab
 from minillm.text.vocabulary import one_of, require_str
@@ -52,7 +53,8 @@ class GPT2Tokenizer(PreTrainedTokenizer):
 
     # These classes of `transformers` read any tokenizer.json.
     general_classes = ("PreTrainedTokenizerFast", "TokenizersBackend", "PreTrainedTokenizer")
-    classes = ("GPT2Tokenizer", "GPT2TokenizerFast", *general_classes)
+    qwen_classes = ("Qwen2Tokenizer", "Qwen2TokenizerFast")
+    classes = ("GPT2Tokenizer", "GPT2TokenizerFast", *general_classes, *qwen_classes)
     vocabulary_files = ("vocab.json", "merges.txt")
     own_options = {"add_prefix_space": bool | None, "errors": str | None,
                    CLEAN_UP_ANYWAY: bool | None}
@@ -171,6 +173,10 @@ class GPT2Tokenizer(PreTrainedTokenizer):
             if files.decoder is None:
                 raise ValueError(f"{path}: decoder is null, but for GPT-2 it is ByteLevel")
             arguments.update(bos_token=None, eos_token=None, unk_token=None)
+        if files.tokenizer_class in cls.qwen_classes:
+            arguments.update(bos_token=None, pad_token=END_OF_TEXT)
+            if not files.whole:  # the steps that a tokenizer.json would name
+                files.normalizer, files.pre_tokenizer = NFC(), qwen2()
         return arguments
 
     def _class_to_write(self):

@@ -1,7 +1,7 @@
 """Pre-tokenizers split a text into words ("pre-tokens"), which no merge of BPE crosses.
 
     GPT-2      ByteLevel: its pattern, then bytes
-    Llama 3    Split with another pattern, then ByteLevel without GPT-2's
+    Llama 3    Split with another pattern, then ByteLevel without GPT-2's; so does Qwen2
     StarCoder  Digits, each alone, then ByteLevel
     BERT       BertPreTokenizer: white space, then punctuation
 
@@ -192,6 +192,15 @@ class Sequence:
         for part in self.pretokenizers:
             pieces = [word for piece in pieces for word in part.split(piece)]
         return pieces
+
+
+def qwen2():
+    """-> the pre-tokenizer of Qwen2: single digits, contractions in any case, no space before a
+    number, and a punctuation mark may begin a word"""
+    pattern = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+               r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+    return Sequence((Split({"Regex": pattern}, "Isolated", False),
+                     ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=False)))
 
 
 KINDS = {cls.__name__: cls for cls in (

@@ -21,6 +21,7 @@ import numpy as np
 from minillm.checks import shown
 from minillm.hub import find_pretrained
 from minillm.text.added_tokens import AddedToken
+from minillm.text.chat_template import choose_template, render
 from minillm.text.encoding import (
     BatchEncoding,
     arrange,
@@ -363,13 +364,47 @@ class PreTrainedTokenizer(Vocabulary):
                 encoding[name] = value[0]
         return encoding
 
-    def apply_chat_template(self, *arguments, **options):
-        """Raises ValueError: chat templates are Jinja programs, which minillm does not run.
+    def apply_chat_template(self, conversation, tools=None, documents=None, chat_template=None,
+                            add_generation_prompt=False, continue_final_message=False,
+                            tokenize=True, sanitize_control_tokens=False, padding=False,
+                            truncation=False, max_length=None, return_tensors=None,
+                            return_dict=True, return_assistant_tokens_mask=False,
+                            tokenizer_kwargs=None, **variables):
+        """Write a conversation as the model wants it -> BatchEncoding, as a call returns it; with
+        tokenize=False the text, with return_dict=False the ids alone
 
-        The template of a checkpoint is `tokenizer.chat_template`; saving the tokenizer keeps it.
+        conversation: list of {"role": "user", "content": "Hi"}, or a list of such lists
+        tools: JSON schemas of functions; documents: list of dicts. Not every template reads them.
+        chat_template: a Jinja template, or the name of one in self.chat_template, if it is a dict
+        add_generation_prompt: end with the beginning of the assistant's message
+        continue_final_message: end inside the last message, so that the model continues it
+        padding, truncation, max_length, return_tensors: as in a call; tokenizer_kwargs: more such
+        variables: what the template calls by name, such as enable_thinking=False
+
+        The template runs in Jinja2's sandbox: see chat_template.py. Raises ImportError without
+        Jinja2 (pip install "minillm[chat]"); ValueError for an empty conversation, without a
+        template, for one that fails, and for the two options that minillm doesn't have.
         """
-        raise ValueError("chat templates are Jinja programs, which minillm does not run: write the "
-                         "text of the conversation yourself, as tokenizer.chat_template says")
+        for name, value in (("sanitize_control_tokens", sanitize_control_tokens),
+                            ("return_assistant_tokens_mask", return_assistant_tokens_mask)):
+            if value:
+                raise ValueError(f"{name} is {shown(value)}, but only False is implemented")
+        template = choose_template(self.chat_template, chat_template, tools is not None)
+        several = bool(conversation) and isinstance(conversation[0], (list, tuple))
+        variables = {**self.special_tokens_map, **variables}
+        texts = [
+            render(template, messages, tools=tools, documents=documents,
+                   add_generation_prompt=add_generation_prompt,
+                   continue_final_message=continue_final_message, **variables)
+            for messages in (conversation if several else [conversation])
+        ]
+        texts = texts if several else texts[0]
+        if not tokenize:
+            return texts
+        encoding = self(texts, padding=padding, truncation=truncation, max_length=max_length,
+                        add_special_tokens=False, return_tensors=return_tensors,
+                        **(tokenizer_kwargs or {}))
+        return encoding if return_dict else encoding["input_ids"]
 
     # ---- the steps
 

@@ -95,6 +95,7 @@ KEPT = {
     "legacy": "belongs to SentencePiece",
     "sp_model_kwargs": "belongs to SentencePiece",
     "spaces_between_special_tokens": "belongs to tokenizers in Python",
+    "vocab_size": "the number of tokens, which the vocabulary knows itself",
     "tokenizer_type": "read by no library",
     "model_type": "read by no library",
 }
@@ -336,7 +337,7 @@ def _read_settings(folder, files, classes, own_options):
 def _require_class(path, config, classes):
     name = config.get("tokenizer_class")
     if name is not None and name not in classes:
-        raise ValueError(f"{path}: tokenizer_class is {shown(name)}, which works differently from "
+        raise ValueError(f"{path}: tokenizer_class is {shown(name)}, which differs from "
                          f"{classes[0]}; minillm reads {', '.join(classes)}")
 
 

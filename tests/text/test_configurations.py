@@ -205,11 +205,6 @@ def test_targets_become_labels(tokenizers):
     assert tokenizer(text_target="c") == tokenizer("c")
 
 
-def test_chat_templates_are_kept_and_not_run(tokenizers):
-    with pytest.raises(ValueError, match="Jinja"):
-        tokenizers["post_processor: bos"].apply_chat_template([{"role": "user", "content": "a"}])
-
-
 def test_where_a_tokenizer_is_looked_for(tmp_path):
     folder = FIXTURES / "transformers"
     assert len(GPT2Tokenizer.from_pretrained(folder, use_fast=False, local_files_only=True)) == 401
