@@ -75,6 +75,8 @@ void minillm_attention_rung(int rung, isize heads, isize T, isize D, const float
 /* The row-wise kernels; rows.c has the formulas. All arrays are contiguous: `rows` numbers, or
  * `rows` rows of d or V numbers. A target below 0 is ignored. minillm/kernels/signature.py defines
  * the order of the arguments. */
+void minillm_gelu(isize rows, const float *x, float *y);
+void minillm_gelu_backward(isize rows, const float *dy, const float *x, float *dx);
 void minillm_gelu_tanh(isize rows, const float *x, float *y);
 void minillm_gelu_tanh_backward(isize rows, const float *dy, const float *x, float *dx);
 void minillm_layer_norm(isize rows, isize d, const float *x, const float *weight,

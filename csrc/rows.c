@@ -47,6 +47,49 @@ void minillm_gelu_tanh_backward(isize rows, const float *dy, const float *x, flo
         }
 }
 
+/* GELU in its exact form: y = x Phi(x), with the normal distribution Phi.
+ *
+ *   z = |x| / sqrt(2);   Phi(-|x|) = erfc(z) / 2 = e g(z) / 2,   e = exp(-z^2),   Phi(|x|) = 1 - that
+ *   dy/dx = Phi(x) + x phi(x),   phi(x) = e / sqrt(2 pi)
+ *
+ * minillm/ops/erf.py explains g, a polynomial in u = (3 - 2z) / (3 + z), and computes its
+ * coefficients. Beyond z = 6, Phi(-|x|) < 1e-17 is 0. */
+static const float SQRT_HALF = 0.70710678119f, ROOT_OF_TWO_PI = 2.5066282746f, LAST = 6;
+static const float G[] = {0.32158541788f, 0.36815156452f, 0.20143878562f, 0.081626864197f,
+                          0.023308833496f, 0.0039559981253f, 6.8506365554e-5f, -1.2672804460e-4f,
+                          -1.3260819432e-5f, 4.0176632212e-6f};
+
+static inline float normal_cdf(float x, float *e) {
+    float z = fabsf(x) * SQRT_HALF;
+    z = z < LAST ? z : LAST;
+    float u = (3 - 2 * z) / (3 + z), g = G[9];
+    for (int i = 8; i >= 0; i--)
+        g = g * u + G[i];
+    *e = z < LAST ? fast_exp(-z * z) : 0;
+    float tail = *e * g / 2;
+    return x < 0 ? tail : 1 - tail;
+}
+
+void minillm_gelu(isize rows, const float *x, float *y) {
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(32.0 * rows))
+    for (isize chunk = 0; chunk < rows; chunk += CHUNK)
+        #pragma omp simd
+        for (isize i = chunk; i < min(rows, chunk + CHUNK); i++) {
+            float e;
+            y[i] = x[i] * normal_cdf(x[i], &e);
+        }
+}
+
+void minillm_gelu_backward(isize rows, const float *dy, const float *x, float *dx) {
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(32.0 * rows))
+    for (isize chunk = 0; chunk < rows; chunk += CHUNK)
+        #pragma omp simd
+        for (isize i = chunk; i < min(rows, chunk + CHUNK); i++) {
+            float e, cdf = normal_cdf(x[i], &e);
+            dx[i] = dy[i] * (cdf + x[i] * e / ROOT_OF_TWO_PI);
+        }
+}
+
 /* y = weight (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. The
  * sum of d numbers is rounded d times, so the first mean is inexact; the second pass measures its
  * error and corrects mean and variance. */

@@ -55,6 +55,22 @@ def quantized_matmul(x, weights, scale, bias):
 
 # ---------------------------------------------------------------- nonlinearities
 
+
+def gelu(x):
+    """y = x Φ(x),   Φ(x) = (1 + erf(x / √2)) / 2"""
+    return [x_i * (1 + math.erf(x_i / math.sqrt(2))) / 2 for x_i in x.tolist()]
+
+
+def gelu_backward(dy, x):
+    """dx = dy (Φ(x) + x φ(x)),   φ(x) = exp(-x²/2) / √(2π)"""
+    dx = []
+    for dy_i, x_i in zip(dy.tolist(), x.tolist()):
+        cdf = (1 + math.erf(x_i / math.sqrt(2))) / 2
+        density = math.exp(-min(x_i * x_i, 1000.0) / 2) / math.sqrt(2 * math.pi)
+        dx.append(dy_i * (cdf + x_i * density))
+    return dx
+
+
 A, B = math.sqrt(2 / math.pi), 0.044715
 
 

@@ -16,25 +16,25 @@ from minillm.ops.silu import sigmoid
 
 
 class GeluCache(NamedTuple):
-    x: np.ndarray
-    cdf: np.ndarray  # Φ(x)
+    x: np.ndarray  # the backward recomputes Φ(x): that is cheaper than caching it
 
 
+@kernel("x (...) -> y (...)", cache=GeluCache)
 def gelu(x):
     """y = x Φ(x),   Φ(x) = (1 + erf(x / √2)) / 2          (Hendrycks and Gimpel 2016, sec. 2)
 
     x: any shape  ->  y: the same shape, cache for `gelu_backward`
     """
-    require_float("x", x)
-    cdf = (1 + erf(x / math.sqrt(2))) / 2
-    return x * cdf, GeluCache(x, cdf)
+    return x * ((1 + erf(x / math.sqrt(2))) / 2), GeluCache(x)
 
 
 # Φ' is the normal density φ(x) = exp(-x²/2) / √(2π), so by the product rule
 #   dy/dx = Φ(x) + x φ(x)
+@kernel("dy (...), x (...) -> dx (...)")
 def gelu_backward(dy, cache):
     """-> dx: the shape of dy"""
-    x, cdf = cache
+    (x,) = cache
+    cdf = (1 + erf(x / math.sqrt(2))) / 2
     density = np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
     return dy * (cdf + x * density)
 
