@@ -5,6 +5,8 @@ original code) are in normalizers.py and pre_tokenizers.py, the pieces of words 
 steps around them and the interface in tokenizer.py, the files in tokenizer_files.py.
 """
 
+from collections import Counter
+
 from minillm.checks import shown
 from minillm.json_files import fields
 from minillm.text.normalizers import BertNormalizer
@@ -13,8 +15,9 @@ from minillm.text.pre_tokenizers import BertPreTokenizer
 from minillm.text.tokenizer import PreTrainedTokenizer
 from minillm.text.tokenizer_files import check_vocab, read_vocab_lines
 from minillm.text.vocabulary import require_str
-from minillm.text.wordpiece import WordPiece
+from minillm.text.wordpiece import WordPiece, train_wordpiece
 
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 OWN_TOKENS = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 OWN_DECODER = {"type": "WordPiece", "prefix": "##", "cleanup": True}
 # What the decoder does with a token and the space before it.
@@ -84,7 +87,38 @@ class BertTokenizer(PreTrainedTokenizer):
                           "tokens": [token]} for token in (self.cls_token, self.sep_token)}
         return TemplateProcessing(first, first + second, tokens)
 
-    # ---- read from files and written to them
+    # ---- made by training; read from files and written to them
+
+    @classmethod
+    def train(cls, texts, vocab_size, special_tokens=SPECIAL_TOKENS, *, do_lower_case=True,
+              strip_accents=None, tokenize_chinese_chars=True, min_frequency=2, max_alphabet=1000,
+              progress=None):
+        """Learn a vocabulary of `vocab_size` tokens (characters and special tokens included).
+
+        texts: iterable of str;  special_tokens: get the first ids, the five of BERT before others
+        min_frequency, max_alphabet, progress: see `wordpiece.train_wordpiece`
+        The other options are those of the constructor.
+
+        Deterministic. Raises ValueError for texts that are all empty, and for a `vocab_size` too
+        small for the characters.
+        """
+        special_tokens = list(dict.fromkeys([*SPECIAL_TOKENS, *special_tokens]))
+        options = {"do_lower_case": do_lower_case, "strip_accents": strip_accents,
+                   "tokenize_chinese_chars": tokenize_chinese_chars}
+        untrained = cls({token: id for id, token in enumerate(special_tokens)}, **options)
+        untrained.add_tokens(special_tokens, special_tokens=True)
+        counts = Counter()
+        for text in [texts] if isinstance(texts, str) else texts:
+            for piece, token in untrained._splitter.split(require_str("texts", text)):
+                if token is None:
+                    counts.update(untrained.pre_tokenizer.split(piece))
+        if not counts:
+            raise ValueError("texts hold no text: there is nothing to learn a vocabulary from")
+        tokens = train_wordpiece(counts, vocab_size, special_tokens=special_tokens,
+                                 min_frequency=min_frequency, max_alphabet=max_alphabet,
+                                 progress=progress)
+        return cls({token: id for id, token in enumerate(tokens)},
+                   extra_special_tokens=special_tokens[len(SPECIAL_TOKENS):], **options)
 
     @classmethod
     def _from_files(cls, path, files):

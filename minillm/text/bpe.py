@@ -7,6 +7,7 @@ order in which they were learned, *is* the tokenizer: the same merges, earliest 
 text.
 """
 
+import operator
 from collections import Counter, defaultdict
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
@@ -42,10 +43,22 @@ def train_bpe(word_counts, n_tokens, *, min_frequency=2, progress=None):
     """
     if n_tokens < len(ALPHABET):
         raise ValueError(f"n_tokens is {n_tokens}, wanted at least the {len(ALPHABET)} bytes")
-    tokens = list(ALPHABET)
+    words = [([BYTE_TO_ID[byte] for byte in text_to_bytes(word)], count)
+             for word, count in word_counts.items()]
+    return learn_merges(ALPHABET, words, n_tokens, min_frequency=min_frequency, progress=progress)
+
+
+def learn_merges(tokens, words, n_tokens, *, join=operator.add, min_frequency=2, progress=None):
+    """`train_bpe` for any first tokens
+
+    tokens: list of str;  words: [(list of the ids of a word, its number of occurrences), …]
+    join: function of two tokens -> the token of their merge
+    -> tokens, merges, as train_bpe returns them
+    """
+    tokens = list(tokens)
     ids = {token: id for id, token in enumerate(tokens)}
     merges = {}  # in order; a pair that is merged a second time (see below) moves to the end
-    words = _Words(word_counts)
+    words = _Words(words)
 
     # The heap holds (-count, pair). Its counts may be out of date, which we correct when an entry
     # comes up: a pair whose count has fallen is pushed again with its current count. A pair whose
@@ -64,12 +77,13 @@ def train_bpe(word_counts, n_tokens, *, min_frequency=2, progress=None):
         merges.pop((left, right), None)
         merges[left, right] = None
         # "ab" + "c" and "a" + "bc" are two merges, but one token.
-        if left + right not in ids:
-            ids[left + right] = len(tokens)
-            tokens.append(left + right)
+        joined = join(left, right)
+        if joined not in ids:
+            ids[joined] = len(tokens)
+            tokens.append(joined)
             if progress is not None:
                 progress(len(tokens), n_tokens)
-        for grown in words.merge(pair, ids[left + right]):
+        for grown in words.merge(pair, ids[joined]):
             heappush(heap, (-words.pair_counts[grown], grown))
     return tokens, list(merges)
 
@@ -82,14 +96,14 @@ class _Words:
     very long (Chinese has no spaces; DNA is one word).
     """
 
-    def __init__(self, word_counts):
+    def __init__(self, words):
         self.symbols = []  # id of the symbol that starts at this position; None inside a symbol
         self.weights = []  # number of occurrences of the word at this position
         self.next, self.previous = [], []  # neighbors in the word, None at its ends
         self.pair_counts = Counter()
         self.places = defaultdict(list)  # pair -> positions of its left half; may be out of date
-        for word, count in word_counts.items():
-            self._append([BYTE_TO_ID[byte] for byte in text_to_bytes(word)], count)
+        for word, count in words:
+            self._append(word, count)
 
     def _append(self, word, count):
         start, end = len(self.symbols), len(self.symbols) + len(word)

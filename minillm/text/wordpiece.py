@@ -6,9 +6,51 @@ it, then the longest that continues it, and so on. A token that continues a word
     unaffable  ->  una ##ffa ##ble
 
 If some part has no token, the whole word is unknown.
+
+Google never published how it chose BERT's vocabulary. Here, as in Hugging Face's `tokenizers`, it
+is learned as in byte-pair encoding, from characters.
 """
 
+from collections import Counter
+
 from minillm.checks import shown
+from minillm.text.bpe import learn_merges
+
+
+def train_wordpiece(word_counts, n_tokens, *, special_tokens=(), prefix="##", min_frequency=2,
+                    max_alphabet=1000, progress=None):
+    """Learn a vocabulary of `n_tokens` tokens -> list of str; the index is the id
+
+    word_counts: {word: its number of occurrences}
+    special_tokens: get the first ids, and aren't found in words
+    min_frequency: neighbors that are side by side less often don't become a token
+    max_alphabet: the number of characters to learn, the most frequent ones; words with others are
+        left out
+    progress: called as progress(tokens so far, n_tokens)
+
+    After the special tokens come the characters, as they start words and as they continue them, and
+    then the merges, the most frequent first. Raises ValueError if n_tokens is too small for the
+    characters.
+    """
+    frequency = Counter()
+    for word, count in word_counts.items():
+        for character in word:
+            frequency[character] += count
+    known = set(sorted(frequency, key=lambda c: (-frequency[c], c))[:max_alphabet])
+    words = {word: count for word, count in word_counts.items() if known.issuperset(word)}
+    inside = {character for word in words for character in word[1:]}
+    tokens = [*special_tokens, *sorted(known), *(prefix + c for c in sorted(inside))]
+    if n_tokens < len(tokens):
+        raise ValueError(f"n_tokens is {n_tokens}, wanted at least {len(tokens)}: "
+                         f"{len(special_tokens)} special tokens and the characters of the text")
+    ids = {token: id for id, token in enumerate(tokens)}
+    spelled = [([ids[prefix + c if place else c] for place, c in enumerate(word)], count)
+               for word, count in words.items()]
+    tokens, _ = learn_merges(
+        tokens, spelled, n_tokens, join=lambda left, right: left + right.removeprefix(prefix),
+        min_frequency=min_frequency, progress=progress,
+    )
+    return tokens
 
 
 class WordPiece:

@@ -12,7 +12,7 @@ from minillm.text.auto import AutoTokenizer
 from minillm.text.bert_tokenizer import BertTokenizer
 from minillm.text.normalizers import BertNormalizer
 from minillm.text.pre_tokenizers import BertPreTokenizer
-from minillm.text.wordpiece import WordPiece
+from minillm.text.wordpiece import WordPiece, train_wordpiece
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "bert_tokenizer"
 EXPECTED = json.loads((FIXTURES / "expected.json").read_text())
@@ -127,7 +127,7 @@ def test_the_options_of_older_files_are_read(folder):
 
 def test_other_algorithms_are_refused(folder):
     change(folder, tokenizer_class="BertJapaneseTokenizer")
-    with pytest.raises(ValueError, match="tokenizer_class is 'BertJapaneseTokenizer', which works"):
+    with pytest.raises(ValueError, match="tokenizer_class is 'BertJapaneseTokenizer'"):
         BertTokenizer.from_pretrained(folder)
     change(folder, tokenizer_class="BertTokenizer")
     model = json.loads((folder / "tokenizer.json").read_text())["model"]
@@ -205,6 +205,47 @@ def test_what_is_known_decodes_to_itself_but_for_spaces(text):
     ids = tokenizer.encode(text, add_special_tokens=False)
     if tokenizer.unk_token_id not in ids:
         assert tokenizer.decode(ids).replace(" ", "") == text.replace(" ", "")
+
+
+# ---- training
+
+
+def test_the_most_frequent_neighbors_are_merged_first():
+    counts = {"hugging": 5, "hug": 4, "pug": 3, "h": 1}
+    tokens = train_wordpiece(counts, 14, special_tokens=["[UNK]"])
+    assert tokens == ["[UNK]", *"ghinpu", *"##g ##i ##n ##u".split(), "##ug", "hug", "##gi"]
+    assert train_wordpiece(dict(reversed(counts.items())), 14, special_tokens=["[UNK]"]) == tokens
+    with pytest.raises(ValueError, match="^n_tokens is 10, wanted at least 11: 1 special tokens"):
+        train_wordpiece(counts, 10, special_tokens=["[UNK]"])
+
+
+def test_rare_characters_are_left_out():
+    assert train_wordpiece({"aa": 3, "b": 2, "aé": 1}, 9, max_alphabet=2) == ["a", "b", "##a", "aa"]
+
+
+TEXTS = ["The cat sat on the mat. [SEP] The café's cats sat, too!", "人工智能 the mats"] * 3
+
+
+@pytest.mark.parametrize("options", OPTIONS.values())
+def test_a_trained_tokenizer_knows_its_texts(options, tmp_path):
+    tokenizer = BertTokenizer.train(TEXTS, 70, ["[SPEAKER]"], **options)
+    assert len(tokenizer) <= 70 and tokenizer.convert_tokens_to_ids("[SPEAKER]") == 5
+    assert (tokenizer.pad_token_id, tokenizer.mask_token_id) == (0, 4)
+    assert tokenizer.get_vocab() == BertTokenizer.train(TEXTS, 70, ["[SPEAKER]"],
+                                                        **options).get_vocab()
+    for text in TEXTS:
+        ids = tokenizer.encode(text)
+        assert tokenizer.unk_token_id not in ids
+    assert "sat" in tokenizer.get_vocab() and "sep" not in tokenizer.get_vocab()
+    tokenizer.save_pretrained(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path).encode(TEXTS[0]) == tokenizer.encode(TEXTS[0])
+
+
+def test_training_needs_text():
+    with pytest.raises(ValueError, match="^texts hold no text"):
+        BertTokenizer.train(["", " ", "[SEP]"], 100)
+    with pytest.raises(ValueError, match="wanted at least"):
+        BertTokenizer.train(TEXTS, 20)
 
 
 # ---- live
