@@ -31,6 +31,7 @@ _HOMES = {
     "MarianConfig": "minillm.models.marian",
     "MarianMTModel": "minillm.models.marian",
     "MarianModel": "minillm.models.marian",
+    "MarianTokenizer": "minillm.text.marian_tokenizer",
     "MistralConfig": "minillm.models.llama_config",
     "MistralForCausalLM": "minillm.models.llama",
     "MistralModel": "minillm.models.llama",

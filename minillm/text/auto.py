@@ -16,6 +16,8 @@ TOKENIZERS = {
     "BPE": ("minillm.text.gpt2_tokenizer", "GPT2Tokenizer"),
     "WordPiece": ("minillm.text.bert_tokenizer", "BertTokenizer"),
 }
+# Those that read other files, even if there is a tokenizer.json.
+WITHOUT_JSON = [("minillm.text.marian_tokenizer", "MarianTokenizer")]
 
 
 def register(algorithm, tokenizer_class):
@@ -35,11 +37,15 @@ def tokenizer_class(folder):
     or else BPE's: a registered one comes before ours.
     Raises ValueError, in one line, for an algorithm that minillm doesn't have.
     """
+    def fits(cls):
+        return all((folder / name).is_file() for name in cls.vocabulary_files)
+
+    for cls in map(_load, WITHOUT_JSON):
+        if fits(cls):
+            return cls
     path = folder / "tokenizer.json"
     if not path.is_file():
-        return next((cls for cls in map(_class, reversed(TOKENIZERS))
-                     if all((folder / name).is_file() for name in cls.vocabulary_files)),
-                    _class("BPE"))
+        return next(filter(fits, map(_class, reversed(TOKENIZERS))), _class("BPE"))
     model = fields(path, read_json(path), {"model": dict}).get("model", {})
     algorithm = fields(path, model, {"type": str | None}, where="model").get("type") or "BPE"
     if algorithm not in TOKENIZERS:
@@ -49,7 +55,10 @@ def tokenizer_class(folder):
 
 
 def _class(algorithm):
-    found = TOKENIZERS[algorithm]
+    return _load(TOKENIZERS[algorithm])
+
+
+def _load(found):
     if isinstance(found, type):
         return found
     module, name = found

@@ -3,6 +3,8 @@
     tokenizer.json           the steps of tokenizer.py, the vocabulary and the added tokens
     vocab.json, merges.txt   {token: id}; one merge per line, two tokens separated by a space
     vocab.txt                one token per line; the number of the line is its id (WordPiece)
+    source.spm, target.spm   models of the library sentencepiece (Marian), which has no
+                             tokenizer.json
     tokenizer_config.json    special tokens by name, the side of padding, and so on
     special_tokens_map.json  the special tokens again (older versions read them here)
     added_tokens.json        {token: id} of added tokens (only older versions write it)
@@ -74,6 +76,10 @@ KEPT = {
     "special_tokens_map_file": "the location of the files",
     "tokenizer_file": "the location of the files",
     "vocab_file": "the location of the files",
+    "vocab": "the location of the files",
+    "source_spm": "the location of the files",
+    "target_spm": "the location of the files",
+    "target_vocab_file": "the location of the files",
     "merges_file": "the location of the files",
     "files_loaded": "the location of the files",
     "transformers_version": "the version that wrote the files",
@@ -147,7 +153,7 @@ def read_tokenizer_files(folder, classes, vocabulary_files, own_options):
     folder = Path(folder)
     whole, paths = folder / "tokenizer.json", [folder / name for name in vocabulary_files]
     missing = [path.name for path in paths if not path.is_file()]
-    if whole.is_file():
+    if whole.is_file() and "source.spm" not in vocabulary_files:
         files = read_tokenizer_json(whole)
         for path in paths:
             if path.name not in missing:
@@ -219,8 +225,10 @@ def _lines(path):
 
 
 # Files with one part of the model: the functions that read them, and the model's fields.
-READERS = {"vocab.json": read_vocab, "merges.txt": read_merges, "vocab.txt": read_vocab_lines}
-FIELDS = {"vocab.json": "vocab", "merges.txt": "merges", "vocab.txt": "vocab"}
+READERS = {"vocab.json": read_vocab, "merges.txt": read_merges, "vocab.txt": read_vocab_lines,
+           "source.spm": Path.read_bytes, "target.spm": Path.read_bytes}
+FIELDS = {"vocab.json": "vocab", "merges.txt": "merges", "vocab.txt": "vocab",
+          "source.spm": "source", "target.spm": "target"}
 
 
 def check_merges(path, model):
@@ -418,9 +426,13 @@ def write_tokenizer_files(folder, files, tokenizer_class, vocabulary_files):
             write_json(folder / name, content, indent=None, **options)
         elif name == "merges.txt":
             _write_lines(folder / name, ["#version: 0.2", *content])
+        elif isinstance(content, bytes):
+            with atomic_write(folder / name) as file:
+                file.write(content)
         elif sorted(content.values()) == list(range(len(content))):  # ids are numbers of lines
             _write_lines(folder / name, sorted(content, key=content.get))
-    write_json(folder / "tokenizer.json", _tokenizer_json(files), **options)
+    if "source.spm" not in vocabulary_files:
+        write_json(folder / "tokenizer.json", _tokenizer_json(files), **options)
     special = {name: token.content if token else None
                for name, token in files.special_tokens.items()}
     # As in `transformers`, non-standard names are in one object.
