@@ -56,8 +56,8 @@ def multi_head_attention(*, causal=False, d_model="d_{model}", d_head="d_{head}"
         d.path([(at, linear.bottom), (at, 144)], head=False)
         d.path([(at, 194), (at, head.top - 14)])
         d.label(letter, at + 8, 128)
-    d.label(f"(T, {d_model}), cut into H slices:\n(H, T, {d_head}),  {d_head} = {d_model} / H", 0, 169,
-            "middle")
+    d.label(f"(T, {d_model}), cut into H slices:\n(H, T, {d_head}),  {d_head} = {d_model} / H",
+            0, 169, "middle")
     d.label("× H", head.right + 24, head.y - 7, size=14)
     joined = d.below(head, "concatenate the heads", "function", label=f"(H, T, {d_head})")
     out = d.below(joined, "W_{O}", "linear", label=f"(T, {d_model})", width=64)
@@ -70,7 +70,8 @@ def feed_forward(*, activation="GELU", d_ff="4 d_{model}"):
     d = Diagram()
     x = d.box("x", 0, 0, shape="(T, d_{model})")
     wide = d.below(x, "x W_{1} + b_{1}", "linear", width=150)
-    act = d.below(wide, activation, "function", label=f"(T, d_{{ff}}),  d_{{ff}} = {d_ff}", width=190)
+    act = d.below(wide, activation, "function", label=f"(T, d_{{ff}}),  d_{{ff}} = {d_ff}",
+                  width=190)
     narrow = d.below(act, "h W_{2} + b_{2}", "linear", label="(T, d_{ff})", width=150)
     d.below(narrow, "y", shape="(T, d_{model})")
     return d
@@ -106,7 +107,8 @@ def gpt2(config=None):
     wpe = d.below(places, "position table wpe", "embedding", shape=f"({positions}, {d_model})")
     total = d.plus(0, wte.bottom + 36)
     for table in (wte, wpe):
-        d.path([(table.x, table.bottom), (table.x, total.y), (table.x / abs(table.x) * 12, total.y)])
+        side = total.left if table.x < total.x else total.right
+        d.path([(table.x, table.bottom), (table.x, total.y), (side, total.y)])
     parts = _sublayers(d, total, "pre", [("causal self-attention", f"{H} heads"),
                                          ("feed-forward", f"{d_model} → {d_ff} → {d_model}")],
                        first_gap=56)

@@ -175,7 +175,7 @@ class Diagram:
         self.lines.append(points)
 
     def label(self, text, x, y, anchor="start", *, size=SMALL, color=GREY):
-        """Small text beside an arrow, vertically centered at y; anchor: "start", "middle", "end"."""
+        """Small text beside an arrow, centered at height y; anchor: "start", "middle", "end"."""
         for i, line in enumerate(lines := text.split("\n")):
             offset = (i - (len(lines) - 1) / 2) * (size + 3)
             self._text(line, x, y + offset + size * 0.36, size, anchor, color)
@@ -221,7 +221,7 @@ class Diagram:
         return Box((left + right) / 2, (top + bottom) / 2, right - left, bottom - top)
 
     def svg(self):
-        """The drawing as the text of an SVG file, on a light card that is legible in the dark too."""
+        """The drawing as the text of an SVG file, on a light card, legible in the dark too."""
         view = self.view_box
         body = "\n".join(shape for shapes in self._shapes.values() for shape in shapes)
         return (

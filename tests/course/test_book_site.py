@@ -51,7 +51,8 @@ FIND_PROBLEMS = r"""async () => {
     problems.push("unknown macro: " + unknown.closest(".math").textContent);
   const text = document.querySelector("article").cloneNode(true);
   for (const part of text.querySelectorAll("pre, code, mjx-container, script")) part.remove();
-  for (const raw of text.textContent.match(/\\[([].{0,40}|\$\$.{0,40}|\$[^\s$][^$\n]{0,40}\$|<!--.{0,40}/g) || [])
+  const unrendered = /\\[([].{0,40}|\$\$.{0,40}|\$[^\s$][^$\n]{0,40}\$|<!--.{0,40}/g;
+  for (const raw of text.textContent.match(unrendered) || [])
     problems.push("unrendered: " + raw);
   return problems;
 }"""
@@ -62,7 +63,32 @@ TOO_WIDE = """() => {
     (getComputedStyle(element).overflowX !== "visible" || scrolls(element.parentElement));
   const wide = [...document.querySelectorAll("article *")].filter(
     element => element.getBoundingClientRect().right > innerWidth + 1 && !scrolls(element));
-  return [`${excess} pixels too wide: ${wide.map(element => element.outerHTML).join(" ").slice(0, 200)}`];
+  const names = wide.map(element => element.outerHTML).join(" ");
+  return [`${excess} pixels too wide: ${names.slice(0, 200)}`];
+}"""
+# The contrast that the Web Content Accessibility Guidelines ask for is 4.5.
+TOO_DIM = """() => {
+  const luminance = color => {
+    const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3).map(value => value / 255).map(
+      value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const paper = element => {
+    const color = element ? getComputedStyle(element).backgroundColor : "rgb(255, 255, 255)";
+    return /, 0\\)$/.test(color) ? paper(element.parentElement) : color;
+  };
+  const found = new Map();
+  for (const element of document.querySelectorAll("article *:not(svg *, .headerlink)")) {
+    const nodes = [...element.childNodes].filter(node => node.nodeType === Node.TEXT_NODE);
+    const text = nodes.map(node => node.data).join("").trim();
+    if (!text || !element.checkVisibility()) continue;
+    const [ink, background] = [getComputedStyle(element).color, paper(element)];
+    const [dark, light] = [luminance(ink), luminance(background)].sort((a, b) => a - b);
+    const contrast = (light + 0.05) / (dark + 0.05);
+    if (contrast < 4.5)
+      found.set(ink + background, `contrast ${contrast}: ${ink} on ${background}: ${text}`);
+  }
+  return [...found.values()];
 }"""
 FOLDED_PARTS_SHOW = """() => [...document.querySelectorAll("article details > :not(summary)")].map(
     part => part.checkVisibility())"""
@@ -73,8 +99,8 @@ def site(tmp_path_factory):
     if BUILT:
         return Path(BUILT).resolve()
     folder = tmp_path_factory.mktemp("book") / "book"
-    subprocess.run([sys.executable, "-m", "minillm.course.book", "--no-run", "--output", str(folder)],
-                   check=True)
+    command = [sys.executable, "-m", "minillm.course.book", "--no-run", "--output", str(folder)]
+    subprocess.run(command, check=True)
     return folder
 
 
@@ -113,7 +139,7 @@ def test_page(name, site, page):
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             page.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")
-            page.problems += page.evaluate(TOO_WIDE)
+            page.problems += page.evaluate(TOO_WIDE) + page.evaluate(TOO_DIM)
     assert not any(page.evaluate(FOLDED_PARTS_SHOW))
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-MISSING = ("the book needs Sphinx, myst-nb and a theme: pip install 'minillm[book]', or `make book` "
-           "in a checkout")
+MISSING = ("the book needs Sphinx, myst-nb and a theme: pip install 'minillm[book]', or run "
+           "`make book` in a checkout")
 
 
 def main():

@@ -86,7 +86,8 @@ def _run(chapter, notebook, images, runs):
         command = [sys.executable, "-m", "minillm.course.book", "--run-chapter", str(chapter.path),
                    str(unfinished)]
         path = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {"OMP_NUM_THREADS": THREADS, **os.environ, "PYTHONPATH": os.pathsep.join(path)}
+        environment = {"OMP_NUM_THREADS": THREADS, **os.environ,
+                       "PYTHONPATH": os.pathsep.join(path)}
         try:
             finished = subprocess.run(command, env=environment, timeout=TIME_LIMIT)
         except subprocess.TimeoutExpired:

@@ -29,7 +29,8 @@ MEDIA = {
     "_repr_markdown_": "text/markdown",
     "_repr_latex_": "text/latex",
 }
-_CODE = r"^(?P<fence>`{3,}|~{3,})[^\n]*\n.*?^(?P=fence)[^\n]*$|(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`)"
+_CODE = (r"^(?P<fence>`{3,}|~{3,})[^\n]*\n.*?^(?P=fence)[^\n]*$|"
+         r"(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`)")
 _COMMENT = re.compile(rf"{_CODE}|(?P<comment><!--.*?-->)", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(rf"{_CODE}|(?<!!)\[(?P<text>(?:[^\[\]`]|`[^`]*`)*)\]\((?P<target>[^)\s]*)\)",
                    re.DOTALL | re.MULTILINE)
@@ -37,7 +38,7 @@ _CHAPTER = re.compile(r"(\d\d-[\w-]+)\.md\b")
 
 
 def visible_prose(markdown):
-    """Markdown without HTML comments; links lead to the chapters' notebooks, and none out of them"""
+    """Markdown without HTML comments, and without links to files that the book lacks"""
     markdown = _COMMENT.sub(lambda match: "" if match["comment"] else match[0], markdown)
     return _LINK.sub(_link, markdown)
 
@@ -71,7 +72,8 @@ def _metadata(cell):
         if tag in FOLDS:
             fold, prompt = FOLDS[tag]
             tags[tags.index(tag)] = fold
-            options = {"code_prompt_show": prompt, "code_prompt_hide": prompt.replace("Show", "Hide")}
+            options = {"code_prompt_show": prompt,
+                       "code_prompt_hide": prompt.replace("Show", "Hide")}
     return {"tags": tags, "mystnb": options} if tags else {}
 
 
