@@ -32,15 +32,19 @@ def write_tokens(path, ids, vocab_size, *, n_bytes=0):
     _write_chunks(path, [(ids, n_bytes)], vocab_size)
 
 
-def write_documents(path, documents, tokenizer):
-    """Encode `documents` (with .text) and write them as a token file, eos_token after each.
+def write_documents(path, documents, tokenizer, separator="eos_token"):
+    """Encode `documents` (with .text) and write them as a token file, `separator` after each.
 
-    Holds one encoded document in memory. Raises ValueError if the tokenizer has no eos_token.
+    separator: the name of a special token: "eos_token", or BERT's "sep_token", which the
+        tokenizer puts after a text anyway
+    Holds one encoded document in memory. Raises ValueError if the tokenizer has no such token.
     """
-    if tokenizer.eos_token_id is None:
-        raise ValueError("the tokenizer has no eos_token to put between documents")
+    end = getattr(tokenizer, f"{separator}_id")
+    if end is None:
+        raise ValueError(f"the tokenizer has no {separator} to put between documents")
+    options = {"add_special_tokens": False} if separator == "sep_token" else {}
     chunks = (
-        ([*tokenizer.encode(document.text), tokenizer.eos_token_id],
+        ([*tokenizer.encode(document.text, **options), end],
          len(document.text.encode("utf-8", "surrogatepass")))
         for document in documents
     )

@@ -24,6 +24,8 @@ class LanguageModeling:
     name = "language_modeling"
     head = "causal_lm"
     unit = "tokens"
+    tokenizer_class = GPT2Tokenizer  # of a new tokenizer
+    separator = "eos_token"  # between documents
 
     def __init__(self, folder, settings):
         self.folder = Path(folder)
@@ -77,7 +79,7 @@ class LanguageModeling:
         splits = split_documents(corpus.documents, settings.valid, settings.test, settings.seed)
         if tokenizer is None:
             report("training the tokenizer", 0)
-            tokenizer = GPT2Tokenizer.train(
+            tokenizer = cls.tokenizer_class.train(
                 [document.text for document in splits.train], settings.vocab_size,
                 progress=lambda done, wanted: report("training the tokenizer", done / wanted),
             )
@@ -89,7 +91,7 @@ class LanguageModeling:
         data = {}
         for split, documents in zip(SPLITS, splits):
             path = folder / "data" / f"{split}.bin"
-            write_documents(path, documents, tokenizer)
+            write_documents(path, documents, tokenizer, cls.separator)
             dataset = TokenDataset(path)
             # Too little text shows here, before any training.
             if split == "train":

@@ -25,6 +25,7 @@ from minillm.checks import shown
 # that `register` added.
 TASKS = {
     "language_modeling": ("minillm.training.language_modeling", "LanguageModeling"),
+    "bert_pretraining": ("minillm.training.bert_pretraining", "BertPretraining"),
 }
 
 
