@@ -79,6 +79,9 @@ void minillm_gelu(isize rows, const float *x, float *y);
 void minillm_gelu_backward(isize rows, const float *dy, const float *x, float *dx);
 void minillm_gelu_tanh(isize rows, const float *x, float *y);
 void minillm_gelu_tanh_backward(isize rows, const float *dy, const float *x, float *dx);
+void minillm_swiglu(isize rows, const float *g, const float *u, float *h);
+void minillm_swiglu_backward(isize rows, const float *dh, const float *g, const float *u, float *dg,
+                             float *du);
 void minillm_layer_norm(isize rows, isize d, const float *x, const float *weight,
                         const float *bias, double eps, float *y, float *mean, float *inverse_std);
 int minillm_layer_norm_backward(isize rows, isize d, const float *dy, const float *x,

@@ -90,6 +90,32 @@ void minillm_gelu_backward(isize rows, const float *dy, const float *x, float *d
         }
 }
 
+/* h = SiLU(g) u = g s u,   s = 1 / (1 + exp(-g))
+ * dg = dh u (s + g s (1 - s)),   du = dh g s                                                    */
+static inline float sigmoid(float x) {
+    return x < -87.0f ? 0 : 1 / (1 + fast_exp(-x));
+}
+
+void minillm_swiglu(isize rows, const float *g, const float *u, float *h) {
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows))
+    for (isize chunk = 0; chunk < rows; chunk += CHUNK)
+        #pragma omp simd
+        for (isize i = chunk; i < min(rows, chunk + CHUNK); i++)
+            h[i] = g[i] * sigmoid(g[i]) * u[i];
+}
+
+void minillm_swiglu_backward(isize rows, const float *dh, const float *g, const float *u, float *dg,
+                             float *du) {
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows))
+    for (isize chunk = 0; chunk < rows; chunk += CHUNK)
+        #pragma omp simd
+        for (isize i = chunk; i < min(rows, chunk + CHUNK); i++) {
+            float s = sigmoid(g[i]);
+            dg[i] = dh[i] * u[i] * (s + g[i] * s * (1 - s));
+            du[i] = dh[i] * g[i] * s;
+        }
+}
+
 /* y = weight (x - mean) / sqrt(var + eps) + bias for each row: three passes over a row in L1. The
  * sum of d numbers is rounded d times, so the first mean is inexact; the second pass measures its
  * error and corrects mean and variance. */

@@ -88,6 +88,25 @@ def gelu_tanh_backward(dy, x):
     return dx
 
 
+def swiglu(g, u):
+    """h = g σ(g) u,   σ(g) = 1 / (1 + exp(-g))"""
+    return [g_i * _sigmoid(g_i) * u_i for g_i, u_i in zip(g.tolist(), u.tolist())]
+
+
+def swiglu_backward(dh, g, u):
+    """dg = dh u (s + g s (1 - s)),   du = dh g s,   s = σ(g)"""
+    dg, du = [], []
+    for dh_i, g_i, u_i in zip(dh.tolist(), g.tolist(), u.tolist()):
+        s = _sigmoid(g_i)
+        dg.append(dh_i * u_i * (s + g_i * s * (1 - s)))
+        du.append(dh_i * g_i * s)
+    return dg, du
+
+
+def _sigmoid(x):
+    return (1 + math.tanh(x / 2)) / 2  # this form cannot overflow
+
+
 # ---------------------------------------------------------------- normalization
 
 

@@ -2,7 +2,7 @@
 three, of which one is a gate.
 """
 
-from minillm.nn.layers import Activation, Dropout, Linear
+from minillm.nn.layers import Activation, Dropout, GatedActivation, Linear
 from minillm.nn.module import Module
 
 
@@ -46,24 +46,20 @@ class GatedFeedForward(Module):
     def __init__(self, d_model, d_ff, *, activation="silu", dropout=0.0, bias=True, rng, std=0.02,
                  output_std=None):
         self.gate = Linear(d_model, d_ff, bias, rng=rng, std=std)
-        self.activation = Activation(activation)
         self.expand = Linear(d_model, d_ff, bias, rng=rng, std=std)
+        self.activation = GatedActivation(activation)
         self.dropout = Dropout(dropout, rng)
         output_std = std if output_std is None else output_std
         self.contract = Linear(d_ff, d_model, bias, rng=rng, std=output_std)
 
     def forward(self, x):
         """x: (..., d_model) -> y: (..., d_model)"""
-        g = self.activation(self.gate(x))
-        u = self.expand(x)
-        self.remember((g, u))
-        return self.contract(self.dropout(g * u))
+        return self.contract(self.dropout(self.activation(self.gate(x), self.expand(x))))
 
-    # h = g * u, so dg = dh * u and du = dh * g. Both g and u read x: dx is the sum.
+    # Both the gate and `expand` read x, so dx is the sum of their gradients.
     def backward(self, dy):
         """dy: (..., d_model) -> dx: (..., d_model)"""
-        dh = self.dropout.backward(self.contract.backward(dy))
-        g, u = self.recall()
-        dx = self.expand.backward(dh * g)
-        dx += self.gate.backward(self.activation.backward(dh * u))
+        dg, du = self.activation.backward(self.dropout.backward(self.contract.backward(dy)))
+        dx = self.expand.backward(du)
+        dx += self.gate.backward(dg)
         return dx

@@ -22,6 +22,7 @@ from minillm.ops.relu import relu, relu_backward
 from minillm.ops.rms_norm import rms_norm, rms_norm_backward
 from minillm.ops.silu import silu, silu_backward
 from minillm.ops.sum_rows import sum_rows
+from minillm.ops.swiglu import swiglu, swiglu_backward
 from minillm.ops.tanh import tanh, tanh_backward
 
 
@@ -219,3 +220,25 @@ class Activation(Module):
     def backward(self, dy):
         """dy: the shape of x -> dx: the same shape"""
         return self._backward(dy, self.recall())
+
+
+class GatedActivation(Activation):
+    """h = f(g) * u elementwise: a gate, which says how much of u passes. Its f is an Activation."""
+
+    def forward(self, g, u):
+        """g, u: the same shape -> h: that shape"""
+        if self.name == "silu":
+            h, cache = swiglu(g, u)
+        else:
+            f, f_cache = self._forward(g)
+            h, cache = f * u, (f, u, f_cache)
+        self.remember(cache)
+        return h
+
+    def backward(self, dh):
+        """dh: the shape of g -> dg, du: the same shape"""
+        cache = self.recall()
+        if self.name == "silu":
+            return swiglu_backward(dh, cache)
+        f, u, f_cache = cache
+        return self._backward(dh * u, f_cache), dh * f

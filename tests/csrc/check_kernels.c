@@ -203,6 +203,18 @@ static void check_rows(ptrdiff_t rows, ptrdiff_t d) {
     minillm_gelu_tanh_backward(n, dy, x, dx);
     compare("gelu_tanh", n, y, wanted, 1e-6);
     compare("gelu_tanh_backward", n, dx, more, 1e-5);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double e = exp(-x[i]), s = 1 / (1 + e);
+        wanted[i] = x[i] * s * dy[i];
+        more[i] = dy[i] * dy[i] * (s + x[i] * s * (1 - s));
+    }
+    float *du = numbers(n);
+    minillm_swiglu(n, x, dy, y); /* u and dh are both dy */
+    minillm_swiglu_backward(n, dy, x, dy, dx, du);
+    compare("swiglu", n, y, wanted, 1e-6);
+    compare("swiglu_backward: dg", n, dx, more, 1e-5);
+    compare("swiglu_backward: du", n, du, wanted, 1e-6); /* dh g s */
+    free(du);
     compare("sum_of_squares", 1, &(float){(float)minillm_sum_of_squares(n, x)}, &squares, 1e-6);
 
     double *weights = calloc(d, sizeof(double)), *biases = calloc(d, sizeof(double));

@@ -38,6 +38,7 @@ def make_layers(rng, training_dropout):
     }
     for name in nn.layers.ACTIVATIONS:
         made[f"Activation {name}"] = (nn.Activation(name), 1)
+        made[f"GatedActivation {name}"] = (nn.GatedActivation(name), 2)
     positions = {"Rotary": nn.Rotary(2, 9), "Alibi": nn.Alibi(4), "AttentionPositions": None,
                  "RelativeBias": nn.RelativeBias(4, **options),
                  "SlidingWindow": nn.SlidingWindow(4, 2, nn.Rotary(2, 9))}

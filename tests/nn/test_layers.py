@@ -12,6 +12,7 @@ from minillm.nn import (
     Dropout,
     Embedding,
     FeedForward,
+    GatedActivation,
     GatedFeedForward,
     LayerNorm,
     LearnedPositions,
@@ -146,6 +147,15 @@ def test_activation_gradients(rng, shape, name):
     x = rng.standard_normal((*shape, 3))
     assume(np.abs(x).min() > 1e-3)
     check_module(Activation(name), {"x": x}, rng)
+
+
+@given(generators, leading_shapes, st.sampled_from(sorted(ACTIVATIONS)))
+def test_gated_activation_gradients(rng, shape, name):
+    g, u = rng.standard_normal((2, *shape, 3))
+    assume(np.abs(g).min() > 1e-3)
+    check_module(GatedActivation(name), {"g": g, "u": u}, rng)
+    h = GatedActivation(name)(g, u)
+    np.testing.assert_allclose(h, Activation(name)(g) * u, rtol=1e-12)
 
 
 @given(generators, leading_shapes, sizes, sizes, st.sampled_from(["relu", "gelu", "gelu_tanh"]))
