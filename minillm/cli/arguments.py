@@ -42,7 +42,7 @@ def _parser():
     parser.add_argument("--version", action="version", version=f"minillm {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_demo, _train, _finetune, _generate, _eval, _tokenizer, _course, _worked_example,
-                _step, _bench, _info):
+                _step, _experiment, _bench, _info):
         add(commands)
     return parser
 
@@ -301,6 +301,42 @@ def _step(commands):
                         help="print the steps as lines, as when the output is not a terminal")
     parser.add_argument("--depth", type=int, metavar="D",
                         help="with --plain, show calls at most D levels deep")
+
+
+def _experiment(commands):
+    parser = commands.add_parser("experiment", help="run one of the experiments of the literature")
+    experiments = parser.add_subparsers(metavar="NAME", required=True)
+    parser = _command(
+        experiments, "length", "experiment:length",
+        "train with each kind of positions, then read up to 8 times longer contexts (minutes)",
+        ["minillm experiment length",
+         "minillm experiment length --kinds rotary alibi --steps 3000",
+         "minillm experiment length --resume runs/length-1   # after Ctrl-C or a crash",
+         "minillm experiment length --quick                  # a trial run of seconds"],
+        "\n" + _paragraph(
+            "Every kind is trained on the same batches. All contexts end at the same test tokens, "
+            "so a loss that rises with the length of the context shows positions that the model "
+            "can't read (Press, Smith and Lewis 2022, fig. 1). A table of learned positions ends "
+            "at the trained length."),
+    )
+    parser.add_argument("--resume", metavar="FOLDER", type=_path,
+                        help="go on with an experiment; finished kinds are not trained again")
+    parser.add_argument("--out", type=_path,
+                        help="the folder to write (default: runs/length-1, length-2, …)")
+    _add_text(parser)
+    parser.add_argument("--kinds", nargs="+", metavar="KIND",
+                        help="some of learned, sinusoidal, rotary, alibi, t5, none (default: all)")
+    parser.add_argument("--quick", action="store_true", help="a trial run of a few seconds")
+    for name, explanation, default in (
+        ("steps", "updates of the weights of each model", 1000),
+        ("block_size", "the trained length in tokens; contexts of 1, 2, 4 and 8 times this are "
+                       "read", 64),
+        ("n_layer", "number of blocks", 3),
+        ("n_head", "attention heads per block", 4),
+        ("n_embd", "width of the model", 96),
+        ("seed", "seed of all randomness", 0),
+    ):
+        _add_settings(parser, name, explanation, default)
 
 
 def _bench(commands):

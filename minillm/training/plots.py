@@ -7,6 +7,10 @@ import numpy as np
 from minillm.files import atomic_write
 
 TRAIN, VALID = "#3b7ea1", "#d1495b"  # colors that also differ in brightness
+# Lines that can be told apart in grey and by the color-blind (Okabe and Ito 2008).
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+MARKERS = "os^Dv*"
 ATTENTION = "magma_r"
 SCALE = np.array([0, 0.05, 0.2, 0.5, 1])
 
@@ -37,6 +41,41 @@ def plot_loss(records, path):
     axes.spines[["top", "right"]].set_visible(False)
     if len(train) or len(valid):
         axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def plot_lengths(losses, trained_length, path):
+    """Draw how well models read windows that are longer than those they were trained on, as a PNG.
+
+    losses: {name: ({length: loss of the last tokens, or None}, loss at each position of the longest
+    window)}
+    """
+    figure, grid = _figure(9.5, 4.2, columns=2)
+    ends, positions = grid[0]
+    for number, (name, (at_end, by_position)) in enumerate(losses.items()):
+        style = {"color": COLORS[number % len(COLORS)], "label": name, "linewidth": 1.5,
+                 "linestyle": DASHES[number % len(DASHES)]}
+        found = [(length, loss) for length, loss in at_end.items() if loss is not None]
+        ends.plot(*zip(*found), marker=MARKERS[number % len(MARKERS)], markersize=5, **style)
+        bins = np.array_split(np.array(by_position), max(1, len(by_position) // 16))
+        middles = np.cumsum([len(each) for each in bins]) - len(bins[0]) / 2
+        positions.plot(middles, [each.mean() for each in bins], **style)
+    lengths = list(next(iter(losses.values()))[0])
+    ends.set_xscale("log", base=2)
+    ends.set_xticks(lengths, map(str, lengths))
+    ends.set_xlabel("tokens in the window")
+    ends.set_ylabel("loss of its last tokens, nats per token")
+    ends.set_title("the same tokens, after longer and longer contexts", fontsize=9)
+    positions.set_xlabel("position in the longest window")
+    positions.set_ylabel("loss, nats per token")
+    positions.set_title("means of about 16 positions", fontsize=9)
+    for axes in (ends, positions):
+        axes.axvline(trained_length, color="#888888", linewidth=0.9)
+        axes.annotate("trained", (trained_length, 1), xycoords=("data", "axes fraction"),
+                      xytext=(3, -10), textcoords="offset points", fontsize=8, color="#666666")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    ends.legend(frameon=False, fontsize=8)
     _save(figure, path)
 
 
