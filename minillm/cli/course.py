@@ -97,6 +97,22 @@ def check(options):
     return 0 if right == len(reports) else 1
 
 
+# Tells Jupyter and jupytext which kernel runs a copied chapter, so that they needn't ask.
+NOTEBOOK_HEADER = """---
+jupyter:
+  jupytext:
+    text_representation:
+      extension: .md
+      format_name: markdown
+  kernelspec:
+    display_name: Python 3 (ipykernel)
+    language: python
+    name: python3
+---
+
+"""
+
+
 def copy(options):
     """Copy the chapters and their figures to a folder; refuse to overwrite anything."""
     from minillm.course.chapters import chapters_folder
@@ -107,7 +123,8 @@ def copy(options):
         raise FileExistsError(f"{target} exists already, wanted a new folder")
     with atomic_folder(target) as folder:
         for path in sorted(chapters_folder().glob("[0-9]*-*.md")):
-            shutil.copyfile(path, Path(folder, path.name))
+            text = NOTEBOOK_HEADER + path.read_text(encoding="utf-8")
+            Path(folder, path.name).write_text(text, encoding="utf-8")
         images = chapters_folder() / "images"
         if images.is_dir():
             shutil.copytree(images, Path(folder, "images"))

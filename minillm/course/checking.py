@@ -282,7 +282,7 @@ def load_solutions(path):
 
 @contextmanager
 def _surroundings(folder):
-    """What a file of solutions sees: its neighbors, and nobody at the keyboard. Undo its changes."""
+    """What a file of solutions sees: its neighbors, nobody at the keyboard. Undo its changes."""
     before = list(sys.path), sys.stdin, sys.stdout
     # Last, not first: a neighbor named random.py is not what `import random` means.
     sys.path.append(str(folder.resolve()))
@@ -307,6 +307,8 @@ def check_file(chapter, path):
     with _surroundings(path.parent):
         names = load_solutions(path)
         for number, exercise in exercises.items():
-            reports.append(check(number, names[exercise.name]) if exercise.name in names else Report(
-                exercise, f"{path} defines no {exercise.name}.", is_empty=True))
+            if exercise.name in names:
+                reports.append(check(number, names[exercise.name]))
+            else:
+                reports.append(Report(exercise, f"{path} defines no {exercise.name}.", True))
     return reports

@@ -27,7 +27,7 @@ figure, axes = new_figure(2, 2)
 save("07-empty", figure)
 ```
 
-```sh
+```shell
 minillm is only shown
 ```
 """
@@ -119,3 +119,12 @@ def test_copy(folder, tmp_path):
     (folder / "images" / "07-empty.svg").write_text("<svg/>")
     assert main(["course", "copy", str(tmp_path / "mine")]) == 0
     assert {path.name for path in (tmp_path / "mine").rglob("*.*")} == {"07-small.md", "07-empty.svg"}
+
+
+def test_jupytext_finds_the_kernel_of_a_copy(folder, tmp_path):
+    jupytext = pytest.importorskip("jupytext")
+    assert main(["course", "copy", str(tmp_path / "mine")]) == 0
+    notebook = jupytext.read(tmp_path / "mine" / "07-small.md")
+    assert notebook.metadata["kernelspec"]["name"] == "python3"
+    cells = notebook.cells
+    assert cells[0].source.startswith("# 7. A small one") and len(cells) == 5

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tokenize
 
+import jupytext
 import pytest
 
 from minillm.course.chapters import list_chapters
@@ -42,6 +43,14 @@ def test_it_has_the_form_of_a_chapter(chapter):
     assert chapter.seconds < 60
     assert 2 <= len(re.findall(r"\$\$.+?\$\$", chapter.text, re.DOTALL))
     assert "![](" not in chapter.text
+
+
+@by_number
+def test_jupyter_runs_the_same_cells(chapter):
+    # jupytext takes a fence of any language that Jupyter can run for a cell: sh (but not shell).
+    cells = jupytext.reads(chapter.text, "md").cells
+    assert ([cell.source.strip() for cell in cells if cell.cell_type == "code"]
+            == [cell.code.strip() for cell in chapter.cells])
 
 
 @by_number
