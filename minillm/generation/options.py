@@ -234,6 +234,11 @@ def _check_ids(options, vocab_size):
         for id in [] if ids is None else np.ravel(ids):
             if not 0 <= id < vocab_size and (name, id) != ("pad_token_id", NO_PADDING):
                 raise ValueError(f"{name} is {id}, wanted an id from 0 to {vocab_size - 1}")
+    forced = set(np.ravel([] if options.forced_eos_token_id is None
+                          else options.forced_eos_token_id).tolist())
+    if forced and forced <= set(options.suppress_tokens or ()):
+        raise ValueError(f"forced_eos_token_id is {options.forced_eos_token_id}, which "
+                         "suppress_tokens exclude")
     sequences = {"bad_words_ids": options.bad_words_ids, "sequence_bias": options.sequence_bias}
     for name, ids in sequences.items():
         if ids is None:

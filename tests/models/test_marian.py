@@ -303,3 +303,8 @@ def test_scores_of_beams(tiny, frozen):
             logits = tiny(frozen["ids"][[source]], frozen["mask"][[source]], ids[None, :-1]).logits
             log_p = logits[0] - np.log(np.exp(logits[0]).sum(axis=-1, keepdims=True))
             assert log_p[np.arange(n), ids[1 : n + 1]].sum() == pytest.approx(score, abs=1e-3)
+
+
+def test_a_forced_end_that_is_suppressed_is_refused(tiny, frozen):
+    with pytest.raises(ValueError, match="forced_eos_token_id is 0, which suppress_tokens exclude"):
+        tiny.generate(frozen["ids"], suppress_tokens=[0])

@@ -13,6 +13,7 @@ from minillm.models.auto import AutoModelForSeq2SeqLM
 from minillm.models.transformer import shift_right
 from minillm.models.weight_table import WeightTable, fuse, rename, split
 from minillm.nn import EncoderDecoderCache, no_grad, trace
+from minillm.ops.cross_entropy import cross_entropy, cross_entropy_backward
 from minillm.training.schedules import inverse_square_root
 
 FROZEN = Path(__file__).parents[1] / "fixtures" / "transformer.npz"
@@ -177,6 +178,23 @@ def test_a_frozen_encoder_costs_no_backward():
             assert parameter.grad is None, name
         else:
             np.testing.assert_array_equal(parameter.grad, expected[name])
+
+
+def test_encoder_and_decoder_in_two_steps():
+    """The gradient of encoder_outputs, passed on to the encoder, completes the backward."""
+    model = TransformerForConditionalGeneration(small_config(), seed=1).eval()
+    source, mask, labels = draw(3)
+    model(source, mask, labels=labels).loss.backward()
+    expected = {name: parameter.grad.copy() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    memory = model.get_encoder()(source, mask).last_hidden_state
+    logits = model(attention_mask=mask, decoder_input_ids=shift_right(labels, model.config),
+                   encoder_outputs=(memory,)).logits
+    _, cache = cross_entropy(logits, labels)
+    dmemory, _ = model.backward(cross_entropy_backward(1.0, cache))
+    model.get_encoder().backward(dmemory)
+    for name, parameter in model.named_parameters():
+        np.testing.assert_allclose(parameter.grad, expected[name], atol=1e-6, err_msg=name)
 
 
 # ---- properties

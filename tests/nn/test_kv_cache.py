@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.nn.kv_cache import KVCache
+from minillm.nn.kv_cache import EncoderDecoderCache, KVCache
 
 generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
@@ -44,3 +44,25 @@ def test_select_moves_rows(rng, rows, capacity):
         all_K, all_V = cache.layer(layer).append(new, new)
         np.testing.assert_array_equal(all_K, np.concatenate([K[rows], new], axis=2))
         np.testing.assert_array_equal(all_V, np.concatenate([V[rows], new], axis=2))
+
+
+def test_the_memory_stays_when_beams_change_places():
+    rng = np.random.default_rng(0)
+    cache = EncoderDecoderCache()
+    own, memory = cache.layer(0)["kv_cache"], cache.layer(0)["memory_kv_cache"]
+    own.append(*rng.normal(size=(2, 2, 3, 1, 4)))
+    memory.append(*rng.normal(size=(2, 2, 3, 5, 4)))
+    assert (cache.length, cache.memory_length) == (1, 5)
+    first_memory = memory.views()[0].copy()
+    cache.select([0, 0, 1, 1])  # two beams for each source
+    np.testing.assert_array_equal(memory.views()[0], first_memory[[0, 0, 1, 1]])
+    keys, buffer = own.views()[0].copy(), memory.K
+    buffer.flags.writeable = False  # so that a copy would be an error
+    cache.select([1, 0, 2, 2])
+    np.testing.assert_array_equal(own.views()[0], keys[[1, 0, 2, 2]])
+    assert memory.K is buffer
+    buffer.flags.writeable = True
+    cache.select([3, 0, 2, 1])  # from one source to another
+    np.testing.assert_array_equal(memory.views()[0], first_memory[[1, 0, 1, 0]])
+    cache.select([2, 1])
+    np.testing.assert_array_equal(memory.views()[0], first_memory[[1, 0]])
