@@ -32,7 +32,7 @@ class DecoderRun:
 
         self._states = [] if default(output_hidden_states, "output_hidden_states") else None
         watch = default(output_attentions, "output_attentions")
-        self._trace = trace(model, f"{blocks}.*.attention.weights") if watch else None
+        self._trace = trace(model, f"{blocks}.*attention.weights") if watch else None
         self.past = KVCache() if past_key_values is None and use_cache else past_key_values
         self._contexts = ExitStack()
         self.inputs = DecoderInputs(model.config, self.past, **inputs)
@@ -65,8 +65,12 @@ class DecoderRun:
         """x: (B, T, d_model), the last hidden state -> tuple, or None if nobody asked for it"""
         return None if self._states is None else (*self._states, x)
 
-    def attentions(self):
-        """-> tuple of the blocks' attention weights, or None if nobody asked for them"""
+    def attentions(self, layer="attention"):
+        """-> tuple of the blocks' attention weights, or None if nobody asked for them
+
+        layer: the attention layer's name in a block, "attention" or "cross_attention"
+        """
         if self._trace is None:
             return None
-        return tuple(self._trace[name] for name in self._trace.names())
+        return tuple(self._trace[name] for name in self._trace.names()
+                     if name.endswith(f".{layer}.weights"))

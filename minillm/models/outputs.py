@@ -20,6 +20,13 @@ class BaseOutput(ModelOutput):
 
 
 @dataclass
+class BaseOutputWithCrossAttentions(BaseOutput):
+    """The result of a decoder that reads an encoder's output."""
+
+    cross_attentions: tuple | None = None  # per block (B, H, T, S)
+
+
+@dataclass
 class CausalLMOutput(ModelOutput):
     """The result of a language model."""
 

@@ -18,15 +18,19 @@ checkpoints of this architecture.
 """
 
 import math
-from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
 
 from minillm.generation import EncoderDecoderMixin, GenerationConfig
 from minillm.models.config import ACTIVATIONS
-from minillm.models.input_checks import DecoderInputs, checked_labels, checked_mask
-from minillm.models.outputs import BaseOutput, Seq2SeqLMOutput, Seq2SeqModelOutput
+from minillm.models.decoder_run import DecoderRun
+from minillm.models.input_checks import checked_labels, checked_mask
+from minillm.models.outputs import (
+    BaseOutputWithCrossAttentions,
+    Seq2SeqLMOutput,
+    Seq2SeqModelOutput,
+)
 from minillm.models.transformer_config import TransformerConfig
 from minillm.models.transformer_files import TransformerPreTrainedModel
 from minillm.nn import (
@@ -43,7 +47,6 @@ from minillm.nn import (
 from minillm.nn.layers import normal
 from minillm.nn.loss import cross_entropy_loss
 from minillm.nn.module import Module, Parameter, frozen_prefix, no_grad_if
-from minillm.nn.trace import trace
 
 
 class TransformerStack(Module):
@@ -109,21 +112,21 @@ class TransformerEncoder(TransformerStack):
                   for _ in range(config.encoder_layers)]
         super().__init__(config, embed_tokens, layers, rng)
 
-    def forward(self, input_ids=None, attention_mask=None, inputs_embeds=None):
-        """-> BaseOutput with last_hidden_state, the memory, and hidden_states
+    def forward(self, input_ids=None, attention_mask=None, inputs_embeds=None,
+                output_attentions=None, output_hidden_states=None):
+        """-> BaseOutput with last_hidden_state, the memory
 
         input_ids: integers (B, S);  attention_mask: (B, S), 0 at padding
         inputs_embeds: (B, S, d_model) instead of input_ids: embeddings that are scaled already
         """
-        inputs = DecoderInputs(self.config, None, input_ids, attention_mask,
-                               inputs_embeds=inputs_embeds)
-        x = self._embed(inputs, self.scale if inputs_embeds is None else 1.0)
-        states = []
-        for block in self.layers:
-            states.append(x)
-            x = block(x, key_mask=inputs.key_mask)
-        memory = self._finish(x)
-        return BaseOutput(memory, None, (*states, memory))
+        with DecoderRun(self, "layers", None, False, output_attentions, output_hidden_states,
+                        input_ids=input_ids, attention_mask=attention_mask,
+                        inputs_embeds=inputs_embeds) as run:
+            x = self._embed(run.inputs, self.scale if inputs_embeds is None else 1.0)
+            for block in self.layers:
+                x = block(run.seen(x), key_mask=run.inputs.key_mask)
+            memory = self._finish(x)
+        return run.output(memory, return_dict=True)
 
     def backward(self, dmemory):
         """dmemory: (B, S, d_model) -> the gradient of inputs_embeds; None for ids"""
@@ -146,8 +149,9 @@ class TransformerDecoder(TransformerStack):
         super().__init__(config, embed_tokens, layers, rng)
 
     def forward(self, input_ids=None, attention_mask=None, encoder_hidden_states=None,
-                encoder_attention_mask=None, past_key_values=None, inputs_embeds=None):
-        """-> BaseOutput with last_hidden_state and hidden_states
+                encoder_attention_mask=None, past_key_values=None, inputs_embeds=None,
+                output_attentions=None, output_hidden_states=None):
+        """-> BaseOutputWithCrossAttentions with last_hidden_state (B, T, d_model)
 
         input_ids: integers (B, T), attention_mask: (B, past + T)
         encoder_hidden_states: the memory (B, S, d_model); None once it is in the cache
@@ -155,21 +159,20 @@ class TransformerDecoder(TransformerStack):
         past_key_values: an EncoderDecoderCache, to which the T tokens are appended
         inputs_embeds: (B, T, d_model) instead of input_ids; scaled here, as in `transformers`
         """
-        past = past_key_values
-        memory = encoder_hidden_states
-        inputs = DecoderInputs(self.config, past, input_ids, attention_mask,
-                               inputs_embeds=inputs_embeds, prefix="decoder_",
-                               vocab_size=self.config.decoder_vocab_size)
-        x = self._embed(inputs, self.scale, 0 if past is None else past.length)
-        B, S = len(x), memory.shape[1] if memory is not None else past.memory_length
-        memory_mask = checked_mask(encoder_attention_mask, (B, S))
-        states = []
-        for layer, block in enumerate(self.layers):
-            states.append(x)
-            caches = past.layer(layer) if past is not None else {}
-            x = block(x, memory, key_mask=inputs.key_mask, memory_key_mask=memory_mask, **caches)
-        x = self._finish(x)
-        return BaseOutput(x, past, (*states, x))
+        past, memory = past_key_values, encoder_hidden_states
+        with DecoderRun(self, "layers", past, False, output_attentions, output_hidden_states,
+                        input_ids=input_ids, attention_mask=attention_mask,
+                        inputs_embeds=inputs_embeds, prefix="decoder_",
+                        vocab_size=self.config.decoder_vocab_size) as run:
+            x = self._embed(run.inputs, self.scale, 0 if past is None else past.length)
+            B, S = len(x), memory.shape[1] if memory is not None else past.memory_length
+            memory_mask = checked_mask(encoder_attention_mask, (B, S))
+            for layer, block in enumerate(self.layers):
+                x = block(run.seen(x), memory, key_mask=run.inputs.key_mask,
+                          memory_key_mask=memory_mask, **(run.kv_cache(layer) or {}))
+            x = self._finish(x)
+        return BaseOutputWithCrossAttentions(x, past, run.hidden_states(x), run.attentions(),
+                                             run.attentions("cross_attention"))
 
     def backward(self, dx):
         """dx: (B, T, d_model) -> dmemory: (B, S, d_model), and the gradient of inputs_embeds"""
@@ -219,40 +222,21 @@ class TransformerModel(TransformerPreTrainedModel):
         Takes the arguments of `TransformerForConditionalGeneration.forward`, except labels and
         logits_to_keep.
         """
-        past = past_key_values
-        if past is None and use_cache:
-            past = EncoderDecoderCache()
-        if output_attentions is None:
-            output_attentions = self.config.output_attentions
-        if output_hidden_states is None:
-            output_hidden_states = self.config.output_hidden_states
-        watch = trace(self, "*attention.weights") if output_attentions else nullcontext()
-        with no_grad_if(past is not None), watch as traced:
-            encoded, memory = None, None
+        past = EncoderDecoderCache() if past_key_values is None and use_cache else past_key_values
+        watch = dict(output_attentions=output_attentions, output_hidden_states=output_hidden_states)
+        with no_grad_if(past is not None):
+            encoded, memory = encoder_outputs, None
             if past is None or not past.memory_length:
-                encoded = encoder_outputs
-                if encoded is None:
-                    encoded = self.encoder(input_ids, attention_mask, inputs_embeds)
+                if encoder_outputs is None:
+                    encoded = self.encoder(input_ids, attention_mask, inputs_embeds, **watch)
                 memory = encoded[0]
             self.remember(encoder_outputs is None)
             decoded = self.decoder(decoder_input_ids, decoder_attention_mask, memory,
-                                   attention_mask, past, decoder_inputs_embeds)
-
-        def weights(stack, attention):
-            names = [f"{stack}.layers.{i}.{attention}.weights"
-                     for i in range(len(getattr(self, stack).layers))] if output_attentions else []
-            return tuple([traced[name] for name in names if name in traced]) or None
-
-        states = output_hidden_states
+                                   attention_mask, past, decoder_inputs_embeds, **watch)
         output = Seq2SeqModelOutput(
-            decoded.last_hidden_state,
-            past,
-            decoded.hidden_states if states else None,
-            weights("decoder", "attention"),
-            weights("decoder", "cross_attention"),
-            memory,
-            getattr(encoded, "hidden_states", None) if states else None,
-            weights("encoder", "attention"),
+            decoded.last_hidden_state, past, decoded.hidden_states, decoded.attentions,
+            decoded.cross_attentions, memory, getattr(encoded, "hidden_states", None),
+            getattr(encoded, "attentions", None),
         )
         return output if return_dict else output.to_tuple()
 
