@@ -9,6 +9,10 @@ class Alibi(AttentionPositions):
     """Attention with linear biases: head h adds - slope_h * distance to the score, with fixed
     slopes                                                     (Press, Smith, Lewis 2022, sec. 3)
 
+    A constant that is added to all scores of a query leaves its softmax unchanged. With a causal
+    mask, - slope (i - j) therefore does the same as slope * j, the form in BLOOM's code. The slopes
+    aren't learned, so there is no backward: a steep head looks at near keys, a flat one far back.
+
     The slopes of n heads are 2^(-8/n), 2^(-16/n), … If n isn't a power of two, they are those of
     the next lower power of two, and then every other one of the next higher power.
     """

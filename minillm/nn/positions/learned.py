@@ -20,6 +20,7 @@ class LearnedPositions(Module):
         self.remember(rows)
         return x + self.weight.data[rows]
 
+    # Each row of the table is added to one position of every sequence: its gradient is their sum.
     def backward(self, dy):
         """dy: (..., T, d_model) -> dx: dy itself, because a sum passes its gradient unchanged"""
         rows = self.recall()
