@@ -51,8 +51,16 @@ def index_page(chapters):
             page.append(f"[**{chapter.number}. {chapter.title}**]({chapter.path.stem}.ipynb)\n"
                         f": You will be able to {chapter.teaches}\n"
                         f"  *Runs in about {chapter.seconds} seconds.*\n")
-    page.append(f"## Later\n\n{LATER}\n")
+    page += [_conventions(chapters[0].path.parent), f"## Later\n\n{LATER}\n"] if chapters else []
     for title, group in parts_of(chapters):
         names = "\n".join(chapter.path.stem for chapter in group)
         page.append(f"```{{toctree}}\n:hidden:\n:caption: {title}\n\n{names}\n```\n")
     return "\n".join(page)
+
+
+def _conventions(folder):
+    """-> the section of the folder's README about letters and conventions; "" without one"""
+    readme = folder / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    _, heading, section = text.partition("## Letters and conventions\n")
+    return heading + section
