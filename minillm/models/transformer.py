@@ -31,7 +31,6 @@ from minillm.models.outputs import (
     Seq2SeqLMOutput,
     Seq2SeqModelOutput,
 )
-from minillm.models.transformer_config import TransformerConfig
 from minillm.models.transformer_files import TransformerPreTrainedModel
 from minillm.nn import (
     DecoderBlock,
@@ -74,9 +73,8 @@ class TransformerStack(Module):
         x = self.embed_tokens(inputs.ids) if inputs.embeddings is None else inputs.embeddings
         return self.dropout(self.embed_positions(scale * x, start))
 
-    def _embed_backward(self, dx):
+    def _embed_backward(self, dx, inputs, scale):
         """-> the gradient of inputs_embeds; None for ids, which have none"""
-        inputs, scale = self.recall()
         dx = scale * self.embed_positions.backward(self.dropout.backward(dx))
         return dx if inputs.embeddings is not None else self.embed_tokens.backward(dx)
 
@@ -130,11 +128,14 @@ class TransformerEncoder(TransformerStack):
 
     def backward(self, dmemory):
         """dmemory: (B, S, d_model) -> the gradient of inputs_embeds; None for ids"""
+        inputs, scale = self.recall()
+        # Below the lowest block that learns, only inputs_embeds and traces want gradients.
         learns = not self.embed_tokens.is_frozen() or self.has_traces()
+        learns = learns or inputs.embeddings is not None
         dx = self._finish_backward(dmemory)
         for block in reversed(self.layers[0 if learns else frozen_prefix(self.layers) :]):
             dx = block.backward(dx)
-        return self._embed_backward(dx) if learns else None
+        return self._embed_backward(dx, inputs, scale) if learns else None
 
 
 class TransformerDecoder(TransformerStack):
@@ -176,12 +177,13 @@ class TransformerDecoder(TransformerStack):
 
     def backward(self, dx):
         """dx: (B, T, d_model) -> dmemory: (B, S, d_model), and the gradient of inputs_embeds"""
+        inputs, scale = self.recall()
         dx = self._finish_backward(dx)
         dmemory = 0
         for block in reversed(self.layers):
             dx, dmemory_of_block = block.backward(dx)
             dmemory = dmemory + dmemory_of_block
-        return dmemory, self._embed_backward(dx)
+        return dmemory, self._embed_backward(dx, inputs, scale)
 
 
 class TransformerModel(TransformerPreTrainedModel):
@@ -230,7 +232,7 @@ class TransformerModel(TransformerPreTrainedModel):
                 if encoder_outputs is None:
                     encoded = self.encoder(input_ids, attention_mask, inputs_embeds, **watch)
                 memory = encoded[0]
-            self.remember(encoder_outputs is None)
+            self.remember((encoder_outputs is None, inputs_embeds is not None))
             decoded = self.decoder(decoder_input_ids, decoder_attention_mask, memory,
                                    attention_mask, past, decoder_inputs_embeds, **watch)
         output = Seq2SeqModelOutput(
@@ -246,11 +248,11 @@ class TransformerModel(TransformerPreTrainedModel):
         -> the gradient of inputs_embeds, or of encoder_outputs if they were given, None for ids;
         and the gradient of decoder_inputs_embeds
         """
-        encoded_here = self.recall()
+        encoded_here, from_vectors = self.recall()
         dmemory, dtarget = self.decoder.backward(dx)
         if not encoded_here:
             return dmemory, dtarget
-        if self.encoder.is_frozen() and not self.has_traces():
+        if self.encoder.is_frozen() and not from_vectors and not self.has_traces():
             return None, dtarget
         return self.encoder.backward(dmemory), dtarget
 

@@ -11,7 +11,7 @@ from tests.helpers.gradcheck import check_gradients
 from minillm import Adam, TransformerConfig, TransformerForConditionalGeneration
 from minillm.models.auto import AutoModelForSeq2SeqLM
 from minillm.models.transformer import shift_right
-from minillm.models.weight_table import WeightTable, fuse, rename, split
+from minillm.models.weight_table import WeightTable, rename, split
 from minillm.nn import EncoderDecoderCache, no_grad, trace
 from minillm.ops.cross_entropy import cross_entropy, cross_entropy_backward
 from minillm.training.schedules import inverse_square_root
@@ -146,9 +146,10 @@ def test_gradients_of_the_embeddings_are_slopes(changes):
                     {n: p.grad.copy() for n, p in tables.items()}, np.random.default_rng(0))
 
 
-def test_gradients_of_vectors_in_place_of_ids():
-    model = small_model(pad_token_id=None)
-    model = TransformerForConditionalGeneration(model.config, seed=2).eval().astype(np.float64)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_gradients_of_vectors_in_place_of_ids(frozen):
+    model = TransformerForConditionalGeneration(small_config(), seed=2).eval().astype(np.float64)
+    model.get_encoder().freeze(frozen)
     rng = np.random.default_rng(0)
     vectors, others = rng.normal(size=(2, 6, 6)), rng.normal(size=(2, 5, 6))
     _, mask, labels = draw(2)
