@@ -17,6 +17,8 @@ hidden from it (section 3.1).
 Classes, arguments and files are named as in Hugging Face's `transformers`.
 """
 
+import math
+
 import numpy as np
 
 from minillm.models.bert_config import BertConfig
@@ -30,6 +32,7 @@ from minillm.models.outputs import (
     ClassifierOutput,
     QuestionAnsweringOutput,
 )
+from minillm.models.positions import attention_positions, position_vectors
 from minillm.nn import Activation, Dropout, Embedding, EncoderBlock, LayerNorm, Linear, OutputHead
 from minillm.nn.layers import normal
 from minillm.nn.loss import (
@@ -50,10 +53,12 @@ class BertEmbeddings(Module):
                                std=std)
         if config.pad_token_id is not None:
             self.words.weight.data[config.pad_token_id] = 0
-        self.positions = Embedding(config.max_position_embeddings, d, rng=rng, std=std)
+        self.positions = position_vectors(config.position_embedding,
+                                          config.max_position_embeddings, d, rng=rng, std=std)
         self.token_types = Embedding(config.type_vocab_size, d, rng=rng, std=std)
         self.norm = LayerNorm(d, config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob, rng)
+        self.scale = math.sqrt(d) if config.scales_embeddings else 1
 
     def forward(self, inputs):
         """inputs: DecoderInputs -> x: (B, T, d_model)"""
@@ -61,7 +66,9 @@ class BertEmbeddings(Module):
         if types is None:
             types = np.zeros_like(inputs.positions)
         x = self.words(inputs.ids) if inputs.embeddings is None else inputs.embeddings
-        x = x + self.positions(inputs.positions) + self.token_types(types)
+        x = self.scale * x + self.token_types(types)
+        if self.positions is not None:
+            x = x + self.positions(inputs.positions)
         self.remember((inputs, len(types)))
         return self.dropout(self.norm(x))
 
@@ -71,7 +78,9 @@ class BertEmbeddings(Module):
         dx = self.norm.backward(self.dropout.backward(dx))
         # Rows that all sequences of the batch share get the sum of their gradients.
         self.token_types.backward(_summed(dx, n_types))
-        self.positions.backward(_summed(dx, len(inputs.positions)))
+        if self.positions is not None:
+            self.positions.backward(_summed(dx, len(inputs.positions)))
+        dx = self.scale * dx
         if inputs.embeddings is not None:
             return dx
         self.words.backward(dx)
@@ -110,12 +119,20 @@ class BertModel(BertPreTrainedModel):
         self.rng = rng = np.random.default_rng(seed)
         std = config.initializer_range if draw_weights else 0.0
         self.embeddings = BertEmbeddings(config, rng, std)
+        self.positions = attention_positions(
+            config.position_embedding, config.num_attention_heads,
+            config.hidden_size // config.num_attention_heads,
+            n_buckets=config.relative_attention_num_buckets,
+            max_distance=config.relative_attention_max_distance, bidirectional=True, rng=rng,
+            std=std,
+        )
         self.layers = [
             EncoderBlock(
                 config.hidden_size,
                 config.num_attention_heads,
                 config.intermediate_size,
                 norm="post",
+                positions=self.positions,
                 activation=ACTIVATIONS[config.hidden_act],
                 dropout=config.hidden_dropout_prob,
                 attention_dropout=config.attention_probs_dropout_prob,
@@ -151,7 +168,8 @@ class BertModel(BertPreTrainedModel):
                         inputs_embeds=inputs_embeds) as run:
             x = self.embeddings(run.inputs)
             for block in self.layers:
-                x = block(run.seen(x), key_mask=run.inputs.key_mask)
+                x = block(run.seen(x), position_ids=run.inputs.positions,
+                          key_mask=run.inputs.key_mask)
         pooled = None if self.pooler is None else self.pooler(x)
         self.remember((run.inputs, x.shape))
         output = BaseOutputWithPooling(x, pooled, run.hidden_states(x), run.attentions())

@@ -5,17 +5,17 @@ from typing import ClassVar
 
 from minillm.checks import shown
 from minillm.models.config import (
-    PreTrainedConfig,
     require_activation,
     require_number,
     require_positive,
 )
+from minillm.models.positions import PositionConfig
 
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 
 @dataclass
-class BertConfig(PreTrainedConfig):
+class BertConfig(PositionConfig):
     """The sizes of a BERT. The defaults are the paper's BERT-base, 110M parameters.
 
     vocab_size: V;  hidden_size: d_model;  num_hidden_layers;  num_attention_heads
@@ -25,6 +25,7 @@ class BertConfig(PreTrainedConfig):
         outputs, and of the attention weights
     classifier_dropout: dropout in front of a classifier; default: hidden_dropout_prob
     max_position_embeddings: the maximum length of a sequence
+    position_embedding: "learned" (the paper's) or another kind: see models/positions.py
     type_vocab_size: the number of token types (the paper's segments A and B)
     initializer_range: the std of the initial weights
     pad_token_id: the embedding of this id learns nothing from where it is read
@@ -70,6 +71,7 @@ class BertConfig(PreTrainedConfig):
             raise ValueError(f"num_attention_heads is {self.num_attention_heads}, wanted a divisor "
                              f"of hidden_size = {self.hidden_size}")
         require_activation("hidden_act", self.hidden_act)
+        self.require_positions()
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             require_number(name, getattr(self, name), 0, 1)
         if self.classifier_dropout is not None:

@@ -32,7 +32,10 @@ SIZES = [
     Count("num_hidden_layers", f"{LAYER}.intermediate.dense.weight", "layer"),
     Size("vocab_size", "embeddings.word_embeddings.weight", 0),
     Size("hidden_size", "embeddings.word_embeddings.weight", 1),
-    Size("max_position_embeddings", "embeddings.position_embeddings.weight", 0),
+    Size("max_position_embeddings", "embeddings.position_embeddings.weight", 0,
+         exists=lambda config: config.position_embedding == "learned"),
+    Size("relative_attention_num_buckets", "positions.weight", 0,
+         exists=lambda config: config.position_embedding == "t5"),
     Size("type_vocab_size", "embeddings.token_type_embeddings.weight", 0),
     Size("intermediate_size", f"{LAYER}.intermediate.dense.weight", 0),
 ]

@@ -5,21 +5,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from minillm.models.config import (
-    PreTrainedConfig,
     require_activation,
     require_number,
     require_positive,
 )
-from minillm.models.positions import require_position_embedding
-
-
-# The fields that a GPT-2 of `transformers` doesn't have.
-OUR_FIELDS = ("position_embedding", "relative_attention_num_buckets",
-              "relative_attention_max_distance")
+from minillm.models.positions import PositionConfig
 
 
 @dataclass
-class GPT2Config(PreTrainedConfig):
+class GPT2Config(PositionConfig):
     """The sizes of a GPT-2. The defaults are the paper's smallest model, 124M parameters.
 
     vocab_size: V;  n_embd: d_model;  n_layer;  n_head
@@ -70,9 +64,6 @@ class GPT2Config(PreTrainedConfig):
     bos_token_id: int | None = 50256
     eos_token_id: int | list[int] | None = 50256
     pad_token_id: int | None = None
-    position_embedding: str = "learned"
-    relative_attention_num_buckets: int = 32
-    relative_attention_max_distance: int = 128
 
     def __post_init__(self):
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
@@ -83,11 +74,7 @@ class GPT2Config(PreTrainedConfig):
             raise ValueError(f"n_head is {self.n_head}, wanted a divisor of n_embd = "
                              f"{self.n_embd}")
         require_activation("activation_function", self.activation_function)
-        require_position_embedding(self.position_embedding, self.n_embd // self.n_head)
-        n_buckets = self.relative_attention_num_buckets
-        require_number("relative_attention_num_buckets", n_buckets, 2)
-        require_number("relative_attention_max_distance", self.relative_attention_max_distance,
-                       n_buckets // 2 + 1)
+        self.require_positions()
         for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop"):
             require_number(name, getattr(self, name), 0, 1)
         for name in ("layer_norm_epsilon", "initializer_range"):
@@ -97,23 +84,6 @@ class GPT2Config(PreTrainedConfig):
     def d_ff(self):
         """The width of the feed-forward network's hidden layer."""
         return 4 * self.n_embd if self.n_inner is None else self.n_inner
-
-    @property
-    def position_limit(self):
-        """The maximum length of a sequence; None for positions without a limit."""
-        return self.n_positions if self.position_embedding == "learned" else None
-
-    @property
-    def scales_embeddings(self):
-        """Sinusoids are added to token embeddings times √d_model (Vaswani et al. 2017, sec. 3.4),
-        which are then as long as the sinusoids.
-        """
-        return self.position_embedding == "sinusoidal"
-
-    def to_dict(self):
-        """-> dict for config.json, without the fields of minillm alone that have their default"""
-        return {name: value for name, value in super().to_dict().items()
-                if name not in OUR_FIELDS or value != getattr(type(self), name)}
 
     def attention_scale(self, layer):
         """-> the factor of the attention scores in block `layer`: by default 1 / √D

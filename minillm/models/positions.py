@@ -11,10 +11,59 @@
 All but "learned" have no limit.
 """
 
+from dataclasses import dataclass, field
+
 from minillm.checks import shown
+from minillm.models.config import PreTrainedConfig, require_number
 from minillm.nn import Alibi, Embedding, RelativeBias, Rotary, SinusoidalEmbedding
 
 POSITION_EMBEDDINGS = ("learned", "sinusoidal", "rotary", "alibi", "t5", "none")
+
+
+# The fields that `transformers` doesn't have for these architectures.
+OUR_FIELDS = ("position_embedding", "relative_attention_num_buckets",
+              "relative_attention_max_distance")
+
+
+@dataclass
+class PositionConfig(PreTrainedConfig):
+    """The base of the configuration of an architecture whose positions can be exchanged.
+
+    position_embedding: one of POSITION_EMBEDDINGS. With any other than "learned", sequences may
+        become longer than max_position_embeddings. A file names this field only if it isn't
+        "learned"; `transformers` doesn't know it, and can't open such a file.
+    relative_attention_num_buckets, relative_attention_max_distance: for "t5", see RelativeBias
+    """
+
+    position_embedding: str = field(default="learned", kw_only=True)
+    relative_attention_num_buckets: int = field(default=32, kw_only=True)
+    relative_attention_max_distance: int = field(default=128, kw_only=True)
+
+    def require_positions(self):
+        """Raise ValueError for fields above that are out of range."""
+        require_position_embedding(self.position_embedding,
+                                   self.hidden_size // self.num_attention_heads)
+        n_buckets = self.relative_attention_num_buckets
+        require_number("relative_attention_num_buckets", n_buckets, 2)
+        require_number("relative_attention_max_distance", self.relative_attention_max_distance,
+                       n_buckets // 2 + 1)
+
+    @property
+    def position_limit(self):
+        """The maximum length of a sequence; None for positions without a limit."""
+        return self.max_position_embeddings if self.position_embedding == "learned" else None
+
+    @property
+    def scales_embeddings(self):
+        """Sinusoids are added to token embeddings times √d_model (Vaswani et al. 2017, sec. 3.4),
+        which are then as long as the sinusoids.
+        """
+        return self.position_embedding == "sinusoidal"
+
+    def to_dict(self):
+        """-> dict for config.json, without the fields of minillm alone that have their default"""
+        return {name: value for name, value in super().to_dict().items()
+                if name not in OUR_FIELDS or value != getattr(type(self), name)}
 
 
 def require_position_embedding(kind, head_dim):

@@ -81,12 +81,13 @@ class EncoderBlock(Module):
         self.dropout2 = Dropout(dropout, rng)
         self.residual2 = Residual(self, "feed_forward", "norm2", "dropout2", norm)
 
-    def forward(self, x, *, key_mask=None):
+    def forward(self, x, *, position_ids=None, key_mask=None):
         """x: (B, T, d_model) -> y: (B, T, d_model)
 
+        position_ids: integers (T,) or (B, T), for rotary positions: see SelfAttention
         key_mask: bool (B, T), True at real tokens, False at padding
         """
-        x = self.residual1(x, key_mask=key_mask)
+        x = self.residual1(x, position_ids=position_ids, key_mask=key_mask)
         return self.residual2(x)
 
     def backward(self, dy):

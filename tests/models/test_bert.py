@@ -19,6 +19,7 @@ from minillm import (
     BertModel,
 )
 from minillm.models import auto, bert
+from minillm.models.positions import POSITION_EMBEDDINGS
 
 TINY = Path(__file__).parents[1] / "fixtures" / "bert_tiny"
 EXPECTED = np.load(TINY / "expected.npz")
@@ -443,6 +444,35 @@ def test_every_position_sees_the_whole_text():
     one = model([[1, 2, 3, 4]]).last_hidden_state
     other = model([[1, 2, 3, 5]]).last_hidden_state
     assert (np.abs(one - other).max(axis=-1) > 1e-4).all()
+
+
+# ---- other positions
+
+
+@pytest.mark.parametrize("kind", POSITION_EMBEDDINGS)
+def test_every_kind_of_positions(kind, tmp_path):
+    config = small_config(num_hidden_layers=1, position_embedding=kind)
+    model = BertForTokenClassification(config, seed=1).eval().astype(np.float64)
+    rng = np.random.default_rng(0)
+    ids, labels = rng.integers(1, 29, (2, 5)), rng.integers(0, 2, (2, 5))
+    mask = [[1] * 5, [1, 1, 1, 0, 0]]
+    model(ids, mask, labels=labels).loss.backward()
+    parameters = dict(model.named_parameters())
+    check_gradients(
+        lambda: float(model(ids, mask, labels=labels).loss),
+        {name: parameter.data for name, parameter in parameters.items()},
+        {name: parameter.grad.copy() for name, parameter in parameters.items()},
+        rng,
+    )
+    model.astype(np.float32).save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    assert ("position_embedding" in content) == (kind != "learned")
+    again = BertForTokenClassification.from_pretrained(tmp_path)
+    np.testing.assert_array_equal(again(ids).logits, model(ids).logits)
+    reversed_too = np.allclose(again(ids[:, ::-1]).logits[:, ::-1], model(ids).logits, atol=1e-4)
+    assert reversed_too == (kind in ("alibi", "none"))  # the same seen in a mirror
+    if kind != "learned":
+        assert again(np.ones((1, 30), int)).logits.shape == (1, 30, 2)
 
 
 # ---- sizes, initialization
