@@ -13,10 +13,13 @@ Section 2.2 of the paper names three changes to the GPT of 2019; grouped-query a
     keys, values    fewer heads than queries have                            (Ainslie et al. 2023)
 
 No linear map has a bias, except those of Qwen2's queries, keys and values. In Mistral a query sees
-only the last sliding_window keys.
+only the last sliding_window keys. The paper doesn't say how weights start; here, as in GPT-2, those
+that write into the residual stream start smaller by a factor of √(2 L).
 
 Classes, arguments and files are named as in Hugging Face's `transformers`.
 """
+
+import math
 
 import numpy as np
 
@@ -76,6 +79,7 @@ class LlamaModel(LlamaPreTrainedModel):
                 attention_dropout=config.attention_dropout,
                 rng=rng,
                 std=std,
+                output_std=std / math.sqrt(2 * config.num_hidden_layers),
             )
             for layer in range(config.num_hidden_layers)
         ]
