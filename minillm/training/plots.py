@@ -75,7 +75,8 @@ def plot_lengths(losses, trained_length, path):
                       xytext=(3, -10), textcoords="offset points", fontsize=8, color="#666666")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    ends.legend(frameon=False, fontsize=8)
+    figure.legend(*ends.get_legend_handles_labels(), loc="outside lower center", ncols=6,
+                  frameon=False, fontsize=8)
     _save(figure, path)
 
 
