@@ -52,13 +52,13 @@ def atomic_write(path, mode="wb", **open_arguments):
 
     If the body raises (a full disk, Ctrl-C), an older file at `path` is untouched
     and the temporary file is removed. Text files are written as UTF-8 unless told otherwise.
-    A device or a pipe (/dev/stdout) is no file to replace: it is written to directly.
+    A device, a pipe or an open file (/dev/stdout) is not replaced, but written to directly.
     """
     path = Path(path)
     if "b" not in mode:
         open_arguments.setdefault("encoding", "utf-8")
         open_arguments.setdefault("newline", "\n")
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if _is_open_or_special(path):
         with open(path, mode, **open_arguments) as file:
             yield file
         return
@@ -76,6 +76,13 @@ def atomic_write(path, mode="wb", **open_arguments):
         raise
     finally:
         os.close(lock)
+
+
+def _is_open_or_special(path):
+    """-> whether `path` is a device or a pipe, or stands for an open file: /dev/stdout, /dev/fd/3"""
+    folder = os.path.realpath(path.parent)
+    return (folder == "/dev" or re.fullmatch(r"/proc/\d+/fd", folder) is not None
+            or path.exists() and not (path.is_file() or path.is_dir()))
 
 
 @contextmanager

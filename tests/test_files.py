@@ -126,3 +126,12 @@ def test_a_pipe_is_written_to_and_stays(tmp_path):
         file.write(b"text")
     assert os.read(reader, 9) == b"text" and pipe.is_fifo()
     os.close(reader)
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="no /dev/fd on this system")
+def test_an_open_file_is_written_to_and_stays(tmp_path):
+    with open(tmp_path / "file", "w+b") as opened:
+        with atomic_write(f"/dev/fd/{opened.fileno()}") as file:
+            file.write(b"text")
+        assert os.fstat(opened.fileno()).st_ino == (tmp_path / "file").stat().st_ino
+        assert opened.read() == b"text"
