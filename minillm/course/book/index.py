@@ -9,7 +9,7 @@ PARTS = {
     11: "From here on",
 }
 LATER = """The library grows, and the course with it. Chapters to come: the encoder-decoder and
-translation, BERT, modern decoders, interpretability, privacy, bias, and scale."""
+translation, BERT, modern decoders, interpretability, privacy, bias, scale."""
 
 _TOP = """# The course
 
