@@ -104,7 +104,7 @@ def site(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: Playwright's event loop would be in others' way
 def browser():
     with sync_playwright() as playwright:
         # No sandbox: it needs rights that containers don't give, and the pages are our own.
