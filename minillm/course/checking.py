@@ -8,6 +8,7 @@ differ, with the wrong ones: what agrees with one of them has that mistake.
 """
 
 import importlib
+import inspect
 import io
 import re
 import signal
@@ -150,11 +151,10 @@ def _judge(exercise, answer, cases, got, want):
         return Report(exercise, "This is the place for your answer." if exercise.is_value else
                       f"{exercise.name} returns None: write its body, and return the result.",
                       is_empty=True)
-    empty = [result is None for result in got]
     for mistake in exercise.mistakes:
         if _shows(mistake, exercise, cases, got, want):
             return Report(exercise, mistake.sentence)
-    if any(empty) and not any(result is None for result in want):
+    if any(g is None for g in got) and not any(w is None for w in want):
         return Report(exercise, f"For some arguments {exercise.name} ends without a return, and so "
                                 "returns None.")
     if exercise.is_value and "shape" not in differences[0]:
@@ -206,8 +206,6 @@ def _known_error(error, exercise, case):
 
 def _changed(exercise, arguments, case):
     """-> the name of the first argument that the solution changed"""
-    import inspect
-
     names = list(inspect.signature(exercise.reference).parameters)
     index = next(i for i, pair in enumerate(zip(arguments, case)) if difference(*pair, 0))
     return names[index] if index < len(names) else f"number {index + 1}"

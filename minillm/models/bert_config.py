@@ -6,6 +6,7 @@ from typing import ClassVar
 from minillm.checks import shown
 from minillm.models.config import (
     require_activation,
+    require_divisor,
     require_number,
     require_positive,
 )
@@ -67,9 +68,8 @@ class BertConfig(PositionConfig):
         for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
                      "intermediate_size", "max_position_embeddings", "type_vocab_size"):
             require_positive(name, getattr(self, name))
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(f"num_attention_heads is {self.num_attention_heads}, wanted a divisor "
-                             f"of hidden_size = {self.hidden_size}")
+        require_divisor("num_attention_heads", self.num_attention_heads,
+                        "hidden_size", self.hidden_size)
         require_activation("hidden_act", self.hidden_act)
         self.require_positions()
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):

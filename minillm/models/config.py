@@ -192,6 +192,12 @@ def require_positive(name, value):
         raise ValueError(f"{name} is {shown(value)}, wanted an integer of at least 1")
 
 
+def require_divisor(name, value, whole_name, whole):
+    """Raise ValueError unless `value` divides `whole`; both are positive integers."""
+    if whole % value:
+        raise ValueError(f"{name} is {value}, wanted a divisor of {whole_name} = {whole}")
+
+
 def require_number(name, value, low, high=None):
     """Raise ValueError unless `value` is a finite number with low <= value (< high, if given)."""
     is_number = hasattr(value, "__float__") and not isinstance(value, bool)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from minillm.models.config import (
     require_activation,
+    require_divisor,
     require_number,
     require_positive,
 )
@@ -70,9 +71,7 @@ class GPT2Config(PositionConfig):
             require_positive(name, getattr(self, name))
         if self.n_inner is not None:
             require_positive("n_inner", self.n_inner)
-        if self.n_embd % self.n_head:
-            raise ValueError(f"n_head is {self.n_head}, wanted a divisor of n_embd = "
-                             f"{self.n_embd}")
+        require_divisor("n_head", self.n_head, "n_embd", self.n_embd)
         require_activation("activation_function", self.activation_function)
         self.require_positions()
         for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop"):

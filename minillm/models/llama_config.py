@@ -7,6 +7,7 @@ from minillm.checks import shown
 from minillm.models.config import (
     PreTrainedConfig,
     require_activation,
+    require_divisor,
     require_number,
     require_positive,
 )
@@ -67,13 +68,11 @@ class LlamaFamilyConfig(PreTrainedConfig):
         if self.num_key_value_heads is None:
             self.num_key_value_heads = self.num_attention_heads
         require_positive("num_key_value_heads", self.num_key_value_heads)
-        if self.num_attention_heads % self.num_key_value_heads:
-            raise ValueError(f"num_key_value_heads is {self.num_key_value_heads}, wanted a divisor "
-                             f"of num_attention_heads = {self.num_attention_heads}")
+        require_divisor("num_key_value_heads", self.num_key_value_heads,
+                        "num_attention_heads", self.num_attention_heads)
         if self.head_dim is None:
-            if self.hidden_size % self.num_attention_heads:
-                raise ValueError(f"num_attention_heads is {self.num_attention_heads}, wanted a "
-                                 f"divisor of hidden_size = {self.hidden_size}")
+            require_divisor("num_attention_heads", self.num_attention_heads,
+                            "hidden_size", self.hidden_size)
             self.head_dim = self.hidden_size // self.num_attention_heads
         require_positive("head_dim", self.head_dim)
         if self.head_dim % 2:

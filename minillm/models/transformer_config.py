@@ -6,6 +6,7 @@ from typing import ClassVar
 from minillm.models.config import (
     PreTrainedConfig,
     require_activation,
+    require_divisor,
     require_number,
     require_positive,
 )
@@ -85,9 +86,7 @@ class TransformerConfig(PreTrainedConfig):
                      "encoder_ffn_dim", "decoder_ffn_dim", "max_position_embeddings"):
             require_positive(name, getattr(self, name))
         for name in ("encoder_attention_heads", "decoder_attention_heads"):
-            if self.d_model % getattr(self, name):
-                raise ValueError(f"{name} is {getattr(self, name)}, wanted a divisor of d_model = "
-                                 f"{self.d_model}")
+            require_divisor(name, getattr(self, name), "d_model", self.d_model)
         require_activation("activation_function", self.activation_function)
         for name in ("dropout", "attention_dropout", "activation_dropout", "label_smoothing"):
             require_number(name, getattr(self, name), 0, 1)
