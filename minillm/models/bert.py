@@ -111,8 +111,10 @@ class BertModel(BertPreTrainedModel):
 
     `seed` determines the initial weights and all dropout. Pass draw_weights=False before loading
     weights: the initial ones are then zeros, which cost no time. add_pooling_layer: False leaves
-    out the pooler, as most heads do.
+    out the pooler, as most heads and sentence encoders do; `from_pretrained` takes it, too.
     """
+
+    constructor_options = ("add_pooling_layer",)
 
     def __init__(self, config=None, seed=0, draw_weights=True, add_pooling_layer=True):
         self.config = config = config or BertConfig()
@@ -212,14 +214,24 @@ class BertPredictionHead(Module):
         bias = Parameter(np.zeros(config.vocab_size, np.float32))
         self.decoder = OutputHead(table, bias)
 
-    def forward(self, x):
-        """x: (B, T, d_model) -> logits: (B, T, V)"""
+    def forward(self, x, where=None):
+        """x: (B, T, d_model) -> logits: (B, T, V); with `where`, bool (B, T): those of the n
+        positions where it is True, (n, V)
+        """
+        self.remember((x.shape, where))
+        x = x if where is None else x[where]
         return self.decoder(self.norm(self.activation(self.dense(x))))
 
     def backward(self, dlogits):
-        """dlogits: (B, T, V) -> dx: (B, T, d_model)"""
+        """dlogits: (B, T, V) or (n, V) -> dx: (B, T, d_model)"""
+        shape, where = self.recall()
         dx = self.norm.backward(self.decoder.backward(dlogits))
-        return self.dense.backward(self.activation.backward(dx))
+        dx = self.dense.backward(self.activation.backward(dx))
+        if where is None:
+            return dx
+        dx_all = np.zeros(shape, dx.dtype)  # no logit depends on the other positions
+        dx_all[where] = dx
+        return dx_all
 
 
 class BertWithHead(BertPreTrainedModel):
@@ -246,25 +258,40 @@ class BertWithHead(BertPreTrainedModel):
         return Linear(self.config.hidden_size, d_out, rng=self.rng, std=std)
 
 
-class BertForMaskedLM(BertWithHead):
-    """BERT that predicts masked tokens                                          (section 3.1)"""
+class BertWithPredictions(BertWithHead):
+    """The base of the two models that predict masked tokens."""
 
     has_lm_head = True
 
     def _make_heads(self, config, std):
         self.predictions = BertPredictionHead(self.bert, std)
 
-    def forward(self, *inputs, labels=None, return_dict=True, **options):
+    def _predict(self, x, labels, sparse_prediction):
+        """-> logits, and their checked labels, for the arguments of `forward`"""
+        where = None
+        if labels is not None:
+            labels = checked_labels(labels, x.shape[:2], self.config.vocab_size)
+            if sparse_prediction:
+                where = labels != -100
+                labels = labels[where]
+        elif sparse_prediction:
+            raise ValueError("sparse_prediction needs labels: it scores the positions that have one")
+        return self.predictions(x, where), labels
+
+
+class BertForMaskedLM(BertWithPredictions):
+    """BERT that predicts masked tokens                                          (section 3.1)"""
+
+    def forward(self, *inputs, labels=None, sparse_prediction=False, return_dict=True, **options):
         """-> ClassifierOutput with logits (B, T, V)
 
         labels: integers (B, T), the tokens that the masks hide, and -100 at all other positions
+        sparse_prediction: compute only the logits of the n positions with a label, (n, V), in the
+            order of labels[labels != -100]. The loss and the gradients stay the same, in less time.
         """
         base = self.bert(*inputs, **options)
-        logits = self.predictions(base.last_hidden_state)
-        loss = None
-        if labels is not None:
-            labels = checked_labels(labels, logits.shape[:2], self.config.vocab_size)
-            loss = cross_entropy_loss(self, logits, labels)
+        logits, labels = self._predict(base.last_hidden_state, labels, sparse_prediction)
+        loss = None if labels is None else cross_entropy_loss(self, logits, labels)
         output = ClassifierOutput(loss, logits, base.hidden_states, base.attentions)
         return output if return_dict else output.to_tuple()
 
@@ -273,28 +300,27 @@ class BertForMaskedLM(BertWithHead):
         return self.bert.backward(self.predictions.backward(dlogits))
 
 
-class BertForPreTraining(BertWithHead):
+class BertForPreTraining(BertWithPredictions):
     """BERT as it is pre-trained: it predicts masked tokens, and whether B follows A."""
 
-    has_lm_head = True
     pools = True
 
     def _make_heads(self, config, std):
-        self.predictions = BertPredictionHead(self.bert, std)
+        super()._make_heads(config, std)
         self.seq_relationship = self._linear(2, std)
 
-    def forward(self, *inputs, labels=None, next_sentence_label=None, return_dict=True, **options):
+    def forward(self, *inputs, labels=None, next_sentence_label=None, sparse_prediction=False,
+                return_dict=True, **options):
         """-> BertForPreTrainingOutput; its loss, the sum of both, needs both labels
 
-        labels: integers (B, T), the tokens that the masks hide, and -100 at all other positions
+        labels, sparse_prediction: see BertForMaskedLM
         next_sentence_label: integers (B,), 0 if sentence B follows A in a text, 1 if it doesn't
         """
         base = self.bert(*inputs, **options)
-        logits = self.predictions(base.last_hidden_state)
+        logits, labels = self._predict(base.last_hidden_state, labels, sparse_prediction)
         next_logits = self.seq_relationship(base.pooler_output)
         loss = None
         if labels is not None and next_sentence_label is not None:
-            labels = checked_labels(labels, logits.shape[:2], self.config.vocab_size)
             follows = checked_labels(next_sentence_label, next_logits.shape[:1], 2,
                                      "next_sentence_label")
             loss = joint_cross_entropy_loss(self, (logits, labels), (next_logits, follows))

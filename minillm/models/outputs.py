@@ -62,7 +62,7 @@ class BertForPreTrainingOutput(ModelOutput):
     """The result of BERT's two heads of pre-training."""
 
     loss: Loss | None = None
-    prediction_logits: np.ndarray | None = None  # (B, T, V): the scores of masked tokens
+    prediction_logits: np.ndarray | None = None  # (B, T, V) or (n, V): scores of masked tokens
     seq_relationship_logits: np.ndarray | None = None  # (B, 2): B follows A, or not
     hidden_states: tuple | None = None
     attentions: tuple | None = None

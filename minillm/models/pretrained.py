@@ -31,6 +31,8 @@ class PreTrainedModel(Module):
         head's matrix, which may be tied to them
     has_lm_head: True for a model with an output head, see `get_output_embeddings`
     generation_config: a GenerationConfig, or None for a model that can't generate
+    constructor_options: the names of further arguments of its constructor, which `from_pretrained`
+        takes, too
 
     Its constructor takes (config, seed, draw_weights). The bare model has the Generator of all its
     randomness as `rng`.
@@ -43,6 +45,7 @@ class PreTrainedModel(Module):
     head_tensor = "lm_head.weight"
     has_lm_head = False
     generation_config = None
+    constructor_options = ()
 
     @classmethod
     def layout(cls, config):
@@ -95,13 +98,15 @@ class PreTrainedModel(Module):
         seed: for the weights of a head that the checkpoint lacks (a warning names them), and for
             dropout in later training
         options: those of `find_pretrained`; fields that override those of config.json, such as
-            pad_token_id=50256; and options of `transformers` that have no effect here
+            pad_token_id=50256; the class's `constructor_options`; and options of `transformers`
+            that have no effect here
 
         Raises FileNotFoundError; ValueError, in one line, for files that are damaged, contradict
         each other or hold another architecture, and for options that minillm can't follow, such as
         device_map; TypeError for an unknown option.
         """
         dtype = loading_dtype(dtype, torch_dtype)
+        parts = {name: options.pop(name) for name in cls.constructor_options if name in options}
         places, changes = sort_options(options)
         folder = find_pretrained(name_or_path, **places)
         config = cls._configuration(folder if config is None else config).replace(**changes)
@@ -110,7 +115,7 @@ class PreTrainedModel(Module):
         if cls.has_lm_head:
             config = weights.with_tie(config, folder / "config.json")
 
-        model = cls(config, seed, draw_weights=False)
+        model = cls(config, seed, draw_weights=False, **parts)
         if model.generation_config is not None:
             model.generation_config = generation_config or _generation_config(folder, config,
                                                                               changes)

@@ -129,7 +129,7 @@ class BertPretraining(LanguageModeling):
                                   settings.block_size, settings.seed)
 
     def loss(self, model, batch):
-        return model(**batch).loss
+        return model(**batch, sparse_prediction=True).loss
 
     def size(self, batch):
         return int(batch["attention_mask"].sum())
@@ -152,10 +152,10 @@ class BertPretraining(LanguageModeling):
         for done in range(VALIDATION_BATCHES):
             batch = next(batches)
             with no_grad():
-                output = model(**batch)
+                output = model(**batch, sparse_prediction=True)
             labels = batch["labels"]
             losses.append(output.loss.item())
-            masked.append((output.prediction_logits.argmax(-1) == labels)[labels != IGNORE])
+            masked.append(output.prediction_logits.argmax(-1) == labels[labels != IGNORE])
             following.append(output.seq_relationship_logits.argmax(-1)
                              == batch["next_sentence_label"])
             if report is not None:

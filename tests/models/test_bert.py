@@ -193,6 +193,19 @@ def test_a_checkpoint_of_a_head_as_the_bare_model(tmp_path):
                                   model.bert(**INPUTS).last_hidden_state)
 
 
+def test_a_checkpoint_without_a_pooler(tmp_path, recwarn):
+    model = BertModel.from_pretrained(TINY, add_pooling_layer=False)
+    assert model.pooler is None and model(**INPUTS).pooler_output is None
+    model.save_pretrained(tmp_path)
+    for load in (BertModel, auto.AutoModel):
+        again = load.from_pretrained(tmp_path, add_pooling_layer=False)
+        np.testing.assert_array_equal(again(**INPUTS).last_hidden_state,
+                                      model(**INPUTS).last_hidden_state)
+    assert not recwarn.list
+    with pytest.raises(TypeError, match="add_pooling_layer"):
+        BertForMaskedLM.from_pretrained(tmp_path, add_pooling_layer=False)
+
+
 @pytest.mark.parametrize("cls", [BertModel, *HEADS])
 def test_saved_and_read_again(cls, tmp_path):
     model = cls.from_pretrained(TINY, num_labels=2) if cls is BertForQuestionAnswering else (
@@ -320,6 +333,36 @@ def test_gradients_of_the_whole_model_are_its_slopes(cls):
         {name: parameter.grad.copy() for name, parameter in parameters.items()},
         rng,
     )
+
+
+@given(st.lists(st.booleans(), min_size=10, max_size=10), st.sampled_from(
+    [BertForMaskedLM, BertForPreTraining]), st.integers(0, 99))
+def test_sparse_prediction_changes_neither_loss_nor_gradients(labelled, cls, seed):
+    rng = np.random.default_rng(seed)
+    model = cls(small_config(num_hidden_layers=1), seed=seed).eval().astype(np.float64)
+    labels = np.where(np.reshape(labelled, (2, 5)), rng.integers(0, 29, (2, 5)), -100)
+    inputs = {"input_ids": rng.integers(0, 29, (2, 5)), "labels": labels}
+    if cls is BertForPreTraining:
+        inputs["next_sentence_label"] = np.array([0, 1])
+
+    def run(**options):
+        output = model(**inputs, **options)
+        model.zero_grad()
+        output.loss.backward()
+        gradients = {name: parameter.grad.copy() for name, parameter in model.named_parameters()}
+        return float(output.loss), output[1], gradients
+
+    loss, logits, gradients = run()
+    sparse_loss, sparse_logits, sparse_gradients = run(sparse_prediction=True)
+    assert sparse_loss == pytest.approx(loss, abs=1e-12)
+    np.testing.assert_allclose(sparse_logits, logits[labels != -100], rtol=0, atol=1e-12)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(sparse_gradients[name], gradient, rtol=0, atol=1e-12)
+
+
+def test_sparse_prediction_needs_labels():
+    with pytest.raises(ValueError, match="^sparse_prediction needs labels"):
+        BertForMaskedLM(small_config())(np.zeros((1, 3), int), sparse_prediction=True)
 
 
 @pytest.mark.parametrize("pooled", [True, False])
