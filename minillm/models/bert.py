@@ -32,7 +32,7 @@ from minillm.models.outputs import (
     ClassifierOutput,
     QuestionAnsweringOutput,
 )
-from minillm.models.positions import attention_positions, position_vectors
+from minillm.models.positions import attention_positions, position_vectors, sum_over_sequences
 from minillm.nn import Activation, Dropout, Embedding, EncoderBlock, LayerNorm, Linear, OutputHead
 from minillm.nn.layers import normal
 from minillm.nn.loss import (
@@ -53,8 +53,7 @@ class BertEmbeddings(Module):
                                std=std)
         if config.pad_token_id is not None:
             self.words.weight.data[config.pad_token_id] = 0
-        self.positions = position_vectors(config.position_embedding,
-                                          config.max_position_embeddings, d, rng=rng, std=std)
+        self.positions = position_vectors(config, rng=rng, std=std)
         self.token_types = Embedding(config.type_vocab_size, d, rng=rng, std=std)
         self.norm = LayerNorm(d, config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob, rng)
@@ -69,25 +68,20 @@ class BertEmbeddings(Module):
         x = self.scale * x + self.token_types(types)
         if self.positions is not None:
             x = x + self.positions(inputs.positions)
-        self.remember((inputs, len(types)))
+        self.remember((inputs, types))
         return self.dropout(self.norm(x))
 
     def backward(self, dx):
         """dx: (B, T, d_model) -> the gradient of inputs_embeds; None for ids"""
-        inputs, n_types = self.recall()
+        inputs, types = self.recall()
         dx = self.norm.backward(self.dropout.backward(dx))
-        # Rows that all sequences of the batch share get the sum of their gradients.
-        self.token_types.backward(_summed(dx, n_types))
+        self.token_types.backward(sum_over_sequences(dx, types))
         if self.positions is not None:
-            self.positions.backward(_summed(dx, len(inputs.positions)))
+            self.positions.backward(sum_over_sequences(dx, inputs.positions))
         dx = self.scale * dx
         if inputs.embeddings is not None:
             return dx
         self.words.backward(dx)
-
-
-def _summed(dx, n_rows):
-    return dx if n_rows == len(dx) else dx.sum(axis=0, keepdims=True)
 
 
 class BertPooler(Module):
@@ -122,11 +116,8 @@ class BertModel(BertPreTrainedModel):
         std = config.initializer_range if draw_weights else 0.0
         self.embeddings = BertEmbeddings(config, rng, std)
         self.positions = attention_positions(
-            config.position_embedding, config.num_attention_heads,
-            config.hidden_size // config.num_attention_heads,
-            n_buckets=config.relative_attention_num_buckets,
-            max_distance=config.relative_attention_max_distance, bidirectional=True, rng=rng,
-            std=std,
+            config, config.num_attention_heads, config.hidden_size // config.num_attention_heads,
+            bidirectional=True, rng=rng, std=std,
         )
         self.layers = [
             EncoderBlock(

@@ -71,7 +71,7 @@ class BertConfig(PositionConfig):
         require_divisor("num_attention_heads", self.num_attention_heads,
                         "hidden_size", self.hidden_size)
         require_activation("hidden_act", self.hidden_act)
-        self.require_positions()
+        self.require_positions(self.hidden_size // self.num_attention_heads)
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             require_number(name, getattr(self, name), 0, 1)
         if self.classifier_dropout is not None:

@@ -1,6 +1,7 @@
 """BERT in Hugging Face's files: the names of its weights there, and the sizes that they imply."""
 
 from minillm.models.bert_config import BertConfig
+from minillm.models.positions import position_sizes
 from minillm.models.pretrained import PreTrainedModel
 from minillm.models.weight_table import Count, Size, WeightTable, fuse, rename
 
@@ -32,10 +33,7 @@ SIZES = [
     Count("num_hidden_layers", f"{LAYER}.intermediate.dense.weight", "layer"),
     Size("vocab_size", "embeddings.word_embeddings.weight", 0),
     Size("hidden_size", "embeddings.word_embeddings.weight", 1),
-    Size("max_position_embeddings", "embeddings.position_embeddings.weight", 0,
-         exists=lambda config: config.position_embedding == "learned"),
-    Size("relative_attention_num_buckets", "positions.weight", 0,
-         exists=lambda config: config.position_embedding == "t5"),
+    *position_sizes("embeddings.position_embeddings.weight", "positions.weight"),
     Size("type_vocab_size", "embeddings.token_type_embeddings.weight", 0),
     Size("intermediate_size", f"{LAYER}.intermediate.dense.weight", 0),
 ]

@@ -26,7 +26,7 @@ from minillm.models.config import ACTIVATIONS
 from minillm.models.decoder_run import DecoderRun
 from minillm.models.gpt2_config import GPT2Config
 from minillm.models.gpt2_files import GPT2PreTrainedModel
-from minillm.models.positions import attention_positions, position_vectors
+from minillm.models.positions import attention_positions, position_vectors, sum_over_sequences
 from minillm.nn import DecoderBlock, Dropout, Embedding, LayerNorm
 from minillm.nn.module import frozen_prefix
 
@@ -35,8 +35,9 @@ class GPT2Model(GPT2PreTrainedModel):
     """GPT-2 without an output head: ids to the vectors after the last layer norm.
 
     Its parts have the names of the paper's code: wte and wpe (token and position embeddings), drop,
-    h (the blocks), ln_f. config.position_embedding replaces wpe by other kinds of positions. `seed` determines the initial weights and all dropout. Pass
-    draw_weights=False before loading weights: the initial ones are then zeros, which cost no time.
+    h (the blocks), ln_f. config.position_embedding replaces wpe by other kinds of positions. `seed`
+    determines the initial weights and all dropout. Pass draw_weights=False before loading weights:
+    the initial ones are then zeros, which cost no time.
     """
 
     def __init__(self, config=None, seed=0, draw_weights=True):
@@ -45,13 +46,9 @@ class GPT2Model(GPT2PreTrainedModel):
         self.rng = rng = np.random.default_rng(seed)
         std = config.initializer_range if draw_weights else 0.0
         self.wte = Embedding(config.vocab_size, config.n_embd, rng=rng, std=std)
-        self.wpe = position_vectors(config.position_embedding, config.n_positions, config.n_embd,
-                                    rng=rng, std=std)
-        self.positions = attention_positions(
-            config.position_embedding, config.n_head, config.n_embd // config.n_head,
-            n_buckets=config.relative_attention_num_buckets,
-            max_distance=config.relative_attention_max_distance, rng=rng, std=std,
-        )
+        self.wpe = position_vectors(config, rng=rng, std=std)
+        self.positions = attention_positions(config, config.n_head, config.n_embd // config.n_head,
+                                             rng=rng, std=std)
         self.drop = Dropout(config.embd_pdrop, rng)
         self.h = [
             DecoderBlock(
@@ -124,9 +121,7 @@ class GPT2Model(GPT2PreTrainedModel):
 
     def _embed_backward(self, dx, inputs):
         if self.wpe is not None:
-            # The sequences of a batch usually share their positions (1, T): sum their gradients.
-            B = len(dx)
-            self.wpe.backward(dx if len(inputs.positions) == B else dx.sum(axis=0, keepdims=True))
+            self.wpe.backward(sum_over_sequences(dx, inputs.positions))
         if self.config.scales_embeddings:
             dx = dx * math.sqrt(self.config.n_embd)
         if inputs.token_types is not None:

@@ -73,7 +73,7 @@ class GPT2Config(PositionConfig):
             require_positive("n_inner", self.n_inner)
         require_divisor("n_head", self.n_head, "n_embd", self.n_embd)
         require_activation("activation_function", self.activation_function)
-        self.require_positions()
+        self.require_positions(self.n_embd // self.n_head)
         for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop"):
             require_number(name, getattr(self, name), 0, 1)
         for name in ("layer_norm_epsilon", "initializer_range"):

@@ -1,6 +1,7 @@
 """GPT-2 in Hugging Face's files: the names of its weights there, and the sizes that they imply."""
 
 from minillm.models.gpt2_config import GPT2Config
+from minillm.models.positions import position_sizes
 from minillm.models.pretrained import PreTrainedModel
 from minillm.models.weight_table import Count, Size, WeightTable, rename
 
@@ -18,10 +19,7 @@ SIZES = [
     *(Count("n_layer", tensor) for rule in RULES for tensor in rule.theirs),
     Size("vocab_size", "wte.weight", 0),
     Size("n_embd", "wte.weight", 1),
-    Size("n_positions", "wpe.weight", 0,
-         exists=lambda config: config.position_embedding == "learned"),
-    Size("relative_attention_num_buckets", "positions.weight", 0,
-         exists=lambda config: config.position_embedding == "t5"),
+    *position_sizes("wpe.weight", "positions.weight", "n_positions"),
     Size("n_embd", "h.*.mlp.c_fc.weight", 0),
     Size("n_inner", "h.*.mlp.c_fc.weight", 1, lambda config: config.d_ff),
 ]

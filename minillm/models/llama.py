@@ -29,6 +29,7 @@ from minillm.models.config import ACTIVATIONS
 from minillm.models.decoder_run import DecoderRun
 from minillm.models.llama_config import MistralConfig, Qwen2Config
 from minillm.models.llama_files import LlamaPreTrainedModel
+from minillm.models.positions import attention_positions, position_vectors, sum_over_sequences
 from minillm.models.rope import rotary_positions
 from minillm.nn import (
     DecoderBlock,
@@ -45,7 +46,8 @@ class LlamaModel(LlamaPreTrainedModel):
     """Llama without an output head: ids to the vectors after the last norm.
 
     `seed` determines the initial weights and all dropout. Pass draw_weights=False before loading
-    weights: the initial ones are then zeros, which cost no time.
+    weights: the initial ones are then zeros, which cost no time. config.position_embedding replaces
+    the rotary positions by another kind; vectors that are added are then in `embed_positions`.
     """
 
     def __init__(self, config=None, seed=0, draw_weights=True):
@@ -55,9 +57,9 @@ class LlamaModel(LlamaPreTrainedModel):
         std = config.initializer_range if draw_weights else 0.0
         self.embed_tokens = Embedding(config.vocab_size, config.hidden_size,
                                       padding_id=config.pad_token_id, rng=rng, std=std)
+        self.embed_positions = position_vectors(config, rng=rng, std=std)
         self.drop = Dropout(config.hidden_dropout_prob, rng)
-        rotary = rotary_positions(config.rope_parameters, config.head_dim,
-                                  config.max_position_embeddings)
+        self.positions = self._attention_positions(config, rng, std)
         self.layers = [
             DecoderBlock(
                 config.hidden_size,
@@ -69,7 +71,7 @@ class LlamaModel(LlamaPreTrainedModel):
                 eps=config.rms_norm_eps,
                 n_kv_heads=config.num_key_value_heads,
                 head_dim=config.head_dim,
-                positions=self._within_window(layer, rotary),
+                positions=self._within_window(layer),
                 qkv_bias=config.qkv_bias,
                 output_bias=config.output_bias,
                 make_feed_forward=GatedFeedForward,
@@ -85,12 +87,19 @@ class LlamaModel(LlamaPreTrainedModel):
         ]
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def _within_window(self, layer, rotary):
-        """-> the positions of block `layer`: the rotary ones, with a window if it has one"""
+    def _attention_positions(self, config, rng, std):
+        if config.position_embedding == "rotary":
+            return rotary_positions(config.rope_parameters, config.head_dim,
+                                    config.max_position_embeddings)
+        return attention_positions(config, config.num_attention_heads, config.head_dim, rng=rng,
+                                   std=std)
+
+    def _within_window(self, layer):
+        """-> the positions of block `layer`: those of all blocks, with a window if it has one"""
         window = self.config.window(layer)
         if window is None:
-            return rotary
-        return SlidingWindow(self.config.num_attention_heads, window, rotary)
+            return self.positions
+        return SlidingWindow(self.config.num_attention_heads, window, self.positions)
 
     def forward(self, input_ids=None, attention_mask=None, position_ids=None, inputs_embeds=None,
                 past_key_values=None, use_cache=False, output_attentions=None,
@@ -103,14 +112,22 @@ class LlamaModel(LlamaPreTrainedModel):
                         output_hidden_states, input_ids=input_ids, attention_mask=attention_mask,
                         position_ids=position_ids, inputs_embeds=inputs_embeds) as run:
             inputs = run.inputs
-            x = self.embed_tokens(inputs.ids) if inputs.embeddings is None else inputs.embeddings
-            self.remember(inputs)
-            x = self.drop(x)
+            x = self._embed(inputs)
             for layer, block in enumerate(self.layers):
                 x = block(run.seen(x), position_ids=inputs.positions, key_mask=inputs.key_mask,
                           kv_cache=run.kv_cache(layer))
             x = self.norm(x)
         return run.output(x, return_dict)
+
+    def _embed(self, inputs):
+        """Token embeddings: (B, T, d_model); plus vectors for the positions, if the kind has any"""
+        x = self.embed_tokens(inputs.ids) if inputs.embeddings is None else inputs.embeddings
+        if self.config.scales_embeddings:
+            x = x * math.sqrt(self.config.hidden_size)
+        if self.embed_positions is not None:
+            x = x + self.embed_positions(inputs.positions)
+        self.remember(inputs)
+        return self.drop(x)
 
     def backward(self, dx):
         """dx: (B, T, d_model), the gradient of last_hidden_state
@@ -119,14 +136,21 @@ class LlamaModel(LlamaPreTrainedModel):
         """
         inputs = self.recall()
         # Below the lowest layer that learns, gradients are needed only if a trace records them.
-        learns = not self.embed_tokens.is_frozen() or self.has_traces()
+        tables = [self.embed_tokens, self.embed_positions]
+        learns = self.has_traces() or not all(
+            table is None or table.is_frozen() for table in tables)
         learns = learns or inputs.embeddings is not None
         dx = self.norm.backward(dx)
         for block in reversed(self.layers[0 if learns else frozen_prefix(self.layers) :]):
             dx = block.backward(dx)
-        if not learns:
-            return None
-        dx = self.drop.backward(dx)
+        if learns:
+            return self._embed_backward(self.drop.backward(dx), inputs)
+
+    def _embed_backward(self, dx, inputs):
+        if self.embed_positions is not None:
+            self.embed_positions.backward(sum_over_sequences(dx, inputs.positions))
+        if self.config.scales_embeddings:
+            dx = dx * math.sqrt(self.config.hidden_size)
         return dx if inputs.embeddings is not None else self.embed_tokens.backward(dx)
 
 

@@ -1,21 +1,21 @@
 """The configurations of Llama, Mistral and Qwen2, with the names of Hugging Face's config.json."""
 
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import ClassVar
 
 from minillm.checks import shown
 from minillm.models.config import (
-    PreTrainedConfig,
     require_activation,
     require_divisor,
     require_number,
     require_positive,
 )
+from minillm.models.positions import PositionConfig
 from minillm.models.rope import complete_rope_parameters, with_rope_parameters
 
 
 @dataclass
-class LlamaFamilyConfig(PreTrainedConfig):
+class LlamaFamilyConfig(PositionConfig):
     """The fields that all three have.
 
     vocab_size: V;  hidden_size: d_model;  intermediate_size: d_ff
@@ -24,6 +24,7 @@ class LlamaFamilyConfig(PreTrainedConfig):
     hidden_act: the nonlinearity of the gate: "silu" or another
     max_position_embeddings: the trained length. Rotary positions go on beyond it.
     rope_parameters: see minillm/models/rope.py. rope_theta and rope_scaling are older names.
+    position_embedding: "rotary" (the paper's) or another kind: see models/positions.py
     attention_dropout: of the attention weights; hidden_dropout_prob: of the embeddings and of the
         sub-layers' outputs, for training with minillm: `transformers` ignores it
     tie_word_embeddings: True if the output head shares the embedding table
@@ -53,6 +54,7 @@ class LlamaFamilyConfig(PreTrainedConfig):
     bos_token_id: int | None = 1
     eos_token_id: int | list[int] | None = 2
     pad_token_id: int | None = None
+    position_embedding: str = field(default="rotary", kw_only=True)
     rope_theta: InitVar[float | None] = None
     rope_scaling: InitVar[dict | None] = None
 
@@ -75,9 +77,10 @@ class LlamaFamilyConfig(PreTrainedConfig):
                             "hidden_size", self.hidden_size)
             self.head_dim = self.hidden_size // self.num_attention_heads
         require_positive("head_dim", self.head_dim)
-        if self.head_dim % 2:
+        if self.position_embedding == "rotary" and self.head_dim % 2:
             raise ValueError(f"head_dim is {self.head_dim}, wanted an even number: rotary "
                              "positions rotate pairs")
+        self.require_positions(self.head_dim)
         require_activation("hidden_act", self.hidden_act)
         if self.attention_dropout is None:
             self.attention_dropout = 0.0
@@ -94,6 +97,8 @@ class LlamaFamilyConfig(PreTrainedConfig):
     @classmethod
     def from_dict(cls, content, path="config.json"):
         """See PreTrainedConfig.from_dict."""
+        if content.get("position_embedding", "rotary") != "rotary":
+            content = {name: value for name, value in content.items() if name != "rope_parameters"}
         try:
             content = with_rope_parameters(content)
         except ValueError as error:
@@ -121,10 +126,16 @@ class LlamaFamilyConfig(PreTrainedConfig):
             changes["rope_parameters"] = {**rope, "rope_theta": changes["rope_theta"]}
         return super().replace(**with_rope_parameters(changes))
 
-    @property
-    def position_limit(self):
-        """None: rotary positions have no table that could end."""
-        return None
+    def to_dict(self):
+        """-> dict for config.json
+
+        `transformers` would run a model with other positions as if they were rotary. It refuses a
+        rope_type that it doesn't know.
+        """
+        content = super().to_dict()
+        if self.position_embedding != "rotary":
+            content["rope_parameters"] = {"rope_type": self.position_embedding}
+        return content
 
     def window(self, layer):
         """-> how many keys a query of block `layer` sees, up to its own; None for all"""

@@ -2,6 +2,7 @@
 that they imply."""
 
 from minillm.models.llama_config import LlamaConfig
+from minillm.models.positions import position_sizes
 from minillm.models.pretrained import PreTrainedModel
 from minillm.models.weight_table import Count, Size, WeightTable, fuse, rename
 
@@ -34,6 +35,7 @@ SIZES = [
          lambda config: qkv_widths(config)[0]),
     Size("num_key_value_heads * head_dim", f"{ATTENTION}.k_proj.weight", 0,
          lambda config: qkv_widths(config)[1]),
+    *position_sizes("embed_positions.weight", "positions.weight"),
 ]
 # Old checkpoints store the frequencies of the rotary positions.
 IGNORED = ["layers.*.self_attn.rotary_emb.inv_freq", "rotary_emb.inv_freq"]

@@ -23,6 +23,7 @@ class MarianConfig(TransformerConfig):
 
     model_type: ClassVar[str] = "marian"
     # What is a choice in the Transformer and isn't one here.
+    position_embedding: ClassVar[str] = "sinusoidal"
     interleaved_positions: ClassVar[bool] = False  # all sines, then all cosines
     normalize_before: ClassVar[bool] = False
     add_final_layer_norm: ClassVar[bool] = False

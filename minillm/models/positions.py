@@ -8,13 +8,14 @@
     "none"          a causal mask alone: position t is where t + 1 keys are visible
                                                                          (Haviv et al. 2022)
 
-All but "learned" have no limit.
+All but "learned" have no limit, except in the Transformer, whose file names one.
 """
 
 from dataclasses import dataclass, field
 
 from minillm.checks import shown
 from minillm.models.config import PreTrainedConfig, require_number
+from minillm.models.weight_table import Size
 from minillm.nn import Alibi, Embedding, RelativeBias, Rotary, SinusoidalEmbedding
 
 POSITION_EMBEDDINGS = ("learned", "sinusoidal", "rotary", "alibi", "t5", "none")
@@ -30,8 +31,8 @@ class PositionConfig(PreTrainedConfig):
     """The base of the configuration of an architecture whose positions can be exchanged.
 
     position_embedding: one of POSITION_EMBEDDINGS. With any other than "learned", sequences may
-        become longer than max_position_embeddings. A file names this field only if it isn't
-        "learned"; `transformers` doesn't know it, and can't open such a file.
+        become longer than max_position_embeddings. A file names this field only if it isn't the
+        architecture's own; `transformers` doesn't know it, and can't run such a model.
     relative_attention_num_buckets, relative_attention_max_distance: for "t5", see RelativeBias
     """
 
@@ -39,10 +40,11 @@ class PositionConfig(PreTrainedConfig):
     relative_attention_num_buckets: int = field(default=32, kw_only=True)
     relative_attention_max_distance: int = field(default=128, kw_only=True)
 
-    def require_positions(self):
-        """Raise ValueError for fields above that are out of range."""
-        require_position_embedding(self.position_embedding,
-                                   self.hidden_size // self.num_attention_heads)
+    def require_positions(self, head_dim):
+        """Raise ValueError for fields above that are out of range, or don't fit heads of this
+        width.
+        """
+        require_position_embedding(self.position_embedding, head_dim)
         n_buckets = self.relative_attention_num_buckets
         require_number("relative_attention_num_buckets", n_buckets, 2)
         require_number("relative_attention_max_distance", self.relative_attention_max_distance,
@@ -76,29 +78,50 @@ def require_position_embedding(kind, head_dim):
                          "wanted an even number to rotate in pairs")
 
 
-def position_vectors(kind, n_positions, d_model, **init):
+def position_vectors(config, *, interleaved=True, **init):
     """-> the layer from position_ids to the vectors that are added to the embeddings, or None
 
-    init: `rng` and `std` of the initial weights
+    interleaved: see ops/positions.py;  init: `rng` and `std` of the initial weights
     """
-    if kind == "learned":
-        return Embedding(n_positions, d_model, **init)
-    if kind == "sinusoidal":
-        return SinusoidalEmbedding(d_model)
+    if config.position_embedding == "learned":
+        return Embedding(config.max_position_embeddings, config.hidden_size, **init)
+    if config.position_embedding == "sinusoidal":
+        return SinusoidalEmbedding(config.hidden_size, interleaved=interleaved)
     return None
 
 
-def attention_positions(kind, n_heads, head_dim, *, n_buckets=32, max_distance=128,
-                        bidirectional=False, **init):
-    """-> the `positions` of all attention layers of a model, or None
+def sum_over_sequences(dx, position_ids):
+    """dx: (B, T, d_model), position_ids: (B, T), or (1, T) if all sequences share their positions
 
-    n_buckets, max_distance, bidirectional: see RelativeBias;  init: as above
+    -> the gradient of the layer above: shared vectors get the sum of their gradients, (1, T, d)
     """
-    if kind == "rotary":
+    return dx if len(position_ids) == len(dx) else dx.sum(axis=0, keepdims=True)
+
+
+def attention_positions(config, n_heads, head_dim, *, bidirectional=False, **init):
+    """-> the `positions` of all attention layers of a stack with these heads, or None
+
+    bidirectional: see RelativeBias;  init: as above
+    """
+    if config.position_embedding == "rotary":
         return Rotary(head_dim)
-    if kind == "alibi":
+    if config.position_embedding == "alibi":
         return Alibi(n_heads)
-    if kind == "t5":
-        return RelativeBias(n_heads, n_buckets=n_buckets, max_distance=max_distance,
+    if config.position_embedding == "t5":
+        return RelativeBias(n_heads, n_buckets=config.relative_attention_num_buckets,
+                            max_distance=config.relative_attention_max_distance,
                             bidirectional=bidirectional, **init)
     return None
+
+
+def position_sizes(vectors, bias, limit="max_position_embeddings"):
+    """-> the Sizes of what is learned about positions: the tensors of a table of vectors, and of a
+    RelativeBias
+
+    limit: the field with the number of vectors
+    """
+    return [
+        Size(limit, vectors, 0, exists=lambda config: config.position_embedding == "learned"),
+        Size("relative_attention_num_buckets", bias, 0,
+             exists=lambda config: config.position_embedding == "t5"),
+    ]

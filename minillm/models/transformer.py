@@ -31,6 +31,7 @@ from minillm.models.outputs import (
     Seq2SeqLMOutput,
     Seq2SeqModelOutput,
 )
+from minillm.models.positions import attention_positions, position_vectors, sum_over_sequences
 from minillm.models.transformer_files import TransformerPreTrainedModel
 from minillm.nn import (
     DecoderBlock,
@@ -41,7 +42,6 @@ from minillm.nn import (
     FeedForward,
     LayerNorm,
     OutputHead,
-    SinusoidalPositions,
 )
 from minillm.nn.layers import normal
 from minillm.nn.loss import cross_entropy_loss
@@ -51,31 +51,36 @@ from minillm.nn.module import Module, Parameter, frozen_prefix, no_grad_if
 class TransformerStack(Module):
     """What encoder and decoder have in common: embeddings and positions, blocks, a final norm.
 
-    Its parts: embed_tokens, embed_positions, dropout, layers (the blocks), layer_norm (or None).
+    Its parts: embed_tokens, embed_positions (or None), dropout, layers (the blocks), layer_norm (or
+    None).
     """
 
-    def __init__(self, config, embed_tokens, layers, rng):
+    def __init__(self, config, embed_tokens, layers, rng, std):
         self.embed_tokens = embed_tokens
-        self.scale = math.sqrt(config.d_model) if config.scale_embedding else 1.0
-        self.embed_positions = SinusoidalPositions(
-            config.max_position_embeddings, config.d_model,
-            interleaved=config.interleaved_positions,
-        )
+        self.scale = math.sqrt(config.d_model) if config.scales_embeddings else 1.0
+        self.embed_positions = position_vectors(config, interleaved=config.interleaved_positions,
+                                                rng=rng, std=std)
         self.dropout = Dropout(config.dropout, rng)
         self.layers = layers
         self.layer_norm = None
         if config.has_final_norm:
             self.layer_norm = LayerNorm(config.d_model, config.layer_norm_eps)
 
-    def _embed(self, inputs, scale, start=0):
+    def _embed(self, inputs, scale):
         """x = dropout(scale E[ids] + PE): (B, T, d_model)            (sections 3.4, 3.5 and 5.4)"""
         self.remember((inputs, scale))
         x = self.embed_tokens(inputs.ids) if inputs.embeddings is None else inputs.embeddings
-        return self.dropout(self.embed_positions(scale * x, start))
+        x = scale * x
+        if self.embed_positions is not None:
+            x = x + self.embed_positions(inputs.positions)
+        return self.dropout(x)
 
     def _embed_backward(self, dx, inputs, scale):
         """-> the gradient of inputs_embeds; None for ids, which have none"""
-        dx = scale * self.embed_positions.backward(self.dropout.backward(dx))
+        dx = self.dropout.backward(dx)
+        if self.embed_positions is not None:
+            self.embed_positions.backward(sum_over_sequences(dx, inputs.positions))
+        dx = scale * dx
         return dx if inputs.embeddings is not None else self.embed_tokens.backward(dx)
 
     def _finish(self, x):
@@ -85,9 +90,10 @@ class TransformerStack(Module):
         return dx if self.layer_norm is None else self.layer_norm.backward(dx)
 
 
-def _block_options(config, rng, std):
+def _block_options(config, positions, rng, std):
     """-> the arguments that encoder blocks and decoder blocks share"""
     return dict(
+        positions=positions,
         norm="pre" if config.normalize_before else "post",
         make_feed_forward=partial(FeedForward, dropout=config.activation_dropout),
         activation=ACTIVATIONS[config.activation_function],
@@ -104,11 +110,13 @@ class TransformerEncoder(TransformerStack):
 
     def __init__(self, config, embed_tokens, rng, std):
         self.config = config
-        options = _block_options(config, rng, std)
-        layers = [EncoderBlock(config.d_model, config.encoder_attention_heads,
-                               config.encoder_ffn_dim, **options)
+        n_heads = config.encoder_attention_heads
+        self.positions = attention_positions(config, n_heads, config.d_model // n_heads,
+                                             bidirectional=True, rng=rng, std=std)
+        options = _block_options(config, self.positions, rng, std)
+        layers = [EncoderBlock(config.d_model, n_heads, config.encoder_ffn_dim, **options)
                   for _ in range(config.encoder_layers)]
-        super().__init__(config, embed_tokens, layers, rng)
+        super().__init__(config, embed_tokens, layers, rng, std)
 
     def forward(self, input_ids=None, attention_mask=None, inputs_embeds=None,
                 output_attentions=None, output_hidden_states=None):
@@ -122,7 +130,8 @@ class TransformerEncoder(TransformerStack):
                         inputs_embeds=inputs_embeds) as run:
             x = self._embed(run.inputs, self.scale if inputs_embeds is None else 1.0)
             for block in self.layers:
-                x = block(run.seen(x), key_mask=run.inputs.key_mask)
+                x = block(run.seen(x), position_ids=run.inputs.positions,
+                          key_mask=run.inputs.key_mask)
             memory = self._finish(x)
         return run.output(memory, return_dict=True)
 
@@ -130,7 +139,9 @@ class TransformerEncoder(TransformerStack):
         """dmemory: (B, S, d_model) -> the gradient of inputs_embeds; None for ids"""
         inputs, scale = self.recall()
         # Below the lowest block that learns, only inputs_embeds and traces want gradients.
-        learns = not self.embed_tokens.is_frozen() or self.has_traces()
+        tables = [self.embed_tokens, self.embed_positions]
+        learns = self.has_traces() or not all(
+            table is None or table.is_frozen() for table in tables)
         learns = learns or inputs.embeddings is not None
         dx = self._finish_backward(dmemory)
         for block in reversed(self.layers[0 if learns else frozen_prefix(self.layers) :]):
@@ -143,11 +154,14 @@ class TransformerDecoder(TransformerStack):
 
     def __init__(self, config, embed_tokens, rng, std):
         self.config = config
-        options = _block_options(config, rng, std)
-        layers = [DecoderBlock(config.d_model, config.decoder_attention_heads,
-                               config.decoder_ffn_dim, cross_attention=True, **options)
+        n_heads = config.decoder_attention_heads
+        self.positions = attention_positions(config, n_heads, config.d_model // n_heads, rng=rng,
+                                             std=std)
+        options = _block_options(config, self.positions, rng, std)
+        layers = [DecoderBlock(config.d_model, n_heads, config.decoder_ffn_dim,
+                               cross_attention=True, **options)
                   for _ in range(config.decoder_layers)]
-        super().__init__(config, embed_tokens, layers, rng)
+        super().__init__(config, embed_tokens, layers, rng, std)
 
     def forward(self, input_ids=None, attention_mask=None, encoder_hidden_states=None,
                 encoder_attention_mask=None, past_key_values=None, inputs_embeds=None,
@@ -165,12 +179,13 @@ class TransformerDecoder(TransformerStack):
                         input_ids=input_ids, attention_mask=attention_mask,
                         inputs_embeds=inputs_embeds, prefix="decoder_",
                         vocab_size=self.config.decoder_vocab_size) as run:
-            x = self._embed(run.inputs, self.scale, 0 if past is None else past.length)
+            x = self._embed(run.inputs, self.scale)
             B, S = len(x), memory.shape[1] if memory is not None else past.memory_length
             memory_mask = checked_mask(encoder_attention_mask, (B, S))
             for layer, block in enumerate(self.layers):
-                x = block(run.seen(x), memory, key_mask=run.inputs.key_mask,
-                          memory_key_mask=memory_mask, **(run.kv_cache(layer) or {}))
+                x = block(run.seen(x), memory, position_ids=run.inputs.positions,
+                          key_mask=run.inputs.key_mask, memory_key_mask=memory_mask,
+                          **(run.kv_cache(layer) or {}))
             x = self._finish(x)
         return BaseOutputWithCrossAttentions(x, past, run.hidden_states(x), run.attentions(),
                                              run.attentions("cross_attention"))

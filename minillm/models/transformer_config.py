@@ -1,19 +1,19 @@
 """The configuration of a Transformer, with the names that Hugging Face gives to such models."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from minillm.models.config import (
-    PreTrainedConfig,
     require_activation,
     require_divisor,
     require_number,
     require_positive,
 )
+from minillm.models.positions import PositionConfig
 
 
 @dataclass
-class TransformerConfig(PreTrainedConfig):
+class TransformerConfig(PositionConfig):
     """The sizes of a Transformer. The defaults are the paper's base model (table 3).
 
     vocab_size: V;  decoder_vocab_size: that of the target language, if its embeddings are separate
@@ -25,7 +25,9 @@ class TransformerConfig(PreTrainedConfig):
     attention_dropout, activation_dropout: of the attention weights, and inside the feed-forward
         network
     label_smoothing: ε_ls in the loss of a model in training mode (sec. 5.4)
-    max_position_embeddings: the maximum length of a sequence
+    max_position_embeddings: the maximum length of a sequence with sinusoidal or learned positions
+    position_embedding: "sinusoidal" (the paper's) or another kind, in both stacks: see
+        models/positions.py. Cross-attention has no positions.
     scale_embedding: multiply embeddings by √d_model (sec. 3.4)
     share_encoder_decoder_embeddings, tie_word_embeddings: whether encoder and decoder share one
         table, and whether the output head is the decoder's table; both: the paper's single matrix
@@ -77,6 +79,7 @@ class TransformerConfig(PreTrainedConfig):
     decoder_start_token_id: int | None = 1
     forced_eos_token_id: int | list[int] | None = None
     is_encoder_decoder: bool = True
+    position_embedding: str = field(default="sinusoidal", kw_only=True)
 
     def __post_init__(self):
         if self.decoder_vocab_size is None:
@@ -87,6 +90,8 @@ class TransformerConfig(PreTrainedConfig):
             require_positive(name, getattr(self, name))
         for name in ("encoder_attention_heads", "decoder_attention_heads"):
             require_divisor(name, getattr(self, name), "d_model", self.d_model)
+        for n_heads in (self.encoder_attention_heads, self.decoder_attention_heads):
+            self.require_positions(self.d_model // n_heads)
         require_activation("activation_function", self.activation_function)
         for name in ("dropout", "attention_dropout", "activation_dropout", "label_smoothing"):
             require_number(name, getattr(self, name), 0, 1)
@@ -114,6 +119,17 @@ class TransformerConfig(PreTrainedConfig):
     def shares_embeddings(self):
         """True if encoder and decoder share one table."""
         return self.share_encoder_decoder_embeddings
+
+    @property
+    def position_limit(self):
+        """As in files of this architecture, sinusoids end, too."""
+        ends = self.position_embedding in ("learned", "sinusoidal")
+        return self.max_position_embeddings if ends else None
+
+    @property
+    def scales_embeddings(self):
+        """A choice of its own here."""
+        return self.scale_embedding
 
     @property
     def has_final_norm(self):

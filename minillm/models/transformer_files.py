@@ -1,7 +1,10 @@
 """The Transformer in files: Hugging Face's names for its weights, those of Marian checkpoints."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from minillm.models.positions import position_sizes
 from minillm.models.pretrained import PreTrainedModel
 from minillm.models.transformer_config import TransformerConfig
 from minillm.models.weight_table import Count, Size, WeightTable, fuse, rename
@@ -27,8 +30,9 @@ RULES = [
 SIZES = [size for stack in ("encoder", "decoder") for size in (
     Count(f"{stack}_layers", f"{stack}.layers.*.fc1.weight", "layer"),
     Size(f"{stack}_ffn_dim", f"{stack}.layers.*.fc1.weight", 0),
+    *position_sizes(f"{stack}.embed_positions.weight", f"{stack}.positions.weight"),
 )]
-# Positions are computed; some files store them.
+# Sinusoids are computed; some files store them.
 IGNORED = ["*.embed_positions.weight"]
 HEADS = ("final_logits_bias",)
 SHARED = WeightTable(
@@ -55,9 +59,12 @@ class TransformerPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def layout(cls, config):
-        if config.shares_embeddings:
-            return SHARED, "shared.weight"
-        return SEPARATE, "decoder.embed_tokens.weight"
+        table, embedding = ((SHARED, "shared.weight") if config.shares_embeddings
+                            else (SEPARATE, "decoder.embed_tokens.weight"))
+        if config.position_embedding == "learned":
+            ignored = [name for name in table.ignored if name not in IGNORED]
+            table = replace(table, ignored=ignored)
+        return table, embedding
 
     def get_input_embeddings(self):
         base = self.base_model
