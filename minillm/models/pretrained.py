@@ -15,7 +15,7 @@ from minillm.models.config import require_positive
 from minillm.models.loading_options import check_saving_options, loading_dtype, sort_options
 from minillm.models.safetensors_file import FLOATS, WeightFiles, write_safetensors
 from minillm.models.weight_table import mismatch
-from minillm.nn import Linear, Module, Parameter
+from minillm.nn import Linear, LoRA, LoRALinear, Module, Parameter
 from minillm.nn.layers import normal
 from minillm.ops.quantized import QuantizedWeights, quantize_together
 
@@ -138,7 +138,7 @@ class PreTrainedModel(Module):
 
         Raises ValueError that names a tensor that doesn't fit.
         """
-        parameters = self._parameters_by_file_name()
+        parameters = self.parameters_by_file_name()
         table, _ = self.layout(self.config)
         shapes = {name: parameter.shape for name, (_, parameter) in parameters.items()
                   if weights.have(name) or not table.is_optional(name)}
@@ -172,13 +172,15 @@ class PreTrainedModel(Module):
         """-> random weights, distributed as in a new model"""
         return normal(self.base_model.rng, shape, self.config.initializer_range)
 
-    def _parameters_by_file_name(self):
+    def parameters_by_file_name(self):
         """-> {name in the bare model: (prefix that saving writes before it, Parameter)}
 
-        Each Parameter appears once, so a tied head isn't among them.
+        Each Parameter appears once, so a tied head isn't among them. Those of LoRA updates aren't
+        either: they have files of their own.
         """
         prefix = f"{self.base_prefix}."
-        found, seen = {}, set()
+        updates = [module for module in self.modules() if isinstance(module, LoRA)]
+        found, seen = {}, {id(update) for module in updates for update in module.parameters()}
         for name, parameter in self.named_parameters():
             if id(parameter) not in seen:
                 inside = prefix if name.startswith(prefix) else ""
@@ -191,7 +193,8 @@ class PreTrainedModel(Module):
     def save_pretrained(self, folder, dtype="float32", **options):
         """Write model.safetensors, config.json and generation_config.json into `folder`.
 
-        `transformers` can open the folder.
+        `transformers` can open the folder. A model with LoRA updates is saved as what it computes:
+        with the updates merged into its weights. (`minillm.models.lora_files` saves them alone.)
 
         dtype: "float32", or "float16" for half the size
         options: those of `transformers` that have no effect here, such as safe_serialization=True
@@ -210,13 +213,15 @@ class PreTrainedModel(Module):
             self.generation_config.save_pretrained(folder)
 
     def _tensors(self):
-        """-> {name in a file: array} of all weights"""
-        parameters = self._parameters_by_file_name()
+        """-> {name in a file: array} of all weights, with LoRA updates merged into them"""
+        parameters = self.parameters_by_file_name()
+        merged = {id(layer.weight): layer.merged_weight() for layer in self.modules()
+                  if isinstance(layer, LoRALinear)}
         table, _ = self.layout(self.config)
         arrays = {}
         for prefix in dict.fromkeys(prefix for prefix, _ in parameters.values()):
-            ours = {name: parameter.data for name, (inside, parameter) in parameters.items()
-                    if inside == prefix}
+            ours = {name: merged.get(id(parameter), parameter.data)
+                    for name, (inside, parameter) in parameters.items() if inside == prefix}
             theirs = table.save(ours, self.config)
             arrays.update({prefix + name: array for name, array in theirs.items()})
         return arrays

@@ -1,7 +1,7 @@
 """Layers: each owns its parameters and wraps a forward/backward pair of `minillm.ops`, or layers.
 
-In reading order: module, layers, feed_forward, positions, attention, blocks; trace and loss;
-kv_cache.
+In reading order: module, layers, feed_forward, positions, attention, blocks; lora, which fine-tunes
+with few numbers; trace and loss; kv_cache.
 """
 
 from minillm.nn.attention import CrossAttention, MultiHeadAttention, SelfAttention
@@ -18,6 +18,7 @@ from minillm.nn.layers import (
     OutputHead,
     RMSNorm,
 )
+from minillm.nn.lora import LoRA, LoRALinear
 from minillm.nn.loss import Loss, cross_entropy_loss
 from minillm.nn.module import Module, Parameter, no_grad
 from minillm.nn.positions import (
@@ -50,6 +51,8 @@ __all__ = [
     "LayerNorm",
     "LearnedPositions",
     "Linear",
+    "LoRA",
+    "LoRALinear",
     "Loss",
     "Module",
     "MultiHeadAttention",

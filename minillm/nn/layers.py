@@ -53,7 +53,7 @@ class Linear(Module):
 
     def backward(self, dy):
         """dy: (..., d_out) -> dx: (..., d_in)"""
-        return _linear_backward(dy, self.recall(), self.weight, self.bias)
+        return linear_layer_backward(dy, self.recall(), self.weight, self.bias)
 
 
 class OutputHead(Module):
@@ -77,10 +77,10 @@ class OutputHead(Module):
 
     def backward(self, dlogits):
         """dlogits: (..., n) -> dx: (..., d)"""
-        return _linear_backward(dlogits, self.recall(), self.weight, self.bias)
+        return linear_layer_backward(dlogits, self.recall(), self.weight, self.bias)
 
 
-def _linear_backward(dy, cache, weight, bias):
+def linear_layer_backward(dy, cache, weight, bias):
     _require_cache(cache)
     if not weight.trainable:  # frozen: dx is wanted, and the gradient of a bias that learns
         dx, _, _ = linear_backward(dy, cache, with_dW=False)

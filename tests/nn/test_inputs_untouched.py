@@ -25,6 +25,9 @@ def make_layers(rng, training_dropout):
     options = {"rng": rng, "std": 0.5}
     made = {
         "Linear": (nn.Linear(D, D, **options), 1),
+        "LoRA": (nn.LoRA(D, D, 2, alpha=3, dropout=p, rng=rng), 1),
+        "LoRALinear": (nn.LoRALinear(nn.Linear(D, D, **options), [
+            (0, 3, nn.LoRA(D, 3, 2, alpha=3, dropout=p, rng=rng))]), 1),
         "OutputHead": (nn.OutputHead(nn.Embedding(5, D, **options).weight), 1),
         "LayerNorm": (nn.LayerNorm(D), 1),
         "RMSNorm": (nn.RMSNorm(D), 1),
