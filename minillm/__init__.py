@@ -26,6 +26,7 @@ _HOMES = {
     "LlamaConfig": "minillm.models.llama_config",
     "LlamaForCausalLM": "minillm.models.llama",
     "LlamaModel": "minillm.models.llama",
+    "LlamaTokenizer": "minillm.text.llama_tokenizer",
     "LogitsProcessor": "minillm.generation",
     "LogitsProcessorList": "minillm.generation",
     "MarianConfig": "minillm.models.marian",

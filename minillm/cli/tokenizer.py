@@ -4,6 +4,7 @@ import sys
 
 from minillm.cli.generation import read_stdin
 from minillm.cli.terminal import progress_bar, say, table
+from minillm.text.auto import AutoTokenizer
 from minillm.text.cleaning import clean_documents
 from minillm.text.corpus import read_corpus
 from minillm.text.gpt2_tokenizer import GPT2Tokenizer
@@ -32,7 +33,7 @@ def train(options):
 
 def encode(options):
     text = options.text if options.text is not None else read_stdin("text")
-    tokenizer = GPT2Tokenizer.from_pretrained(model_folder(options.tokenizer))
+    tokenizer = AutoTokenizer.from_pretrained(model_folder(options.tokenizer))
     ids = tokenizer.encode(text.removeprefix("\ufeff"))  # the byte-order mark of a file is no text
     if options.ids:
         print(*ids)
@@ -49,8 +50,11 @@ def encode(options):
 
 
 def _row(tokenizer, id):
-    return (shown_bytes(tokenizer.token_bytes(id)), shown_text(tokenizer.convert_ids_to_tokens(id)),
-            str(id))
+    if hasattr(tokenizer, "token_bytes"):
+        text = shown_bytes(tokenizer.token_bytes(id))
+    else:
+        text = shown_text(tokenizer.decode([id]))
+    return text, shown_text(tokenizer.convert_ids_to_tokens(id)), str(id)
 
 
 def shown_bytes(data):

@@ -17,6 +17,7 @@ class StreamDecoder:
         self.skipped = set(tokenizer.all_special_ids) if skip_special_tokens else ()
         self.decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self.ids, self.n_given = [], 0  # without token_bytes: the ids so far, characters returned
+        self.text = ""  # and their text
 
     def push(self, id):
         """-> the text that the token `id` completes"""
@@ -26,13 +27,16 @@ class StreamDecoder:
             return self.decoder.decode(self.tokenizer.token_bytes(id))
         # The text of a token depends on those before it: decode all of them.
         self.ids.append(id)
-        text = self.tokenizer.decode(self.ids)
-        given, self.n_given = self.n_given, len(text)
+        self.text = self.tokenizer.decode(self.ids)
+        return self._new(self.text.rstrip("\ufffd"))  # a character that isn't complete yet
+
+    def _new(self, text):
+        given, self.n_given = self.n_given, max(self.n_given, len(text))
         return text[given:]
 
     def finish(self):
         """-> the rest of the text: U+FFFD for a character that was never completed"""
-        return self.decoder.decode(b"", final=True)
+        return self._new(self.text) + self.decoder.decode(b"", final=True)
 
 
 def text_pieces(tokenizer, ids, skip_special_tokens=True):

@@ -11,9 +11,11 @@ from minillm.hub import find_pretrained
 from minillm.json_files import fields, read_json
 from minillm.text.tokenizer import PLACES
 
+BPE_OF_CHARACTERS = "BPE of characters"  # in a file it is "BPE", without ByteLevel
 # model.type of a tokenizer.json -> (module, class), or a class that `register` added
 TOKENIZERS = {
     "BPE": ("minillm.text.gpt2_tokenizer", "GPT2Tokenizer"),
+    BPE_OF_CHARACTERS: ("minillm.text.llama_tokenizer", "LlamaTokenizer"),
     "WordPiece": ("minillm.text.bert_tokenizer", "BertTokenizer"),
 }
 # Those that read other files, even if there is a tokenizer.json.
@@ -38,7 +40,8 @@ def tokenizer_class(folder):
     Raises ValueError, in one line, for an algorithm that minillm doesn't have.
     """
     def fits(cls):
-        return all((folder / name).is_file() for name in cls.vocabulary_files)
+        names = cls.vocabulary_files
+        return bool(names) and all((folder / name).is_file() for name in names)
 
     for cls in map(_load, WITHOUT_JSON):
         if fits(cls):
@@ -46,12 +49,24 @@ def tokenizer_class(folder):
     path = folder / "tokenizer.json"
     if not path.is_file():
         return next(filter(fits, map(_class, reversed(TOKENIZERS))), _class("BPE"))
-    model = fields(path, read_json(path), {"model": dict}).get("model", {})
+    content = fields(path, read_json(path), {"model": dict, "pre_tokenizer": dict | None,
+                                             "decoder": dict | None})
+    model = content.get("model", {})
     algorithm = fields(path, model, {"type": str | None}, where="model").get("type") or "BPE"
+    if algorithm == "BPE" and not any("ByteLevel" in _types(content.get(name))
+                                      for name in ("pre_tokenizer", "decoder")):
+        algorithm = BPE_OF_CHARACTERS
     if algorithm not in TOKENIZERS:
         raise ValueError(f"{path}: model.type is {shown(algorithm)}, wanted one of "
-                         f"{', '.join(map(repr, TOKENIZERS))}")
+                         f"{', '.join(repr(name) for name in TOKENIZERS if name != BPE_OF_CHARACTERS)}")
     return _class(algorithm)
+
+
+def _types(part):
+    """-> set of the types of a component of tokenizer.json and of the components inside it"""
+    if isinstance(part, dict):
+        return {part.get("type")}.union(*map(_types, part.values()))
+    return set().union(*map(_types, part)) if isinstance(part, list) else set()
 
 
 def _class(algorithm):

@@ -160,15 +160,7 @@ class BPE:
 
     def __init__(self, ids, merges, ignore_merges=False):
         self.byte_ids = [ids.get(BYTE_TO_CHARACTER[byte]) for byte in range(256)]
-        self.merges = {}  # (left id, right id) -> (rank, id of the merged token)
-        for rank, (left, right) in enumerate(merges):
-            for token in (left, right, left + right):
-                if token not in ids:
-                    raise ValueError(
-                        f"merge {rank + 1} ({shown(left)}, {shown(right)}) needs the token "
-                        f"{shown(token)}, which the vocabulary does not have"
-                    )
-            self.merges[ids[left], ids[right]] = rank, ids[left + right]
+        self.merges = merge_table(ids, merges)
         self._lengths = {id: len(token) for token, id in ids.items()}
         self.ignore_merges = ignore_merges
         self._whole = {unspell(token): id for token, id in ids.items()} if ignore_merges else {}
@@ -183,16 +175,26 @@ class BPE:
         return ids
 
     def _encode_new(self, word):
-        ids = self.encode_bytes(text_to_bytes(word))
+        ids = self.encode_word(word)
         if len(word) <= self.CACHED_LENGTH:
             if len(self._cache) >= self.CACHE_SIZE:
                 self._cache.clear()
             self._cache[word] = ids
         return ids
 
+    def encode_word(self, word):
+        """-> list of the ids of one word, a str"""
+        return self.encode_bytes(text_to_bytes(word))
+
     def encode_piece(self, word):
-        """-> list of (id, number of bytes) of one word, spelled in the printable characters."""
-        return [(id, self._lengths[id]) for id in self.encode_bytes(unspell(word))]
+        """-> list of (id, start, end) of one word, spelled in the printable characters: the bytes
+        that each token stands for
+        """
+        pieces, start = [], 0
+        for id in self.encode_bytes(unspell(word)):
+            pieces.append((id, start, start + self._lengths[id]))
+            start += self._lengths[id]
+        return pieces
 
     def encode_bytes(self, word):
         """-> list of the ids of one word's bytes. One that is not in the vocabulary is left out."""
@@ -203,6 +205,23 @@ class BPE:
             symbols = [symbol for symbol in symbols if symbol is not None]
         merge = merge_short if len(symbols) <= 32 else merge_long
         return merge(symbols, self.merges)
+
+
+def merge_table(ids, merges):
+    """-> {(left id, right id): (rank, id of the merged token)}
+
+    Raises ValueError for a merge whose halves or whose result are not in `ids`, {token: id}.
+    """
+    table = {}
+    for rank, (left, right) in enumerate(merges):
+        for token in (left, right, left + right):
+            if token not in ids:
+                raise ValueError(
+                    f"merge {rank + 1} ({shown(left)}, {shown(right)}) needs the token "
+                    f"{shown(token)}, which the vocabulary does not have"
+                )
+        table[ids[left], ids[right]] = rank, ids[left + right]
+    return table
 
 
 def merge_short(symbols, merges):
@@ -222,12 +241,16 @@ def merge_short(symbols, merges):
 
 
 def merge_long(symbols, merges):
-    """The same result as `merge_short` in n log n steps, for words of any length.
+    """The same result as `merge_short` in n log n steps, for words of any length."""
+    return [symbol for symbol in merge_in_place(list(symbols), merges) if symbol is not None]
+
+
+def merge_in_place(symbols, merges):
+    """-> `symbols`, with each merged token at the place of its first symbol, and None after it
 
     The candidates are in a heap of (rank, position); the symbols are a linked list, so that a merge
     touches only its two neighbors. A candidate whose symbols have changed is skipped.
     """
-    symbols = list(symbols)
     following = [*range(1, len(symbols)), None]
     previous = [None, *range(len(symbols) - 1)]
     heap = []
@@ -252,4 +275,4 @@ def merge_long(symbols, merges):
             previous[after] = i
         consider(previous[i], i)
         consider(i, after)
-    return [symbol for symbol in symbols if symbol is not None]
+    return symbols

@@ -1,6 +1,7 @@
 """The parts of a tokenizer.json: objects {"type": "NFC", …}, read into dataclasses and back.
 
-A component is a dataclass whose fields have the names and types of those in the file. Everything in
+A component is a dataclass whose fields have the names and types of those in the file (or another
+name in their `metadata`). Everything in
 the file is obeyed or refused: an unknown type or field raises ValueError with one line that names
 it. A {"type": "Sequence"} holds a tuple of components.
 """
@@ -25,8 +26,9 @@ def read_component(path, content, where, kinds):
         raise ValueError(f"{path}: {where} is of type {shown(kind)}, which minillm does not have; "
                          f"it has {known}")
     cls = kinds[kind]
-    wanted = {field.name: field.type for field in fields_of(cls) if field.init}
-    required = [field.name for field in fields_of(cls) if field.init and field.default is MISSING]
+    own = {_name(field): field for field in fields_of(cls) if field.init}
+    wanted = {name: field.type for name, field in own.items()}
+    required = [name for name, field in own.items() if field.default is MISSING]
     values = fields(path, content, wanted, required, where)
     for name in content:
         if name != "type" and name not in wanted:
@@ -38,21 +40,27 @@ def read_component(path, content, where, kinds):
             for index, part in enumerate(values[parts])
         )
     try:
-        return cls(**values)
+        return cls(**{own[name].name: value for name, value in values.items()})
     except ValueError as error:
         raise ValueError(f"{path}: {where}: {error}") from None
 
 
 def component_to_json(component):
-    """-> the dict for `component` in tokenizer.json; None for None."""
-    if component is None:
+    """-> the dict for `component` in tokenizer.json; None for None, and for a type None."""
+    kind = None if component is None else getattr(component, "type", type(component).__name__)
+    if kind is None:
         return None
-    content = {"type": getattr(component, "type", type(component).__name__)}
+    content = {"type": kind}
     for field in fields_of(component):
         if not field.init:
             continue
         value = getattr(component, field.name)
         if field.name == getattr(component, "parts", None):
             value = [component_to_json(part) for part in value]
-        content[field.name] = value
+        content[_name(field)] = value
     return content
+
+
+def _name(field):
+    """-> the name of a dataclass's field in the file"""
+    return field.metadata.get("name", field.name)

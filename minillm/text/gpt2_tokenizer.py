@@ -3,7 +3,7 @@
 Radford et al. 2019, section 2.2. The alphabet of bytes and the pattern are in byte_level.py,
 learning and applying merges in bpe.py, the steps around them and the interface in tokenizer.py, the
 files in tokenizer_files.py. Later models use the same algorithm with other patterns (Llama 3,
-Qwen 2, StarCoder); this class obeys their tokenizer.json, too.
+Qwen 2, StarCoder); this class obeys their tokenizer.json, too. (Llama 2's is llama_tokenizer.py.)
 """
 
 import warnings

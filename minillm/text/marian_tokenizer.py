@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from minillm.json_files import read_json
-from minillm.text.sentence_piece import SentencePiece, WholeText
+from minillm.text.pre_tokenizers import WholeText
+from minillm.text.sentence_piece import SentencePiece
 from minillm.text.tokenizer import PreTrainedTokenizer
 from minillm.text.tokenizer_files import check_vocab
 from minillm.text.vocabulary import require_str

@@ -4,6 +4,7 @@
     Llama 3    Split with another pattern, then ByteLevel without GPT-2's; so does Qwen2
     StarCoder  Digits, each alone, then ByteLevel
     BERT       BertPreTokenizer: white space, then punctuation
+    Llama 2    none (WholeText), or Metaspace: "▁" instead of spaces; a text is one word
 
 Each pre-tokenizer splits the pieces that the one before returns. A piece is a str or, if offsets
 are requested, a TracedText. ByteLevel leaves the characters of a str alone, and replaces those of a
@@ -15,6 +16,7 @@ from typing import Literal
 
 import regex
 
+from minillm.checks import shown
 from minillm.text.byte_level import BYTE_TO_CHARACTER, PATTERN, text_to_bytes
 from minillm.text.components import read_component
 from minillm.text.patterns import compile_pattern, matches
@@ -136,6 +138,58 @@ _BERT_WORD = regex.compile(rf"(?V1){_MARK}|[^\p{{White_Space}}{_MARK}]+")
 
 
 @dataclass(frozen=True)
+class Metaspace:
+    """SentencePiece's: writes `replacement` instead of a space, and splits before each of them.
+
+    prepend_scheme: also put one before each piece that has none ("always"), only before the first
+        character of the text ("first"), or nowhere ("never")
+    splits: False leaves a piece whole
+    add_prefix_space, str_rep: an older form of the same
+    """
+
+    replacement: str
+    prepend_scheme: Literal["always", "first", "never"] = "always"
+    splits: bool | None = field(default=True, metadata={"name": "split"})
+    add_prefix_space: bool | None = None
+    str_rep: str | None = None
+    spells_bytes = False
+
+    def __post_init__(self):
+        if len(self.replacement) != 1:
+            raise ValueError(f"replacement is {shown(self.replacement)}, wanted one character")
+        if self.add_prefix_space is False and self.prepend_scheme != "never":
+            raise ValueError(f"prepend_scheme is {self.prepend_scheme!r}, but add_prefix_space is "
+                             "False")
+
+    def split(self, piece):
+        text = text_of(piece).replace(" ", self.replacement)
+        sources = range(len(text))
+        if self._prepends(piece) and not text.startswith(self.replacement):
+            text, sources = self.replacement + text, [0, *sources]
+        piece = text if isinstance(piece, str) else piece.changed(text, sources)
+        if self.splits is False:
+            return [piece]
+        parts = matches(compile_pattern({"String": self.replacement}), text)
+        return pieces_of(piece, merge_cuts(list(parts), "MergedWithNext"))
+
+    def _prepends(self, piece):
+        if self.prepend_scheme == "first" and not isinstance(piece, str):
+            return piece.starts[:1] == [0]  # not if a normalizer removed the first characters
+        return self.prepend_scheme != "never"
+
+
+@dataclass(frozen=True)
+class WholeText:
+    """No pre-tokenizer, null in tokenizer.json: a text is one word."""
+
+    spells_bytes = False
+    type = None
+
+    def split(self, piece):
+        return [piece]
+
+
+@dataclass(frozen=True)
 class ByteLevel:
     """GPT-2's: split by its pattern (use_regex), and write bytes instead of characters.
 
@@ -182,6 +236,9 @@ class Sequence:
         parts = flatten(self)
         if sum(part.spells_bytes for part in parts) > 1:
             raise ValueError("pretokenizers has ByteLevel twice: bytes are spelled once")
+        if any(_prepends_first(part) for part in parts[1:]):
+            raise ValueError("pretokenizers has a Metaspace with prepend_scheme 'first' after "
+                             "another one, wanted it before all others")
 
     @property
     def spells_bytes(self):
@@ -204,7 +261,7 @@ def qwen2():
 
 
 KINDS = {cls.__name__: cls for cls in (
-    ByteLevel, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, BertPreTokenizer,
+    ByteLevel, Metaspace, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, BertPreTokenizer,
     Sequence)}
 
 
@@ -217,6 +274,21 @@ def flatten(pre_tokenizer):
     """-> list of the single pre-tokenizers in it, in order"""
     parts = getattr(pre_tokenizer, "pretokenizers", None)
     return [pre_tokenizer] if parts is None else [one for part in parts for one in flatten(part)]
+
+
+def _prepends_first(part):
+    return isinstance(part, Metaspace) and part.prepend_scheme == "first"
+
+
+def after_the_start(pre_tokenizer):
+    """-> the pre-tokenizer of the pieces of a text that aren't at its start"""
+    if _prepends_first(pre_tokenizer):
+        return replace(pre_tokenizer, prepend_scheme="never")
+    if isinstance(pre_tokenizer, Sequence) and pre_tokenizer.pretokenizers:
+        first, *others = pre_tokenizer.pretokenizers
+        later = after_the_start(first)
+        return pre_tokenizer if later is first else Sequence((later, *others))
+    return pre_tokenizer
 
 
 def with_prefix_space(pre_tokenizer, add_prefix_space):

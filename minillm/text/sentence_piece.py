@@ -29,8 +29,8 @@ class SentencePiece:
         return [self.vocab.get(piece, self.unk_id) for word in words for piece in self.pieces(word)]
 
     def encode_piece(self, text):
-        """-> list of (id, 0): where a piece comes from in the text isn't known"""
-        return [(id, 0) for id in self.encode([text])]
+        """-> list of (id, 0, 0): where a piece comes from in the text isn't known"""
+        return [(id, 0, 0) for id in self.encode([text])]
 
     def pieces(self, text):
         """-> list of the pieces of a text, after its language code if it has one"""
@@ -40,13 +40,6 @@ class SentencePiece:
     def text(self, pieces):
         """-> the text that a list of pieces spells"""
         return self._library.decode_pieces(pieces).replace("▁", " ")
-
-
-class WholeText:
-    """The pre-tokenizer of SentencePiece: a text is one word."""
-
-    def split(self, piece):
-        return [piece]
 
 
 def _processor(content):

@@ -7,8 +7,8 @@
     post-processor    put special tokens around the text, or around a pair        post_processors.py
 
 Then rows are truncated and padded to one length (encoding.py). An algorithm is a subclass with a
-model, which has encode(words) -> ids and encode_piece(text) -> [(id, number of characters)], and a
-method that turns ids into text.
+model, which has encode(words) -> ids and encode_piece(text) -> [(id, start, end)], the characters
+that each token stands for, and a method that turns ids into text.
 """
 
 import inspect
@@ -31,6 +31,7 @@ from minillm.text.encoding import (
     truncate_pair,
 )
 from minillm.text.post_processors import bos_eos_template, template_of, trimmed
+from minillm.text.pre_tokenizers import after_the_start
 from minillm.text.tokenizer_files import (
     TokenizerFiles,
     read_tokenizer_files,
@@ -532,15 +533,17 @@ class PreTrainedTokenizer(Vocabulary):
         """-> list of the ids of `text`: the fast way, without tracing single characters"""
         if not self._spells_last:
             return [id for id, *_ in self._traced_tokens(text, split_special_tokens)]
-        ids, split, encode = [], self.pre_tokenizer.split, self.model.encode
+        ids, encode = [], self.model.encode
+        split, later = self.pre_tokenizer.split, after_the_start(self.pre_tokenizer).split
         for piece, token in self._splitter.split(text, split_special_tokens):
             if token is None:
                 ids += encode(split(piece))
             else:
                 ids.append(self._added_ids[token.content])
+            split = later
         return ids
 
-    _spells_last = True  # False: words are split after bytes are spelled, see `_traced_tokens`
+    _spells_last = True  # False: the steps need the traced text, see `_traced_tokens`
 
     def _encode_traced(self, text, type_id, split_special_tokens, columns):
         words = [text] if isinstance(text, str) else text
@@ -556,17 +559,16 @@ class PreTrainedTokenizer(Vocabulary):
     def _traced_tokens(self, text, split_special_tokens):
         """Yield (id, (start, end) in `text`, token, index of its word) for every token"""
         words = []
+        split, later = self.pre_tokenizer.split, after_the_start(self.pre_tokenizer).split
         for piece, token in self._splitter.split(TracedText.of(text), split_special_tokens):
-            words += [(piece, token)] if token else [
-                (word, None) for word in self.pre_tokenizer.split(piece)]
+            words += [(piece, token)] if token else [(word, None) for word in split(piece)]
+            split = later
         for index, (word, token) in enumerate(words):
             if token:
                 yield self._added_ids[token.content], word.span(0, len(word)), word.text, index
                 continue
-            start = 0
-            for id, length in self.model.encode_piece(word.text):
-                yield id, word.span(start, start + length), self._tokens[id], index
-                start += length
+            for id, start, end in self.model.encode_piece(word.text):
+                yield id, word.span(start, end), self._tokens[id], index
 
     def _pad(self, rows, padding, multiple, side):
         side = self.padding_side if side is None else one_of("padding_side", side,

@@ -99,6 +99,7 @@ KEPT = {
     "response_schema": "belongs to the chat template",
     "chat_control_tokens": "belongs to the chat template",
     "legacy": "belongs to SentencePiece",
+    "use_default_system_prompt": "belongs to the chat template",
     "sp_model_kwargs": "belongs to SentencePiece",
     "spaces_between_special_tokens": "belongs to tokenizers in Python",
     "vocab_size": "the number of tokens, which the vocabulary knows itself",
@@ -158,10 +159,9 @@ def read_tokenizer_files(folder, classes, vocabulary_files, own_options):
         for path in paths:
             if path.name not in missing:
                 _require_same(path, whole, files.model)
-    elif missing:
-        raise FileNotFoundError(
-            f"{folder}: no tokenizer.json there, and no {' and no '.join(missing)} either"
-        )
+    elif missing or not paths:
+        others = f", and no {' and no '.join(missing)} either" if missing else ""
+        raise FileNotFoundError(f"{folder}: no tokenizer.json there{others}")
     else:
         files = TokenizerFiles({FIELDS[path.name]: READERS[path.name](path) for path in paths})
     _read_settings(folder, files, classes, own_options)

@@ -76,7 +76,7 @@ class WordPiece:
         for word in words:
             known = cache.get(word)
             if known is None:
-                known = [id for id, _ in self.encode_piece(word)]
+                known = [id for id, *_ in self.encode_piece(word)]
                 if len(cache) >= self.CACHE_SIZE:
                     cache.clear()
                 cache[word] = known
@@ -84,7 +84,7 @@ class WordPiece:
         return ids
 
     def encode_piece(self, word):
-        """-> list of (id, number of characters) of one word"""
+        """-> list of (id, start, end) of one word: the characters that each token stands for"""
         pieces, start = [], 0
         if len(word) > self.max_characters:
             return self._unknown(word)
@@ -97,7 +97,7 @@ class WordPiece:
                     break
             else:
                 return self._unknown(word)
-            pieces.append((id, end - start))
+            pieces.append((id, start, end))
             start = end
         return pieces
 
@@ -106,4 +106,4 @@ class WordPiece:
         if id is None:
             raise ValueError(f"{shown(word)} is unknown, and the vocabulary has no unk_token "
                              f"{shown(self.unk_token)} for it")
-        return [(id, len(word))]
+        return [(id, 0, len(word))]

@@ -11,4 +11,4 @@ class WordLevel:
         return [self.ids.get(word, 0) for word in words]
 
     def encode_piece(self, word):
-        return [(self.ids.get(word, 0), len(word))]
+        return [(self.ids.get(word, 0), 0, len(word))]

@@ -228,8 +228,8 @@ REFUSED_FILES = {
         "type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Strip"}]}),
         "normalizer.normalizers[1].strip_left"),
     "unknown field": (change(TOKENIZER, normalizer={"type": "NFC", "twice": True}), "twice"),
-    "unknown pre_tokenizer": (change(TOKENIZER, pre_tokenizer={"type": "Metaspace"}),
-                              "'Metaspace'"),
+    "unknown pre_tokenizer": (change(TOKENIZER, pre_tokenizer={"type": "UnicodeScripts"}),
+                              "'UnicodeScripts'"),
     "pre_tokenizer without bytes": (change(TOKENIZER, pre_tokenizer=None), "pre_tokenizer is null"),
     "bytes twice": (change(TOKENIZER, pre_tokenizer={"type": "Sequence", "pretokenizers": [
         {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}] * 2}), "twice"),
