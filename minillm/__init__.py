@@ -40,6 +40,7 @@ _HOMES = {
     "Qwen2ForCausalLM": "minillm.models.llama",
     "Qwen2Model": "minillm.models.llama",
     "SGD": "minillm.training.optimizers",
+    "SentenceEncoder": "minillm.models.sentence_encoder",
     "StoppingCriteria": "minillm.generation",
     "StoppingCriteriaList": "minillm.generation",
     "TextIteratorStreamer": "minillm.generation",

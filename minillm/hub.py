@@ -11,7 +11,8 @@ PACKAGED = Path(__file__).parent / "pretrained"
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
              "vocab.json", "merges.txt", "source.spm", "target.spm", "tokenizer.json",
              "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-             "chat_template.jinja", "additional_chat_templates/*.jinja"]
+             "chat_template.jinja", "additional_chat_templates/*.jinja", "modules.json",
+             "*sentence_*.json", "?_*/config.json"]
 # Short names that predate the hub's organizations.
 HUB_ALIASES = {name: f"openai-community/{name}"
                for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}

@@ -1,11 +1,12 @@
 """Layers: each owns its parameters and wraps a forward/backward pair of `minillm.ops`, or layers.
 
 In reading order: module, layers, feed_forward, positions, attention, blocks; lora, which fine-tunes
-with few numbers; trace and loss; kv_cache.
+with few numbers; trace and loss; kv_cache; pooling and contrastive_loss, for sentence embeddings.
 """
 
 from minillm.nn.attention import CrossAttention, MultiHeadAttention, SelfAttention
 from minillm.nn.blocks import DecoderBlock, EncoderBlock, Residual
+from minillm.nn.contrastive_loss import contrastive_loss
 from minillm.nn.feed_forward import FeedForward, GatedFeedForward
 from minillm.nn.kv_cache import EncoderDecoderCache, KVCache, LayerCache
 from minillm.nn.layers import (
@@ -21,6 +22,7 @@ from minillm.nn.layers import (
 from minillm.nn.lora import LoRA, LoRALinear
 from minillm.nn.loss import Loss, cross_entropy_loss
 from minillm.nn.module import Module, Parameter, no_grad
+from minillm.nn.pooling import L2Normalize, Pooling
 from minillm.nn.positions import (
     Alibi,
     AttentionPositions,
@@ -47,6 +49,7 @@ __all__ = [
     "GatedActivation",
     "GatedFeedForward",
     "KVCache",
+    "L2Normalize",
     "LayerCache",
     "LayerNorm",
     "LearnedPositions",
@@ -58,6 +61,7 @@ __all__ = [
     "MultiHeadAttention",
     "OutputHead",
     "Parameter",
+    "Pooling",
     "RMSNorm",
     "RelativeBias",
     "Residual",
@@ -66,6 +70,7 @@ __all__ = [
     "SinusoidalEmbedding",
     "SinusoidalPositions",
     "SlidingWindow",
+    "contrastive_loss",
     "cross_entropy_loss",
     "no_grad",
     "trace",
