@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "minillm"
 
 FLOORS = [
-    {"checks", "files", "json_files", "hub", "signals"},
+    {"checks", "figures", "files", "json_files", "hub", "signals"},
     {"kernels"},
     {"ops"},
     {"nn"},
