@@ -14,6 +14,7 @@ from minillm.training.loop import Interrupted
 from minillm.training.plots import plot_attention
 from minillm.training.run import Run, create_numbered_run, create_run
 from minillm.training.settings import Settings
+from minillm.training.task import LABELLED
 
 # A small model that trains within two minutes on two cores, and one that takes seconds. The demo
 # reads its text about thirteen times: strong weight decay and a rate that ends at zero keep it from
@@ -64,30 +65,34 @@ def demo(options):
     return 0
 
 
-def train_new(settings, out, name):
+def train_new(settings, out, name, task="language_modeling"):
     """Train in the run folder `out`; None: runs/NAME-1, NAME-2, … -> (exit status, Run)"""
-    run = _prepare_run(settings, out, name)
+    run = _prepare_run(settings, out, name, task)
     for note in run.notes:
         say(f"data: {note}")
-    sizes = ", ".join(f"{facts['tokens']:,} tokens ({facts['documents']} documents) {split}"
-                      for split, facts in run.data.items())
-    say(f"data: {sizes}")
-    if not run.data["valid"]["tokens"]:
+    say("data: " + ", ".join(f"{_size(facts)} {split}" for split, facts in run.data.items()))
+    if not any(run.data["valid"].values()):
         say("data: nothing is held out to validate on, so the last model is kept, not the best")
     with run.locked():
         return _run_to_the_end(run, run.trainer()), run
 
 
-def _prepare_run(settings, out, name):
+def _size(facts):
+    if "examples" in facts:
+        return f"{facts['examples']:,} examples"
+    return f"{facts['tokens']:,} tokens ({facts['documents']} documents)"
+
+
+def _prepare_run(settings, out, name, task):
     parent = "runs" if out is None else out
     with progress_bar("preparing", 100) as advance, _errors_name(parent):
         def report(message, share=None):
             advance(int(100 * (share or 0)), message)
 
         if out is None:
-            run = create_numbered_run(parent, name, settings, report)
+            run = create_numbered_run(parent, name, settings, report, task)
         else:
-            run = create_run(out, settings, report)
+            run = create_run(out, settings, report, task)
         advance(100, "the data")
     return run
 
@@ -116,7 +121,12 @@ def _run_to_the_end(run, trainer):
         say(f"\nstopped after step {trainer.step}. Resume with:\n"
             f"  minillm train --resume {shlex.quote(str(run.folder))}")
         return 128 + interrupted.number
-    _report_results(run)
+    if run.task_class.name in LABELLED:
+        from minillm.cli.tasks import report_task
+
+        report_task(run)
+    else:
+        _report_results(run)
     return 0
 
 

@@ -36,6 +36,7 @@ class Settings:
 
     # the data
     text: str | None = None  # a file or a folder; None: the topics of Python's help()
+    examples: int | None = None  # to generate, for a task with labels; None: the task's number
     tokenizer: str | None = None  # a directory, a run or a name; None: train one of vocab_size
     vocab_size: int = 2048
     valid: float = 0.05  # the shares of the text that are held out; 0 for none
@@ -71,8 +72,8 @@ class Settings:
             _require_type(field.name, getattr(self, field.name), field.type)
         for name in ("vocab_size", "n_layer", "n_head", "n_embd", "block_size", "steps",
                      "batch_size", "grad_accum", "eval_every", "checkpoint_every", "keep",
-                     "log_every"):
-            if getattr(self, name) < 1:
+                     "log_every", "examples"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 1")
         if self.n_kv_head is not None and not 1 <= self.n_kv_head <= self.n_head:
             raise ValueError(f"n_kv_head is {self.n_kv_head}, wanted 1 to n_head = {self.n_head}")

@@ -14,6 +14,8 @@ For a run folder (run.py) a task also provides:
     Task.prepare(folder, settings, report) -> Prepared     write data/ and model/'s tokenizer
     Task(folder, settings)                                 open what `prepare` wrote
     Task.name, Task.head               its name in run.json, the head of its models (models/auto.py)
+
+Tasks that learn from labelled examples get all of this from minillm/tasks/base.py.
 """
 
 import importlib
@@ -26,6 +28,13 @@ from minillm.checks import shown
 TASKS = {
     "language_modeling": ("minillm.training.language_modeling", "LanguageModeling"),
     "bert_pretraining": ("minillm.training.bert_pretraining", "BertPretraining"),
+    "sentiment": ("minillm.tasks.classification", "Sentiment"),
+    "topics": ("minillm.tasks.classification", "Topics"),
+}
+# The tasks of `minillm train-task`: what a model learns in each.
+LABELLED = {
+    "sentiment": "tell whether a review is positive, negative or neutral",
+    "topics": "tell what a message is about",
 }
 
 

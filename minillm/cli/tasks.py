@@ -1,0 +1,132 @@
+"""`minillm train-task` and `minillm predict`."""
+
+import json
+import shlex
+from pathlib import Path
+
+from minillm.cli.arguments import given_settings
+from minillm.cli.generation import read_stdin
+from minillm.cli.terminal import for_stream, progress_bar, say, table
+from minillm.cli.training import train_new
+from minillm.hub import find_pretrained
+from minillm.json_files import parse_json
+from minillm.models.auto import AutoConfig
+from minillm.tasks.base import PRETRAINED_LR
+from minillm.tasks.examples import read_examples
+from minillm.tasks.report import report, rows
+from minillm.training.run import Run, model_folder
+from minillm.training.settings import Settings
+from minillm.training.task import LABELLED, task_class
+
+MAX_LENGTH = 512  # of a text, in tokens, for a checkpoint that isn't a run's
+
+
+def train_task(options):
+    if options.name is None:
+        for name, title in LABELLED.items():
+            print(f"{name:<14}{title}")
+        return 0
+    cls = labelled_task(options.name)
+    settings = _settings(cls, options)
+    status, _ = train_new(settings, options.out, options.name, task=options.name)
+    return status
+
+
+def labelled_task(name):
+    """-> the class of a task with labels; ValueError for another name"""
+    if name not in LABELLED:
+        raise ValueError(f"task is {name!r}, wanted one of {', '.join(LABELLED)}")
+    return task_class(name)
+
+
+def _settings(cls, options):
+    """-> Settings: the task's defaults, and what the command line sets"""
+    given, model = given_settings(options), getattr(options, "model", None)
+    defaults = {"model_type": cls.model_type, **cls.defaults}
+    if model is not None:
+        defaults["lr"] = PRETRAINED_LR
+    return Settings(**{**defaults, **given, "text": options.data, "model": model})
+
+
+def report_task(run):
+    """Measure a finished run of a task, write its results and pictures, and print them."""
+    with progress_bar("predicting", 100) as advance:
+        results = report(run, lambda done, total: advance(100 * done // total))
+    if not results:
+        say("nothing is held out to test on, so there are no scores")
+        return
+    if results["metrics"]:
+        title = f"{run.folder}: {results['examples']['test']} test examples"
+        table(title, rows(results), ("metric", "test (95 % interval)", *results["baselines"],
+                                     "validation"))
+    say(f"\nIn {run.folder}:\n"
+        "  results.json       these numbers\n"
+        "  predictions.jsonl  every test example with its prediction\n"
+        "  loss.png           the loss curve; the task's pictures are beside it\n"
+        f"Try it:  minillm predict --model {shlex.quote(str(run.folder))} …")
+
+
+def predict(options):
+    task, model = _opened(options)
+    examples = _questions(task, options)
+    with progress_bar("predicting", len(examples)) as advance:
+        predictions = task.predict(model, examples, lambda done, total: advance(done))
+    for example, prediction in zip(examples, predictions):
+        if options.json:
+            print(json.dumps({**example, "prediction": prediction}, ensure_ascii=False))
+        else:
+            print(for_stream(task.show(example, prediction)))
+
+
+def _opened(options):
+    """-> (task, model) of --model and --task"""
+    path = Path(options.model)
+    if (path / "run.json").is_file():
+        run = Run(options.model)
+        task = run.task()
+        if options.task not in (None, task.name):
+            raise ValueError(f"task is {options.task!r}, but {options.model} was trained for "
+                             f"{task.name!r}")
+        labelled_task(task.name)
+        model_folder(options.model)  # an error if the model is gone
+        return task, task.load_model(run.model_folder, run.config.model_type)
+    if options.task is None:
+        raise ValueError(f"{options.model} is not a run folder, so it doesn't name its task: give "
+                         f"--task, one of {', '.join(LABELLED)}")
+    cls = labelled_task(options.task)
+    folder = find_pretrained(options.model)
+    config = AutoConfig.from_pretrained(folder)
+    length = min(config.position_limit or MAX_LENGTH, MAX_LENGTH)
+    task = cls.for_checkpoint(folder, Settings(block_size=length))
+    return task, cls.load_model(folder, config.model_type)
+
+
+def _questions(task, options):
+    """-> the examples to predict: from the arguments, a file, or the lines of standard input"""
+    if options.input and options.texts:
+        raise ValueError("--input replaces the texts, wanted one or the other")
+    if options.input:
+        return _answerless(task, options.input)
+    if options.texts:
+        if len(task.question) == 1:
+            return [task.question_from([text]) for text in options.texts]
+        return [task.question_from(options.texts)]
+    lines = [line for line in read_stdin("text").splitlines() if line.strip()]
+    if not lines:
+        raise ValueError("standard input is empty, wanted a text in each line")
+    return [task.question_from(_fields_of(task, line, number))
+            for number, line in enumerate(lines, 1)]
+
+
+def _fields_of(task, line, number):
+    """-> the texts in a line of standard input: the whole line, or a JSON object's fields"""
+    if not line.lstrip().startswith("{"):
+        return [line] if len(task.question) == 1 else line.split("\t")
+    content = parse_json(f"standard input, line {number}", line)
+    return [content.get(name, "") for name in task.question]
+
+
+def _answerless(task, path):
+    fields = {name: task.fields[name] for name in task.question}
+    optional = [name for name in task.question if name in task.optional]
+    return read_examples(path, fields, optional)

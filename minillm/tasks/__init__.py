@@ -1,0 +1,15 @@
+"""What models are for: tasks that are learned from labelled examples.
+
+    base.py                 what all of them share: SupervisedTask, on the loop of minillm/training
+    examples.py             files of examples, splits, batches
+    metrics.py              a metric is a function of sums over the examples; accuracy, macro F1
+    intervals.py            95 % intervals: by bootstrap, and for proportions
+    logistic_regression.py  the baseline: a bag of words
+    classification.py       a text gets one of several labels: sentiment, topics
+    report.py               a finished run: its scores beside the baselines', its pictures
+
+`data/` holds the generators. Their examples are made up for this project: a score on them shows
+that the method works, and says nothing about texts from elsewhere.
+
+The names of the tasks are in minillm/training/task.py.
+"""
