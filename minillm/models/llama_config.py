@@ -90,8 +90,8 @@ class LlamaFamilyConfig(PositionConfig):
             require_number(name, getattr(self, name), 0)
         given = with_rope_parameters({"rope_parameters": self.rope_parameters,
                                       "rope_theta": rope_theta, "rope_scaling": rope_scaling})
-        self.rope_parameters = complete_rope_parameters(given["rope_parameters"],
-                                                        self.max_position_embeddings)
+        self.rope_parameters = complete_rope_parameters(
+            given["rope_parameters"], self.max_position_embeddings, self.head_dim)
         self.rope_theta = self.rope_parameters["rope_theta"]
 
     @classmethod

@@ -6,10 +6,14 @@
      "original_max_position_embeddings"}
     {"rope_type": "yarn", …, "factor", "original_max_position_embeddings"; and optionally
      "beta_fast", "beta_slow", "truncate", "attention_factor", "mscale", "mscale_all_dim"}
+    {"rope_type": "longrope", …, "short_factor": [a number for each pair], "long_factor": […],
+     "original_max_position_embeddings"; and optionally "factor", "attention_factor"}
 
 Older files have `rope_theta` and `rope_scaling`, whose type may be called "type". The formulas are
 in minillm/ops/rotary_scaling.py.
 """
+
+import warnings
 
 import numpy as np
 
@@ -21,6 +25,7 @@ from minillm.ops.rotary_scaling import (
     dynamic_base,
     linear_scaling,
     llama3_scaling,
+    longrope_amplitude,
     yarn_amplitude,
     yarn_scaling,
 )
@@ -34,8 +39,10 @@ NUMBERS = {
     "llama3": {"factor": True, "low_freq_factor": True, "high_freq_factor": True},
     "yarn": {"factor": False, "beta_fast": False, "beta_slow": False, "attention_factor": False,
              "mscale": False, "mscale_all_dim": False},
+    "longrope": {"factor": False, "attention_factor": False},
 }
-HAS_TRAINED_LENGTH = ("llama3", "yarn")
+STRETCHES = ("short_factor", "long_factor")  # of longrope, for sequences up to N, and longer ones
+HAS_TRAINED_LENGTH = ("llama3", "yarn", "longrope")
 OLD_FIELDS = ("rope_theta", "rope_scaling", "original_max_position_embeddings")
 
 
@@ -56,10 +63,11 @@ def with_rope_parameters(content):
     return content
 
 
-def complete_rope_parameters(given, max_position_embeddings):
+def complete_rope_parameters(given, max_position_embeddings, head_dim):
     """-> all rope_parameters of a configuration, with their defaults
 
-    Raises ValueError that names a field that is missing or wrong, or a type that isn't implemented.
+    Warns of fields that are unknown for the type; `transformers` doesn't read them either. Raises
+    ValueError that names a field that is missing or wrong, or a type that isn't implemented.
     """
     given = given or {}
     kind = _type(given)
@@ -81,6 +89,14 @@ def complete_rope_parameters(given, max_position_embeddings):
         name = "original_max_position_embeddings"
         rope.setdefault(name, max_position_embeddings)
         require_positive(name, rope[name])
+    if kind == "longrope":
+        _require_stretches(rope, head_dim)
+    known = {"rope_type", "rope_theta", "partial_rotary_factor", "original_max_position_embeddings",
+             *NUMBERS[kind], *(STRETCHES if kind == "longrope" else ()),
+             *(("truncate",) if kind == "yarn" else ())}
+    for name in rope.keys() - known:
+        warnings.warn(f"rope_parameters.{name} is not known for rope_type {kind!r} and has no "
+                      "effect", stacklevel=4)
     if kind == "yarn" and not isinstance(rope.get("truncate", True), bool):
         raise ValueError(f"rope_parameters.truncate is {shown(rope['truncate'])}, wanted true or "
                          "false")
@@ -88,6 +104,16 @@ def complete_rope_parameters(given, max_position_embeddings):
         raise ValueError(f"high_freq_factor is {rope['high_freq_factor']}, wanted more than "
                          f"low_freq_factor = {rope['low_freq_factor']}")
     return rope
+
+
+def _require_stretches(rope, head_dim):
+    for name in STRETCHES:
+        given = rope.get(name)
+        if not isinstance(given, (list, tuple)) or len(given) != head_dim // 2:
+            raise ValueError(f"rope_parameters.{name} is {shown(given)}, wanted head_dim / 2 = "
+                             f"{head_dim // 2} numbers")
+        for pair, number in enumerate(given):
+            require_number(f"rope_parameters.{name}[{pair}]", number, 0)
 
 
 def rotary_positions(rope, head_dim, max_position_embeddings):
@@ -111,6 +137,18 @@ def rotary_positions(rope, head_dim, max_position_embeddings):
                                  rope.get("beta_slow") or 1, rope.get("truncate", True))
             theta = theta.astype(np.float32)
             amplitude = _yarn_amplitude(rope, factor)
+        case "longrope":
+            short, long = (
+                rotary_frequencies(head_dim, base, np.float32,
+                                   stretch=np.array(rope[name], np.float32)) for name in STRETCHES)
+
+            def theta(length):
+                return long if length > trained_length else short
+
+            amplitude = rope.get("attention_factor")
+            if amplitude is None:
+                factor = factor or max_position_embeddings / trained_length
+                amplitude = longrope_amplitude(factor, trained_length)
     return Rotary(head_dim, frequencies=theta, amplitude=amplitude)
 
 

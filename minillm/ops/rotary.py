@@ -7,20 +7,21 @@ import numpy as np
 from minillm.checks import require_float
 
 
-def rotary_frequencies(D, base=10000.0, dtype=np.float64):
+def rotary_frequencies(D, base=10000.0, dtype=np.float64, *, stretch=1):
     """θ_i = base^(-2i / D), the angle per position of each pair i     (Su et al. 2021, sec. 3.2.2)
 
     -> (D / 2,)
 
     D: the number of elements of a head to rotate, even. Like the hands of a clock, pair 0 turns by
     1 radian per position, and the last pair by nearly 1 / base.
+    stretch: (D / 2,) of this dtype, divides the frequency of each pair
     dtype: float32 rounds each step as PyTorch does. At position 10,000 the angles are then wrong by
     up to 0.001, and a model that was trained with them gives the same logits only with them.
     """
     if D < 2 or D % 2:
         raise ValueError(f"D is {D}, wanted an even number of at least 2")
     exponent = (np.arange(0, D, 2) / D).astype(dtype).astype(np.float64)
-    return 1 / (base**exponent).astype(dtype)
+    return 1 / (stretch * (base**exponent).astype(dtype))
 
 
 def rotary_angles(n_positions, D, base=10000.0, dtype=np.float32):

@@ -60,6 +60,13 @@ def yarn_scaling(theta, base, factor, N, beta_fast=32, beta_slow=1, truncate=Tru
     return slow * theta / factor + (1 - slow) * theta
 
 
+def longrope_amplitude(factor, N):
+    """√(1 + ln(factor) / ln(N)), the factor of rotated queries and keys where each pair i has its
+    own θ_i / stretch_i, found by a search                     (Ding et al. 2024, "LongRoPE", sec. 3)
+    """
+    return math.sqrt(1 + math.log(factor) / math.log(N)) if factor > 1 else 1.0
+
+
 def yarn_amplitude(factor, mscale=1.0):
     """The factor of rotated queries and keys: longer sequences need sharper attention
     (Peng et al. 2023, eq. 22)

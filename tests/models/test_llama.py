@@ -328,8 +328,13 @@ def test_old_and_new_names_of_the_base():
     (LlamaConfig, dict(head_dim=5), "head_dim is 5, wanted an even number"),
     (LlamaConfig, dict(hidden_act="mish"), "hidden_act is 'mish', wanted one of gelu_new"),
     (LlamaConfig, dict(attention_dropout=1.0), "attention_dropout is 1.0"),
+    (LlamaConfig, dict(rope_scaling={"type": "mrope", "mrope_section": [1, 1]}),
+     "rope_type is 'mrope', but only default, linear, dynamic, llama3, yarn, longrope are impl"),
     (LlamaConfig, dict(rope_scaling={"type": "longrope", "short_factor": [1.0]}),
-     "rope_type is 'longrope', but only default, linear, dynamic, llama3, yarn are implemented"),
+     r"rope_parameters.short_factor is \[1.0\], wanted head_dim / 2 = "),
+    (LlamaConfig, dict(head_dim=2, rope_scaling={"type": "longrope", "short_factor": [1.0],
+                                                 "long_factor": ["2"]}),
+     r"rope_parameters.long_factor\[0\] is '2'"),
     (LlamaConfig, dict(rope_scaling={"type": "linear"}), "rope_parameters has no factor, which rope"),
     (LlamaConfig, dict(rope_scaling={"type": "linear", "factor": "2"}),
      "rope_parameters.factor is '2'"),
@@ -367,3 +372,8 @@ def test_files_that_contradict_their_configuration(field, value, match, tmp_path
     with pytest.raises(ValueError, match=match) as caught:
         LlamaForCausalLM.from_pretrained(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_fields_of_rope_parameters_without_effect_are_named():
+    with pytest.warns(UserWarning, match="rope_parameters.beta is not known for rope_type 'linear'"):
+        LlamaConfig(rope_parameters={"rope_type": "linear", "factor": 2.0, "beta": 1})
