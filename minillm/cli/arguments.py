@@ -42,8 +42,8 @@ def _parser():
     )
     parser.add_argument("--version", action="version", version=f"minillm {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_demo, _train, _finetune, _train_task, _predict, _generate, _eval, _tokenizer,
-                _course, _worked_example, _step, _experiment, _bench, _info):
+    for add in (_demo, _train, _finetune, _train_task, _predict, _generate, _fill, _eval,
+                _tokenizer, _course, _worked_example, _step, _experiment, _bench, _info):
         add(commands)
     return parser
 
@@ -83,6 +83,8 @@ def _train(commands):
         commands, "train", "training:train", "train a model from scratch on a text",
         ["minillm train --text my_book.txt --out runs/book",
          "minillm train --text my_book.txt --arch llama --n-kv-head 2",
+         "minillm train --text my_book.txt --positions alibi",
+         "minillm train --arch bert --lr 1e-3 --steps 3000  # learn to fill in masked words",
          "minillm train --text folder_of_texts/ --n-layer 6 --n-embd 192 --steps 3000",
          "minillm train --resume runs/book                 # after Ctrl-C, a crash, a power cut",
          "minillm train --resume runs/book --steps 5000    # beyond its first end"],
@@ -94,7 +96,7 @@ def _train(commands):
                         help="go on with a run from its newest checkpoint, bit for bit as if it "
                              "had never stopped; see below for what may change")
     _add_text(parser)
-    _add_sizes(parser, "the architecture: gpt2, llama, mistral or qwen2")
+    _add_sizes(parser, "the architecture: gpt2, llama, mistral, qwen2 or bert")
     _add_training(parser)
 
 
@@ -206,11 +208,26 @@ def _generate(commands):
     _add_dtype(parser, "bfloat16 and int8 take about a half and a quarter of the memory and time")
 
 
+def _fill(commands):
+    parser = _command(
+        commands, "fill", "filling:fill", "fill in the [MASK]s of a text with a BERT",
+        ['minillm fill --model runs/train-1 "The [MASK] statement"',
+         'minillm fill --model my_bert --top 10 "a [MASK] of the [MASK]"'],
+        "\n" + _paragraph("minillm train --arch bert trains such a model."),
+    )
+    parser.add_argument("prompt", nargs="?", metavar="TEXT", help="the text (default: read stdin)")
+    parser.add_argument("--model", type=_path, required=True,
+                        help="a run folder, a directory or a name")
+    parser.add_argument("--top", type=int, default=5,
+                        help="candidates for each mask (default: %(default)s)")
+
+
 def _eval(commands):
     parser = _command(
         commands, "eval", "evaluation:evaluate", "measure how well a model predicts a text",
         ["minillm eval --model runs/demo-1              # on the run's own held-out text",
-         "minillm eval --model pydoc-tiny --text my_notes.txt"],
+         "minillm eval --model pydoc-tiny --text my_notes.txt",
+         "minillm eval --model my_bert --text my_notes.txt   # how well it fills in masks"],
     )
     _add_model(parser)
     parser.add_argument("--text", type=_path, help="a text file or a folder of them")
@@ -442,6 +459,10 @@ def _add_sizes(parser, architectures):
     _add_settings(parser, "n_kv_head", "heads of keys and values, which query heads share; not for "
                                        "gpt2 (default: n_head)", type=int)
     _add_settings(parser, "n_embd", "width of the model")
+    _add_settings(parser, "position_embedding",
+                  "how the model knows the order of its tokens: learned, sinusoidal, rotary, alibi, "
+                  "t5 or none (default: as in the architecture's paper)",
+                  option="--positions", metavar="KIND", type=str)
 
 
 def _add_training(parser, name="train", **defaults):

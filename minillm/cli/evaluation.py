@@ -1,51 +1,66 @@
-"""`minillm eval`: how well a model predicts a text."""
+"""`minillm eval`: how well a model predicts a text, or fills in what is masked in it."""
 
 import tempfile
 from pathlib import Path
 
 from minillm.cli.terminal import progress_bar, table
-from minillm.cli.training import RESULT_HEADINGS, result_cells
-from minillm.models.auto import AutoModelForCausalLM
+from minillm.models.auto import AutoConfig, model_class
+from minillm.text.auto import AutoTokenizer
 from minillm.text.cleaning import clean_documents
 from minillm.text.corpus import read_corpus
 from minillm.text.dataset import TokenDataset, write_documents
-from minillm.text.auto import AutoTokenizer
-from minillm.training.evaluate import evaluate as measure
-from minillm.training.run import Run, model_folder
+from minillm.training.run import Run, model_folder, pretraining_task
+from minillm.training.task import LABELLED, task_class
 
 MAX_BLOCK_SIZE = 1024  # unless the user sets more: a batch of longer windows takes gigabytes
 
 
 def evaluate(options):
     folder = model_folder(options.model)
-    model = AutoModelForCausalLM.from_pretrained(folder).quantize(options.dtype)
-    block_size, limit = options.block_size, model.max_positions
-    if block_size is None:
-        block_size = min(model.config.max_position_embeddings, MAX_BLOCK_SIZE)
-    if block_size < 1 or (limit is not None and block_size > limit):
-        wanted = "at least 1" if limit is None else f"1 … {limit}"
-        raise ValueError(f"block_size is {block_size}, wanted {wanted}")
+    run = Run(options.model) if (Path(options.model) / "run.json").is_file() else None
+    if run is not None and run.task_class.name in LABELLED:
+        from minillm.cli.tasks import report_task
+
+        if options.text:
+            raise ValueError(f"{options.model} learned the task {run.task_class.name} from "
+                             "examples with labels, wanted no --text")
+        return report_task(run)
+    model_type = AutoConfig.from_pretrained(folder).model_type
+    task = task_class(pretraining_task(model_type))
+    model = model_class(model_type, task.head).from_pretrained(folder).quantize(options.dtype)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    block_size = _block_size(options.block_size, model)
+
+    def measure(dataset):
+        with progress_bar("evaluating", 100) as advance:
+            return task.measure_text(model, dataset, block_size, tokenizer=tokenizer,
+                                     report=lambda done, total: advance(100 * done // total))
+
     if options.text:
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary, "text.bin")
             documents = clean_documents(read_corpus(options.text))
-            write_documents(path, documents, AutoTokenizer.from_pretrained(folder))
-            results = [(options.text, _measure(model, TokenDataset(path), block_size))]
-    elif (Path(options.model) / "run.json").is_file():
-        run = Run(options.model)
+            write_documents(path, documents, tokenizer, task.separator)
+            results = [(options.text, measure(TokenDataset(path)))]
+    elif run is not None:
         datasets = [(split, run.dataset(split)) for split in ("valid", "test")]
-        results = [(split, _measure(model, dataset, block_size))
-                   for split, dataset in datasets if len(dataset) > 1]
+        results = [(split, measure(dataset)) for split, dataset in datasets
+                   if len(dataset) >= task.least_tokens(block_size)]
         if not results:
             raise ValueError(f"{options.model} has no held-out text: give --text")
     else:
         raise ValueError(f"{options.model} is not a run folder, so it has no held-out text: give "
                          "--text")
     table(f"{options.model}, context {block_size}",
-          [(name, *result_cells(result)) for name, result in results], RESULT_HEADINGS)
+          [(name, *task.cells(result)) for name, result in results], ("text", *task.headings))
 
 
-def _measure(model, dataset, block_size):
-    with progress_bar("evaluating", 100) as advance:
-        return measure(model, dataset, block_size=block_size,
-                       report=lambda done, total: advance(100 * done // total))
+def _block_size(given, model):
+    """-> the length of the windows: the user's, or what the model was made for"""
+    limit = model.config.position_limit
+    if given is None:
+        return min(model.config.max_position_embeddings, MAX_BLOCK_SIZE)
+    if given < 1 or (limit is not None and given > limit):
+        wanted = "at least 1" if limit is None else f"1 … {limit}"
+        raise ValueError(f"block_size is {given}, wanted {wanted}")
+    return given

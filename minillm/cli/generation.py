@@ -6,7 +6,7 @@ from minillm.cli.terminal import for_stream
 from minillm.generation import generate as generate_ids
 from minillm.generation import stream, text_pieces
 from minillm.generation.options import SHAPES_THE_SAMPLE
-from minillm.models.auto import AutoModelForCausalLM
+from minillm.models.auto import ARCHITECTURES, AutoConfig, AutoModelForCausalLM
 from minillm.text.auto import AutoTokenizer
 from minillm.training.run import model_folder
 
@@ -22,6 +22,7 @@ def generate(options):
     prompt = options.prompt if options.prompt is not None else read_stdin("prompt")
     prompt = prompt.removeprefix("\ufeff")  # a byte-order mark is not text
     folder = model_folder(options.model)
+    _require_generator(options.model, folder)
     model = AutoModelForCausalLM.from_pretrained(folder).quantize(options.dtype)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = tokenizer.encode(prompt, return_tensors="np")
@@ -46,6 +47,15 @@ def generate(options):
         if len(sequences) > 1:
             print(f"--- {number}")
         print(for_stream(tokenizer.decode(sequence, skip_special_tokens=True)))
+
+
+def _require_generator(name, folder):
+    """ValueError for a model that can't continue a text."""
+    model_type = AutoConfig.from_pretrained(folder).model_type
+    heads = ARCHITECTURES[model_type].keys()
+    if "causal_lm" not in heads and "masked_lm" in heads:
+        raise ValueError(f"{name} is a {model_type} model, which fills in masked words and can't "
+                         "continue a text: minillm fill")
 
 
 def _default_length(model, prompt_length):

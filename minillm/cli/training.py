@@ -8,7 +8,7 @@ from minillm.cli.arguments import given_settings, settings_from
 from minillm.cli.terminal import progress_bar, say, table
 from minillm.files import atomic_write
 from minillm.generation import generate
-from minillm.models.auto import AutoModelForCausalLM
+from minillm.models.auto import AutoModelForCausalLM, model_class
 from minillm.nn.module import no_grad
 from minillm.training.loop import Interrupted
 from minillm.training.plots import plot_attention
@@ -65,7 +65,7 @@ def demo(options):
     return 0
 
 
-def train_new(settings, out, name, task="language_modeling"):
+def train_new(settings, out, name, task=None):
     """Train in the run folder `out`; None: runs/NAME-1, NAME-2, … -> (exit status, Run)"""
     run = _prepare_run(settings, out, name, task)
     for note in run.notes:
@@ -147,21 +147,16 @@ def _note(trainer):
 
 
 def _report_results(run):
-    """Print the losses of the saved model on the validation and test text as a table."""
-    model = AutoModelForCausalLM.from_pretrained(run.model_folder)
+    """Print how well the saved model does on the validation and test text, as a table."""
+    model = model_class(run.config.model_type, run.task_class.head).from_pretrained(
+        run.model_folder)
     task = run.task()
     results = [(split, task.measure(model, split)) for split in ("valid", "test")]
-    rows = [(split, *result_cells(result)) for split, result in results if result is not None]
+    rows = [(split, *task.cells(result)) for split, result in results if result is not None]
     if rows:
-        table(f"the model of {run.folder}", rows, RESULT_HEADINGS)
-
-
-RESULT_HEADINGS = ("text", "loss (nats/token)", "perplexity", "bits per byte", "tokens")
-
-
-def result_cells(result):
-    return (f"{result.loss:.4f}", f"{result.perplexity:.2f}", f"{result.bits_per_byte:.3f}",
-            f"{result.n_tokens:,}")
+        table(f"the model of {run.folder}", rows, ("text", *task.headings))
+    if run.task_class.head == "pretraining":
+        say(f'Try it:  minillm fill --model {shlex.quote(str(run.folder))} "The [MASK] statement"')
 
 
 def _samples(model, tokenizer, seed):

@@ -1,7 +1,8 @@
 """From settings to a model of any architecture: its configuration, and the model itself."""
 
-from minillm.checks import require_memory
+from minillm.checks import require_memory, shown
 from minillm.models.auto import AutoConfig, config_class, model_class
+from minillm.models.positions import POSITION_EMBEDDINGS
 from minillm.training.random_state import reseed
 
 # The names of dropout in the architectures' configurations. Attention weights have none: the
@@ -18,17 +19,25 @@ def new_config(settings, head, vocab_size, eos_token_id=None):
     """
     cls = config_class(settings.model_type)
     model_class(settings.model_type, head)  # a ValueError for an architecture without this head
-    grouped = {}
+    chosen = {}
     if settings.n_kv_head is not None:
         if "num_key_value_heads" not in cls.field_names():
             raise ValueError(f"n_kv_head is {settings.n_kv_head}, but {settings.model_type} has one "
                              "key head for each query head")
-        grouped = {"num_key_value_heads": settings.n_kv_head}
+        chosen["num_key_value_heads"] = settings.n_kv_head
+    if settings.position_embedding is not None:
+        chosen["position_embedding"] = kind = settings.position_embedding
+        if "position_embedding" not in cls.field_names():
+            raise ValueError(f"positions is {shown(kind)}, but those of {settings.model_type} "
+                             "can't be exchanged")
+        if kind not in POSITION_EMBEDDINGS:
+            raise ValueError(f"positions is {shown(kind)}, wanted one of "
+                             f"{', '.join(POSITION_EMBEDDINGS)}")
     config = cls.from_sizes(
         vocab_size=vocab_size, max_position_embeddings=settings.block_size,
         hidden_size=settings.n_embd, num_hidden_layers=settings.n_layer,
         num_attention_heads=settings.n_head, initializer_range=_initial_std(settings.n_embd),
-        bos_token_id=eos_token_id, eos_token_id=eos_token_id, **grouped,
+        bos_token_id=eos_token_id, eos_token_id=eos_token_id, **chosen,
     )
     config = config.replace(**_dropout(config, settings))
     # A weight, its gradient and the two moments of Adam, 4 bytes each.

@@ -8,6 +8,8 @@ texts that the model reads later. Next-sentence prediction: in half of the pairs
 in its document, in the others a piece of another document.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from minillm.nn.module import no_grad
@@ -15,7 +17,7 @@ from minillm.text.bert_tokenizer import BertTokenizer
 from minillm.text.dataset import IGNORE, READ_AT_ONCE, RandomBatches
 from minillm.training.language_modeling import LanguageModeling
 
-VALIDATION_BATCHES = 16
+VALIDATION_BATCHES, VALIDATION_PAIRS = 16, 16  # 256 pairs
 
 
 def mask_tokens(ids, maskable, mask_id, vocab_size, rng, *, share=0.15):
@@ -104,6 +106,15 @@ def _places(dataset, id):
     return np.concatenate(found)
 
 
+class PretrainingResult(NamedTuple):
+    """How well a model does both tasks: the mean loss in nats, and the shares that are right."""
+
+    loss: float
+    masked_accuracy: float
+    next_sentence_accuracy: float
+    n_pairs: int
+
+
 class BertPretraining(LanguageModeling):
     """BERT's pre-training on the token files in a run folder: see minillm/training/task.py."""
 
@@ -111,11 +122,11 @@ class BertPretraining(LanguageModeling):
     head = "pretraining"
     tokenizer_class = BertTokenizer
     separator = "sep_token"
+    headings = ("loss (nats)", "masked accuracy", "next-sentence accuracy", "pairs")
 
     def __init__(self, folder, settings):
         super().__init__(folder, settings)
         self.tokenizer = BertTokenizer.from_pretrained(self.folder / "model")
-        self.batch_size = settings.batch_size
 
     @classmethod
     def prepare(cls, folder, settings, report):
@@ -136,16 +147,21 @@ class BertPretraining(LanguageModeling):
 
     def evaluate(self, model):
         result = self.measure(model, "valid")
-        return {} if result is None else {f"valid_{name}": value for name, value in result.items()}
+        if result is None:
+            return {}
+        return {"valid_loss": result.loss, "valid_masked_accuracy": result.masked_accuracy,
+                "valid_next_sentence_accuracy": result.next_sentence_accuracy}
 
-    def measure(self, model, split, report=None):
-        """-> {"loss": …, "masked_accuracy": …, "next_sentence_accuracy": …}, always of the same
-        pairs and masks; None if the split is too short
+    @classmethod
+    def least_tokens(cls, block_size):
+        return block_size + 1
+
+    @classmethod
+    def measure_text(cls, model, dataset, block_size, tokenizer, report=None):
+        """-> PretrainingResult, always of the same pairs and masks; ValueError for a text that is
+        too short
         """
-        dataset = self.splits[split]
-        if len(dataset) <= self.block_size:
-            return None
-        batches = PretrainingBatches(dataset, self.tokenizer, self.batch_size, self.block_size, 0)
+        batches = PretrainingBatches(dataset, tokenizer, VALIDATION_PAIRS, block_size, 0)
         losses, masked, following = [], [], []
         was_training = model.training
         model.eval()
@@ -161,6 +177,11 @@ class BertPretraining(LanguageModeling):
             if report is not None:
                 report(done + 1, VALIDATION_BATCHES)
         model.train(was_training)
-        return {"loss": float(np.mean(losses)),
-                "masked_accuracy": float(np.concatenate(masked).mean()),
-                "next_sentence_accuracy": float(np.concatenate(following).mean())}
+        masked, following = np.concatenate(masked), np.concatenate(following)
+        return PretrainingResult(float(np.mean(losses)), float(masked.mean()),
+                                 float(following.mean()), following.size)
+
+    @staticmethod
+    def cells(result):
+        return (f"{result.loss:.4f}", f"{result.masked_accuracy:.1%}",
+                f"{result.next_sentence_accuracy:.1%}", f"{result.n_pairs:,}")

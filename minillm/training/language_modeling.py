@@ -26,6 +26,8 @@ class LanguageModeling:
     unit = "tokens"
     tokenizer_class = GPT2Tokenizer  # of a new tokenizer
     separator = "eos_token"  # between documents
+    tokenizer = None  # a subclass that needs it sets it
+    headings = ("loss (nats/token)", "perplexity", "bits per byte", "tokens")
 
     def __init__(self, folder, settings):
         self.folder = Path(folder)
@@ -53,11 +55,26 @@ class LanguageModeling:
                 "valid_bits_per_byte": result.bits_per_byte}
 
     def measure(self, model, split, report=None):
-        """-> Evaluation of `model` on "train", "valid" or "test"; None if the split is empty"""
+        """-> the result of `model` on "train", "valid" or "test"; None if the split is too short"""
         dataset = self.splits[split]
-        if len(dataset) < 2:
+        if len(dataset) < self.least_tokens(self.block_size):
             return None
-        return evaluate(model, dataset, block_size=self.block_size, report=report)
+        return self.measure_text(model, dataset, self.block_size, self.tokenizer, report)
+
+    @classmethod
+    def least_tokens(cls, block_size):
+        """-> the length of the shortest text that can be measured"""
+        return 2
+
+    @classmethod
+    def measure_text(cls, model, dataset, block_size, tokenizer, report=None):
+        """-> the result of `model` on any TokenDataset; the tokenizer is for subclasses"""
+        return evaluate(model, dataset, block_size=block_size, report=report)
+
+    @staticmethod
+    def cells(result):
+        return (f"{result.loss:.4f}", f"{result.perplexity:.2f}", f"{result.bits_per_byte:.3f}",
+                f"{result.n_tokens:,}")
 
     @classmethod
     def prepare(cls, folder, settings, report):

@@ -16,14 +16,14 @@ from pathlib import Path
 from minillm.checks import shown
 from minillm.files import expand
 from minillm.json_files import fields, read_json, write_json
-from minillm.models.auto import config_class
+from minillm.models.auto import ARCHITECTURES, AutoConfig, config_class
 from minillm.text.auto import AutoTokenizer
 from minillm.training.architecture import empty_model, new_model
 from minillm.training.checkpoint import list_checkpoints
 from minillm.training.claim import claim_folder, claim_numbered_folder, lock_folder
 from minillm.training.loop import Trainer
 from minillm.training.settings import Settings
-from minillm.training.task import task_class
+from minillm.training.task import PRETRAINING, task_class
 
 MAKES = ("run.json", "model", "data")  # what preparing creates, in the order of deletion
 
@@ -104,10 +104,10 @@ class Run:
         return lock_folder(self.folder)
 
 
-def create_run(folder, settings, report=lambda message, share=None: None,
-               task="language_modeling"):
+def create_run(folder, settings, report=lambda message, share=None: None, task=None):
     """Prepare everything that comes before the first step, in a new or empty folder -> Run
 
+    task: its name; None: what the architecture learns from text alone
     report(message, share): called with the current work, and how much of it is done, 0 to 1.
     `Run.notes` holds messages for the user: whether the text was split, what was dropped.
 
@@ -119,16 +119,34 @@ def create_run(folder, settings, report=lambda message, share=None: None,
         return _prepare(claimed, settings, report, task)
 
 
-def create_numbered_run(parent, name, settings, report=lambda message, share=None: None,
-                        task="language_modeling"):
+def create_numbered_run(parent, name, settings, report=lambda message, share=None: None, task=None):
     """`create_run` in the first of parent/name-1, parent/name-2, … that doesn't exist"""
     with claim_numbered_folder(parent, name, MAKES) as claimed:
         return _prepare(claimed, settings, report, task)
 
 
+def pretraining_task(model_type):
+    """-> the name of the task that an architecture learns from text alone
+
+    Raises ValueError, in one line, for an unknown architecture, and for one that needs labels.
+    """
+    config_class(model_type)  # a ValueError for an unknown one
+    heads = {name: task_class(name).head for name in PRETRAINING}
+    for name, head in heads.items():
+        if head in ARCHITECTURES[model_type]:
+            return name
+    able = [known for known, classes in ARCHITECTURES.items() if not classes.keys().isdisjoint(
+        heads.values())]
+    raise ValueError(f"model_type is {shown(model_type)}, which learns from pairs of texts; wanted "
+                     f"one that learns from text alone: {', '.join(able)}")
+
+
 def _prepare(folder, settings, report, task):
     settings = replace(settings, model=_absolute(settings.model),
                        tokenizer=_absolute(settings.tokenizer))
+    if task is None:
+        task = pretraining_task(settings.model_type if settings.model is None
+                                else AutoConfig.from_pretrained(settings.model).model_type)
     cls = task_class(task)
     prepared = cls.prepare(folder, settings, report)
     # Last: a folder with a run.json is complete.

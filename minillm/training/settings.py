@@ -49,6 +49,7 @@ class Settings:
     n_head: int = 4
     n_kv_head: int | None = None  # of keys and values, if the architecture groups its heads
     n_embd: int = 128
+    position_embedding: str | None = None  # models/positions.py; None: the architecture's own
     block_size: int = 128
     dropout: float = 0.1  # of embeddings and of each sub-layer's output
     # the optimization

@@ -15,6 +15,11 @@ For a run folder (run.py) a task also provides:
     Task(folder, settings)                                 open what `prepare` wrote
     Task.name, Task.head               its name in run.json, the head of its models (models/auto.py)
 
+and, for `minillm train` and `minillm eval`, which show a table of results:
+
+    task.measure(model, split, report)   the result on "valid" or "test"; None if it is too short
+    Task.headings, Task.cells(result)    the columns of a table, and a result as strings
+
 Tasks that learn from labelled examples get all of this from minillm/tasks/base.py.
 """
 
@@ -36,6 +41,10 @@ LABELLED = {
     "sentiment": "tell whether a review is positive, negative or neutral",
     "topics": "tell what a message is about",
 }
+
+
+# The tasks that need nothing but text, in the order in which they are preferred.
+PRETRAINING = ("language_modeling", "bert_pretraining")
 
 
 class Prepared(NamedTuple):

@@ -71,13 +71,31 @@ def test_the_command_line_names_what_an_architecture_lacks(tmp_path, capsys):
     for options, message in (
         (["--n-kv-head", "2"], "n_kv_head is 2, but gpt2 has one key head for each query head"),
         (["--arch", "lstm"], "model_type is 'lstm', wanted one of 'gpt2', "),
-        (["--arch", "bert"], "head is 'causal_lm', wanted one of 'base', "),
+        (["--arch", "transformer"], "model_type is 'transformer', which learns from pairs of texts; "
+                                    "wanted one that learns from text alone: gpt2, bert, llama"),
+        (["--positions", "alibis"], "positions is 'alibis', wanted one of learned, sinusoidal, "),
+        (["--positions", "rotary", "--n-embd", "12"], "a head has 3 numbers, wanted an even number"),
         (["--arch", "llama", "--n-kv-head", "3"], "num_key_value_heads is 3, wanted a divisor of"),
         (["--arch", "llama", "--n-kv-head", "5"], "n_kv_head is 5, wanted 1 to n_head = 4"),
     ):
         assert main(["train", "--text", text, "--out", out, *options]) == 2
         assert message in capsys.readouterr().err
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama", "bert"])
+def test_other_positions_by_an_option(architecture, tmp_path):
+    text = write_text(tmp_path / "text.txt")
+    assert main(["train", "--arch", architecture, "--positions", "t5", "--text", text, "--out",
+                 str(tmp_path / "run"), "--n-layer", "1", "--n-embd", "16", "--n-head", "2",
+                 "--block-size", "16", "--steps", "2", "--vocab-size", "280"]) == 0
+    assert Run(tmp_path / "run").config.position_embedding == "t5"
+
+
+def test_an_architecture_may_have_positions_of_its_own(tmp_path):
+    settings = small_settings(tmp_path, model_type="marian", position_embedding="alibi")
+    with pytest.raises(ValueError, match="positions is 'alibi', but those of marian can't be exch"):
+        new_config(settings, "seq2seq_lm", 300)
 
 
 def test_the_sizes_of_the_settings(tmp_path):

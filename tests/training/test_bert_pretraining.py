@@ -93,7 +93,7 @@ def test_a_run_is_trained_and_resumed_bit_for_bit(tmp_path):
         text=str(texts), model_type="bert", vocab_size=150, n_layer=1, n_head=2, n_embd=32,
         block_size=32, steps=40, batch_size=8, lr=3e-3, warmup=5, dropout=0.1, eval_every=20,
         checkpoint_every=20, valid=0.2, test=0.1)
-    run = create_run(tmp_path / "run", settings, task="bert_pretraining")
+    run = create_run(tmp_path / "run", settings)
     trainer = run.trainer()
     trainer.train()
     first, *_, last = [json.loads(line) for line in
@@ -103,7 +103,7 @@ def test_a_run_is_trained_and_resumed_bit_for_bit(tmp_path):
     assert last["valid_masked_accuracy"] > 0.2
     assert 0 <= last["valid_next_sentence_accuracy"] <= 1
 
-    stopped = create_run(tmp_path / "other", settings, task="bert_pretraining").trainer()
+    stopped = create_run(tmp_path / "other", settings).trainer()
     for _ in range(20):
         stopped.training_step()
     stopped.save()
