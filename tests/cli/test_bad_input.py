@@ -193,7 +193,7 @@ def test_damaged_weights(capsys, copy, damage, message):
     ({"n_layer": 2}, "config.json: n_layer is 2, but model.safetensors has 1 layer"),
     ({"n_head": 3}, "n_head is 3"),
     ({"vocab_size": 290}, "vocab_size is 290, but model.safetensors has wte.weight of"),
-    ({"model_type": "bert"}, "'bert'"),
+    ({"model_type": "bert"}, "is a bert model, which fills in masked words"),
 ])
 def test_a_configuration_that_does_not_fit_the_weights(capsys, copy, change, message):
     path = copy / "model" / "config.json"
