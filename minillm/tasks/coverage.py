@@ -3,14 +3,15 @@
     coverage        the share of the given attributes that the text mentions
     hallucination   whether it mentions something that wasn't given
 
-    type: chair; color: red; material: oak   ->   "A red chair of pine."    coverage 2/3, invents pine
+    type: chair; color: red; material: oak  ->  "A red chair of pine."   coverage 2/3, invents pine
 
 A value counts as mentioned if it stands in the text as whole words, in upper or lower case, alone
 or with a plural s; or one of its other `forms`. A value of a list of known words counts as invented
 if it isn't in what was given. So does a number, and a name (a capital letter inside a sentence).
 This is exact about words and blind to sense: "not red" mentions red.
 
-The idea is that of the slot error rate of Wen et al. 2015 (section 4.1): missing and redundant slots.
+The idea is that of the slot error rate of Wen et al. 2015 (section 4.1): slots that are missing,
+and slots too many.
 """
 
 import re
@@ -22,7 +23,7 @@ from minillm.tasks.metrics import Metric, ratio
 
 # A capital that no end of a sentence precedes.
 NAME = re.compile(r"(?<=[a-z,;] )[A-Z]\w+")
-NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+NUMBER = re.compile(r"(?<!\w)\d+(?:[.,]\d+)*")
 
 
 def parse_attributes(text):

@@ -87,7 +87,8 @@ class Descriptions(PromptedTask):
     @cached_property
     def trained_words(self):
         """The words in the attributes of the training examples"""
-        return {word for example in self.examples("train") for word in _words(example["attributes"])}
+        return {word for example in self.examples("train")
+                for word in _words(example["attributes"])}
 
     def missing(self, text, example):
         return missing(text, parse_attributes(example["attributes"]), self.forms)
@@ -128,8 +129,9 @@ class Descriptions(PromptedTask):
             noun = [said.pop(name) for name in ("color", "material", "type") if name in said]
             brand = [f"by {said.pop('brand')}"] if "brand" in said else []
             rest = [f"{name.capitalize()}: {value}." for name, value in said.items()]
-            first = " ".join([products.article(noun[0]).capitalize(), *noun, *brand]) + "."
-            texts.append(" ".join([first, *rest]) if noun else " ".join(rest))
+            article = [products.article(noun[0]).capitalize()] if noun else []
+            first = " ".join([*article, *noun, *brand])
+            texts.append(" ".join([f"{first}."] * bool(first) + rest))
         return texts
 
     def pictures(self, model, examples, predictions):
@@ -166,7 +168,8 @@ def nearest(train):
         texts = []
         for example in examples:
             given = set(parse_attributes(example["attributes"]).items())
-            texts.append(max(known, key=lambda pair: len(given & pair[0]) / len(given | pair[0]))[1])
+            _, text = max(known, key=lambda pair: len(given & pair[0]) / len(given | pair[0]))
+            texts.append(text)
         return texts
 
     return predict

@@ -1,4 +1,5 @@
-"""Instruction fine-tuning: a decoder learns to answer prompts    (Wei et al. 2022; Ouyang et al. 2022)
+"""Instruction fine-tuning: a decoder learns to answer prompts      (Wei et al. 2022; Ouyang et al.
+2022, section 3.4)
 
     {"prompt": "Swap these two words: kettle drum", "completion": "drum kettle"}
 

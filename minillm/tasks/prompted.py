@@ -6,8 +6,8 @@
 A decoder-only model needs no new part for this. The prompt is the beginning of the text, and the
 loss leaves its tokens out (label -100): they are given, so learning to predict them would only take
 capacity from what is wanted. With questions and answers instead of attributes and descriptions,
-this is instruction fine-tuning (Wei et al. 2022; Ouyang et al. 2022, section 3.4): the same batches,
-the same loss. So any model with a causal head learns any task of this kind.
+this is instruction fine-tuning (Wei et al. 2022; Ouyang et al. 2022, section 3.4): the same
+batches, the same loss. So any model with a causal head learns any task of this kind.
 """
 
 import numpy as np
@@ -71,7 +71,7 @@ class PromptedTask(SupervisedTask):
 
     @classmethod
     def completion(cls, example):
-        """-> str, what it is to write; usually with a space in front, as a word inside a text has"""
+        """-> str, what it is to write; usually with a space in front, as words in a text have"""
         raise NotImplementedError
 
     @classmethod
@@ -122,9 +122,10 @@ class PromptedTask(SupervisedTask):
                    for split in ("train", "valid", "test") for example in task.examples(split)]
         cut = sum(length > settings.block_size for length in lengths)
         if cut:
-            prepared.notes.append(f"{cut} of {len(lengths)} examples are longer than block_size = "
-                                  f"{settings.block_size} tokens, the longest {max(lengths)}: their "
-                                  "completions are cut, and a model learns no end from these")
+            prepared.notes.append(
+                f"{cut} of {len(lengths)} examples are longer than block_size = "
+                f"{settings.block_size} tokens, the longest has {max(lengths)}: their completions "
+                "are cut, and a model learns no end from these")
         return prepared
 
     def encode(self, examples, config):

@@ -35,11 +35,15 @@ TASKS = {
     "bert_pretraining": ("minillm.training.bert_pretraining", "BertPretraining"),
     "sentiment": ("minillm.tasks.classification", "Sentiment"),
     "topics": ("minillm.tasks.classification", "Topics"),
+    "descriptions": ("minillm.tasks.describing", "Descriptions"),
+    "instructions": ("minillm.tasks.instructing", "Instructions"),
 }
 # The tasks of `minillm train-task`: what a model learns in each.
 LABELLED = {
     "sentiment": "tell whether a review is positive, negative or neutral",
     "topics": "tell what a message is about",
+    "descriptions": "describe a product of given attributes in two or three sentences",
+    "instructions": "do what the prompt says; with your own prompts, instruction fine-tuning",
 }
 
 

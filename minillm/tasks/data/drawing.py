@@ -45,16 +45,17 @@ def split_sizes(n, valid=0.1, test=0.15):
     return {"train": max(1, n - sum(sizes.values())), **sizes}
 
 
-def generate_splits(n, rng, draw, key):
+def generate_splits(n, rng, draw, key, sizes=None):
     """-> {"train": …, "valid": …, "test": …}: n different examples
 
     draw(rng, split) -> an example;  key(example): what a model is given. An example whose key was
     drawn before, in any split, is drawn again.
+    sizes: those of the splits, in all n; default: split_sizes(n)
 
     Raises ValueError if a generator has no more different examples.
     """
     seen, splits = set(), {}
-    for split, size in split_sizes(n).items():
+    for split, size in (sizes or split_sizes(n)).items():
         splits[split] = []
         for _ in range(size):
             for _ in range(1000):

@@ -9,10 +9,11 @@ test split has wordings and English words of its own.
 
 import numpy as np
 
-from minillm.tasks.data.products import CATEGORIES, SHARES, HUES, coined_word
+from minillm.tasks.data.drawing import generate_splits, pick
+from minillm.tasks.data.products import CATEGORIES, HUES, coined_word, sizes
 
-WHAT = ("The orders are invented, seven kinds about words; the test split has other wordings and other "
-        "words. A model of them has learned to obey these, not to talk.")
+WHAT = ("seven kinds of orders about words, invented; the test split has other wordings and other "
+        "words. A model of them has learned to obey these, not to talk")
 
 # kind -> (wordings of all splits, wordings of the test split alone, function of words -> answer)
 KINDS = {
@@ -40,32 +41,25 @@ LENGTHS = {"swap": (2, 2), "twice": (1, 1), "color": (2, 4)}
 
 def generate(n, seed):
     """-> {"train": […], "valid": […], "test": […]}: n examples together"""
-    rng, seen, splits = np.random.default_rng(seed), set(), {}
-    for split, share in SHARES.items():
-        examples = splits[split] = []
-        while len(examples) < max(1, round(n * share)):
-            example = _example(rng, split)
-            if example["prompt"] not in seen:
-                seen.add(example["prompt"])
-                examples.append(example)
-    return splits
+    return generate_splits(n, np.random.default_rng(seed), _example,
+                           key=lambda example: example["prompt"], sizes=sizes(n))
 
 
 def _example(rng, split):
-    kind = list(KINDS)[rng.integers(len(KINDS))]
+    kind = pick(rng, list(KINDS))
     common, own, obey = KINDS[kind]
     wordings = own if split == "test" else common
     least, most = LENGTHS.get(kind, (2, 5))
     words = [_word(rng, split) for _ in range(rng.integers(least, most + 1))]
     if kind == "color":
         words[rng.integers(len(words))] = HUES.draw(rng, split, coins=False)
-    return {"prompt": wordings[rng.integers(len(wordings))].format(" ".join(words)),
+    return {"prompt": pick(rng, wordings).format(" ".join(words)),
             "completion": " ".join(obey(words))}
 
 
 def _word(rng, split):
-    category = CATEGORIES[rng.integers(len(CATEGORIES))]
-    words = (category.types, category.materials)[rng.integers(2)]
+    category = pick(rng, CATEGORIES)
+    words = pick(rng, (category.types, category.materials))
     while True:
         word = words.draw(rng, split) if rng.random() < 0.5 else coined_word(rng)
         if " " not in word:

@@ -1,7 +1,7 @@
 """Products that nobody sells, as attributes and as a description of two or three sentences.
 
-    type: armchair; brand: Velora; material: beech; price: low
-    This armchair by Velora is made of beech. With its low price, it is easy to like.
+    type: armchair; brand: Velora; material: beech; price: low; feature: a padded cushion
+    Velora presents a beech armchair. With a padded cushion, it is kind to any budget.
 
 Everything is generated: categories with types, materials and features that go together, brands out
 of syllables, colors, sizes, uses, countries, and a price band that the text puts in other words. A
@@ -10,7 +10,7 @@ mentions every attribute, in the same words (the price in one of PRICES'), and n
 
 The test split draws half of its words from lists that the other splits never use, and all of its
 sentences from templates that they never use; its brands are new, too. `Words` keeps the two apart.
-In the other splits a third of the words are coined, such as "brulost": a model that sees every
+In the other splits half of the words are coined, such as "brulost": a model that sees every
 color a hundred times learns the list of colors by heart, and paints everything in one of them; a
 word that comes only once has to be copied.
 """
@@ -21,13 +21,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minillm.tasks.data.drawing import generate_splits, pick
+
 ATTRIBUTES = ("type", "brand", "color", "material", "size", "use", "feature", "origin", "price")
-WHAT = ("The products are invented and their descriptions are put together from templates; the test "
-        "split has values, brands and sentences that training never shows.")
-SHARES = {"train": 0.8, "valid": 0.08, "test": 0.12}
+WHAT = ("products that don't exist, described from templates; the test split has values, brands "
+        "and sentences that training never shows")
+HELD_OUT = 300  # at most, in valid and in test: writing takes longer than training
 
 
-COINED = 0.35  # of the words in the values of the training split
+COINED = 0.5  # of the words in the values of the training split
 
 
 class Words(NamedTuple):
@@ -41,16 +43,16 @@ class Words(NamedTuple):
         return [*self.common, *self.test]
 
     def draw(self, rng, split, coins=True):
-        """Half of the test split's draws are words that the others never see; of theirs, a third
+        """Half of the test split's draws are words that the others never see; of theirs, half
         are no words at all, if it `coins` some.
         """
         share = rng.random()
         if split == "test":
-            return _pick(self.test if share < 0.5 else self.common, rng)
+            return pick(rng, self.test if share < 0.5 else self.common)
         if coins and share < COINED:
             word = coined_word(rng)
             return word.capitalize() if self.common[0][0].isupper() else word
-        return _pick(self.common, rng)
+        return pick(rng, self.common)
 
     def own(self, split):
         """-> those of a split that shares none with the others"""
@@ -75,9 +77,9 @@ CATEGORIES = [
                     "footstool, daybed"),
              _words("oak, beech, pine, birch, walnut, bamboo, maple, plywood | teak, rattan, elm"),
              "{} cm", (30, 220),
-             _words("armrest, drawer, backrest, cushion, hinge, shelf, leg | headrest, tray, wheel")),
-    Category(_words("kettle, teapot, saucepan, mug, bowl, jug, frying pan, cutting board | casserole, "
-                    "tureen, colander"),
+             _words("armrest, drawer, backrest, cushion, hinge, shelf, leg | headrest, tray")),
+    Category(_words("kettle, teapot, saucepan, mug, bowl, jug, frying pan, cutting board | "
+                    "casserole, tureen, colander"),
              _words("stainless steel, cast iron, enamel, porcelain, stoneware, glass, copper, "
                     "ceramic | aluminum, pewter, earthenware"),
              "{} liters", (2, 12),
@@ -90,12 +92,12 @@ CATEGORIES = [
              _words("collar, hood, pocket, zipper, belt, lining, cuff | button, hem, sleeve")),
     Category(_words("backpack, suitcase, handbag, wallet, satchel, toiletry bag, duffel bag | "
                     "briefcase, rucksack, purse"),
-             _words("leather, canvas, nylon, suede, polyester, felt, jute | raffia, vinyl, calfskin"),
+             _words("leather, canvas, nylon, suede, polyester, felt, jute | raffia, vinyl"),
              "{} liters", (3, 90),
              _words("strap, buckle, flap, compartment, sleeve pocket, divider, clasp | pouch, "
                     "keyring, mesh")),
-    Category(_words("table lamp, floor lamp, lantern, chandelier, mirror, wall clock, vase | sconce, "
-                    "candlestick, picture frame"),
+    Category(_words("table lamp, floor lamp, lantern, chandelier, mirror, wall clock, vase | "
+                    "sconce, candlestick, picture frame"),
              _words("brass, marble, concrete, rice paper, bronze, alabaster, wicker | quartz, "
                     "onyx, travertine"),
              "{} cm", (12, 190),
@@ -122,16 +124,16 @@ CATEGORIES = [
 
 HUES = _words("red, blue, green, black, white, gray, yellow, pink, purple, brown, beige, navy, "
               "turquoise, ivory, lavender, mustard, burgundy, charcoal, coral, amber, olive, "
-              "apricot, plum, khaki | teal, crimson, indigo, magenta, lilac, ocher, emerald, russet")
+              "apricot, plum, khaki | teal, crimson, indigo, magenta, lilac, ocher, russet")
 TINTS = _words("pale, dark, deep, soft, bright, warm | dusty, smoky, muted")
 
 PLACES = (_words("small, busy, quiet, cozy, modern, sunny, shared | narrow, rustic, crowded"),
           _words("kitchens, offices, balconies, bedrooms, gardens, classrooms, hallways, studios, "
                  "workshops, libraries | attics, verandas, dormitories"))
 TIMES = (_words("long, short, rainy, cold, lazy, early, festive | windy, hectic, frosty"),
-         _words("walks, evenings, weekends, journeys, mornings, holidays, meetings, nights, tours | "
+         _words("walks, evenings, weekends, journeys, mornings, holidays, meetings, nights | "
                 "commutes, picnics, sleepovers"))
-PEOPLE = (_words("young, growing, careful, patient, curious, restless | demanding, thrifty, nimble"),
+PEOPLE = (_words("young, growing, careful, patient, curious, restless | demanding, thrifty"),
           _words("families, students, travelers, beginners, collectors, cooks, gardeners, artists, "
                  "musicians | commuters, grandparents, hikers"))
 USES = (PLACES, TIMES, PEOPLE)
@@ -150,8 +152,8 @@ COUNTRIES = _words("Portugal, Sweden, Denmark, Italy, Spain, Poland, Austria, Fr
 PRICES = {
     "low": _words("(is) affordable, (is) inexpensive, (has a) low price, (is) kind to any budget | "
                   "(has a) price that everybody can pay, (costs) next to nothing"),
-    "medium": _words("(is) fairly priced, (has a) reasonable price, (is sold at a) fair price, (is) "
-                     "sensibly priced | (is) moderately priced, (has a) price in the middle"),
+    "medium": _words("(is) fairly priced, (has a) reasonable price, (is sold at a) fair price, "
+                     "(is) sensibly priced | (is) moderately priced, (has a) price in the middle"),
     "high": _words("(is) luxurious, (is) exclusive, (is worth its) premium price, (is a) luxury | "
                    "(is the) top of the range, (costs) more than most"),
 }
@@ -164,17 +166,17 @@ HOUSES = ["", "", "", "", "", " Studio", " Works", " Living", " Supply"]
 # Templates: {it} is the product with the attributes in front of its noun: "red oak chair". {a_it}
 # has its article.
 OPENINGS_BY = _words(  # with a brand
-    "This {it} comes from {brand}, {brand} presents {a_it}, Here is {a_it} by {brand}, Meet the {it} "
-    "from {brand}, With this {it} by {brand} you choose well, {brand} has made {a_it}, This is the "
-    "{it} that {brand} is known for, Say hello to {a_it} by {brand}, The new {it} by {brand} is here, "
-    "{brand} brings you {a_it}, You will enjoy this {it} from {brand}, {brand} knows how to make "
-    "{a_it} | Discover the {it} by {brand}, Now in our shop: {a_it} from {brand}, Nobody makes {a_it} "
-    "quite like {brand}, {brand} proudly shows {a_it}")
+    "This {it} comes from {brand}, {brand} presents {a_it}, Here is {a_it} by {brand}, Meet the "
+    "{it} from {brand}, With this {it} by {brand} you choose well, {brand} has made {a_it}, This "
+    "is the {it} that {brand} is known for, Say hello to {a_it} by {brand}, The new {it} by "
+    "{brand} is here, {brand} brings you {a_it}, You will enjoy this {it} from {brand}, {brand} "
+    "knows how to make {a_it} | Discover the {it} by {brand}, Now in our shop: {a_it} from "
+    "{brand}, Nobody makes {a_it} quite like {brand}, {brand} proudly shows {a_it}")
 OPENINGS = _words(  # without
     "Here is {a_it} for every day, This is {a_it} with character, Meet {a_it} that lasts, You will "
     "enjoy this {it}, Looking for {a_it}? Here it is, Say hello to {a_it}, This {it} is a good "
-    "choice, Treat yourself to {a_it}, Our new {it} has arrived | Discover {a_it} worth keeping, Now "
-    "in our shop: {a_it}, You have found {a_it} to love, Everybody needs {a_it}")
+    "choice, Treat yourself to {a_it}, Our new {it} has arrived | Discover {a_it} worth keeping, "
+    "Now in our shop: {a_it}, You have found {a_it} to love, Everybody needs {a_it}")
 SUBJECTS = _words("It, The {type}, This piece, This model, Our {type} | The product, This design")
 
 # What an attribute says as a predicate, and in front of a sentence.
@@ -185,12 +187,12 @@ PREDICATES = {
     "cm": _words("measures {}, has a size of {} | extends over {}, comes to {}"),
     "liters": _words("holds {}, has room for {} | contains {}, takes {}"),
     "size": _words("comes in {}, is cut in {} | is sold in {}, fits {}"),
-    "use": _words("is made for {}, suits {}, is ideal for {}, works well for {} | was designed with "
-                  "{} in mind, is right for {}"),
+    "use": _words("is made for {}, suits {}, is ideal for {}, works well for {} | was designed "
+                  "with {} in mind, is right for {}"),
     "feature": _words("has {}, offers {}, comes with {}, includes {} | is equipped with {}, boasts "
                       "{}"),
-    "origin": _words("is made in {}, comes from {}, is produced in {} | was born in {}, reaches you "
-                     "from {}"),
+    "origin": _words("is made in {}, comes from {}, is produced in {} | was born in {}, "
+                     "reaches you from {}"),
 }
 FRONTS = {
     "material": _words("Made of {}, Crafted from {} | Built from {}"),
@@ -206,17 +208,20 @@ def generate(n, seed):
     Each is {"attributes": "type: chair; color: red", "description": …}; the attributes stand in
     random order, and no two examples have the same.
     """
-    rng, seen, splits = np.random.default_rng(seed), set(), {}
-    for split, share in SHARES.items():
-        examples = splits[split] = []
-        while len(examples) < max(1, round(n * share)):
-            attributes = draw_attributes(rng, split)
-            key = frozenset(attributes.items())
-            if key not in seen:
-                seen.add(key)
-                examples.append({"attributes": "; ".join(map(": ".join, attributes.items())),
-                                 "description": describe(attributes, rng, split)})
-    return splits
+    def draw(rng, split):
+        attributes = draw_attributes(rng, split)
+        return {"attributes": "; ".join(map(": ".join, attributes.items())),
+                "description": describe(attributes, rng, split)}
+
+    return generate_splits(n, np.random.default_rng(seed), draw,
+                           key=lambda example: frozenset(example["attributes"].split("; ")),
+                           sizes=sizes(n))
+
+
+def sizes(n):
+    """-> {"train": …, "valid": …, "test": …}, n in all"""
+    held_out = min(max(1, n // 8), HELD_OUT)
+    return {"train": max(1, n - 2 * held_out), "valid": held_out, "test": held_out}
 
 
 def draw_attributes(rng, split):
@@ -247,7 +252,7 @@ def describe(attributes, rng, split):
     it = " ".join([left.pop(name) for name in ("color", "material")
                    if name in left and rng.random() < 0.6] + [noun])
     openings = OPENINGS_BY if "brand" in left else OPENINGS
-    sentences = [_pick(openings.own(split), rng).format(
+    sentences = [pick(rng, openings.own(split)).format(
         it=it, a_it=f"{article(it)} {it}", brand=left.pop("brand", ""))]
     names = rng.permutation(list(left)).tolist() if left else []
     cut = (len(names) + 1) // 2 if len(names) > 3 else len(names)
@@ -262,9 +267,9 @@ def _sentence(attributes, noun, rng, split):
     fronted = [name for name in left if name in FRONTS]
     front = ""
     if fronted and len(left) > 1 and rng.random() < 0.5:
-        name = _pick(fronted, rng)
-        front = _pick(FRONTS[name].own(split), rng).format(left.pop(name)) + ", "
-    subject = _pick(SUBJECTS.own(split), rng).format(type=noun)
+        name = pick(rng, fronted)
+        front = pick(rng, FRONTS[name].own(split)).format(left.pop(name)) + ", "
+    subject = pick(rng, SUBJECTS.own(split)).format(type=noun)
     subject = subject[0].lower() + subject[1:] if front else subject
     *parts, last = [_predicate(name, value, rng, split) for name, value in left.items()]
     return f"{front}{subject} {' and '.join(filter(None, [', '.join(parts), last]))}"
@@ -272,10 +277,10 @@ def _sentence(attributes, noun, rng, split):
 
 def _predicate(name, value, rng, split):
     if name == "price":
-        return re.sub("[()]", "", _pick(PRICES[value].own(split), rng))
+        return re.sub("[()]", "", pick(rng, PRICES[value].own(split)))
     if name == "size":  # "size 38", "60 cm" or "3 liters"
         name = value.split()[1] if value[0].isdigit() else "size"
-    return _pick(PREDICATES[name].own(split), rng).format(value)
+    return pick(rng, PREDICATES[name].own(split)).format(value)
 
 
 def article(words):
@@ -285,17 +290,17 @@ def article(words):
 def _brand(rng, split):
     """-> an invented name. Every name belongs to one split: that of its hash, or the others."""
     while True:
-        name = "".join(_pick(ONSETS, rng) + _pick(VOWELS, rng)
-                       for _ in range(rng.integers(2, 4))) + _pick(CODAS, rng)
+        name = "".join(pick(rng, ONSETS) + pick(rng, VOWELS)
+                       for _ in range(rng.integers(2, 4))) + pick(rng, CODAS)
         name = name.capitalize()
         if (zlib.crc32(name.encode()) % 8 == 0) == (split == "test"):
-            return name + _pick(HOUSES, rng)
+            return name + pick(rng, HOUSES)
 
 
 def coined_word(rng):
     """-> a word that doesn't exist, such as brulost"""
-    word = "".join(_pick(ONSETS, rng) + _pick(VOWELS, rng) for _ in range(rng.integers(1, 4)))
-    return word + _pick(CODAS, rng)
+    word = "".join(pick(rng, ONSETS) + pick(rng, VOWELS) for _ in range(rng.integers(1, 4)))
+    return word + pick(rng, CODAS)
 
 
 def _color(rng, split):
@@ -309,11 +314,7 @@ def _feature(part, rng, split):
     if rng.random() < 0.5:
         return f"{article(quality)} {quality} {part}"
     plural = part + ("es" if part.endswith(("s", "sh", "ch")) else "s")
-    return f"{_pick(NUMBERS, rng)} {quality} {plural.replace('shelfs', 'shelves')}"
-
-
-def _pick(choices, rng):
-    return choices[rng.integers(len(choices))]
+    return f"{pick(rng, NUMBERS)} {quality} {plural.replace('shelfs', 'shelves')}"
 
 
 def _known():
