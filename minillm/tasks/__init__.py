@@ -6,6 +6,8 @@
     intervals.py            95 % intervals: by bootstrap, and for proportions
     logistic_regression.py  the baseline: a bag of words
     classification.py       a text gets one of several labels: sentiment, topics
+    seq2seq.py              from text to text: teacher forcing, batches by length, answers
+    translation.py          an encoder-decoder's task; bleu.py, chrf.py: its metrics
     report.py               a finished run: its scores beside the baselines', its pictures
 
 `data/` holds the generators. Their examples are made up for this project: a score on them shows

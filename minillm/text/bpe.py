@@ -20,11 +20,11 @@ ALPHABET = sorted(BYTE_TO_CHARACTER.values())
 BYTE_TO_ID = {byte: ALPHABET.index(char) for byte, char in BYTE_TO_CHARACTER.items()}
 
 
-def count_words(texts):
+def count_words(texts, split=split_words):
     """-> Counter of the words (pre-tokens) of all `texts`, which is all that training needs"""
     counts = Counter()
     for text in texts:
-        counts.update(split_words(text))
+        counts.update(split(text))
     return counts
 
 

@@ -120,13 +120,14 @@ class GPT2Tokenizer(PreTrainedTokenizer):
 
     @classmethod
     def train(cls, texts, vocab_size, special_tokens=(END_OF_TEXT,), *, min_frequency=2,
-              progress=None):
+              progress=None, pre_tokenizer=None, **options):
         """Learn a vocabulary of `vocab_size` tokens (bytes and special tokens included).
 
         texts: iterable of str. Training ignores special tokens in them.
         special_tokens: get the last ids, as in GPT-2. <|endoftext|>, or else the first of them,
             becomes bos_token, eos_token and unk_token.
         progress: called as progress(tokens so far, tokens wanted)
+        pre_tokenizer, options: those of the constructor
 
         The vocabulary is smaller than `vocab_size` if too few pairs occur `min_frequency` times.
         Deterministic; see `bpe.train_bpe`. Raises ValueError for texts that are all empty, and for
@@ -143,10 +144,10 @@ class GPT2Tokenizer(PreTrainedTokenizer):
             )
         splitter = AddedTokenSplitter(AddedToken(token) for token in special_tokens)
         texts = [texts] if isinstance(texts, str) else texts
-        counts = bpe.count_words(
-            piece for text in texts for piece, token in splitter.split(require_str("texts", text))
-            if token is None
-        )
+        pieces = (piece for text in texts
+                  for piece, token in splitter.split(require_str("texts", text)) if token is None)
+        split = bpe.split_words if pre_tokenizer is None else pre_tokenizer.split
+        counts = bpe.count_words(pieces, split)
         if not counts:
             raise ValueError("texts hold no text: there is nothing to learn a vocabulary from")
         tokens, merges = bpe.train_bpe(
@@ -159,8 +160,11 @@ class GPT2Tokenizer(PreTrainedTokenizer):
         main = END_OF_TEXT if END_OF_TEXT in special_tokens else next(iter(special_tokens), None)
         return cls(
             {token: id for id, token in enumerate(tokens + special_tokens)}, merges,
-            bos_token=main, eos_token=main, unk_token=main,
-            additional_special_tokens=[token for token in special_tokens if token != main],
+            pre_tokenizer=pre_tokenizer, **{
+                "bos_token": main, "eos_token": main, "unk_token": main,
+                "additional_special_tokens": [token for token in special_tokens if token != main],
+                **options,
+            },
         )
 
     @classmethod

@@ -37,6 +37,7 @@ TASKS = {
     "topics": ("minillm.tasks.classification", "Topics"),
     "descriptions": ("minillm.tasks.describing", "Descriptions"),
     "instructions": ("minillm.tasks.instructing", "Instructions"),
+    "translation": ("minillm.tasks.translation", "Translation"),
 }
 # The tasks of `minillm train-task`: what a model learns in each.
 LABELLED = {
@@ -44,6 +45,7 @@ LABELLED = {
     "topics": "tell what a message is about",
     "descriptions": "describe a product of given attributes in two or three sentences",
     "instructions": "do what the prompt says; with your own prompts, instruction fine-tuning",
+    "translation": "translate numbers and dates between English, Chinese and digits",
 }
 
 

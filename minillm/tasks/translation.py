@@ -1,0 +1,188 @@
+"""Translation, the task of the encoder-decoder                              (Vaswani et al. 2017)
+
+    <zh> three hundred and five thousand and twelve  ->  三十万五千零一十二
+
+The generated examples are numbers and dates (data/numbers_and_dates.py), whose translations are
+right or wrong. The user's own parallel texts, in any languages, are lines  source <tab> target .
+
+A prediction also says where the decoder looked: for each token that it wrote, how much weight its
+cross-attention gave to each token of the source. Nobody taught it these alignments (Bahdanau et al.
+2015, section 5.2.1); the best layer to read them is often not the last (Garg et al. 2019).
+"""
+
+import unicodedata
+from collections import Counter, defaultdict
+
+import numpy as np
+
+from minillm.figures import heat_map, new_figure
+from minillm.tasks.bleu import bleu_metric
+from minillm.tasks.chrf import chrf_metric
+from minillm.tasks.data import numbers_and_dates
+from minillm.tasks.metrics import share_of
+from minillm.tasks.seq2seq import Seq2SeqTask, answer, encode_pairs
+
+GRAM = 3  # characters in an n-gram of the baseline
+SHADES = " ░▒▓█"  # weights below 0.1, 0.3, 0.5, 0.7 and above
+PICTURED = 6  # test examples in alignment.svg
+
+
+class Translation(Seq2SeqTask):
+    """Examples {"source": …, "target": …}; a prediction is {"translation": …, "alignment": …}."""
+
+    name = "translation"
+    generate = staticmethod(numbers_and_dates.generate)
+    generated = numbers_and_dates.WHAT
+    n_examples = 88_000
+    defaults = {"vocab_size": 640, "n_layer": 2, "n_head": 4, "n_embd": 128, "block_size": 64,
+                "dropout": 0.0, "steps": 4000, "batch_size": 96, "lr": 2e-3, "warmup": 200,
+                "final_lr": 0.02, "eval_every": 500, "checkpoint_every": 500}
+
+    @classmethod
+    def prepare(cls, folder, settings, report):
+        prepared = super().prepare(folder, settings, report)
+        config = prepared.config
+        if settings.model is None and "normalize_before" in config.field_names():
+            # Post-norm, as in the paper, needs smaller steps (Xiong et al. 2020).
+            prepared = prepared._replace(config=config.replace(normalize_before=True))
+        return prepared
+
+    def predict_batch(self, model, examples):
+        sources = [self.source(example) for example in examples]
+        found = answer(model, self.tokenizer, sources, num_beams=self.num_beams,
+                       max_length=self.max_length)
+        aligned = alignments(model, self.tokenizer, sources, found, self.max_length)
+        return [{"translation": text, "alignment": alignment}
+                for text, alignment in zip(found, aligned)]
+
+    def metrics(self, model):
+        own = {
+            "exact match": share_of(lambda text, example: text == example["target"]),
+            "BLEU": bleu_metric(tokenize="zh"),
+            "chrF": chrf_metric(),
+        }
+        return {name: metric._replace(of_example=_of_text(metric.of_example))
+                for name, metric in own.items()}
+
+    def baselines(self):
+        return {"copy": _copy, "nearest": _nearest}
+
+    def pictures(self, model, examples, predictions):
+        figure, grid = new_figure(9, 9, rows=PICTURED // 2, columns=2)
+        # The longest translations, for there the order of the words differs most.
+        order = sorted(range(len(examples)),
+                       key=lambda i: -len(predictions[i]["alignment"]["target"]))
+        for axes, i in zip(grid.ravel(), order):
+            draw_alignment(axes, predictions[i]["alignment"])
+        for axes in grid.ravel()[len(order):]:
+            axes.set_axis_off()
+        return {"alignment.svg": figure}
+
+    def show(self, example, prediction):
+        return f"{prediction['translation']}\n{alignment_text(prediction['alignment'])}"
+
+
+def _of_text(of_example):
+    return lambda prediction, example: of_example(prediction["translation"], example)
+
+
+# ---- baselines
+
+
+def _copy(train):
+    """The source itself, without a tag: numbers and names often stay as they are."""
+    return lambda examples: [{"translation": _without_tag(example["source"])}
+                             for example in examples]
+
+
+def _without_tag(text):
+    tag, _, rest = text.partition(" ")
+    return rest if tag.startswith("<") and tag.endswith(">") else text
+
+
+def _nearest(train):
+    """The translation of the training source with the most similar n-grams of characters:
+
+        cosine of tf-idf vectors,  tf-idf = occurrences · log(texts / texts with the n-gram)
+    """
+    grams = [_grams(example["source"]) for example in train]
+    frequency = Counter(gram for counts in grams for gram in counts)
+    idf = {gram: np.log(len(train) / count) for gram, count in frequency.items()}
+    places, weights = defaultdict(list), defaultdict(list)
+    for row, counts in enumerate(grams):
+        norm = np.linalg.norm([count * idf[gram] for gram, count in counts.items()]) or 1.0
+        for gram, count in counts.items():
+            places[gram].append(row)
+            weights[gram].append(count * idf[gram] / norm)
+    index = {gram: (np.array(places[gram]), np.array(weights[gram], np.float32)) for gram in places}
+
+    def translation(text):
+        scores = np.zeros(len(train), np.float32)
+        for gram, count in _grams(text).items():
+            if gram in index:
+                rows, weight = index[gram]
+                scores[rows] += count * idf[gram] * weight
+        return {"translation": train[int(scores.argmax())]["target"]}
+
+    return lambda examples: [translation(example["source"]) for example in examples]
+
+
+def _grams(text):
+    text = f" {text} "
+    return Counter(text[i : i + GRAM] for i in range(len(text) - GRAM + 1))
+
+
+# ---- alignments
+
+
+def alignments(model, tokenizer, sources, targets, max_length=None):
+    """-> for each pair of texts {"source": S tokens, "target": T tokens, "weights": T lists of S}
+
+    Row t are the weights of the decoder's cross-attention, in its middle layer, as means over the
+    heads, when the model has read the tokens before t and is about to write token t. The forward is
+    that of training, with the answers as labels.
+    """
+    inputs = encode_pairs(tokenizer, sources, targets, max_length)
+    layers = model(**inputs, output_attentions=True).cross_attentions
+    weights = layers[len(layers) // 2].mean(axis=1).astype(np.float64)  # (B, T, S)
+    found = []
+    for ids, mask, labels, W in zip(inputs["input_ids"], inputs["attention_mask"],
+                                    inputs["labels"], weights):
+        source, target = ids[mask > 0], labels[labels >= 0]
+        found.append({
+            "source": token_texts(tokenizer, source), "target": token_texts(tokenizer, target),
+            "weights": W[: len(target), : len(source)].round(2).tolist(),
+        })
+    return found
+
+
+def token_texts(tokenizer, ids):
+    """-> list of str: what each token spells, with "·" for spaces"""
+    return [tokenizer.decode([int(id)]).replace(" ", "·") for id in ids]
+
+
+def alignment_text(alignment):
+    """-> a picture for the terminal: a line for each token of the translation, with a darker block
+    below a token of the source the more weight it has"""
+    source, target = alignment["source"], alignment["target"]
+    margin = max(map(_columns, target), default=0)
+    lines = [" " * margin + "  " + " ".join(source)]
+    for token, row in zip(target, alignment["weights"]):
+        cells = [SHADES[min(int(weight * 5 + 0.5), 4)] * _columns(other)
+                 for weight, other in zip(row, source)]
+        line = token + " " * (margin - _columns(token)) + "  " + " ".join(cells)
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def _columns(text):
+    """-> the width of a text in a terminal, where a Chinese character is twice as wide"""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else
+               not unicodedata.combining(character) for character in text)
+
+
+def draw_alignment(axes, alignment):
+    """Draw an alignment as a heat map: rows are the translation's tokens, columns the source's."""
+    heat_map(axes, alignment["weights"], rows=alignment["target"], columns=alignment["source"],
+             limits=(0, 1))
+    axes.tick_params(axis="x", labelrotation=90)
