@@ -29,6 +29,7 @@ _HOMES = {
     "LlamaTokenizer": "minillm.text.llama_tokenizer",
     "LogitsProcessor": "minillm.generation",
     "LogitsProcessorList": "minillm.generation",
+    "LoraConfig": "minillm.models.lora",
     "MarianConfig": "minillm.models.marian",
     "MarianMTModel": "minillm.models.marian",
     "MarianModel": "minillm.models.marian",

@@ -42,7 +42,7 @@ def _parser():
     )
     parser.add_argument("--version", action="version", version=f"minillm {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_demo, _train, _finetune, _train_task, _predict, _generate, _fill, _eval,
+    for add in (_demo, _train, _finetune, _train_task, _predict, _generate, _fill, _eval, _lora,
                 _tokenizer, _course, _worked_example, _step, _experiment, _bench, _info):
         add(commands)
     return parser
@@ -105,6 +105,9 @@ def _finetune(commands):
         commands, "finetune", "training:finetune", "train a pretrained model further on a text",
         ["minillm finetune --model pydoc-tiny --text my_notes.txt --steps 200",
          "minillm finetune --model gpt2 --text poems/ --lr 1e-4 --block-size 256",
+         "minillm finetune --model gpt2 --text poems/ --lora-rank 8 --lr 2e-3  # a small update",
+         "minillm finetune --model gpt2 --text poems/ --freeze 6               # half of the blocks",
+         "minillm finetune --model gpt2 --text poems/ --layer-lr-decay 0.8",
          "minillm train --resume runs/finetune-1           # after Ctrl-C, as for any run"],
     )
     parser.add_argument("--model", type=_path, required=True,
@@ -114,6 +117,7 @@ def _finetune(commands):
                              "they start at the mean of the others")
     parser.set_defaults(setting_defaults={"resize_vocab": False})
     _add_text(parser)
+    _add_finetuning(parser)
     _add_training(parser, "finetune", lr=3e-4, steps=200)
 
 
@@ -125,6 +129,7 @@ def _train_task(commands):
          "minillm train-task sentiment",
          "minillm train-task sentiment --data my_reviews.tsv --out runs/reviews",
          "minillm train-task topics --model my_bert --lr 1e-4",
+         "minillm train-task topics --model my_bert --lora-rank 8 --lr 2e-3",
          "minillm train --resume runs/sentiment-1         # after Ctrl-C, as for any run"],
         "\ntasks:\n" + "".join(f"  {name:<14}{title}\n" for name, title in LABELLED.items())
         + "\n" + _paragraph(
@@ -138,6 +143,7 @@ def _train_task(commands):
     parser.add_argument("--model", type=_path,
                         help="a pretrained model to fine-tune: a run folder, a directory or a name "
                              "(default: a new one)")
+    _add_finetuning(parser)
     parser.set_defaults(whose_defaults="the task's")
     _add_settings(parser, "examples", "number of examples to generate (default: the task's)",
                   type=int)
@@ -172,10 +178,12 @@ def _generate(commands):
          'minillm generate --model gpt2 --num-beams 4 "In the beginning"',
          'minillm generate --model gpt2 --dtype int8 "In the beginning"',
          'minillm generate --stop "." --greedy "The class"',
+         'minillm generate --model gpt2 --adapter my_adapter "In the beginning"',
          "echo 'An iterator' | minillm generate"],
     )
     parser.add_argument("prompt", nargs="?", help="the text to continue (default: read stdin)")
     _add_model(parser)
+    _add_adapter(parser)
     parser.add_argument("--max-new-tokens", type=int,
                         help="tokens to generate (default: 100, or as many as the model has room "
                              "for)")
@@ -230,10 +238,40 @@ def _eval(commands):
          "minillm eval --model my_bert --text my_notes.txt   # how well it fills in masks"],
     )
     _add_model(parser)
+    _add_adapter(parser)
     parser.add_argument("--text", type=_path, help="a text file or a folder of them")
     parser.add_argument("--block-size", type=int,
                         help="context in tokens (default: the model's maximum, at most 1024)")
     _add_dtype(parser, "bfloat16 and int8 show what they cost in accuracy")
+
+
+def _lora(commands):
+    parser = commands.add_parser("lora", help="merge a LoRA adapter into a model, or extract one")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    merge = _command(
+        actions, "merge", "lora:merge",
+        "write a model with an adapter merged into its weights: one like any other",
+        ["minillm lora merge --model pydoc-tiny --adapter runs/finetune-1 --out my_model",
+         "minillm lora merge --model gpt2 --adapter adapter_of_peft/ --out my_model"],
+    )
+    merge.add_argument("--model", type=_path, required=True,
+                       help="the model that the adapter belongs to: a run folder, a directory or a "
+                            "name")
+    merge.add_argument("--adapter", type=_path, required=True, metavar="DIR",
+                       help="the folder of adapter_config.json, or a run folder")
+    extract = _command(
+        actions, "extract", "lora:extract",
+        "find the adapter that comes closest to a model that was fine-tuned in full",
+        ["minillm lora extract --model gpt2 --tuned runs/finetune-1 --rank 8 --out my_adapter"],
+        "\n" + _paragraph("Each matrix's change is cut off after the largest singular values "
+                          "(Eckart and Young 1936). What share of it that keeps is reported."),
+    )
+    extract.add_argument("--model", type=_path, required=True, help="the model before fine-tuning")
+    extract.add_argument("--tuned", type=_path, required=True, help="the model after it")
+    extract.add_argument("--rank", type=int, default=8,
+                         help="the rank of the updates (default: %(default)s)")
+    for action in (merge, extract):
+        action.add_argument("--out", type=_path, required=True, help="the folder to write")
 
 
 def _tokenizer(commands):
@@ -436,6 +474,12 @@ def _add_model(parser):
                         help="a run folder, a directory or a name (default: %(default)s)")
 
 
+def _add_adapter(parser):
+    parser.add_argument("--adapter", type=_path, metavar="DIR",
+                        help="a LoRA adapter for the model: the folder of adapter_config.json, or a "
+                             "run folder")
+
+
 def _add_dtype(parser, why):
     parser.add_argument("--dtype", choices=DTYPES, default="float32",
                         help=f"the format of the weights; {why} (default: %(default)s)")
@@ -463,6 +507,21 @@ def _add_sizes(parser, architectures):
                   "how the model knows the order of its tokens: learned, sinusoidal, rotary, alibi, "
                   "t5 or none (default: as in the architecture's paper)",
                   option="--positions", metavar="KIND", type=str)
+
+
+def _add_finetuning(parser):
+    """Add the options for training only a part of a pretrained model, or parts at other rates."""
+    _add_settings(parser, "lora_rank", "train LoRA updates of this rank in place of the weights: "
+                                       "model/ gets them merged, adapter/ alone", type=int)
+    _add_settings(parser, "lora_alpha", "their scale, times the rank (default: twice the rank)",
+                  type=float)
+    _add_settings(parser, "lora_dropout", "of the updates' inputs")
+    _add_settings(parser, "lora_targets", "the modules with updates, by names or ends of names with "
+                                          "commas between them, such as q_proj,v_proj")
+    _add_settings(parser, "freeze", "keep the lowest layers as they are: 'embeddings', or a number "
+                                    "of blocks, and the embeddings", type=str, metavar="LAYERS")
+    _add_settings(parser, "layer_lr_decay", "learning rate of a layer, as a share of that of the "
+                                            "layer above it")
 
 
 def _add_training(parser, name="train", **defaults):

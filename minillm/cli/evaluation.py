@@ -5,6 +5,7 @@ from pathlib import Path
 
 from minillm.cli.terminal import progress_bar, table
 from minillm.models.auto import AutoConfig, model_class
+from minillm.models.lora_files import with_adapter
 from minillm.text.auto import AutoTokenizer
 from minillm.text.cleaning import clean_documents
 from minillm.text.corpus import read_corpus
@@ -27,7 +28,8 @@ def evaluate(options):
         return report_task(run)
     model_type = AutoConfig.from_pretrained(folder).model_type
     task = task_class(pretraining_task(model_type))
-    model = model_class(model_type, task.head).from_pretrained(folder).quantize(options.dtype)
+    model = model_class(model_type, task.head).from_pretrained(folder)
+    model = with_adapter(model, options.adapter).quantize(options.dtype)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     block_size = _block_size(options.block_size, model)
 

@@ -7,6 +7,7 @@ from minillm.generation import generate as generate_ids
 from minillm.generation import stream, text_pieces
 from minillm.generation.options import SHAPES_THE_SAMPLE
 from minillm.models.auto import ARCHITECTURES, AutoConfig, AutoModelForCausalLM
+from minillm.models.lora_files import with_adapter
 from minillm.text.auto import AutoTokenizer
 from minillm.training.run import model_folder
 
@@ -23,7 +24,8 @@ def generate(options):
     prompt = prompt.removeprefix("\ufeff")  # a byte-order mark is not text
     folder = model_folder(options.model)
     _require_generator(options.model, folder)
-    model = AutoModelForCausalLM.from_pretrained(folder).quantize(options.dtype)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model = with_adapter(model, options.adapter).quantize(options.dtype)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = tokenizer.encode(prompt, return_tensors="np")
     if ids.size == 0:

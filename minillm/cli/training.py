@@ -112,7 +112,8 @@ def _resume(options):
 
 
 def _run_to_the_end(run, trainer):
-    say(f"model: {trainer.model.num_parameters():,} parameters")
+    n, n_learning = (trainer.model.num_parameters(only_trainable=only) for only in (False, True))
+    say(f"model: {n:,} parameters" + (f", of which {n_learning:,} learn" if n_learning < n else ""))
     try:
         with progress_bar("training", trainer.settings.steps) as advance, _errors_name(run.folder):
             trainer.report = lambda trainer: advance(trainer.step, _note(trainer))

@@ -6,5 +6,6 @@ input_checks.py; for decoders the head in causal_lm.py, and decoder_run.py; rope
 positions of checkpoints. Loading and saving, the same for all architectures: config.py,
 weight_table.py, safetensors_file.py, loading_options.py, pretrained.py; transformer_files.py,
 gpt2_files.py, bert_files.py and llama_files.py have the tables of weights. auto.py finds the
-classes for a checkpoint.
+classes for a checkpoint. To fine-tune a part of a model: layer_order.py; lora.py, with its files in
+lora_files.py and lora_extract.py.
 """

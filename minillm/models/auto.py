@@ -78,6 +78,18 @@ def model_class(model_type, head="causal_lm"):
     return _load(model_type, head)
 
 
+def head_of(model_type, architectures, default="causal_lm"):
+    """-> the head whose class is in `architectures`, a list of names as in config.json
+
+    Raises ValueError, in one line, for a type that minillm doesn't have.
+    """
+    config_class(model_type)
+    for head in ARCHITECTURES[model_type]:
+        if head != "config" and _load(model_type, head).__name__ in (architectures or ()):
+            return head
+    return default if default in ARCHITECTURES[model_type] else "base"
+
+
 def _load(model_type, head):
     classes = ARCHITECTURES.get(model_type) if isinstance(model_type, str) else None
     if classes is None:

@@ -35,8 +35,8 @@ class LoraConfig:
         output head; another string is a regular expression for the whole name; None: the queries
         and values
     exclude_modules: the same, for those that get no update
-    layers_to_transform: only the blocks with this number, or these; layers_pattern: the names of the
-        lists that they are numbered in
+    layers_to_transform: only the blocks with this number, or these; layers_pattern: the names of
+        the lists that they are numbered in
     rank_pattern, alpha_pattern: {end of a name, a regular expression: another r or lora_alpha}
     modules_to_save: ends of names of modules that are trained as a whole, such as a new head
     init_lora_weights: True; "gaussian" (see LoRA)
@@ -255,8 +255,8 @@ def _refuse_other_targets(model, config):
         if _matches_any(target, linears):
             continue
         if _matches_any(target, modules_in_files(model)) or target == "lm_head":
-            raise ValueError(f"target_modules has {shown(target)}, wanted Linears: embeddings, norms "
-                             "and output heads get no LoRA updates here")
+            raise ValueError(f"target_modules has {shown(target)}, wanted Linears: embeddings, "
+                             "norms and output heads get no LoRA updates here")
 
 
 def _matches_any(target, names):
@@ -301,6 +301,22 @@ def _modules_to_save(model, config):
                          "embeddings and the output head are one matrix here, wanted neither of "
                          "them, or a model with tie_word_embeddings = False")
     return saved, list(learning.values())
+
+
+def heads_in_files(model):
+    """-> list of the modules that belong to the model's task, such as a classifier; None if it has
+    an output head for tokens, which is pretrained
+    """
+    if model.has_lm_head:
+        return None
+    table, _ = model.layout(model.config)
+    heads = {}
+    for bare, (prefix, _) in model.parameters_by_file_name().items():
+        if prefix and not table.is_head(bare):
+            continue
+        for _, _, theirs in table.groups([bare]):
+            heads.update(dict.fromkeys(prefix + tensor.rpartition(".")[0] for tensor in theirs))
+    return list(heads) if model.base_model is not model else None
 
 
 def _replace(model, name, module):

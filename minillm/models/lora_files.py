@@ -29,6 +29,12 @@ from minillm.models.safetensors_file import FLOATS, SafetensorsFile, write_safet
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
+# The heads of models/auto.py -> task_type of `peft`
+TASK_TYPES = {
+    "base": "FEATURE_EXTRACTION", "causal_lm": "CAUSAL_LM", "seq2seq_lm": "SEQ_2_SEQ_LM",
+    "sequence_classification": "SEQ_CLS", "token_classification": "TOKEN_CLS",
+    "question_answering": "QUESTION_ANS",
+}
 # Fields of adapter_config.json that aren't implemented, with the values that change nothing.
 REFUSED = {
     "peft_type": ("LORA",),
@@ -89,6 +95,11 @@ def load_adapter(model, folder, trainable=False):
     return model
 
 
+def with_adapter(model, folder):
+    """-> the model with the adapter in `folder` merged into it; as it is, if `folder` is None"""
+    return model if folder is None else merge_and_unload(load_adapter(model, folder))
+
+
 def find_adapter(name_or_path):
     """-> Path of an adapter's folder: this one, or the adapter/ in this run folder, or one on the
     hub
@@ -121,8 +132,8 @@ def read_adapter_config(folder):
     known = fields(path, content, kinds, required=["r", "lora_alpha"])
     init = known.get("init_lora_weights")
     if isinstance(init, str) and init.startswith(CHANGING_INITS):
-        raise ValueError(f"{path}: init_lora_weights is {shown(init)}, which changes the model's own "
-                         "weights, wanted an adapter that was saved as a plain LoRA")
+        raise ValueError(f"{path}: init_lora_weights is {shown(init)}, which changes the model's "
+                         "own weights, wanted an adapter that was saved as a plain LoRA")
     try:
         return LoraConfig(**{**known, "init_lora_weights": True})
     except ValueError as error:

@@ -2,6 +2,9 @@
 
 from minillm.checks import require_memory, shown
 from minillm.models.auto import AutoConfig, config_class, model_class
+from minillm.models.layer_order import freeze_lowest
+from minillm.models.lora import LoraConfig, heads_in_files, inject
+from minillm.models.lora_files import TASK_TYPES
 from minillm.models.positions import POSITION_EMBEDDINGS
 from minillm.training.random_state import reseed
 
@@ -78,8 +81,35 @@ def new_model(settings, config, head):
                                 config=config.replace(vocab_size=stored.vocab_size))
     if model.config.vocab_size != config.vocab_size:
         model.resize_token_embeddings(config.vocab_size)
+    adapt(model, settings, head)
     reseed(model, settings.seed)
     return model.train()
+
+
+def adapt(model, settings, head):
+    """Freeze what `settings` freezes, and add LoRA updates if it wants them; return the model.
+
+    With LoRA the task's own head learns as a whole: it may be new. Raises ValueError for layers that
+    the model doesn't have.
+    """
+    if settings.freeze is not None:
+        freeze_lowest(model, settings.freeze)
+    if settings.lora_rank is not None:
+        targets = settings.lora_targets
+        alpha = 2 * settings.lora_rank if settings.lora_alpha is None else settings.lora_alpha
+        inject(model, LoraConfig(
+            r=settings.lora_rank, lora_alpha=alpha, lora_dropout=settings.lora_dropout,
+            target_modules=targets.split(",") if targets != "all-linear" else targets,
+            modules_to_save=heads_in_files(model), task_type=TASK_TYPES.get(head),
+            base_model_name_or_path=settings.model,
+        ))
+    return model
+
+
+def check_adaptation(settings, config, head):
+    """Raise the errors of `adapt` before there are weights."""
+    if settings.keeps_weights:
+        adapt(model_class(config.model_type, head)(config, draw_weights=False), settings, head)
 
 
 def empty_model(config, head):

@@ -1,5 +1,6 @@
 """The training loop: batch, forward, backward, clip, step; repeat."""
 
+import hashlib
 import math
 import time
 from pathlib import Path
@@ -9,6 +10,9 @@ import numpy as np
 from minillm.files import remove_leftovers
 from minillm.json_files import fields
 from minillm.kernels import tune_process
+from minillm.models.layer_order import learning_rate_groups
+from minillm.models.lora import is_adapted
+from minillm.models.lora_files import save_adapter
 from minillm.signals import stop_flag
 from minillm.training.checkpoint import (
     Checkpoint,
@@ -46,7 +50,8 @@ class Trainer:
         trainer.train()
 
     task: what is learned, and from which data: see task.py
-    model: a Module with `save_pretrained(folder)`; frozen parameters stay as they are
+    model: a Module with `save_pretrained(folder)`; frozen parameters stay as they are, and if they
+        are those of settings.model, checkpoints leave them out
     settings: `Settings`
     folder: the place of checkpoints/, model/, metrics.jsonl and loss.png
     report(trainer): called after each step, for a progress bar. It may read `step`, `settings`,
@@ -65,16 +70,15 @@ class Trainer:
         self.report = report
         # Data order and dropout have separate generators, so that neither affects the other.
         self.batches = task.batches(settings)
-        self.optimizer = AdamW(
-            [parameter for parameter in model.parameters() if parameter.trainable],
-            lr=settings.lr, betas=(0.9, 0.95), weight_decay=settings.weight_decay,
-        )
+        self.optimizer = AdamW(learning_rate_groups(model, settings.layer_lr_decay), lr=settings.lr,
+                               betas=(0.9, 0.95), weight_decay=settings.weight_decay)
         self.metrics = MetricsLog(self.folder / "metrics.jsonl")
         self.step = 0  # the number of finished steps
         self.loss = math.nan
         self.valid_loss = None
         self.best_valid_loss = None
         self.speed = 0.0
+        self._frozen_digest = None
 
     @property
     def checkpoints(self):
@@ -167,7 +171,12 @@ class Trainer:
         }
         moments = {name: array for name, array in self.optimizer.state_dict().items()
                    if name not in ("t", "lr")}
-        checkpoint = Checkpoint(self.step, self.model.state_dict(), moments, state)
+        weights = self.model.state_dict()
+        if self.settings.keeps_weights:
+            frozen = self._frozen_weights()
+            weights = {name: array for name, array in weights.items() if name not in frozen}
+            state["frozen_sha256"] = self._frozen_sha256()
+        checkpoint = Checkpoint(self.step, weights, moments, state)
         self.checkpoints.mkdir(exist_ok=True)
         save_checkpoint(self.checkpoints, checkpoint, self.settings.keep)
 
@@ -180,7 +189,7 @@ class Trainer:
         """
         with lock_folder(self.folder):
             for folder in (self.folder, self.folder / "data", self.folder / "model",
-                           self.checkpoints):
+                           self.folder / "adapter", self.checkpoints):
                 remove_leftovers(folder)  # of a killed process: this one has the lock now
             warnings = [f"{problem}; skipping it" for problem in self.metrics.problems]
             if not list_checkpoints(self.checkpoints):
@@ -204,7 +213,7 @@ class Trainer:
         state = fields("state.json", checkpoint.state, {
             "optimizer_steps": int, "batches": dict, "random_states": list,
             "valid_loss": float | None, "best_valid_loss": float | None,
-            "environment": dict[str, str],
+            "environment": dict[str, str], "frozen_sha256": str,
         }, required=["optimizer_steps", "batches", "random_states", "valid_loss",
                      "best_valid_loss"])
         if not 0 <= checkpoint.step <= self.settings.steps:
@@ -213,7 +222,13 @@ class Trainer:
         if state["optimizer_steps"] != checkpoint.step:
             raise ValueError(f"state.json: optimizer_steps is {state['optimizer_steps']}, wanted "
                              f"{checkpoint.step}, the step")
-        self.model.load_state_dict(checkpoint.model)
+        weights = checkpoint.model
+        if self.settings.keeps_weights:
+            if state.get("frozen_sha256") != self._frozen_sha256():
+                raise ValueError(f"state.json: the weights of {self.settings.model} aren't those "
+                                 "that this run began with")
+            weights = {**self._frozen_weights(), **weights}
+        self.model.load_state_dict(weights)
         self.optimizer.load_state_dict(
             {"t": state["optimizer_steps"], "lr": self.settings.lr, **checkpoint.optimizer}
         )
@@ -224,9 +239,25 @@ class Trainer:
         self.best_valid_loss = state["best_valid_loss"]
         self._environment_warnings = differences(state.get("environment", {}))
 
+    def _frozen_weights(self):
+        """-> {name: array} of the parameters that stay those of settings.model"""
+        return {name: parameter.data for name, parameter in self.model.named_parameters()
+                if not parameter.trainable}
+
+    def _frozen_sha256(self):
+        """-> the checksum of the frozen weights, computed once: they don't change"""
+        if self._frozen_digest is None:
+            digest = hashlib.sha256()
+            for array in self._frozen_weights().values():
+                digest.update(np.ascontiguousarray(array).data)
+            self._frozen_digest = digest.hexdigest()
+        return self._frozen_digest
+
     def _save_model(self):
         self._require_finite_weights()
         self.model.save_pretrained(self.folder / "model")
+        if is_adapted(self.model):
+            save_adapter(self.model, self.folder / "adapter")
 
     def _is_due(self, every):
         return self.step % every == 0 or self.step == self.settings.steps

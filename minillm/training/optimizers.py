@@ -9,8 +9,11 @@ from minillm.ops.adam import adam
 class Optimizer:
     """The base of all optimizers: the list of parameters, the learning rate and the state.
 
-    parameters: iterable of Parameter (`model.parameters()`), each only once
-    lr: the learning rate η, which a schedule may change before every step
+    parameters: iterable of Parameter (`model.parameters()`), each only once; or groups of them with
+        options of their own, {"params": Parameters, "lr": …, "weight_decay": …}, as in PyTorch.
+        "lr_scale" in place of "lr" is the group's share of the learning rate.
+    lr: the learning rate η, which a schedule may change before every step. The rates of groups
+        change in proportion.
 
     A step skips parameters whose `grad` is None. Raises TypeError for anything but Parameters,
     ValueError for none, for a duplicate (which a step would update twice) and for numbers out of
@@ -20,7 +23,14 @@ class Optimizer:
     moments = ()  # names of the attributes that hold one array for each parameter
 
     def __init__(self, parameters, lr, weight_decay=0.0):
-        self.parameters = list(parameters)
+        self.parameters, self.lr_scales, self.weight_decays = [], [], []
+        parameters = list(parameters)
+        grouped = any(isinstance(item, dict) for item in parameters)
+        for group in parameters if grouped else [{"params": parameters}]:
+            members, scale, decay = _group(group, lr)
+            self.parameters += members
+            self.lr_scales += [scale] * len(members)
+            self.weight_decays += [decay] * len(members)  # None: self.weight_decay
         if not self.parameters:
             raise ValueError("parameters is empty: there is nothing to optimize")
         for parameter in self.parameters:
@@ -51,6 +61,14 @@ class Optimizer:
     def update(self, index, w, g, grad_scale):
         """Change the weights `w` of parameter number `index` in place, given their gradient `g`."""
         raise NotImplementedError
+
+    def lr_of(self, index):
+        """-> the learning rate of parameter number `index`"""
+        return self.lr * self.lr_scales[index]
+
+    def weight_decay_of(self, index):
+        decay = self.weight_decays[index]
+        return self.weight_decay if decay is None else decay
 
     def zero_grad(self):
         for parameter in self.parameters:
@@ -102,11 +120,11 @@ class SGD(Optimizer):
         v = self.v[index]
         if grad_scale != 1:
             g = g * grad_scale
-        if self.weight_decay:
-            g = g + self.weight_decay * w
+        if self.weight_decay_of(index):
+            g = g + self.weight_decay_of(index) * w
         v *= self.momentum
         v += g
-        w -= self.lr * (g + self.momentum * v if self.nesterov else v)
+        w -= self.lr_of(index) * (g + self.momentum * v if self.nesterov else v)
 
 
 class Adam(Optimizer):
@@ -132,12 +150,12 @@ class Adam(Optimizer):
         self.eps = _not_negative("eps", eps)
 
     def update(self, index, w, g, grad_scale):
-        self.adam(index, w, g, grad_scale, self.weight_decay, 0.0)
+        self.adam(index, w, g, grad_scale, self.weight_decay_of(index), 0.0)
 
     def adam(self, index, w, g, grad_scale, l2, decay):
         """Compute all of the above in one pass over memory, whose bandwidth limits the speed."""
-        adam(w, g, self.m[index], self.v[index], self.t, self.lr, *self.betas, self.eps, grad_scale,
-             l2, decay)
+        adam(w, g, self.m[index], self.v[index], self.t, self.lr_of(index), *self.betas, self.eps,
+             grad_scale, l2, decay)
 
 
 class AdamW(Adam):
@@ -154,7 +172,28 @@ class AdamW(Adam):
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
     def update(self, index, w, g, grad_scale):
-        self.adam(index, w, g, grad_scale, 0.0, self.weight_decay if w.ndim >= 2 else 0.0)
+        decay = self.weight_decay_of(index) if w.ndim >= 2 else 0.0
+        self.adam(index, w, g, grad_scale, 0.0, decay)
+
+
+def _group(group, lr):
+    """-> (list of Parameters, share of the learning rate, weight decay or None) of a group"""
+    if not isinstance(group, dict):
+        raise TypeError(f"parameters contains a {type(group).__name__} beside groups, wanted groups "
+                        "only")
+    unknown = group.keys() - {"params", "lr", "lr_scale", "weight_decay"}
+    if unknown or "params" not in group or {"lr", "lr_scale"} <= group.keys():
+        raise ValueError(f"a group of parameters has {sorted(group)}, wanted 'params', and of "
+                         "'lr' or 'lr_scale', 'weight_decay' those that differ")
+    members = group["params"]
+    members = [members] if isinstance(members, Parameter) else list(members)
+    scale = _not_negative("lr_scale", group.get("lr_scale", 1.0))
+    if "lr" in group:
+        if not lr > 0:
+            raise ValueError(f"lr is {lr}, wanted a number > 0 beside groups with their own rates")
+        scale = _not_negative("lr of a group", group["lr"]) / lr
+    decay = group.get("weight_decay")
+    return members, scale, None if decay is None else _not_negative("weight_decay", decay)
 
 
 def _not_negative(name, value):

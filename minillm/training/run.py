@@ -4,6 +4,7 @@
         run.json          task, settings, the model's configuration, sizes of the data
         data/             train.bin, valid.bin, test.bin: the tokens
         model/            the best model so far and its tokenizer, in Hugging Face's format
+        adapter/          with settings.lora_rank: its LoRA updates alone; model/ has them merged
         checkpoints/      step-000100/ …: what `--resume` continues from
         metrics.jsonl     the measurements, one per line;  loss.png plots them
         .lock             exists while a process writes into the folder
@@ -18,7 +19,7 @@ from minillm.files import expand
 from minillm.json_files import fields, read_json, write_json
 from minillm.models.auto import ARCHITECTURES, AutoConfig, config_class
 from minillm.text.auto import AutoTokenizer
-from minillm.training.architecture import empty_model, new_model
+from minillm.training.architecture import check_adaptation, empty_model, new_model
 from minillm.training.checkpoint import list_checkpoints
 from minillm.training.claim import claim_folder, claim_numbered_folder, lock_folder
 from minillm.training.loop import Trainer
@@ -72,7 +73,7 @@ class Run:
 
     def trainer(self, report=lambda trainer: None):
         """-> a Trainer before the first step; its `resume` loads the newest checkpoint"""
-        if list_checkpoints(self.checkpoints):
+        if list_checkpoints(self.checkpoints) and not self.settings.keeps_weights:
             model = empty_model(self.config, self.task_class.head)
         else:
             model = self.new_model()
@@ -149,6 +150,7 @@ def _prepare(folder, settings, report, task):
                                 else AutoConfig.from_pretrained(settings.model).model_type)
     cls = task_class(task)
     prepared = cls.prepare(folder, settings, report)
+    check_adaptation(settings, prepared.config, cls.head)
     # Last: a folder with a run.json is complete.
     _write(folder, cls, settings, prepared.config, prepared.data, [])
     run = Run(folder)

@@ -44,6 +44,11 @@ class Settings:
     # the model
     model: str | None = None  # fine-tune this one, with its tokenizer; None: a new one
     resize_vocab: bool = False  # give the model rows for all tokens of its tokenizer
+    freeze: str | None = None  # "embeddings", or how many of the lowest blocks stay as they are too
+    lora_rank: int | None = None  # train LoRA updates of this rank; None: the weights themselves
+    lora_alpha: float | None = None  # None: twice the rank, so that updates are scaled by 2
+    lora_dropout: float = 0.0  # of the updates' inputs
+    lora_targets: str = "all-linear"  # names of modules, separated by commas
     model_type: str = "gpt2"  # the architecture of a new model
     n_layer: int = 4
     n_head: int = 4
@@ -57,6 +62,7 @@ class Settings:
     batch_size: int = 16
     grad_accum: int = 1  # batches per step, whose gradients are averaged
     lr: float = 3e-3  # the peak, after the warm-up
+    layer_lr_decay: float = 1.0  # the rate of a layer, as a share of that of the layer above it
     warmup: int = 50
     final_lr: float = 0.1  # at the last step, as a share of lr
     weight_decay: float = 0.1
@@ -84,11 +90,42 @@ class Settings:
         for name in ("lr", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted a number over 0")
+        self._check_finetuning()
         for name in ("lr", "weight_decay", "final_lr"):  # an infinite clip is allowed: no clipping
             if math.isinf(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted a finite number")
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd is {self.n_embd}, wanted a multiple of n_head={self.n_head}")
+
+    def _check_finetuning(self):
+        if not 0 < self.layer_lr_decay <= 1:
+            raise ValueError(f"layer_lr_decay is {self.layer_lr_decay}, wanted a number over 0, at "
+                             "most 1")
+        if self.lora_rank is not None and self.lora_rank < 1:
+            raise ValueError(f"lora_rank is {self.lora_rank}, wanted at least 1")
+        if self.lora_alpha is not None and not 0 < self.lora_alpha < math.inf:
+            raise ValueError(f"lora_alpha is {self.lora_alpha}, wanted a number over 0")
+        if not 0 <= self.lora_dropout < 1:
+            raise ValueError(f"lora_dropout is {self.lora_dropout}, wanted at least 0 and below 1")
+        given = [name for name in ("lora_alpha", "lora_dropout") if getattr(self, name)]
+        if self.lora_rank is None and given:
+            raise ValueError(f"{given[0]} is {getattr(self, given[0])}, but without a lora_rank "
+                             "there are no LoRA updates")
+        if self.lora_rank is not None and self.freeze is not None:
+            raise ValueError(f"freeze is {self.freeze}, but lora_rank freezes all layers: wanted "
+                             "one of the two")
+        if self.keeps_weights and self.model is None:
+            name = "freeze" if self.lora_rank is None else "lora_rank"
+            raise ValueError(f"{name} is {getattr(self, name)}, but a new model has no weights "
+                             "worth keeping: wanted a pretrained one to fine-tune")
+        if self.keeps_weights and self.resize_vocab:
+            raise ValueError("resize_vocab gives the embeddings new rows that must be trained, "
+                             "wanted neither lora_rank nor freeze")
+
+    @property
+    def keeps_weights(self):
+        """Whether some weights stay those of `model`. Checkpoints leave them out."""
+        return self.lora_rank is not None or self.freeze is not None
 
     def changed(self, changes, step):
         """-> these settings with `changes`, {name: value}, for a run that has done `step` steps

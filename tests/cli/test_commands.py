@@ -18,8 +18,8 @@ from minillm.training.run import Run
 
 TINY = ["--n-layer=1", "--n-head=2", "--n-embd=16", "--block-size=16", "--batch-size=2",
         "--vocab-size=280", "--steps=6"]
-COMMANDS = ["demo", "train", "finetune", "generate", "fill", "eval", "tokenizer train", "tokenizer encode",
-            "info"]
+COMMANDS = ["demo", "train", "finetune", "generate", "fill", "eval", "lora merge", "lora extract",
+            "tokenizer train", "tokenizer encode", "info"]
 
 
 def give_stdin(monkeypatch, data):

@@ -171,3 +171,57 @@ def test_state_of_other_parameters_is_refused():
         Adam([Parameter(np.zeros((3, 2)))]).load_state_dict(state)
     with pytest.raises(ValueError, match="does not fit SGD"):
         SGD([Parameter(np.zeros((2, 3)))]).load_state_dict(state)
+
+
+# ---- groups with options of their own
+
+
+@pytest.mark.parametrize("optimizer_class, options", [
+    (SGD, dict(momentum=0.9)), (Adam, {}), (AdamW, dict(weight_decay=0.3))])
+def test_groups_are_separate_optimizers(optimizer_class, options):
+    together, apart = two_parameters(0), two_parameters(0)
+    grouped = optimizer_class([
+        {"params": [together[0]], "lr": 0.02},
+        {"params": together[1:], "weight_decay": 0.1}], lr=0.1, **options)
+    alone = [optimizer_class([apart[0]], **{"lr": 0.02, **options}),
+             optimizer_class([apart[1]], **{"lr": 0.1, **options, "weight_decay": 0.1})]
+    rng = np.random.default_rng(1)
+    for step in range(4):
+        if step == 2:  # a schedule: the groups' rates change in proportion
+            grouped.lr, alone[0].lr, alone[1].lr = 0.05, 0.01, 0.05
+        for one, other in zip(together, apart):
+            one.zero_grad(), other.zero_grad()
+            gradient = rng.normal(size=one.shape).astype(np.float32)
+            one.add_grad(gradient), other.add_grad(gradient)
+        grouped.step()
+        for optimizer in alone:
+            optimizer.step()
+    for one, other in zip(together, apart):
+        np.testing.assert_allclose(one.data, other.data, rtol=1e-6)
+
+
+def test_a_share_of_the_learning_rate_is_a_rate():
+    one, other = two_parameters(0), two_parameters(0)
+    first = AdamW([{"params": one, "lr_scale": 0.25}], lr=0.4)
+    second = AdamW(other, lr=0.1)
+    take_steps(first, 3, 2)
+    take_steps(second, 3, 2)
+    for a, b in zip(one, other):
+        np.testing.assert_array_equal(a.data, b.data)
+
+
+@pytest.mark.parametrize("groups, error, message", [
+    ([{"params": []}], ValueError, "parameters is empty"),
+    ([{"lr": 1}], ValueError, "a group of parameters has \\['lr'\\], wanted 'params'"),
+    ([{"params": [Parameter(np.zeros(2))], "speed": 1}], ValueError, "\\['params', 'speed'\\]"),
+    ([{"params": [Parameter(np.zeros(2))], "lr": 1, "lr_scale": 1}], ValueError, "of 'lr' or"),
+    ([{"params": [Parameter(np.zeros(2))], "lr": -1}], ValueError, "lr of a group is -1"),
+    ([{"params": [Parameter(np.zeros(2))], "weight_decay": -1}], ValueError, "weight_decay is -1"),
+    ([{"params": [Parameter(np.zeros(2))]}, Parameter(np.zeros(2))], TypeError, "beside groups"),
+    ([{"params": [3]}], TypeError, "parameters contains a int"),
+])
+def test_groups_that_are_refused(groups, error, message):
+    with pytest.raises(error, match=message):
+        AdamW(groups, lr=0.1)
+    with pytest.raises(ValueError, match="twice"):
+        AdamW([{"params": (same := Parameter(np.zeros(2)))}, {"params": [same]}])
