@@ -413,24 +413,49 @@ def _experiment(commands):
             "can't read (Press, Smith and Lewis 2022, fig. 1). A table of learned positions ends "
             "at the trained length."),
     )
+    _add_experiment(parser, "length", "--kinds", "KIND",
+                    "some of learned, sinusoidal, rotary, alibi, t5, none (default: all)",
+                    block_size="the trained length in tokens; contexts of 1, 2, 4 and 8 times this "
+                               "are read")
+    _add_settings(parser, "model_type", "the architecture: gpt2, llama, mistral or qwen2",
+                  option="--arch", metavar="ARCH")
+    parser = _command(
+        experiments, "family", "experiment:family",
+        "train the decoders of 2017, 2018, 2019 and 2023, and each change between them alone "
+        "(ten minutes)",
+        ["minillm experiment family",
+         "minillm experiment family --variants 2019 2019+swiglu 2023 --seed 1",
+         "minillm experiment family --resume runs/family-1   # after Ctrl-C or a crash",
+         "minillm experiment family --quick                  # a trial run of seconds"],
+        "\n" + _paragraph(
+            "Between two years, each change is made alone, on top of the earlier decoder: 2017+gelu, "
+            "2017+learned, 2018+pre-norm, 2019+rms-norm, 2019+rotary, 2019+swiglu, 2019+no-bias, "
+            "2019+grouped. All read the same batches and have about as many parameters. Another "
+            "seed changes a loss by a few hundredths."),
+    )
+    _add_experiment(parser, "family", "--variants", "VARIANT",
+                    "some of the decoders (default: all)", n_layer=4,
+                    block_size="tokens in a window")
+
+
+def _add_experiment(parser, name, option, metavar, explanation, *, block_size, n_layer=3):
+    """Add the options that all experiments have."""
     parser.add_argument("--resume", metavar="FOLDER", type=_path,
-                        help="go on with an experiment; finished kinds are not trained again")
+                        help="go on with an experiment; what is finished is not trained again")
     parser.add_argument("--out", type=_path,
-                        help="the folder to write (default: runs/length-1, length-2, …)")
+                        help=f"the folder to write (default: runs/{name}-1, {name}-2, …)")
     _add_text(parser)
-    parser.add_argument("--kinds", nargs="+", metavar="KIND",
-                        help="some of learned, sinusoidal, rotary, alibi, t5, none (default: all)")
+    parser.add_argument(option, nargs="+", dest="variants", metavar=metavar, help=explanation)
     parser.add_argument("--quick", action="store_true", help="a trial run of a few seconds")
-    for name, explanation, default in (
+    for setting, meaning, default in (
         ("steps", "updates of the weights of each model", 1000),
-        ("block_size", "the trained length in tokens; contexts of 1, 2, 4 and 8 times this are "
-                       "read", 64),
-        ("n_layer", "number of blocks", 3),
+        ("block_size", block_size, 64),
+        ("n_layer", "number of blocks", n_layer),
         ("n_head", "attention heads per block", 4),
         ("n_embd", "width of the model", 96),
         ("seed", "seed of all randomness", 0),
     ):
-        _add_settings(parser, name, explanation, default)
+        _add_settings(parser, setting, meaning, default)
 
 
 def _bench(commands):

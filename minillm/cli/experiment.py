@@ -4,45 +4,71 @@ import shlex
 
 from minillm.cli.arguments import given_settings
 from minillm.cli.terminal import progress_bar, say, table
-from minillm.training.length import DEFAULT, QUICK, LengthExperiment, create
+from minillm.training.family import FamilyExperiment
+from minillm.training.length import LengthExperiment
 from minillm.training.loop import Interrupted
 from minillm.training.settings import Settings
 
 
 def length(options):
-    experiment = _prepared(options)
-    folder = shlex.quote(str(experiment.folder))
-    try:
-        with progress_bar("training", experiment.n_steps) as advance:
-            results = experiment.run(advance)
-    except Interrupted as interrupted:
-        say(f"\nstopped. Go on with:\n  minillm experiment length --resume {folder}")
-        return 128 + interrupted.number
+    experiment, results, status = _run(LengthExperiment, options)
+    if status:
+        return status
     lengths = experiment.lengths
     table(f"loss by tokens in the context; trained on {lengths[0]}",
           [(kind, *("–" if losses.at_end[n] is None else f"{losses.at_end[n]:.3f}" for n in lengths))
            for kind, losses in results.items()], ("positions", *map(str, lengths)))
-    say(f"\nIn {experiment.folder}:\n"
-        "  length.png    these losses, and the loss at each position\n"
-        "  results.json  the numbers\n"
-        f"Try a model:  minillm generate --model {folder}/{experiment.kinds[-1]}/model \"A class\"")
+    _say_what_is_where(experiment, "these losses, and the loss at each position")
     return 0
 
 
-def _prepared(options):
-    """-> LengthExperiment, a new one or that of --resume"""
+def family(options):
+    experiment, results, status = _run(FamilyExperiment, options)
+    if status:
+        return status
+    tokens = experiment.settings.batch_size * experiment.settings.block_size
+    table(f"after {experiment.settings.steps * tokens:,} tokens",
+          [(variant, f"{each.parameters:,}", f"{each.d_ff}", f"{each.loss:.3f}",
+            f"{each.ms_per_step:.1f}", f"{each.peak_bytes / 1e6:.1f}", f"{each.kv_bytes:,}")
+           for variant, each in results.items()],
+          ("decoder", "parameters", "d_ff", "loss", "ms/step", "peak MB", "KV bytes"))
+    _say_what_is_where(experiment, "these numbers, and the learning curves")
+    return 0
+
+
+def _run(cls, options):
+    """-> the experiment of the options, its results, and the exit status: 0 if it is done"""
+    experiment = _prepared(cls, options)
+    try:
+        with progress_bar("training", experiment.n_steps) as advance:
+            return experiment, experiment.run(advance), 0
+    except Interrupted as interrupted:
+        say("\nstopped. Go on with:\n"
+            f"  minillm experiment {cls.name} --resume {shlex.quote(str(experiment.folder))}")
+        return experiment, None, 128 + interrupted.number
+
+
+def _prepared(cls, options):
+    """-> Experiment, a new one or that of --resume"""
     given = given_settings(options)
     if options.resume:
-        if options.out or options.kinds or options.quick or options.text or given:
+        if options.out or options.variants or options.quick or options.text or given:
             raise ValueError("--resume goes on with the settings of the experiment, wanted no other "
                              "option with it")
-        return LengthExperiment(options.resume)
-    recipe = {**(QUICK if options.quick else DEFAULT), **given, "text": options.text}
+        return cls(options.resume)
+    recipe = {**(cls.QUICK if options.quick else cls.DEFAULT), **given, "text": options.text}
     with progress_bar("preparing", 100) as advance:
         def report(message, share=None):
             advance(int(100 * (share or 0)), message)
 
-        kinds = {"kinds": options.kinds} if options.kinds else {}
-        experiment = create(options.out, Settings(**recipe), report=report, **kinds)
+        experiment = cls.create(options.out, Settings(**recipe), options.variants, report)
         advance(100, "the data")
     return experiment
+
+
+def _say_what_is_where(experiment, plotted):
+    model = shlex.quote(str(experiment.folder / experiment.variants[-1] / "model"))
+    say(f"\nIn {experiment.folder}:\n"
+        f"  {experiment.plot.name:<14}{plotted}\n"
+        "  results.json  the numbers\n"
+        f'Try a model:  minillm generate --model {model} "A class"')

@@ -38,6 +38,11 @@ ARCHITECTURES = {
         "base": ("minillm.models.marian", "MarianModel"),
         "seq2seq_lm": ("minillm.models.marian", "MarianMTModel"),
     },
+    "family": {
+        "config": ("minillm.models.family", "FamilyConfig"),
+        "base": ("minillm.models.family", "FamilyModel"),
+        "causal_lm": ("minillm.models.family", "FamilyForCausalLM"),
+    },
     **{
         model_type: {
             "config": ("minillm.models.llama_config", f"{name}Config"),

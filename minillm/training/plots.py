@@ -80,6 +80,47 @@ def plot_lengths(losses, trained_length, path):
     _save(figure, path)
 
 
+def plot_family(results, tokens_per_step, path):
+    """Draw what `minillm experiment family` compares, as a PNG.
+
+    results: {variant: Comparison}. Variants whose names are years are complete decoders; they have
+    a learning curve, and stand out from the single changes in the bars.
+    """
+    names = list(results)
+    figure, grid = _figure(12.5, 1.6 + 0.3 * max(9, len(names)), columns=4)
+    curves, *bars = grid[0]
+    for number, name in enumerate(name for name in names if name.isdigit()):
+        steps, losses = zip(*results[name].curve)
+        curves.plot(np.multiply(steps, tokens_per_step) / 1000, losses, label=name, linewidth=1.5,
+                    color=COLORS[number % len(COLORS)], linestyle=DASHES[number % len(DASHES)])
+    if any(name.isdigit() for name in names):
+        curves.legend(frameon=False)
+    curves.set_xlabel("thousands of tokens read")
+    curves.set_ylabel("loss of held-out text, nats per token")
+    for axes, title, value in (
+        (bars[0], "loss at the end", lambda each: each.loss),
+        (bars[1], "ms per step", lambda each: each.ms_per_step),
+        (bars[2], "peak memory, MB", lambda each: each.peak_bytes and each.peak_bytes / 1e6),
+    ):
+        values = [value(results[name]) or 0 for name in names]
+        drawn = axes.barh(names, values, height=0.7,
+                          color=[TRAIN if name.isdigit() else "#b9cfdc" for name in names])
+        axes.bar_label(drawn, [f"{each:.3f}" if each < 10 else f"{each:.1f}" for each in values],
+                       padding=3, fontsize=8)
+        # Losses are close to each other: their bars don't start at 0, which the axis says.
+        low = 0.97 * min(values) if title.startswith("loss") else 0
+        axes.set_xlim(low, max(values) + 0.25 * (max(values) - low) or 1)
+        axes.set_title(title, fontsize=9)
+        axes.invert_yaxis()
+        axes.tick_params(axis="y", length=0, labelsize=8)
+        if axes is not bars[0]:
+            axes.set_yticklabels([])
+    for axes in grid[0]:
+        axes.spines[["top", "right"]].set_visible(False)
+    curves.grid(alpha=0.25)
+    _save(figure, path)
+
+
 def running_mean(values, weight=0.7):
     """m_t = weight · m_(t-1) + (1 - weight) · x_t, divided by the sum of the weights so far."""
     means, mean, total = [], 0.0, 0.0

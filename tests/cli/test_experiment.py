@@ -10,11 +10,31 @@ from minillm.cli import main
 SMALL = ["--quick", "--steps=4", "--kinds", "learned", "alibi"]
 
 
-def test_help_has_examples(capsys):
+@pytest.mark.parametrize("name", ["length", "family"])
+def test_help_has_examples(name, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["experiment", "length", "--help"])
+        main(["experiment", name, "--help"])
     assert stop.value.code == 0
-    assert "examples:\n  minillm experiment length" in capsys.readouterr().out
+    assert f"examples:\n  minillm experiment {name}" in capsys.readouterr().out
+
+
+def test_family(capsys):
+    command = ["experiment", "family", "--quick", "--steps=3", "--variants", "2019", "2019+swiglu"]
+    assert main(command) == 0
+    output = capsys.readouterr()
+    assert "In runs/family-1:" in output.err and "family.png" in output.err
+    assert "after 384 tokens" in output.out and "│ 2019+swiglu" in output.out
+    assert main(["experiment", "family", "--resume", "runs/family-1"]) == 0  # all is done
+    assert capsys.readouterr().out == output.out
+    assert main(["experiment", "length", "--resume", "runs/family-1"]) == 2
+    assert "has the experiment 'family', wanted length" in capsys.readouterr().err
+    assert main(["generate", "--model", "runs/family-1/2019+swiglu/model", "A"]) == 0
+
+
+def test_length_of_another_architecture(capsys):
+    assert main(["experiment", "length", *SMALL, "--arch", "llama", "--out", "mine"]) == 0
+    config = json.loads(Path("mine", "alibi", "model", "config.json").read_text())
+    assert config["model_type"] == "llama" and config["position_embedding"] == "alibi"
 
 
 def test_length(capsys):

@@ -12,7 +12,7 @@ from minillm import GPT2Config, GPT2LMHeadModel
 from minillm.models.auto import AutoModelForCausalLM
 from minillm.models.positions import POSITION_EMBEDDINGS
 from minillm.text.dataset import TokenDataset, write_tokens
-from minillm.training.length import TIMES, LengthExperiment, create, losses_by_position
+from minillm.training.length import TIMES, LengthExperiment, losses_by_position
 from minillm.training.loop import Interrupted
 
 KINDS = ["learned", "alibi", "t5"]
@@ -21,7 +21,7 @@ KINDS = ["learned", "alibi", "t5"]
 def small_experiment(tmp_path, name, kinds=KINDS, **changes):
     settings = small_settings(tmp_path, **{"block_size": 8, "test": 0.2, "steps": 6,
                                            "eval_every": 6, **changes})
-    return create(tmp_path / name, settings, kinds)
+    return LengthExperiment.create(tmp_path / name, settings, kinds)
 
 
 def results_of(experiment):
@@ -115,6 +115,11 @@ def test_refusals_leave_nothing_behind(tmp_path, kinds, changes, message):
 def test_other_folders(tmp_path):
     with pytest.raises(FileNotFoundError, match="has no experiment.json"):
         LengthExperiment(tmp_path)
-    (tmp_path / "experiment.json").write_text('{"settings": {"n_layer": 0}, "kinds": ["t5"]}')
+    (tmp_path / "experiment.json").write_text(
+        '{"experiment": "length", "settings": {"n_layer": 0}, "variants": ["t5"]}')
     with pytest.raises(ValueError, match="experiment.json: n_layer is 0"):
+        LengthExperiment(tmp_path)
+    (tmp_path / "experiment.json").write_text(
+        '{"experiment": "family", "settings": {}, "variants": ["2017"]}')
+    with pytest.raises(ValueError, match="has the experiment 'family', wanted length"):
         LengthExperiment(tmp_path)
