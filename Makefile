@@ -2,6 +2,7 @@
 # make test   set everything up, run every test
 # make book   set everything up, run every chapter of the course, render them: build/book/index.html
 # make bench  set everything up, measure the speed of everything (BENCH="--quick": in a minute)
+# make tasks  set everything up, train every task, write a table: benchmarks/results/ (half an hour)
 #
 # Everything is installed into a virtual environment in this folder (VENV).
 
@@ -12,7 +13,7 @@ BOOK = build/book
 PACKAGING = setup.py pyproject.toml MANIFEST.in
 C_SOURCES = $(wildcard csrc/*.c csrc/*.h)
 
-.PHONY: demo test book bench pretrained clean
+.PHONY: demo test book bench tasks pretrained clean
 .DEFAULT_GOAL = demo
 
 demo: $(VENV)/installed
@@ -26,6 +27,9 @@ book: $(VENV)/installed-book
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks $(BENCH)
+
+tasks: $(VENV)/installed
+	$(BIN)/python -m benchmarks.tasks $(TASKS)
 
 # Retrain the tiny model that ships in minillm/pretrained.
 pretrained: $(VENV)/installed

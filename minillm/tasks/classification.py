@@ -102,5 +102,6 @@ class Topics(TextClassification):
     name = "topics"
     generate = staticmethod(topics.generate)
     generated = topics.WHAT
+    n_examples = 6000
     defaults = {"vocab_size": 2000, "n_layer": 2, "n_head": 4, "n_embd": 96, "block_size": 48,
-                "steps": 500, "batch_size": 32, "lr": 2e-3, "warmup": 50, "eval_every": 100}
+                "steps": 500, "batch_size": 32, "lr": 1e-3, "warmup": 50, "dropout": 0.2, "eval_every": 100}

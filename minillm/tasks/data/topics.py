@@ -1,8 +1,8 @@
 """Generated messages to the notice board of an invented town, each about one of six topics.
 
 Some words belong to several topics: a *match* is played or lit, a *mouse* is clicked or caught, a
-*bank* lends money or lies by the river. Half of the messages also mention something of another
-topic in passing ("on my way to the market …").
+*bank* lends money or lies by the river. Most messages also mention something of another topic in
+passing ("on my way to the bank …"), so that it isn't enough to know the words.
 
 The test split has words that training lacks: about a third of each topic's nouns, and the openings
 and closings marked as such below.
@@ -96,12 +96,12 @@ def _draw(rng, split):
     """A message: perhaps an opening, something in passing, one or two sentences, a closing."""
     label, is_new = pick(rng, LABELS), split == "test"
     parts = [fill(rng, pick(rng, TOPICS[label][1]), _words(label, is_new))]
-    if rng.random() < 0.5:
+    if rng.random() < 0.85:
         other = pick(rng, [one for one in LABELS if one != label])
         mention = fill(rng, pick(rng, _options(PASSING, is_new)),
                        {"other": _words(other, is_new)["thing"]})
         parts[0] = f"{mention}, {parts[0]}"
-    if rng.random() < 0.25:
+    if rng.random() < 0.1:
         parts.append(fill(rng, pick(rng, TOPICS[label][1]), _words(label, is_new)))
     if rng.random() < 0.5:
         parts.insert(0, pick(rng, _options(OPENINGS, is_new)))
