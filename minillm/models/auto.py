@@ -18,6 +18,8 @@ ARCHITECTURES = {
         "config": ("minillm.models.gpt2_config", "GPT2Config"),
         "base": ("minillm.models.gpt2", "GPT2Model"),
         "causal_lm": ("minillm.models.gpt2", "GPT2LMHeadModel"),
+        "sequence_classification": ("minillm.models.gpt2", "GPT2ForSequenceClassification"),
+        "token_classification": ("minillm.models.gpt2", "GPT2ForTokenClassification"),
     },
     "bert": {
         "config": ("minillm.models.bert_config", "BertConfig"),
@@ -48,6 +50,8 @@ ARCHITECTURES = {
             "config": ("minillm.models.llama_config", f"{name}Config"),
             "base": ("minillm.models.llama", f"{name}Model"),
             "causal_lm": ("minillm.models.llama", f"{name}ForCausalLM"),
+            "sequence_classification": ("minillm.models.llama", f"{name}ForSequenceClassification"),
+            "token_classification": ("minillm.models.llama", f"{name}ForTokenClassification"),
         }
         for model_type, name in (("llama", "Llama"), ("mistral", "Mistral"), ("qwen2", "Qwen2"))
     },

@@ -23,9 +23,10 @@ import numpy as np
 
 from minillm.models.bert_config import BertConfig
 from minillm.models.bert_files import BertPreTrainedModel
+from minillm.models.classifiers import text_loss, token_loss
 from minillm.models.config import ACTIVATIONS
 from minillm.models.decoder_run import DecoderRun
-from minillm.models.input_checks import checked_labels, checked_targets
+from minillm.models.input_checks import checked_labels
 from minillm.models.outputs import (
     BaseOutputWithPooling,
     BertForPreTrainingOutput,
@@ -35,12 +36,7 @@ from minillm.models.outputs import (
 from minillm.models.positions import attention_positions, position_vectors, sum_over_sequences
 from minillm.nn import Activation, Dropout, Embedding, EncoderBlock, LayerNorm, Linear, OutputHead
 from minillm.nn.layers import normal
-from minillm.nn.loss import (
-    binary_cross_entropy_loss,
-    cross_entropy_loss,
-    joint_cross_entropy_loss,
-    mean_squared_error_loss,
-)
+from minillm.nn.loss import cross_entropy_loss, joint_cross_entropy_loss
 from minillm.nn.module import Module, Parameter, frozen_prefix
 
 
@@ -329,9 +325,6 @@ class BertForSequenceClassification(BertWithHead):
     """BERT that assigns a text, or a pair of texts, to one of num_labels classes  (figure 4a, b)
 
         logits = dropout(pooled) W + b
-
-    The loss depends on config.problem_type: cross-entropy, the mean of binary cross-entropies (each
-    label is true or false), or the mean squared error of numbers instead of classes.
     """
 
     pools = True
@@ -341,33 +334,12 @@ class BertForSequenceClassification(BertWithHead):
         self.classifier = self._linear(config.num_labels, std)
 
     def forward(self, *inputs, labels=None, return_dict=True, **options):
-        """-> ClassifierOutput with logits (B, num_labels)
-
-        labels: integers (B,); or float (B, num_labels), from 0 to 1 for binary labels. With one
-            label, (B,) are numbers to predict.
-        """
+        """-> ClassifierOutput with logits (B, num_labels); labels: see `text_loss`"""
         base = self.bert(*inputs, **options)
         logits = self.classifier(self.dropout(base.pooler_output))
-        loss = None if labels is None else self._loss(logits, np.asarray(labels))
+        loss = None if labels is None else text_loss(self, logits, labels)
         output = ClassifierOutput(loss, logits, base.hidden_states, base.attentions)
         return output if return_dict else output.to_tuple()
-
-    def _loss(self, logits, labels):
-        problem = self.config.problem_type
-        if problem is None and logits.shape[1] == 1:
-            problem = "regression"
-        if problem is None:
-            integers = np.issubdtype(labels.dtype, np.integer)
-            problem = ("single" if integers else "multi") + "_label_classification"
-        if problem == "single_label_classification":
-            labels = checked_labels(labels, logits.shape[:1], logits.shape[1])
-            return cross_entropy_loss(self, logits, labels)
-        if labels.ndim == 1 and logits.shape[1] == 1:
-            labels = labels[:, None]
-        targets = checked_targets(labels, logits)
-        if problem == "regression":
-            return mean_squared_error_loss(self, logits, targets)
-        return binary_cross_entropy_loss(self, logits, targets)
 
     def backward(self, dlogits):
         self._require_plain_weights("train")
@@ -382,16 +354,10 @@ class BertForTokenClassification(BertWithHead):
         self.classifier = self._linear(config.num_labels, std)
 
     def forward(self, *inputs, labels=None, return_dict=True, **options):
-        """-> ClassifierOutput with logits (B, T, num_labels)
-
-        labels: integers (B, T), -100 at positions to ignore
-        """
+        """-> ClassifierOutput with logits (B, T, num_labels); labels: see `token_loss`"""
         base = self.bert(*inputs, **options)
         logits = self.classifier(self.dropout(base.last_hidden_state))
-        loss = None
-        if labels is not None:
-            labels = checked_labels(labels, logits.shape[:2], logits.shape[2])
-            loss = cross_entropy_loss(self, logits, labels)
+        loss = None if labels is None else token_loss(self, logits, labels)
         output = ClassifierOutput(loss, logits, base.hidden_states, base.attentions)
         return output if return_dict else output.to_tuple()
 

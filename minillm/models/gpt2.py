@@ -22,6 +22,10 @@ import numpy as np
 
 from minillm.generation import GenerationConfig
 from minillm.models.causal_lm import CausalLM
+from minillm.models.classifiers import (
+    DecoderForSequenceClassification,
+    DecoderForTokenClassification,
+)
 from minillm.models.config import ACTIVATIONS
 from minillm.models.decoder_run import DecoderRun
 from minillm.models.gpt2_config import GPT2Config
@@ -140,3 +144,15 @@ class GPT2LMHeadModel(CausalLM, GPT2PreTrainedModel):
     """
 
     base_class = GPT2Model
+
+
+class GPT2ForSequenceClassification(DecoderForSequenceClassification, GPT2PreTrainedModel):
+    """GPT-2 that assigns a text to one of num_labels classes, by its last token."""
+
+    base_class = GPT2Model
+
+
+class GPT2ForTokenClassification(DecoderForTokenClassification, GPT2PreTrainedModel):
+    """GPT-2 that assigns each token to one of num_labels classes."""
+
+    base_class, head_name = GPT2Model, "classifier"

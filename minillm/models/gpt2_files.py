@@ -14,6 +14,8 @@ RULES = [
     rename("h.*.feed_forward.expand.*", "h.*.mlp.c_fc.*"),
     rename("h.*.feed_forward.contract.*", "h.*.mlp.c_proj.*"),
 ]
+# The classifiers are stored as (d_out, d_in).
+HEADS = [rename(f"{name}.*", f"{name}.*", transpose=True) for name in ("score", "classifier")]
 SIZES = [
     Count("n_layer", "h.*.mlp.c_fc.weight", "layer"),
     *(Count("n_layer", tensor) for rule in RULES for tensor in rule.theirs),
@@ -31,7 +33,7 @@ class GPT2PreTrainedModel(PreTrainedModel):
     """The base of GPT-2 with and without a head: their files, and their token embeddings."""
 
     config_class = GPT2Config
-    weight_table = WeightTable(RULES, SIZES, IGNORED)
+    weight_table = WeightTable(RULES + HEADS, SIZES, IGNORED, ("score.", "classifier."))
     base_prefix = "transformer"
     embedding_tensor = "wte.weight"
 

@@ -25,6 +25,10 @@ import numpy as np
 
 from minillm.generation import GenerationConfig
 from minillm.models.causal_lm import CausalLM
+from minillm.models.classifiers import (
+    DecoderForSequenceClassification,
+    DecoderForTokenClassification,
+)
 from minillm.models.config import ACTIVATIONS
 from minillm.models.decoder_run import DecoderRun
 from minillm.models.llama_config import MistralConfig, Qwen2Config
@@ -160,6 +164,18 @@ class LlamaForCausalLM(CausalLM, LlamaPreTrainedModel):
     base_class = LlamaModel
 
 
+class LlamaForSequenceClassification(DecoderForSequenceClassification, LlamaPreTrainedModel):
+    """Llama that assigns a text to one of num_labels classes, by its last token."""
+
+    base_class = LlamaModel
+
+
+class LlamaForTokenClassification(DecoderForTokenClassification, LlamaPreTrainedModel):
+    """Llama that assigns each token to one of num_labels classes."""
+
+    base_class = LlamaModel
+
+
 class MistralModel(LlamaModel):
     """Mistral without an output head."""
 
@@ -172,6 +188,14 @@ class MistralForCausalLM(LlamaForCausalLM):
     config_class, base_class = MistralConfig, MistralModel
 
 
+class MistralForSequenceClassification(LlamaForSequenceClassification):
+    config_class, base_class = MistralConfig, MistralModel
+
+
+class MistralForTokenClassification(LlamaForTokenClassification):
+    config_class, base_class = MistralConfig, MistralModel
+
+
 class Qwen2Model(LlamaModel):
     """Qwen2 without an output head."""
 
@@ -181,4 +205,12 @@ class Qwen2Model(LlamaModel):
 class Qwen2ForCausalLM(LlamaForCausalLM):
     """Qwen2 with an output head."""
 
+    config_class, base_class = Qwen2Config, Qwen2Model
+
+
+class Qwen2ForSequenceClassification(LlamaForSequenceClassification):
+    config_class, base_class = Qwen2Config, Qwen2Model
+
+
+class Qwen2ForTokenClassification(LlamaForTokenClassification):
     config_class, base_class = Qwen2Config, Qwen2Model

@@ -25,6 +25,7 @@ RULES = [
     rename("layers.*.feed_forward.gate.*", f"{MLP}.gate_proj.*", transpose=True),
     rename("layers.*.feed_forward.expand.*", f"{MLP}.up_proj.*", transpose=True),
     rename("layers.*.feed_forward.contract.*", f"{MLP}.down_proj.*", transpose=True),
+    rename("score.*", "score.*", transpose=True),
 ]
 SIZES = [
     Count("num_hidden_layers", "layers.*.input_layernorm.weight", "layer"),
@@ -45,7 +46,7 @@ class LlamaPreTrainedModel(PreTrainedModel):
     """The base of the models with and without a head: their files, and their token embeddings."""
 
     config_class = LlamaConfig
-    weight_table = WeightTable(RULES, SIZES, IGNORED)
+    weight_table = WeightTable(RULES, SIZES, IGNORED, ("score.",))
     base_prefix = "model"
     embedding_tensor = "embed_tokens.weight"
 

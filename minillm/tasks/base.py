@@ -173,6 +173,8 @@ class SupervisedTask:
         (folder / "data").mkdir()
         for split in SPLITS:
             write_examples(folder_file(folder, split), splits[split])
+        if "type_vocab_size" not in config.field_names():  # only BERT tells two texts apart by it
+            tokenizer.model_input_names = ("input_ids", "attention_mask")
         tokenizer.model_max_length = settings.block_size
         tokenizer.save_pretrained(folder / "model")
         return Prepared(config, {split: {"examples": len(splits[split])} for split in SPLITS}, notes)

@@ -120,6 +120,18 @@ def test_a_wrong_line_of_ones_own(tmp_path, capsys, line, error):
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize("arch", ["gpt2", "llama"])
+def test_a_decoder_classifies_too(tmp_path, arch):
+    assert main(["train-task", "topics", *SMALL, "--steps", "20", "--arch", arch, "--out",
+                 str(tmp_path / "run")]) == 0
+    run = Run(tmp_path / "run")
+    records = [json.loads(line) for line in (run.folder / "metrics.jsonl").open()]
+    losses = [record["valid_loss"] for record in records if "valid_loss" in record]
+    assert losses[-1] < losses[0]
+    names = [(run.folder / "model").joinpath(name).exists() for name in ("config.json", "vocab.txt")]
+    assert all(names)
+
+
 def test_one_line_errors(run, tmp_path, capsys):
     def error(*arguments):
         assert main(list(arguments)) == 2
@@ -128,7 +140,7 @@ def test_one_line_errors(run, tmp_path, capsys):
     assert "task is 'nothing', wanted one of sentiment" in error("train-task", "nothing")
     assert "was trained for 'topics'" in error("predict", "--task", "sentiment", "--model",
                                                str(run.folder), "x")
-    assert "head is 'sequence_classification'" in error("train-task", "topics", "--arch", "llama")
+    assert "head is 'sequence_classification'" in error("train-task", "topics", "--arch", "marian")
     assert "the name ends in .csv, wanted one of .jsonl" in error(
         "train-task", "topics", "--data", str(tmp_path / "a.csv"))
     assert "examples is 0, wanted at least 1" in error("train-task", "topics", "--examples", "0")
