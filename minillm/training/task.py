@@ -35,6 +35,8 @@ TASKS = {
     "bert_pretraining": ("minillm.training.bert_pretraining", "BertPretraining"),
     "sentiment": ("minillm.tasks.classification", "Sentiment"),
     "topics": ("minillm.tasks.classification", "Topics"),
+    "entities": ("minillm.tasks.tagging", "Entities"),
+    "clinical": ("minillm.tasks.tagging", "Clinical"),
     "descriptions": ("minillm.tasks.describing", "Descriptions"),
     "instructions": ("minillm.tasks.instructing", "Instructions"),
     "translation": ("minillm.tasks.translation", "Translation"),
@@ -43,6 +45,8 @@ TASKS = {
 LABELLED = {
     "sentiment": "tell whether a review is positive, negative or neutral",
     "topics": "tell what a message is about",
+    "entities": "tag persons, places, organizations and dates",
+    "clinical": "tag findings, absent findings, drugs and doses in invented notes",
     "descriptions": "describe a product of given attributes in two or three sentences",
     "instructions": "do what the prompt says; with your own prompts, instruction fine-tuning",
     "translation": "translate numbers and dates between English, Chinese and digits",
