@@ -282,6 +282,10 @@ class BertForMaskedLM(BertWithPredictions):
         output = ClassifierOutput(loss, logits, base.hidden_states, base.attentions)
         return output if return_dict else output.to_tuple()
 
+    def unembed(self, x):
+        """x: (..., d_model), what a block returns -> logits (..., V)"""
+        return self.predictions(x)
+
     def backward(self, dlogits):
         self._require_plain_weights("train")
         return self.bert.backward(self.predictions.backward(dlogits))

@@ -90,6 +90,10 @@ class CausalLM(CausalLMMixin):
         self._require_plain_weights("train")
         return self.base_model.backward(self.lm_head.backward(dlogits))
 
+    def unembed(self, x):
+        """x: (..., d_model), a residual stream -> logits (..., V): the last norm and the head"""
+        return self.lm_head(self.base_model.final_norm(x))
+
     @property
     def max_positions(self):
         """The maximum length of a sequence; None for positions without a limit."""

@@ -95,6 +95,10 @@ class GPT2Model(GPT2PreTrainedModel):
             x = self.ln_f(x)
         return run.output(x, return_dict)
 
+    @property
+    def final_norm(self):
+        return self.ln_f
+
     def _embed(self, inputs):
         """Token embeddings plus position embeddings: (B, T, d_model)"""
         x = self.wte(inputs.ids) if inputs.embeddings is None else inputs.embeddings

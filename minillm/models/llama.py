@@ -123,6 +123,10 @@ class LlamaModel(LlamaPreTrainedModel):
             x = self.norm(x)
         return run.output(x, return_dict)
 
+    @property
+    def final_norm(self):
+        return self.norm
+
     def _embed(self, inputs):
         """Token embeddings: (B, T, d_model); plus vectors for the positions, if the kind has any"""
         x = self.embed_tokens(inputs.ids) if inputs.embeddings is None else inputs.embeddings

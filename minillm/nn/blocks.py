@@ -26,12 +26,12 @@ class Residual(Module):
         if placement not in ("pre", "post"):
             raise ValueError(f"norm is {placement!r}, wanted 'pre' or 'post'")
         self._block, self._names = block, (sublayer, norm, dropout)
-        self._pre = placement == "pre"
+        self.is_pre_norm = placement == "pre"
 
     def forward(self, x, *others, **options):
         """x: (B, T, d_model), with the sub-layer's other arguments -> y: (B, T, d_model)"""
         f, norm, dropout = self._layers()
-        if self._pre:
+        if self.is_pre_norm:
             return x + dropout(f(norm(x), *others, **options))
         return norm(x + dropout(f(x, *others, **options)))
 
@@ -40,10 +40,10 @@ class Residual(Module):
     def backward(self, dy):
         """dy: (B, T, d_model) -> dx: (B, T, d_model), and the sub-layer's other gradients if any"""
         f, norm, dropout = self._layers()
-        dsum = dy if self._pre else norm.backward(dy)
+        dsum = dy if self.is_pre_norm else norm.backward(dy)
         dbranch = f.backward(dropout.backward(dsum))
         dbranch, *others = dbranch if isinstance(dbranch, tuple) else (dbranch,)
-        dx = dsum + (norm.backward(dbranch) if self._pre else dbranch)
+        dx = dsum + (norm.backward(dbranch) if self.is_pre_norm else dbranch)
         return (dx, *others) if others else dx
 
     def _layers(self):

@@ -1,0 +1,11 @@
+"""Looking inside: what a model's parts do, on the trace of minillm/nn/trace.py.
+
+    anatomy.py         where the blocks, the heads and the residual stream of any model are
+    attention.py       attention weights, rollout and flow, what each head looks at
+    importance.py      which heads matter, by the gradient and by ablation
+    lens.py            the logit lens: what would the model say after each block?
+    contributions.py   direct logit attribution: how much did each head and layer add to a logit?
+
+Everything works for every architecture of the library that has the part in question, and for
+models of your own on minillm.nn.
+"""

@@ -1,0 +1,113 @@
+"""Where the parts of a model are: its blocks, their heads, the residual stream, by their names.
+
+    anatomy = Anatomy(model)                      # a GPT2LMHeadModel
+    anatomy.blocks[0].attention                   "transformer.h.0.attention"
+    with trace(model, [block.residual for block in anatomy.blocks]) as t: …
+
+The names are those that a trace takes (minillm/nn/trace.py). Nothing here knows an architecture: a
+model is a tree of modules, and its blocks are the EncoderBlocks and DecoderBlocks in it.
+"""
+
+from dataclasses import dataclass
+
+from minillm.nn import DecoderBlock, EncoderBlock
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block, and the names of what a trace sees in it.
+
+    name, stack: "transformer.h.3", "transformer.h"; index: its number in that stack
+    module: the EncoderBlock or DecoderBlock
+    """
+
+    name: str
+    stack: str
+    index: int
+    module: object
+
+    @property
+    def attention(self):
+        """The self-attention; its output is what attention adds to the residual stream."""
+        return f"{self.name}.attention"
+
+    @property
+    def weights(self):
+        """The attention weights, (B, H, T, T)"""
+        return f"{self.name}.attention.weights"
+
+    @property
+    def heads(self):
+        """The heads' results before W_O: (B, H, T, D)"""
+        return f"{self.name}.attention.heads"
+
+    def head(self, h):
+        """The result of head h alone: (B, T, D)"""
+        return f"{self.name}.attention.head_{h}"
+
+    @property
+    def feed_forward(self):
+        """The feed-forward network; its output is what it adds to the residual stream."""
+        return f"{self.name}.feed_forward"
+
+    @property
+    def residual_between(self):
+        """The residual stream between attention and the feed-forward network: (B, T, d_model)"""
+        return f"{self.name}.residual1"
+
+    @property
+    def residual(self):
+        """The residual stream after the block: (B, T, d_model)"""
+        return self.name
+
+    @property
+    def is_pre_norm(self):
+        return self.module.residual1.is_pre_norm
+
+    @property
+    def n_heads(self):
+        return self.module.attention.n_heads
+
+    @property
+    def head_dim(self):
+        return self.module.attention.head_dim
+
+
+class Anatomy:
+    """The blocks of a model.
+
+    stack: the name of one list of blocks, such as "model.decoder.layers"; None: the only one, or an
+        encoder-decoder's last one, its decoder
+
+    Raises ValueError for a model without blocks, and for an unknown stack.
+    """
+
+    def __init__(self, model, stack=None):
+        self.model = model
+        stacks = stacks_of(model)
+        if not stacks:
+            raise ValueError(f"model is a {type(model).__name__}, which has no blocks")
+        if stack is None:
+            stack = list(stacks)[-1]
+        if stack not in stacks:
+            raise ValueError(f"stack is {stack!r}, wanted one of {', '.join(stacks)}")
+        self.stack, self.blocks = stack, stacks[stack]
+
+    def __len__(self):
+        return len(self.blocks)
+
+    def heads(self):
+        """Yield (block, h) for each head, from the lowest block to the highest."""
+        for block in self.blocks:
+            for h in range(block.n_heads):
+                yield block, h
+
+
+def stacks_of(model):
+    """-> {name of a list of blocks: [Block, …]}, in the order of the model's parts"""
+    stacks = {}
+    for name, module in model.named_modules():
+        if isinstance(module, (EncoderBlock, DecoderBlock)):
+            stack, _, index = name.rpartition(".")
+            stacks.setdefault(stack, []).append(Block(name, stack, int(index), module))
+    return stacks

@@ -1,0 +1,200 @@
+"""Where the heads look: attention weights, what kind of head each one is, rollout and flow.
+
+A weight says how much of another position's value a head takes in, in one layer. It doesn't say
+how much the answer depends on that position: positions already hold a mixture of others, and a
+large weight may carry a small value. Rollout and flow follow the mixing through the layers;
+importance.py and patching measure what the weights can't say.
+"""
+
+import math
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+
+from minillm.figures import heat_map, new_figure
+from minillm.insight.anatomy import Anatomy
+from minillm.nn.module import no_grad
+from minillm.nn.trace import trace
+
+
+def attention_weights(model, *inputs, stack=None, **options):
+    """-> list of float arrays, one for each block: (B, H, T, T), row t: where position t looks
+
+    inputs, options: the arguments of the model's forward;  stack: see `Anatomy`
+    """
+    names = [block.weights for block in Anatomy(model, stack).blocks]
+    with trace(model, names) as t, no_grad():
+        model(*inputs, **options)
+    return [t[name] for name in names]
+
+
+# ---- what kind of head?
+
+
+class HeadSummary(NamedTuple):
+    """How much a head looks at certain positions, means over all queries that have such a key.
+
+    previous: at the position before;  first: at position 0;  itself: at its own position
+    entropy: of its weights, as a share of the largest possible; 0: one position, 1: all alike
+    induction: in a text that repeats itself, at the token after the last occurrence of the
+        query's token (Olsson et al. 2022); None unless the text is a repetition
+    """
+
+    previous: float
+    first: float
+    itself: float
+    entropy: float
+    induction: float | None = None
+
+
+def summarize_heads(weights, period=None):
+    """-> {(layer, head): HeadSummary}
+
+    weights: as from `attention_weights`, causal or not;  period: the text is a repetition of its
+        first `period` tokens, as `repeated_tokens` makes it
+    """
+    return {(layer, h): _summary(W[:, h].astype(np.float64), period)
+            for layer, W in enumerate(weights) for h in range(W.shape[1])}
+
+
+def _summary(W, period):
+    """W: (B, T, T)"""
+    def diagonal(offset):
+        """The mean weight on the key at distance `offset`, of all queries that have one"""
+        return float(np.diagonal(W, offset, axis1=1, axis2=2).mean())
+
+    T = W.shape[-1]
+    p_log_p = W * np.log(np.where(W > 0, W, 1))
+    n_keys = (W > 0).sum(axis=-1)  # of a causal head: t + 1
+    largest = np.log(np.maximum(n_keys, 2))
+    entropy = (-p_log_p.sum(axis=-1) / largest)[n_keys > 1]
+    return HeadSummary(
+        previous=diagonal(-1) if T > 1 else 0.0, first=float(W[:, 1:, 0].mean()) if T > 1 else 1.0,
+        itself=diagonal(0), entropy=float(entropy.mean()) if entropy.size else 0.0,
+        induction=diagonal(1 - period) if period else None,
+    )
+
+
+def repeated_tokens(vocab_size, period, n_times=2, batch_size=4, seed=0):
+    """-> int64 (B, n_times · period): random ids, repeated: no head can know them but by induction"""
+    once = np.random.default_rng(seed).integers(vocab_size, size=(batch_size, period))
+    return np.tile(once, n_times)
+
+
+# ---- through the layers                                     (Abnar and Zuidema 2020)
+
+
+def with_residual(W):
+    """A = ½ mean over the heads of W + ½ I: a position also keeps what it has          (eq. 1)
+
+    W: (..., H, T, T) -> (..., T, T)
+    """
+    mean = W.astype(np.float64).mean(axis=-3)
+    return 0.5 * mean + 0.5 * np.eye(W.shape[-1])
+
+
+def rollout(weights):
+    """Attention rollout: how much of each input token is in each position after each layer
+
+        R_l = A_l R_{l-1},  R_0 = I                                                     (eq. 1)
+
+    weights: list of (B, H, T, T) -> list of float64 (B, T, T), each row sums to 1
+    """
+    found, R = [], np.eye(weights[0].shape[-1])
+    for W in weights:
+        R = with_residual(W) @ R
+        found.append(R)
+    return found
+
+
+def flow(weights, position):
+    """Attention flow: how much could flow from each input token to a position after the last layer,
+    if each A_l(t, s) were the capacity of a pipe from s in layer l - 1 to t in layer l
+
+    weights: list of (H, T, T), of one text -> float64 (T,)
+
+    Each token's flow is a maximum flow of its own, by augmenting shortest paths (Edmonds and Karp
+    1972). A rollout multiplies weights, so it loses what a narrow place would still let through.
+    """
+    capacities = [with_residual(W) for W in weights]
+    T = capacities[0].shape[-1]
+    return np.array([_max_flow(capacities, position, token) for token in range(T)])
+
+
+def _max_flow(capacities, top, bottom):
+    """-> the maximum flow between position `top` above the last layer and `bottom` below the first
+
+    Nodes are (level, position), level L at the top. What is left of a pipe, and what has flowed
+    through it and can be taken back, are two arrays for each layer.
+    """
+    left = [A.copy() for A in capacities]
+    taken = [np.zeros_like(A) for A in capacities]
+    L, total = len(capacities), 0.0
+    while (path := _shortest_path(left, taken, (L, top), (0, bottom))) is not None:
+        steps = []
+        for (level, t), (below, s) in zip(path, path[1:]):
+            if below < level:
+                steps.append((left[below], taken[below], (t, s)))
+            else:
+                steps.append((taken[level], left[level], (s, t)))
+        amount = min(pipe[place] for pipe, _, place in steps)
+        for pipe, other, place in steps:
+            pipe[place] -= amount
+            other[place] += amount
+        total += amount
+    return total
+
+
+def _shortest_path(left, taken, start, goal, least=1e-12):
+    """-> list of nodes, by breadth-first search through pipes with something left; or None"""
+    parents, queue = {start: None}, deque([start])
+    while queue:
+        node = queue.popleft()
+        if node == goal:
+            path = [node]
+            while parents[path[-1]] is not None:
+                path.append(parents[path[-1]])
+            return path[::-1]
+        level, t = node
+        neighbors = []
+        if level > 0:
+            neighbors += [(level - 1, int(s)) for s in np.flatnonzero(left[level - 1][t] > least)]
+        if level < len(left):
+            neighbors += [(level + 1, int(s)) for s in np.flatnonzero(taken[level][:, t] > least)]
+        for neighbor in neighbors:
+            if neighbor not in parents:
+                parents[neighbor] = node
+                queue.append(neighbor)
+    return None
+
+
+# ---- pictures
+
+
+def plot_attention(weights, tokens, size=1.5):
+    """-> matplotlib Figure: a row for each layer, a column for each head
+
+    weights: list of (H, T, T), of one text;  tokens: T strings
+    """
+    n_layers, n_heads = len(weights), len(weights[0])
+    side = max(size, 0.12 * len(tokens))
+    figure, grid = new_figure(0.8 + side * n_heads, 0.8 + side * n_layers, rows=n_layers,
+                              columns=n_heads, squeeze=False)
+    for layer, W in enumerate(weights):
+        for h in range(n_heads):
+            heat_map(grid[layer, h], W[h], rows=tokens if h == 0 else None,
+                     columns=tokens if layer == n_layers - 1 else None, limits=(0, 1),
+                     title=f"layer {layer}, head {h}")
+    return figure
+
+
+def plot_rollout(matrix, tokens):
+    """-> matplotlib Figure of a (T, T) matrix such as rollout's: rows are positions of the output"""
+    side = max(2.5, 0.2 * len(tokens))
+    figure, axes = new_figure(side + 1, side)
+    heat_map(axes, matrix, rows=tokens, columns=tokens, limits=(0, math.ceil(matrix.max() * 10) / 10),
+             label="share of the input token")
+    axes.set_xlabel("input token")
+    axes.set_ylabel("position")
+    return figure
