@@ -117,10 +117,11 @@ def answer(model, tokenizer, sources, *, max_length=None, **options):
     sources: list of texts;  max_length: of the sources and of the answers, in tokens
     options: of `generate`, such as num_beams=4
     """
-    options = {"do_sample": False, "num_beams": 1, **options}
     inputs = encode_pairs(tokenizer, sources, max_length=max_length)
-    limit = min(filter(None, (max_length, model.max_positions, 4 * inputs["input_ids"].shape[1] + 20)))
-    ids = model.generate(**inputs, max_new_tokens=limit - 1, **options)
+    longest = 4 * inputs["input_ids"].shape[1] + 20  # of an answer, if nothing else limits it
+    limit = min(filter(None, (max_length, model.max_positions, longest)))
+    ids = model.generate(**inputs, **{"do_sample": False, "num_beams": 1,
+                                      "max_new_tokens": limit - 1, **options})
     return tokenizer.batch_decode(ids, skip_special_tokens=True)
 
 

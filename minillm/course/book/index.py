@@ -7,9 +7,11 @@ PARTS = {
     6: "A language model",
     9: "Inside and underneath",
     11: "From here on",
+    13: "The family",
+    16: "Tasks",
 }
-LATER = """The library grows, and the course with it. Chapters to come: the encoder-decoder and
-translation, BERT, modern decoders, interpretability, privacy, bias, scale."""
+LATER = """The library grows, and the course with it. Chapters to come: interpretability, privacy, bias,
+scale."""
 
 _TOP = """# The course
 

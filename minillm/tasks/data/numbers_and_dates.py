@@ -16,6 +16,7 @@ nothing about translating prose.
 """
 
 import datetime
+import operator
 import zlib
 
 import numpy as np
@@ -44,7 +45,7 @@ def english(n, join="and"):
 
     "and" stands before tens and ones, wherever something larger comes before them.
     """
-    _require_number(n)
+    n = _checked(n)
     if n == 0:
         return ONES[0]
     words = []
@@ -103,7 +104,7 @@ def chinese(n):
     for any number of zeros between two digits, unless they end a group. A number that would begin
     with 一十 begins with 十.
     """
-    _require_number(n)
+    n = _checked(n)
     if n == 0:
         return DIGITS[0]
     text, zero = "", False  # zero: whether 零 is due before the next digit
@@ -153,9 +154,11 @@ def parse_digits(text):
     return int(text)
 
 
-def _require_number(n):
+def _checked(n):
+    n = operator.index(n)  # a TypeError for anything but an integer
     if not 0 <= n < END:
         raise ValueError(f"n is {n}, wanted 0 … {END - 1}")
+    return n
 
 
 # ---- dates
