@@ -2,10 +2,10 @@ r"""BLEU: how many n-grams of a translation occur in a human's       (Papineni e
 
     BLEU = 100 BP exp( 1/4 Σ_n log p_n ),  n = 1 … 4
 
-    p_n = matched n-grams / n-grams of the translations        "modified" precision: an n-gram counts
-                                                               at most as often as the reference has it
-    BP  = 1 if c > r, else exp(1 - r / c)                      brevity penalty; c, r: all tokens of the
-                                                               translations, of the references
+    p_n = matched n-grams / n-grams of the translations    "modified" precision: an n-gram matches at
+                                                           most as often as the reference has it
+    BP  = 1 if c > r, else exp(1 - r / c)                  brevity penalty; c, r: all tokens of the
+                                                           translations, of the references
 
 Counts are summed over the whole corpus first: BLEU is no mean of the sentences' BLEU. It depends on
 what a token is, so a score means nothing without the name of its tokenization (Post 2018). The

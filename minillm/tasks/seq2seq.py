@@ -71,7 +71,8 @@ def encode_pairs(tokenizer, sources, targets=None, max_length=None):
     right, sources with attention_mask 0, labels with -100, and cut to `max_length` tokens.
     """
     cut = {} if max_length is None else {"truncation": True, "max_length": max_length}
-    encoded = tokenizer(list(sources), text_target=None if targets is None else list(targets), **cut)
+    targets = None if targets is None else list(targets)
+    encoded = tokenizer(list(sources), text_target=targets, **cut)
     inputs = {
         "input_ids": _padded(encoded["input_ids"], tokenizer.pad_token_id),
         "attention_mask": _padded([[1] * len(row) for row in encoded["input_ids"]], 0),

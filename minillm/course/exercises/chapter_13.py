@@ -72,8 +72,8 @@ _INPUT_MISTAKES = [
             "front.", wrong=_start_for_padding),
     Mistake("You put the start token over the first label. That label is lost, and the others "
             "haven't moved.", wrong=_overwrite_first),
-    Mistake("You shift along axis 0, from one sequence of the batch to the next. Positions are axis "
-            "1.", wrong=_shift_rows),
+    Mistake("You shift along axis 0, from one sequence of the batch to the next. Positions are "
+            "axis 1.", wrong=_shift_rows),
     Mistake("The pad token stands in front. The decoder begins with `start`.",
             wrong=lambda labels, start, pad: _decoder_inputs(labels, pad, pad)),
     Mistake("The start and the padding are the wrong way around.",
@@ -144,12 +144,11 @@ _GRADIENT_MISTAKES = [
 # ---- 13.3 cross_attention
 
 
-def _cross_attention(q, k, v, mask, *, fill=-np.inf, scale=True, where=lambda mask: mask[:, None, :],
-                     axis=-1):
+def _cross_attention(q, k, v, mask, *, fill=-np.inf, scale=True, axis=-1):
     scores = q @ k.transpose(0, 2, 1)
     if scale:
         scores = scores / np.sqrt(q.shape[-1])
-    scores = np.where(where(mask), scores, fill)
+    scores = np.where(mask[:, None, :], scores, fill)
     with np.errstate(invalid="ignore"):
         return _softmax(scores, axis) @ v
 
@@ -184,15 +183,16 @@ _CROSS_MISTAKES = [
     Mistake("The bug is still there. What do the weights of a source with padding sum to?",
             wrong=_with_bug),
     Mistake("Padding gets the score 0 before the softmax (a product with the mask does that, too). "
-            "A score of 0 is an ordinary one, with the weight e⁰: use −∞.", wrong=lambda *arguments: _cross_attention(*arguments, fill=0.0)),
+            "A score of 0 is an ordinary one, with the weight e⁰: use −∞.",
+            wrong=lambda *arguments: _cross_attention(*arguments, fill=0.0)),
     Mistake("The mask is the wrong way around: True is a real token.",
             wrong=lambda q, k, v, mask: _cross_attention(q, k, v, ~mask)),
     Mistake("The mask is gone: padding gets attention again.",
             wrong=lambda q, k, v, mask: _cross_attention(q, k, v, np.ones_like(mask))),
     Mistake("Now the scale 1/√D is missing.",
             wrong=lambda *arguments: _cross_attention(*arguments, scale=False)),
-    Mistake("The softmax now goes over the queries. The weights of one query must sum to 1 over the "
-            "keys, the last axis.", wrong=lambda *arguments: _cross_attention(*arguments, axis=1)),
+    Mistake("The softmax now goes over the queries. The weights of one query must sum to 1 over "
+            "the keys, the last axis.", wrong=lambda *arguments: _cross_attention(*arguments, axis=1)),
     Mistake("You divide by the number of keys, padding included. Divide each row by the sum of its "
             "own weights, or mask before the softmax.", wrong=_divided_by_all_keys),
     Mistake("You set results of queries to 0. The mask is about keys: padding of the *source*, "
@@ -268,15 +268,13 @@ _BEAM_MISTAKES = [
             wrong=_step_with(sign=1)),
     Mistake("They are in the wrong order: the best first.",
             wrong=_reordered(lambda s, b, t: (s[::-1], b[::-1], t[::-1]))),
-    Mistake("Beams and tokens are the wrong way around.", wrong=_reordered(lambda s, b, t: (s, t, b))),
+    Mistake("Beams and tokens are the wrong way around.",
+            wrong=_reordered(lambda s, b, t: (s, t, b))),
     Mistake("You extend only the first beam.", wrong=_only_the_first_beam),
     Mistake("You return all continuations. Only the k best go on.",
             wrong=_step_with(k=lambda scores: None)),
     Mistake("You return one beam. There are as many as before.",
             wrong=_step_with(k=lambda scores: 1)),
-    Mistake("The scores belong to the tokens' columns: add scores[:, None], one score for each row. "
-            "Without the new axis NumPy adds them along the wrong axis, or refuses.",
-            when=lambda got, want, scores, log_probs: scores.shape == log_probs.shape[1:]),
     Mistake("You split the flat index by k. There are V continuations in a row: divide by V, and "
             "take the remainder by V.",
             wrong=lambda scores, log_probs: (
@@ -375,10 +373,12 @@ _PRECISION_MISTAKES = [
             "reference.", wrong=_different_n_grams),
     Mistake("You count each different match once, but divide by all n-grams. A second occurrence "
             "matches too, if the reference has it twice.", wrong=_matched_types),
-    Mistake("The n-grams overlap: one begins at every word, not only at every n-th.", wrong=_blocks),
+    Mistake("The n-grams overlap: one begins at every word, not only at every n-th.",
+            wrong=_blocks),
     Mistake("You compare n-grams at the same place. They may stand anywhere in the reference.",
             wrong=_same_places),
-    Mistake("The last n-gram is missing: there are len(words) - n + 1 of them.", wrong=_one_too_few),
+    Mistake("The last n-gram is missing: there are len(words) - n + 1 of them.",
+            wrong=_one_too_few),
     Mistake("You count single words, whatever n is.",
             wrong=lambda translation, reference, n: _precision(translation, reference, 1)),
     Mistake("The order inside an n-gram counts: don't sort it, or make a set of it.",

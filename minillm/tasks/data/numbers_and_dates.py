@@ -22,8 +22,8 @@ import zlib
 import numpy as np
 import regex
 
-WHAT = ("numbers and dates written by rules; the scores show that rules are learned, and say nothing "
-        "about translating prose")
+WHAT = ("numbers and dates written by rules; the scores show that rules are learned, and say "
+        "nothing about translating prose")
 TAGS = ("<en>", "<zh>", "<digits>")
 LARGEST = 999_999_999  # in examples; the functions below go on to 10^12 - 1
 FIRST_YEAR, LAST_YEAR = 1970, 2039
@@ -297,7 +297,7 @@ def _example(split, rng):
 
 
 def random_number(rng):
-    """-> a number with 1 to 9 digits, each length as often; few, many or most of its digits are 0"""
+    """-> a number with 1 to 9 digits, each length as often; few, many or most of them are 0"""
     length = rng.integers(1, 10)
     zeros = rng.choice([0.1, 0.4, 0.8])
     digits = np.where(rng.random(length) < zeros, 0, rng.integers(1, 10, length))
