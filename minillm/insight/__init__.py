@@ -5,6 +5,9 @@
     importance.py      which heads matter, by the gradient and by ablation
     lens.py            the logit lens: what would the model say after each block?
     contributions.py   direct logit attribution: how much did each head and layer add to a logit?
+    target.py          the number that an explanation is about: a logit, or a difference of two
+    patching.py        values of one run in another, exact and by the gradient; paths between heads
+    attribution.py     which input tokens mattered: three answers, and the measurement that judges
 
 Everything works for every architecture of the library that has the part in question, and for
 models of your own on minillm.nn.

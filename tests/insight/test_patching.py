@@ -1,0 +1,131 @@
+"""Patching and attribution: properties, and autograd's answers where they can be written out."""
+
+import numpy as np
+import pytest
+from tests.insight.test_insight import DECODERS, gpt2
+
+from minillm.insight import attribution, patching
+from minillm.insight.target import Logit
+from minillm.nn.module import no_grad
+
+CLEAN, CORRUPT = np.array([3, 1, 4, 1, 5, 9]), np.array([3, 8, 4, 1, 5, 9])
+TARGET = Logit(7, 2)
+
+
+@pytest.mark.parametrize("make", DECODERS.values())
+def test_the_last_residual_at_the_last_position_is_everything(make):
+    model = make()
+    found = patching.patching(model, CLEAN, CORRUPT, TARGET, patching.sites(model, "residual"))
+    assert found.exact.shape == found.estimate.shape == (2, 6)
+    assert found.exact[-1, -1] == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(found.exact[-1, :-1], 0, atol=1e-5)  # nobody reads them any more
+    np.testing.assert_allclose(found.exact[:, 0], 0, atol=1e-5)  # both texts begin alike
+    assert patching.plot_effects(found, list("abcdef")).axes
+
+
+@pytest.mark.parametrize("kind", ["residual", "attention", "feed_forward", "head"])
+def test_the_estimate_is_exact_for_small_changes(kind):
+    """The clean text is the corrupt one with an embedding that differs by very little."""
+    model = gpt2().astype(np.float64)
+    table = model.get_input_embeddings().weight.data
+    table[8] = table[1] + 1e-6 * np.random.default_rng(0).standard_normal(8)
+    found = patching.patching(model, CLEAN, CORRUPT, Logit(7), patching.sites(model, kind))
+    np.testing.assert_allclose(found.estimate, found.exact, atol=2e-4)
+    assert found.correlation() > 0.999
+
+
+def test_all_positions_together():
+    model = gpt2()
+    names = patching.sites(model, "residual")
+    found = patching.patching(model, CLEAN, CORRUPT, TARGET, names, by_position=False)
+    np.testing.assert_allclose(found.exact, 1, atol=1e-4)  # the whole stream decides
+    parts = patching.patching(model, CLEAN, CORRUPT, TARGET, names)
+    np.testing.assert_allclose(found.estimate, parts.estimate.sum(axis=1))
+
+
+def test_paths():
+    model = gpt2()
+    heads = patching.sites(model, "head")
+
+    def direct(sender, receiver=None):
+        return patching.path_patching(model, CLEAN, CORRUPT, TARGET, sender, receiver)
+
+    # A head of the last block speaks to the output only: its direct effect is its whole effect.
+    whole = patching.patching(model, CLEAN, CORRUPT, TARGET, heads[2:], by_position=False).exact
+    np.testing.assert_allclose([direct(heads[2]), direct(heads[3])], whole, atol=1e-5)
+    # It says nothing to a head below it, or beside it.
+    assert direct(heads[2], heads[0]) == pytest.approx(0, abs=1e-6)
+    assert direct(heads[2], heads[3]) == pytest.approx(0, abs=1e-6)
+    assert abs(direct(heads[0], heads[2])) > 1e-6
+
+
+def test_errors():
+    model = gpt2()
+    with pytest.raises(ValueError, match="^corrupt has 2 tokens, wanted 6, as many as clean$"):
+        patching.patching(model, CLEAN, CORRUPT[:2], TARGET, [])
+    with pytest.raises(ValueError, match="give the same value"):
+        patching.patching(model, CLEAN, CLEAN, TARGET, patching.sites(model, "head"))
+    with pytest.raises(ValueError, match="^kind is 'x', wanted 'residual'"):
+        patching.sites(model, "x")
+    with pytest.raises(ValueError, match="^'x' is no head of the model, wanted one like "):
+        patching.path_patching(model, CLEAN, CORRUPT, TARGET, "x")
+
+
+# ---- attribution of inputs
+
+
+@pytest.mark.parametrize("make", DECODERS.values())
+def test_integrated_gradients_are_complete(make):
+    model = make().astype(np.float64)
+    e, e0 = attribution.embeddings(model, CLEAN), attribution.baseline(model, CLEAN)
+    with no_grad():
+        fall = [TARGET.value(model(inputs_embeds=np.array(x)).logits)[0] for x in (e, e0)]
+    shares = attribution.integrated_gradients(model, CLEAN, TARGET, steps=400, batch_size=400)
+    assert shares.sum() == pytest.approx(fall[0] - fall[1], abs=2e-3)
+
+
+def test_gradient_times_input_is_the_slope_of_scaling_a_token():
+    model = gpt2().astype(np.float64)
+    found = attribution.gradient_times_input(model, CLEAN, TARGET)
+    e = attribution.embeddings(model, CLEAN)
+    for t in range(6):
+        def value(scale):
+            changed = e.copy()
+            changed[0, t] *= scale
+            with no_grad():
+                return TARGET.value(model(inputs_embeds=changed).logits)[0]
+
+        assert found[t] == pytest.approx((value(1 + 1e-5) - value(1 - 1e-5)) / 2e-5, abs=1e-6)
+
+
+def test_tokens_after_the_position_have_no_part():
+    model, target = gpt2(), Logit(7, 2, position=2)
+    for name, scores in attribution.attributions(model, CLEAN, target).items():
+        assert scores.shape == (6,)
+        np.testing.assert_allclose(scores[3:], 0, atol=1e-5, err_msg=name)
+        assert np.abs(scores[:3]).max() > 1e-4
+
+
+def test_occlusion_is_the_first_step_of_the_deletion_curve():
+    model = gpt2()
+    scores = attribution.occlusion(model, CLEAN, TARGET)
+    curve = attribution.deletion_curve(model, CLEAN, TARGET, scores)
+    assert len(curve) == 7
+    assert curve[0] - curve[1] == pytest.approx(scores.max(), abs=1e-5)
+    other = attribution.deletion_curve(model, CLEAN, TARGET, -scores)
+    np.testing.assert_allclose(curve[[0, -1]], other[[0, -1]], atol=1e-5)  # all and no tokens
+    same = [attribution.faithfulness(model, CLEAN, TARGET, each) for each in (scores, 3 * scores + 1)]
+    assert same[0] == same[1]  # only the order counts
+    assert attribution.plot_attributions({"occlusion": scores}, list("abcdef")).axes
+
+
+def test_faithful_scores_are_those_of_the_tokens_that_matter():
+    """A model whose logit is a sum over the tokens: embeddings through nothing but a mean."""
+    model = gpt2(position_embedding="none")
+    for block in model.base_model.h:
+        block.feed_forward.contract.weight.data[:] = 0
+        block.attention.qkv.weight.data[:, :16] = 0  # all scores are 0: every head takes the mean
+        block.attention.qkv.bias.data[:16] = 0
+    scores = attribution.occlusion(model, CLEAN, TARGET)
+    found = {sign: attribution.faithfulness(model, CLEAN, TARGET, sign * scores) for sign in (1, -1)}
+    assert found[1] > 0.02 > -0.02 > found[-1]
