@@ -4,10 +4,14 @@
     attention.py       attention weights, rollout and flow, what each head looks at
     importance.py      which heads matter, by the gradient and by ablation
     lens.py            the logit lens: what would the model say after each block?
+    tuned_lens.py      the lens with a trained translator for each layer
     contributions.py   direct logit attribution: how much did each head and layer add to a logit?
     target.py          the number that an explanation is about: a logit, or a difference of two
     patching.py        values of one run in another, exact and by the gradient; paths between heads
     attribution.py     which input tokens mattered: three answers, and the measurement that judges
+    probes.py          is a property written in a layer? with a control task
+    geometry.py        nearest neighbors and principal axes of vectors
+    sparse_autoencoder.py  many features, few of them on: what a layer's vectors consist of
 
 Everything works for every architecture of the library that has the part in question, and for
 models of your own on minillm.nn.
