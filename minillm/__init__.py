@@ -43,6 +43,7 @@ _HOMES = {
     "MistralForSequenceClassification": "minillm.models.llama",
     "MistralForTokenClassification": "minillm.models.llama",
     "MistralModel": "minillm.models.llama",
+    "PeftModel": "minillm.models.peft_model",
     "Qwen2Config": "minillm.models.llama_config",
     "Qwen2ForCausalLM": "minillm.models.llama",
     "Qwen2ForSequenceClassification": "minillm.models.llama",
@@ -57,6 +58,7 @@ _HOMES = {
     "TransformerConfig": "minillm.models.transformer_config",
     "TransformerForConditionalGeneration": "minillm.models.transformer",
     "TransformerModel": "minillm.models.transformer",
+    "get_peft_model": "minillm.models.peft_model",
 }
 __all__ = sorted(_HOMES)
 

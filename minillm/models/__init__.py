@@ -7,5 +7,5 @@ positions of checkpoints. Loading and saving, the same for all architectures: co
 weight_table.py, safetensors_file.py, loading_options.py, pretrained.py; transformer_files.py,
 gpt2_files.py, bert_files.py and llama_files.py have the tables of weights. auto.py finds the
 classes for a checkpoint. To fine-tune a part of a model: layer_order.py; lora.py, with its files in
-lora_files.py and lora_extract.py.
+lora_files.py and lora_extract.py, and under peft's names in peft_model.py.
 """

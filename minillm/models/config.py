@@ -163,7 +163,11 @@ def read_config(folder, model_type=None):
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} has no config.json: it is not a model's directory")
+        what = "it is not a model's directory"
+        if (Path(folder) / "adapter_config.json").is_file():
+            what = "it is a LoRA adapter; load its base model, then the adapter (load_adapter, or "\
+                   "--adapter)"
+        raise FileNotFoundError(f"{folder} has no config.json: {what}")
     content = read_json(path, MAX_BYTES)
     found = content.get("model_type")
     if model_type is not None and found != model_type:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from typing import ClassVar, NamedTuple
 
 from minillm.checks import shown
-from minillm.nn import Linear, LoRA, LoRALinear
+from minillm.nn import Linear, LoRA, LoRALinear, Parameter
 
 ALL_LINEAR = "all-linear"
 # Without target_modules, the queries and values, as in the paper (section 4.2); in GPT-2 they are
@@ -111,6 +111,8 @@ class LoraConfig:
             return False
         if isinstance(targets, str) or self.layers_to_transform in (None, []):
             return True
+        if any(name in targets for name in names):  # a whole name says which block
+            return True
         layers = self.layers_to_transform
         layers = [layers] if isinstance(layers, int) else layers
         return any(self._layer(name) in layers for name in names)
@@ -194,6 +196,7 @@ def inject(model, config):
         raise ValueError(f"target_modules is {shown(config.target_modules)}, wanted Linears of "
                          f"{type(model).__name__}: {', '.join(names)}, or {ALL_LINEAR!r}")
     _refuse_other_targets(model, config)
+    _untie(model, config)
     saved, learning = _modules_to_save(model, config)
     frozen = [parameter for parameter in model.parameters() if parameter.trainable]
     model.freeze()
@@ -278,6 +281,26 @@ def modules_in_files(model):
     return found
 
 
+def _untie(model, config):
+    """Give a tied output head its own matrix if the head or the embeddings learn as a whole.
+
+    `peft` does so: each of modules_to_save is a copy. ValueError for an encoder-decoder, whose
+    table has more uses.
+    """
+    if not model.has_tied_head() or not config.modules_to_save:
+        return
+    _, embedding = model.layout(model.config)
+    names = [tensor.removesuffix(".weight") for tensor in (embedding, model.head_tensor)]
+    if not any(name.endswith(wanted) for name in names for wanted in config.modules_to_save):
+        return
+    if hasattr(model, "get_decoder"):
+        raise ValueError(f"modules_to_save has {shown(config.modules_to_save)}, but the embeddings "
+                         "and the output head are one matrix here, wanted none of them")
+    head = model.get_output_embeddings()
+    head.weight = Parameter(head.weight.data.copy())
+    model.config.tie_word_embeddings = False
+
+
 def _modules_to_save(model, config):
     """-> (the modules in modules_to_save that the model has, list of their Parameters)
 
@@ -295,11 +318,6 @@ def _modules_to_save(model, config):
                                      f"{tensors} here, wanted all of them or none")
                 learning[bare] = parameters[bare][1]
             saved.append(module)
-    if model.has_tied_head() and any(parameter is model.get_output_embeddings().weight
-                                     for parameter in learning.values()):
-        raise ValueError(f"modules_to_save has {shown(config.modules_to_save)}, but the token "
-                         "embeddings and the output head are one matrix here, wanted neither of "
-                         "them, or a model with tie_word_embeddings = False")
     return saved, list(learning.values())
 
 

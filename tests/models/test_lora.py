@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bag_of_words import BagConfig, BagForSequenceClassification
 from gradcheck import check_gradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from tiny_models import FIXTURES, MODELS, base_model
 import minillm
 from minillm.models.lora import (
     LoraConfig,
+    heads_in_files,
     inject,
     lora_layers,
     merge,
@@ -102,9 +104,10 @@ def test_peft_opens_what_minillm_writes(name, tmp_path):
     family = {"bert": "BertForSequenceClassification", "marian": "MarianMTModel"}.get(
         name, "AutoModelForCausalLM")
     frozen = np.load(PEFT / name / "expected.npz")
-    model = inject(base_model(name), LoraConfig(
+    model = base_model(name)
+    inject(model, LoraConfig(
         r=3, lora_alpha=5, target_modules="all-linear", alpha_pattern={"o_proj|output.dense": 9},
-        modules_to_save=["classifier"] if name == "bert" else None))
+        modules_to_save=heads_in_files(model)))
     random_updates(model)
     save_adapter(model, tmp_path)
     base = getattr(transformers, family).from_pretrained(FIXTURES / MODELS[name][0])
@@ -183,6 +186,26 @@ def test_only_updates_and_saved_modules_get_gradients():
     assert model.num_parameters(only_trainable=True) == 2 * 2 * (12 * 2 + 2 * 12) + 12 * 4 + 4
 
 
+@pytest.mark.parametrize("saved", [["wte"], ["lm_head"], ["wte", "lm_head"]])
+def test_a_tied_head_that_learns_gets_its_own_matrix(saved, tmp_path):
+    model = inject(base_model("gpt2"), LoraConfig(modules_to_save=saved))
+    table, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    assert table is not head and [table.trainable, head.trainable] == [
+        "wte" in saved, "lm_head" in saved]
+    head.data[:] += 1 if head.trainable else 0
+    tensors = tensors_of_adapter(model, tmp_path / "adapter")
+    assert {f"base_model.model.{prefix}" in tensors for prefix in (
+        ["transformer.wte.weight"] if "wte" in saved else []) + (
+        ["lm_head.weight"] if "lm_head" in saved else [])} == {True}
+    again = load_adapter(base_model("gpt2"), tmp_path / "adapter")
+    model.save_pretrained(tmp_path / "model")
+    whole = minillm.GPT2LMHeadModel.from_pretrained(tmp_path / "model")
+    ids = np.array([[5, 6, 7]])
+    with no_grad():
+        np.testing.assert_array_equal(again(ids).logits, model(ids).logits)
+        np.testing.assert_allclose(whole(ids).logits, model(ids).logits, rtol=0, atol=1e-5)
+
+
 def test_saving_the_model_writes_what_it_computes(tmp_path):
     model = random_updates(inject(base_model("gpt2"), LoraConfig(target_modules="all-linear")))
     model.save_pretrained(tmp_path)
@@ -243,6 +266,59 @@ def test_after_unloading_everything_learns_again():
     inject(model, LoraConfig())
     merge_and_unload(model)
     assert [parameter.trainable for parameter in model.parameters()] == before
+
+
+def test_the_names_of_peft(tmp_path, capsys):
+    """A program as in peft's documentation; the numbers are those that peft prints."""
+    ids = np.array([[5, 6, 7]])
+    with no_grad():
+        before = base_model("gpt2")(ids).logits
+    model = minillm.get_peft_model(base_model("gpt2"), LoraConfig(r=4, lora_alpha=8))
+    model.print_trainable_parameters()
+    base = base_model("gpt2").num_parameters()
+    n = 2 * 4 * (24 + 72)
+    assert capsys.readouterr().out == (
+        f"trainable params: {n:,} || all params: {base + n:,} || trainable%: "
+        f"{100 * n / (base + n):.4f}\n")
+    random_updates(model.base_model)
+    model.train()
+    assert model.base_model.training
+    model.eval()
+    with no_grad():
+        apart = model(ids).logits
+        with model.disable_adapter():
+            np.testing.assert_array_equal(model(ids).logits, before)
+        model.merge_adapter()
+        with model.disable_adapter():
+            np.testing.assert_array_equal(model(ids).logits, before)
+        np.testing.assert_allclose(model(ids).logits, apart, rtol=0, atol=1e-4)
+        model.unmerge_adapter()
+        np.testing.assert_array_equal(model(ids).logits, apart)
+    assert model.generate(ids, max_new_tokens=2, do_sample=False).shape == (1, 5)
+    model.save_pretrained(tmp_path)
+    again = minillm.PeftModel.from_pretrained(base_model("gpt2"), tmp_path)
+    assert again.get_nb_trainable_parameters() == (0, base + n)
+    assert again.peft_config["default"].r == 4 and again.get_base_model() is again.base_model
+    with no_grad():
+        np.testing.assert_array_equal(again(ids).logits, apart)
+        np.testing.assert_allclose(again.merge_and_unload()(ids).logits, apart, rtol=0, atol=1e-4)
+        np.testing.assert_array_equal(model.unload()(ids).logits, before)
+    with pytest.raises(AttributeError, match="nothing"):
+        model.nothing
+
+
+def test_an_architecture_that_minillm_does_not_know(tmp_path):
+    model = BagForSequenceClassification(BagConfig())
+    with pytest.raises(ValueError, match="wanted Linears of BagForSequenceClassification: score"):
+        inject(model, LoraConfig())
+    random_updates(inject(model, LoraConfig(target_modules=["score"])))
+    ids = np.array([[1, 2, 3]])
+    logits = model(ids)
+    save_adapter(model, tmp_path)
+    other = BagForSequenceClassification(BagConfig())  # the same seed
+    np.testing.assert_array_equal(load_adapter(other, tmp_path)(ids), logits)
+    names = read_safetensors(tmp_path / "adapter_model.safetensors")
+    assert list(names) == [f"base_model.model.score.lora_{letter}.weight" for letter in "AB"]
 
 
 # ---- files and errors
@@ -312,13 +388,18 @@ def test_an_adapter_of_another_model_or_a_damaged_one(adapter):
         load_adapter(base_model("llama"), adapter)
 
 
+def test_an_adapter_is_not_a_model():
+    with pytest.raises(FileNotFoundError, match="it is a LoRA adapter; load its base model"):
+        minillm.LlamaForCausalLM.from_pretrained(PEFT / "llama")
+
+
 def test_models_that_are_refused():
     model = base_model("gpt2")
     for function in (merge, unmerge, merge_and_unload, unload):
         with pytest.raises(ValueError, match="has no LoRA updates"):
             function(model)
-    with pytest.raises(ValueError, match="token embeddings and the output head are one matrix"):
-        inject(model, LoraConfig(modules_to_save=["wte"]))
+    with pytest.raises(ValueError, match="embeddings and the output head are one matrix here"):
+        inject(base_model("marian"), LoraConfig(modules_to_save=["shared"]))
     inject(model, LoraConfig())
     with pytest.raises(ValueError, match="has LoRA updates already"):
         inject(model, LoraConfig())
