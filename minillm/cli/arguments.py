@@ -43,7 +43,7 @@ def _parser():
     parser.add_argument("--version", action="version", version=f"minillm {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_demo, _train, _finetune, _train_task, _predict, _generate, _fill, _eval, _lora,
-                _tokenizer, _course, _worked_example, _step, _experiment, _bench, _info):
+                _tokenizer, _course, _worked_example, _step, _inspect, _experiment, _bench, _info):
         add(commands)
     return parser
 
@@ -395,6 +395,54 @@ def _step(commands):
                         help="print the steps as lines, as when the output is not a terminal")
     parser.add_argument("--depth", type=int, metavar="D",
                         help="with --plain, show calls at most D levels deep")
+
+
+# What `minillm inspect` shows: name -> (what it is, options beside those that all have, an example)
+INSPECTIONS = {
+    "attention": ("where each head looks, and what kind of head it is", (),
+                  'minillm inspect attention --picture heads.png "An iterator is an object"'),
+    "rollout": ("what reaches a vector of the last layer from each token, by rollout and flow", (),
+                'minillm inspect rollout "An iterator is an object"'),
+    "lens": ("what the model would say after each block", (),
+             'minillm inspect lens --picture lens.svg "The assignment statement"'),
+    "contributions": ("how much each head and layer adds to a logit", ("target", "top"),
+                      'minillm inspect contributions --token " is" "An iterator"'),
+    "patch": ("put values of one run into another: which of them carry the answer?",
+              ("target", "top", "corrupt"),
+              'minillm inspect patch --corrupt "The class" "The function"'),
+    "attribution": ("which tokens speak for the answer, by three methods and by measurement",
+                    ("target",), 'minillm inspect attribution "An iterator is an object"'),
+    "importance": ("which heads the loss of a text needs, by the gradient and without them",
+                   ("top",), 'minillm inspect importance "An iterator is an object"'),
+    "neighbors": ("the tokens with the most similar embeddings", ("top",),
+                  'minillm inspect neighbors " function"'),
+    "anatomy": ("the blocks of a model", (), "minillm inspect anatomy --model gpt2 x"),
+}
+
+
+def _inspect(commands):
+    parser = commands.add_parser("inspect", help="look inside a model: heads, lenses, patches, …")
+    parts = parser.add_subparsers(metavar="WHAT", required=True)
+    for name, (description, extras, example) in INSPECTIONS.items():
+        part = _command(parts, name, f"inspecting:inspect_{name}", description, [example])
+        part.add_argument("text", nargs="?", help="the text (default: read stdin)")
+        _add_model(part)
+        if "corrupt" in extras:
+            part.add_argument("--corrupt", required=True, metavar="TEXT",
+                              help="the other text, of the same number of tokens")
+            part.add_argument("--kind", default="residual",
+                              choices=("residual", "attention", "feed_forward", "head"),
+                              help="the values to patch (default: %(default)s)")
+        if "target" in extras:
+            part.add_argument("--token", metavar="TOKEN",
+                              help="the token to explain (default: what the model says)")
+            part.add_argument("--against", metavar="TOKEN",
+                              help="explain its logit minus this one's")
+        if "top" in extras:
+            part.add_argument("--top", type=int, default=10, help="rows to show (default: 10)")
+        part.set_defaults(needs_target="target" in extras)
+        part.add_argument("--picture", type=_path, metavar="FILE", help="write a .png or .svg")
+        part.add_argument("--json", type=_path, metavar="FILE", help="write all numbers")
 
 
 def _experiment(commands):
