@@ -42,8 +42,9 @@ def _parser():
     )
     parser.add_argument("--version", action="version", version=f"minillm {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_demo, _train, _finetune, _train_task, _predict, _generate, _fill, _eval, _lora,
-                _tokenizer, _course, _worked_example, _step, _inspect, _experiment, _bench, _info):
+    for add in (_demo, _train, _finetune, _train_task, _predict, _similar, _generate, _fill, _eval,
+                _lora, _tokenizer, _course, _worked_example, _step, _inspect, _experiment, _bench,
+                _info):
         add(commands)
     return parser
 
@@ -168,6 +169,27 @@ def _predict(commands):
     parser.add_argument("--input", type=_path, metavar="FILE", help="a .jsonl or .tsv file of texts")
     parser.add_argument("--json", action="store_true",
                         help="print each example and its prediction as a line of JSON")
+
+
+def _similar(commands):
+    parser = _command(
+        commands, "similar", "similar:similar", "find the lines of a file that are close to a text",
+        ['minillm similar --model runs/faq-1 "my box is overdue" questions.txt',
+         'minillm similar --model all-MiniLM-L6-v2 -k 3 "how to brew tea" recipes.txt',
+         'minillm similar --model pydoc-tiny --pooling last "a loop over items" notes.txt'],
+        "\n" + _paragraph(
+            "The model turns each line into a vector, and the cosine to the text's vector is the "
+            "score. A folder of sentence-transformers says how; of any other model, the mean over "
+            "the tokens is taken. Models that weren't trained for it find little."),
+    )
+    parser.add_argument("text", metavar="TEXT", help="what to look for")
+    parser.add_argument("file", metavar="FILE", type=_path, help="a UTF-8 text, a sentence a line")
+    parser.add_argument("--model", type=_path, required=True,
+                        help="a run folder of train-task faq, a directory or a name")
+    parser.add_argument("--top", "-k", type=int, default=5, metavar="K",
+                        help="how many lines to show (default: %(default)s)")
+    parser.add_argument("--pooling", choices=("mean", "cls", "last"),
+                        help="from vectors of tokens to one (default: what the model's files say)")
 
 
 def _generate(commands):

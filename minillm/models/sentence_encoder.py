@@ -82,11 +82,14 @@ class SentenceEncoder(Module):
         if self.max_length < fewest:
             raise ValueError(f"max_length is {self.max_length}, wanted at least {fewest}")
         self.lower_case, self.prompt = lower_case, prompt
+        self.training = model.training
 
     @property
     def width(self):
         """The size of an embedding."""
-        return self.dense[-1].linear.weight.shape[1] if self.dense else self.model.config.hidden_size
+        if self.dense:
+            return self.dense[-1].linear.weight.shape[1]
+        return self.model.config.hidden_size
 
     # ---- the formula
 
@@ -182,7 +185,8 @@ class SentenceEncoder(Module):
         return cls(model, tokenizer, pooling or files.pooling,
                    files.normalize if normalize is None else normalize,
                    max_length or files.max_length, lower_case=files.lower_case,
-                   prompt=files.prompt, dense=[SentenceDense(*dense) for dense in files.dense]).eval()
+                   prompt=files.prompt,
+                   dense=[SentenceDense(*dense) for dense in files.dense]).eval()
 
     def save_pretrained(self, folder):
         """Write the model, the tokenizer and the files that sentence-transformers opens."""

@@ -96,8 +96,8 @@ def read_sentence_files(folder):
     kinds = [kind for kind, _ in steps]
     if kinds[:2] != ["Transformer", "Pooling"] or kinds.count("Pooling") > 1 \
             or sorted(kinds, key=STEPS.index) != kinds or kinds.count("Transformer") > 1:
-        raise ValueError(f"{path}: the modules are {', '.join(kinds)}, wanted Transformer, Pooling, "
-                         "any number of Dense, Normalize")
+        raise ValueError(f"{path}: the modules are {', '.join(kinds)}, wanted Transformer, "
+                         "Pooling, any number of Dense, Normalize")
     transformer, pooling = steps[0][1], steps[1][1]
     max_length, lower_case = _read_transformer(transformer)
     prompt = _read_prompt(folder / "config_sentence_transformers.json")
@@ -113,7 +113,8 @@ def read_sentence_files(folder):
 def _read_steps(path):
     """-> list of (kind, folder)"""
     # The file holds a list, and parse_json takes objects.
-    whole = parse_json(path, b'{"modules": ' + path.read_bytes().removeprefix(b"\xef\xbb\xbf") + b"}")
+    content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    whole = parse_json(path, b'{"modules": ' + content + b"}")
     modules = fields(path, whole, {"modules": list[dict]})["modules"]
     steps = []
     for index, module in enumerate(modules):

@@ -22,8 +22,8 @@ def contrastive(Q, C, temperature=0.05, symmetric=False):
 
     Row i of S holds the scores of query i for all m candidates. Candidate i is its partner, and the
     others, the partners of other queries, are the negatives: the loss is the cross-entropy of S
-    with the target i in row i. (InfoNCE: van den Oord et al. 2018, eq. 4. With sentences in a batch:
-    Henderson et al. 2017, sec. 4.4; "MultipleNegativesRankingLoss" of Reimers and Gurevych's
+    with the target i in row i. (InfoNCE: van den Oord et al. 2018, eq. 4. With sentences in a
+    batch: Henderson et al. 2017, sec. 4.4; "MultipleNegativesRankingLoss" of Reimers and Gurevych's
     library. With normalized vectors and a temperature: Chen et al. 2020, eq. 1.)
 
     Q: (n, d), the queries;  C: (m, d), the candidates, m >= n: those after the first n are

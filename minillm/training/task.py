@@ -40,6 +40,7 @@ TASKS = {
     "descriptions": ("minillm.tasks.describing", "Descriptions"),
     "instructions": ("minillm.tasks.instructing", "Instructions"),
     "translation": ("minillm.tasks.translation", "Translation"),
+    "faq": ("minillm.tasks.retrieval", "Faq"),
 }
 # The tasks of `minillm train-task`: what a model learns in each.
 LABELLED = {
@@ -50,6 +51,7 @@ LABELLED = {
     "descriptions": "describe a product of given attributes in two or three sentences",
     "instructions": "do what the prompt says; with your own prompts, instruction fine-tuning",
     "translation": "translate numbers and dates between English, Chinese and digits",
+    "faq": "find the answer to a customer's question, or say that there is none",
 }
 
 

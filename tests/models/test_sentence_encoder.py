@@ -314,7 +314,8 @@ def test_a_prompt_that_pooling_leaves_out(folder):
     ([STEPS[0], ("1_Pooling", "my_code.Pooling")], r"\[1\].type is 'my_code.Pooling'"),
     ([STEPS[1], STEPS[0]], "the modules are Pooling, Transformer, wanted Transformer, Pooling"),
     (STEPS[:1], "the modules are Transformer, wanted"),
-    ([*STEPS, ("", f"{OLD}.Normalize"), ("2_Dense", f"{OLD}.Dense")], "wanted Transformer, Pooling"),
+    ([*STEPS, ("", f"{OLD}.Normalize"), ("2_Dense", f"{OLD}.Dense")],
+     "wanted Transformer, Pooling"),
     ([("../other", f"{OLD}.Transformer"), STEPS[1]], r"\[0\].path is '../other', wanted a folder"),
 ])
 def test_modules_that_are_refused(folder, steps, message):
