@@ -100,8 +100,10 @@ def rows_of(text, words, tokenizer, max_length):
     """-> list of Row, the windows of a text of at most max_length tokens; [] without words"""
     if not words:
         return []
-    encoding = tokenizer([text[start:end] for start, end in words], is_split_into_words=True,
-                         add_special_tokens=False)
+    # A space before the word stays with it: for byte-level tokenizers it is part of the piece.
+    starts = [start - (text[start - 1 : start] == " ") for start, _ in words]
+    encoding = tokenizer([text[start:end] for start, (_, end) in zip(starts, words)],
+                         is_split_into_words=True, add_special_tokens=False)
     pieces = [[] for _ in words]
     for id, word in zip(encoding["input_ids"], encoding.word_ids()):
         pieces[word].append(id)

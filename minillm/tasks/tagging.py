@@ -32,7 +32,7 @@ class SpanTagging(SupervisedTask):
 
     head = "token_classification"
     fields = {"text": str, "spans": list}
-    word_dropout = 0.25  # the share of the words that training replaces: see word_dropout.py
+    word_dropout = 0.3  # the share of the words that training replaces: see word_dropout.py
 
     def __init__(self, *arguments):
         super().__init__(*arguments)

@@ -161,6 +161,22 @@ Lost {few} kg since {since}; no {ABSENT:finding}.
 Glucose {age} mg per liter.
 Ready for discharge on {DRUG:drug}.
 Moved house in the fall. Walks {few} km {often}.
+On examination: no <ABSENT>.
+The doctor found {FINDING:finding} and no {ABSENT:finding}.
+X-ray: no {ABSENT:disease}, but {FINDING:disease}.
+The clinic found {FINDING:disease}.
+Tests found no <ABSENT>.
+Known {FINDING:disease}; no {ABSENT:finding} since {since}.
+A man with {FINDING:finding}, who was seen because of {FINDING:finding}.
+Has <FINDING>.
+Has {FINDING:finding} but no <ABSENT>.
+The {ABSENT:finding} is gone, the {FINDING:finding} is not.
+{relative} and {relative} had {FAMILY:disease}.
+{relative} had {FAMILY:disease}. No {ABSENT:finding}.
+{DRUG:drug} was stopped because of {FINDING:finding}.
+{DRUG:drug} was changed to {DRUG:drug} {DOSE:dose} {often}.
+{DRUG:drug} is taken {often}, {DOSE:dose} each time.
+There was {FINDING:finding}, and then {FINDING:finding}.
 Blood pressure {age} before and {age} after {DRUG:drug}.
 """, """
 {age}-year-old with {FINDING:disease}, who complains of {severity} {FINDING:finding}.

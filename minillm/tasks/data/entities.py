@@ -123,10 +123,10 @@ JOBS = _columns("""
     cleaner""")
 THINGS = _columns("""
     lantern kettle bicycle letter coat map clock violin boat ticket ladder picture stone rose bill
-    stamp piano suitcase harbor orchard beacon cake book chair hat table door window key lamp box
-    basket bottle cup knife spoon shirt ring watch phone camera radio drum flute bell rope candle
+    stamp piano suitcase harbor orchard beacon cake book chair hat table door window key lamp jar
+    basket bottle cup needle spoon shirt ring wheel phone camera radio drum flute bell rope candle
     pencil jacket cart wagon horse dog cat goat bridge tower garden house barn shop report plan
-    story song poem film prize
+    tale song poem film prize
     | hammer blanket mirror trumpet wheelbarrow teapot carpet compass saddle meadow globe notebook
     cello umbrella bucket shovel sofa pillow parrot canoe cottage fence novel medal""")
 LOOKS = _columns("""
@@ -207,13 +207,18 @@ YEARS = ([year for year in range(1951, 2030) if year % 5], list(range(1955, 2030
 # Those that answer "on which day?", those that answer "in which time?", and those that come again.
 DAY_FORMS = _columns("""
     {day} {month} {year}; {month} {day}, {year}; {weekday}; the {nth} of {month}; {month} {nth};
-    {year}-{mm}-{dd}; {day}/{number}/{year}; {weekday} morning; {day} {month}
+    {year}-{mm}-{dd}; {day}/{number}/{year}; {day}.{number}.{year}; {weekday} {part}; {day} {month};
+    the {nth} of {month} {year}; {weekday}, the {nth} of {month}
     | {day} {month} {year}; {weekday}; {weekday}, {day} {month}; {month} the {nth};
-    {day}.{number}.{year}; {weekday} evening; the {nth} of {month} {year}; {day} {month}""", ";")
+    {day}.{number}.{year}; {weekday} {part}; the {nth} of {month} {year}; {day} {month}""", ";")
 PERIOD_FORMS = _columns("""
-    {month} {year}; {month}; {month}; {month}; {year}; early {month}; the summer of {year};
+    {month} {year}; {month}; {month}; {month}; {year}; {early} {month}; the {season} of {year};
     {month}, {year}
-    | {month} {year}; {month}; {month}; {year}; late {month}; the spring of {year}""", ";")
+    | {month} {year}; {month}; {month}; {year}; {early} {month}; the {season} of {year};
+    {early} {year}""", ";")
+PARTS_OF_DAY = _columns("morning afternoon night | evening noon")
+SEASONS = _columns("summer winter | spring autumn")
+EARLY = _columns("early mid | late")
 AGAIN_FORMS = (["{month}", "{weekday}"], ["{weekday}", "{month}"])
 
 # ---- sentences
@@ -265,6 +270,21 @@ A {look} stone lay on the two banks of the river.
 The bill of the {job} was {number} crowns.
 A rose, a {thing} and a {thing} lay in the field.
 There is a {look} {thing} in {LOC}.
+Neither {PER} nor {PER} {acted}{tail}.
+Not {PER} but {PER} {did}.
+If {who} {did}, {who} {did}.
+{who} {did} because {who} {acted}.
+While {who} {acted}, {PER} {did}.
+{who} {did}, thought {PER}.
+{ORG} {firm_did}, as {PER} wrote.
+The {thing} belongs to {PER}; the {thing} belongs to {ORG}.
+This {thing} is from {LOC}, and that {thing} from {LOC}.
+Look, {PER} {acted}!
+Ask {PER} about {LOC}.
+{LOC}, {LOC} and {LOC} are far away.
+The {job} and the {job} drank tea by the {thing}.
+They ate with the {job} and talked of the {look} {thing}.
+After {DATE}, {who} {did}; until then, {who} {did}.
 Nobody in {LOC} has seen {PER} since {DATE}.
 """, """
 {opening} {who} {did}{tail}, so {who} {did}.
@@ -327,6 +347,20 @@ CHINESE = ("""
 从{LOC}来的{job}没有{thing}。
 {DATE}的会议在{ORG}举行。
 {LOC}的{thing}很有名。
+{PER}和{PER}都是{job}。
+{ORG}在{LOC}。
+{job}说{PER}去了{LOC}。
+{job}说{DATE}很冷。
+{LOC}离{LOC}很远。
+{DATE}{LOC}很冷。
+这个{thing}是{PER}的。
+{ORG}的{thing}很贵。
+{PER}为{PER}唱了一首歌。
+请问{ORG}在哪里？
+{job}喜欢{thing}和{thing}。
+{PER}在{ORG}学习{thing}。
+那个{job}和这个{job}都没有{thing}。
+{LOC}的{job}写了一本书。
 """, """
 {DATE}，{PER}从{LOC}来到{ORG}工作。
 {PER}给{PER}买了一个{thing}。
@@ -405,7 +439,8 @@ def english_fillers(column):
         return fill_labelled(rng, pick(rng, forms), {
             "day": [str(day)], "number": [str(number)], "month": MONTHS, "weekday": DAYS,
             "year": [str(new(YEARS, rng))], "mm": [f"{number:02}"], "dd": [f"{day:02}"],
-            "nth": [ordinal(day)]})[0]
+            "nth": [ordinal(day)], "part": either(column, PARTS_OF_DAY),
+            "season": either(column, SEASONS), "early": either(column, EARLY)})[0]
 
     def tail(rng):
         return "" if rng.random() < 0.4 else f" {pick(rng, TAILS_OF_SENTENCES[column])}"
