@@ -12,6 +12,7 @@ measured: see coverage.py.
 """
 
 import re
+from collections import Counter
 from functools import cached_property
 
 from minillm.figures import new_figure
@@ -160,19 +161,21 @@ class Descriptions(PromptedTask):
 
 
 def nearest(train):
-    """The description of the training example that shares the most attributes"""
-    known = [(set(parse_attributes(example["attributes"]).items()), example["description"])
-             for example in train]
+    """The description of the training example with the most attributes in common (Jaccard)"""
+    known = [parse_attributes(example["attributes"]).items() for example in train]
+    having = {}  # (name, value) -> the examples with it
+    for index, items in enumerate(known):
+        for item in items:
+            having.setdefault(item, []).append(index)
 
-    def predict(examples):
-        texts = []
-        for example in examples:
-            given = set(parse_attributes(example["attributes"]).items())
-            _, text = max(known, key=lambda pair: len(given & pair[0]) / len(given | pair[0]))
-            texts.append(text)
-        return texts
+    def closest(given):
+        shared = Counter(index for item in given for index in having.get(item, ()))
+        return max(shared, default=0, key=lambda index: shared[index] / (
+            len(given) + len(known[index]) - shared[index]))
 
-    return predict
+    return lambda examples: [
+        train[closest(parse_attributes(example["attributes"]).items())]["description"]
+        for example in examples]
 
 
 def _words(text):

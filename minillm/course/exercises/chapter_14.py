@@ -82,8 +82,8 @@ def _trust(p, V, *, keep=0.1, draw=0.1):
 
 
 _TRUST_MISTAKES = [
-    Mistake("You believe the context alone. That a token stands there is evidence, too: multiply by "
-            "how likely it is to be shown.", wrong=lambda p, V: p),
+    Mistake("You believe the context alone. That a token stands there is evidence, too: multiply "
+            "by how likely it is to be shown.", wrong=lambda p, V: p),
     Mistake("You trust whatever is shown. It was drawn at random in some of the cases.",
             wrong=lambda p, V: 1.0),
     Mistake("That is one half: right before you know the context. Weigh it with p.",
@@ -96,8 +96,8 @@ _TRUST_MISTAKES = [
             "0.1 / V.", wrong=lambda p, V: 0.1 * p / (0.1 * p + 0.1 / V * (1 - p))),
     Mistake("You count the 80 % as shown. There [MASK] stands, and no token is to be seen.",
             wrong=lambda p, V: _trust(p, V, keep=0.8)),
-    Mistake("You take 90 % for the tokens that stay. Of the chosen ones only 10 % do; the others of "
-            "the text aren't scored.", wrong=lambda p, V: _trust(p, V, keep=0.9)),
+    Mistake("You take 90 % for the tokens that stay. Of the chosen ones only 10 % do; the others "
+            "of the text aren't scored.", wrong=lambda p, V: _trust(p, V, keep=0.9)),
     Mistake("You forget to divide by the sum of both cases: a posterior is a share.",
             wrong=lambda p, V: p * (0.1 + 0.1 / V)),
     Mistake("That is the probability that another token is right. The shown one is asked for.",
@@ -155,8 +155,8 @@ def _from_the_right(word, vocab):
 
 
 _VOCAB = {"[UNK]", "un", "##aff", "##a", "##able", "a", "aff", "##ffa", "##ble", "una", "##b", "u",
-          "##n", "##l", "##e", "able", "##f", "apple", "app", "##le", "##les", "##s", "##p", "fable",
-          "f", "##ab", "##un"}
+          "##n", "##l", "##e", "able", "##f", "apple", "app", "##le", "##les", "##s", "##p",
+          "fable", "f", "##ab", "##un"}
 
 
 def _pieces_cases(rng):
