@@ -15,6 +15,7 @@ import argparse
 import datetime
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -63,17 +64,23 @@ def train(name, folder, quick=False):
     else:
         command = ["train-task", name, *(QUICK if quick else [])]
     print(f"=== minillm {' '.join(command)}", flush=True)
-    started = time.monotonic()
+    started, cpu = time.monotonic(), _cpu_seconds()
     subprocess.run([sys.executable, "-m", "minillm", *command, "--out", str(run)], check=True)
-    seconds = time.monotonic() - started
+    seconds, cpu = time.monotonic() - started, _cpu_seconds() - cpu
     folder.mkdir(parents=True, exist_ok=True)
     for file in [run / "results.json", *sorted(run.glob("*.png"))]:
         shutil.copy(file, folder / file.name)
     write_json(folder / "facts.json", {
-        "command": ["minillm", *command], "seconds": round(seconds),
+        "command": ["minillm", *command], "seconds": round(seconds), "cpu_seconds": round(cpu),
         "date": str(datetime.date.today()), "python": platform.python_version(), "commit": commit(),
         "machine": f"{available_cores()} cores of {cpu_model()}",
     })
+
+
+def _cpu_seconds():
+    """-> the time that all finished child processes have spent on cores"""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def write_table(out, names):
@@ -83,8 +90,9 @@ def write_table(out, names):
              if (out / name / "facts.json").is_file()]
     lines += [f"On {facts[0]['machine']}. Made by `python -m benchmarks.tasks`. All examples are "
               "generated; the test examples hold words and patterns that training lacks, the "
-              "validation examples don't. In parentheses: the 95 % interval.", "",
-              "| task | metric | test | baselines | validation | parameters | minutes |",
+              "validation examples don't. In parentheses: the 95 % interval. Minutes are those of one "
+              "core, from the generator to the pictures; two cores take a little more than half.", "",
+              "| task | metric | test | baselines | validation | parameters | core minutes |",
               "| --- | --- | --- | --- | --- | --- | --- |"]
     for name in names:
         folder = out / name
@@ -109,7 +117,7 @@ def task_rows(name, results, facts):
                               for baseline, values in results["baselines"].items()
                               if metric in values)
         valid = results["validation"].get(metric)
-        first = (f"`{name}`", f"{results['n_parameters']:,}", f"{facts['seconds'] / 60:.1f}")
+        first = (f"`{name}`", f"{results['n_parameters']:,}", f"{facts['cpu_seconds'] / 60:.1f}")
         task, size, minutes = first if number == 0 else ("", "", "")
         lines.append(f"| {task} | {metric} | {score['value']:.3f} ({score['low']:.3f} – "
                      f"{score['high']:.3f}) | {baselines or '–'} | "
