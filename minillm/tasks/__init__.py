@@ -8,7 +8,7 @@
     classification.py       a text gets one of several labels: sentiment, topics
     tagging.py              spans of a text get labels: names, findings; span_f1.py: BIO, entity F1
     tagger.py               from text to pieces, windows, tags and back: find_entities
-    word_dropout.py, negation.py, bio_files.py    what tagging needs besides
+    viterbi.py, word_dropout.py, negation.py, bio_files.py    what tagging needs besides
     seq2seq.py              from text to text: teacher forcing, batches by length, answers
     translation.py          an encoder-decoder's task; bleu.py, chrf.py: its metrics
     report.py               a finished run: its scores beside the baselines', its pictures

@@ -6,7 +6,8 @@
 
 The first piece of a word has the word's tag; the others have none in training, and are not asked in
 prediction (Devlin et al. 2018, section 5.3). A text with more pieces than the model reads at once
-is cut into windows that overlap; a word's tag comes from the window that shows most around it.
+is cut into windows that overlap; a word's tag comes from the window that shows most around it. The
+tags of a text are chosen together (viterbi.py).
 """
 
 import functools
@@ -19,6 +20,7 @@ from minillm.nn.module import no_grad
 from minillm.ops.softmax import softmax
 from minillm.tasks.base import labels_of
 from minillm.tasks.span_f1 import bio_entities
+from minillm.tasks.viterbi import best_path, bio_transitions
 from minillm.text.auto import AutoTokenizer
 from minillm.text.dataset import IGNORE
 from minillm.text.normalizers import BertNormalizer
@@ -28,6 +30,7 @@ from minillm.training.run import model_folder
 
 _NORMALIZER = BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False,
                              lowercase=False)
+LEAST = 1e-12  # of a probability, so that its logarithm is finite
 OVERLAP = 0.25  # of two neighboring windows, as a share of their length
 
 
@@ -81,7 +84,7 @@ def find_all_entities(model, tokenizer, texts, max_length=None):
         return [[] for _ in texts]
     P = iter(word_probabilities(model, tokenizer, flat))
     return [entities(words, merged([(row, next(P)) for row in group], len(words), tags), tags)
-            for words, group in zip(all_words, rows)]
+            if words else [] for words, group in zip(all_words, rows)]
 
 
 # ---- text to rows
@@ -201,11 +204,11 @@ def merged(rows, n_words, tags):
 
 
 def entities(words, P, tags):
-    """-> list of Entity, from the most probable tag of each word
+    """-> list of Entity, from the most probable row of tags
 
-    words: (start, end) of each, in characters;  P: (words, tags)
+    words: (start, end) of each, in characters, one at least;  P: (words, tags)
     """
-    chosen = P.argmax(-1)
+    chosen = best_path(np.log(np.maximum(P, LEAST)), *bio_transitions(tags))
     return [Entity(words[first][0], words[end - 1][1], label,
                    float(P[range(first, end), chosen[first:end]].min()))
             for first, end, label in bio_entities([tags[number] for number in chosen])]

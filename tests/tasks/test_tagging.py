@@ -1,6 +1,7 @@
 """Tagging: from texts to pieces and back, the user's files, training, and negation."""
 
 import functools
+import itertools
 import json
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from minillm.tasks.base import label_fields
 from minillm.tasks.bio_files import read_bio
 from minillm.tasks.data.labelled_text import fill_labelled
 from minillm.tasks.negation import is_negated
-from minillm.tasks.span_f1 import bio_entities, micro
+from minillm.tasks.span_f1 import bio_entities, bio_tags, micro
 from minillm.tasks.tagger import (
     batch_of,
     find_all_entities,
@@ -37,6 +38,7 @@ from minillm.tasks.tagging import (
     tags_of,
     word_spans,
 )
+from minillm.tasks.viterbi import best_path, bio_transitions
 from minillm.tasks.word_dropout import (
     Disguise,
     DisguisedBatches,
@@ -228,6 +230,31 @@ def test_a_resumed_run_disguises_alike():
     assert [next(batches) for _ in range(4)] == [next(resumed) for _ in range(4)]
     seeds = [example["disguise"] for batch in first for example in batch]
     assert len(set(seeds)) == 9
+
+
+# ---- the best row of tags
+
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 2**32))
+def test_the_best_path_is_that_of_a_search_through_all(n, K, seed):
+    rng = np.random.default_rng(seed)
+    scores, transitions, start = rng.normal(size=(n, K)), rng.normal(size=(K, K)), rng.normal(size=K)
+
+    def total(path):
+        return (scores[range(n), path].sum() + start[path[0]]
+                + transitions[list(path[:-1]), list(path[1:])].sum())
+
+    best = max(itertools.product(range(K), repeat=n), key=total)
+    assert tuple(best_path(scores, transitions, start)) == best
+    free = best_path(scores, np.zeros((K, K)), np.zeros(K))
+    np.testing.assert_array_equal(free, scores.argmax(axis=1))
+
+
+@given(st.lists(st.lists(st.floats(0.2, 1), min_size=5, max_size=5), min_size=1, max_size=12))
+def test_probable_tags_are_well_formed(P):
+    tags = bio_labels(["LOC", "PER"])
+    path = best_path(np.log(P), *bio_transitions(tags))
+    found = [tags[number] for number in path]
+    assert bio_tags(bio_entities(found), len(found)) == found
 
 
 # ---- files
