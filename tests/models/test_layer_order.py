@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from bag_of_words import BagConfig, BagForSequenceClassification
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import MODELS, base_model
 
@@ -86,6 +86,7 @@ def test_layers_that_there_are_not(lowest):
         freeze_lowest(base_model("gpt2"), lowest)
 
 
+@settings(max_examples=15)
 @given(st.floats(0.1, 1), st.sampled_from(["gpt2", "marian"]))
 def test_the_rate_falls_with_the_depth(decay, name):
     model = base_model(name)
