@@ -37,8 +37,9 @@ def extract(model, tuned, rank, target_modules="all-linear", **options):
     Raises ValueError for models of different shapes.
     """
     before, after = dict(model.named_parameters()), dict(tuned.named_parameters())
-    for name in sorted(before.keys() ^ after.keys()):
-        raise ValueError(f"only one of the models has {name}, wanted the same architecture")
+    alone = before.keys() ^ after.keys()
+    if alone:
+        raise ValueError(f"only one of the models has {min(alone)}, wanted the same architecture")
     for name, parameter in before.items():
         if parameter.shape != after[name].shape:
             raise ValueError(f"{name} has the shapes {parameter.shape} and {after[name].shape}, "
