@@ -3,6 +3,7 @@
 import numpy as np
 
 from minillm.cli.generation import read_stdin
+from minillm.cli.opening import open_trained
 from minillm.cli.terminal import progress_bar, say, table
 from minillm.cli.visible import visible
 from minillm.figures import write_figure
@@ -33,7 +34,7 @@ class Subject:
         heads = [head for head in HEADS if head in ARCHITECTURES[model_type]]
         if not heads:
             raise ValueError(f"{options.model} is a {model_type!r} model, wanted a decoder or a BERT")
-        self.model = model_class(model_type, heads[0]).from_pretrained(folder)
+        self.model = open_trained(model_class(model_type, heads[0]), folder)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         text = options.text if text is None else text
         self.text = text if text is not None else read_stdin("text")

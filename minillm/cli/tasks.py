@@ -6,11 +6,12 @@ from pathlib import Path
 
 from minillm.cli.arguments import given_settings
 from minillm.cli.generation import read_stdin
+from minillm.cli.opening import open_trained
 from minillm.cli.terminal import for_stream, progress_bar, say, table
 from minillm.cli.training import train_new
 from minillm.hub import find_pretrained
 from minillm.json_files import parse_json
-from minillm.models.auto import AutoConfig
+from minillm.models.auto import AutoConfig, model_class
 from minillm.tasks.base import PRETRAINED_LR
 from minillm.tasks.examples import read_examples
 from minillm.tasks.report import report, rows
@@ -89,7 +90,7 @@ def _opened(options):
                              f"{task.name!r}")
         labelled_task(task.name)
         model_folder(options.model)  # an error if the model is gone
-        return task, task.load_model(run.model_folder, run.config.model_type)
+        return task, _open(task, run.model_folder, run.config.model_type)
     if options.task is None:
         raise ValueError(f"{options.model} is not a run folder, so it doesn't name its task: give "
                          f"--task, one of {', '.join(LABELLED)}")
@@ -98,7 +99,11 @@ def _opened(options):
     config = AutoConfig.from_pretrained(folder)
     length = min(config.position_limit or MAX_LENGTH, MAX_LENGTH)
     task = cls.for_checkpoint(folder, Settings(block_size=length))
-    return task, cls.load_model(folder, config.model_type)
+    return task, _open(task, folder, config.model_type)
+
+
+def _open(task, folder, model_type):
+    return open_trained(model_class(model_type, task.head), folder)
 
 
 def _questions(task, options):
@@ -127,6 +132,6 @@ def _fields_of(task, line, number):
 
 
 def _answerless(task, path):
-    fields = {name: task.fields[name] for name in task.question}
-    optional = [name for name in task.question if name in task.optional]
-    return read_examples(path, fields, optional)
+    """-> the examples in a file, which may lack their answers"""
+    answers = [name for name in task.fields if name not in task.question]
+    return read_examples(path, task.fields, [*task.optional, *answers])

@@ -133,6 +133,9 @@ class SupervisedTask:
         if len(texts) != len(cls.question):
             raise ValueError(f"predict is given {len(texts)} texts, wanted {len(cls.question)}: "
                              f"{', '.join(cls.question)}")
+        for name, text in zip(cls.question, texts):
+            if not text.strip() and name not in cls.optional:
+                raise ValueError(f"{name} is empty, wanted some text")
         return dict(zip(cls.question, texts))
 
     def show(self, example, prediction):
@@ -166,6 +169,8 @@ class SupervisedTask:
                 lambda done, wanted: report("training the tokenizer", done / wanted))
         if settings.model is None:
             config = new_config(settings, cls.head, len(tokenizer), tokenizer.eos_token_id)
+        if tokenizer.pad_token is None and tokenizer.eos_token is not None:
+            tokenizer.pad_token = tokenizer.eos_token  # as usual for a decoder, which has none
         if "pad_token_id" in config.field_names() and tokenizer.pad_token_id is not None:
             config = config.replace(pad_token_id=tokenizer.pad_token_id)
         config = cls.configure(config, tokenizer, splits)
@@ -261,6 +266,8 @@ def label_fields(labels):
 
 def labels_of(config):
     """-> list of the names of the classes, in the order of the logits"""
+    if "id2label" not in config.extra:
+        return [f"LABEL_{number}" for number in range(config.num_labels)]
     return [label for _, label in sorted((int(n), label) for n, label in config.id2label.items())]
 
 

@@ -132,6 +132,20 @@ def test_a_decoder_classifies_too(tmp_path, arch):
     assert all(names)
 
 
+def test_a_pretrained_decoder_without_padding_learns(tmp_path):
+    small = [value for value in SMALL if value not in ("--vocab-size", "400")]
+    assert main(["train-task", "topics", *small, "--steps", "2", "--model", "pydoc-tiny", "--freeze",
+                 "2", "--out", str(tmp_path / "run")]) == 0
+    config = Run(tmp_path / "run").config
+    assert config.pad_token_id == config.eos_token_id
+
+
+def test_a_file_with_answers_is_predicted(run, capsys):
+    path = str(run.folder / "data" / "test.jsonl")
+    assert main(["predict", "--json", "--model", str(run.folder), "--input", path]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 90
+
+
 def test_one_line_errors(run, tmp_path, capsys):
     def error(*arguments):
         assert main(list(arguments)) == 2
@@ -141,6 +155,9 @@ def test_one_line_errors(run, tmp_path, capsys):
     assert "was trained for 'topics'" in error("predict", "--task", "sentiment", "--model",
                                                str(run.folder), "x")
     assert "head is 'sequence_classification'" in error("train-task", "topics", "--arch", "marian")
+    assert "text is empty, wanted some text" in error("predict", "--model", str(run.folder), " ")
+    assert "starts with a head that has to be trained, wanted a trained one" in error(
+        "predict", "--task", "topics", "--model", "pydoc-tiny", "x")
     assert "the name ends in .csv, wanted one of .jsonl" in error(
         "train-task", "topics", "--data", str(tmp_path / "a.csv"))
     assert "examples is 0, wanted at least 1" in error("train-task", "topics", "--examples", "0")
