@@ -152,8 +152,7 @@ class Reader:
     """A model that names what it reads: "New Penwick" is a place, Mira a person."""
 
     training = False
-    config = SimpleNamespace(position_limit=None, id2label=label_fields(
-        bio_labels(["LOC", "PER"]))["id2label"])
+    config = BertConfig().replace(**label_fields(bio_labels(["LOC", "PER"])))
 
     def eval(self):
         return self
