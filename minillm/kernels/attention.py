@@ -241,9 +241,9 @@ def _call(Q, K, bias, scale, lse, **arrays):
     call = c_library.ffi.new("minillm_attention_call *")
     call.B, call.H, call.Hkv, call.Tq, call.Tk, call.D = B, H, Hkv, Tq, Tk, D
     call.ahead = Tk - Tq if causal else Tk
-    call.Q, call.K = _heads(Q), _heads(K)
+    call.Q, call.K = heads_of(Q), heads_of(K)
     for name, array in arrays.items():
-        setattr(call, name, _heads(array))
+        setattr(call, name, heads_of(array))
     call.lse, call.scale = c_library.pointer(lse), scale
     if key_mask is not None:
         call.key_mask = c_library.ffi.from_buffer("unsigned char[]", key_mask)
@@ -252,7 +252,7 @@ def _call(Q, K, bias, scale, lse, **arrays):
     return call
 
 
-def _heads(array):
+def heads_of(array):
     """(B, H, T, D) float32 array -> minillm.h's minillm_heads: address, strides in floats"""
     batch, head, row, _ = array.strides
     return c_library.pointer(array), batch // 4, head // 4, row // 4

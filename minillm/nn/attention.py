@@ -198,10 +198,10 @@ class SelfAttention(MultiHeadAttention):
         dqkv = np.empty((B, T, sum(self._counts) * self.head_dim), dy.dtype)
         dQ, dK, dV = self._split_heads(dqkv, *self._counts)
         self.attend_backward(self.output.backward(dy), (dQ, dK, dV))
-        rotated = self.positions.rotate_backward(dQ, dK)
-        for grad, turned in zip((dQ, dK), rotated):
-            if turned is not grad:
-                grad[...] = turned
+        turned = self.positions.rotate_backward(dQ, dK)
+        for grad, of_projection in zip((dQ, dK), turned):
+            if of_projection is not grad:  # else it is in its place already
+                grad[...] = of_projection
         return self.qkv.backward(dqkv)
 
 

@@ -11,6 +11,7 @@ class AttentionPositions(Module):
         return Q, K
 
     def rotate_backward(self, dQ, dK):
+        """The gradients of the rotated Q, K -> those of Q, K; may write over its arguments"""
         return dQ, dK
 
     def distance_bias(self, Tq, Tk):
