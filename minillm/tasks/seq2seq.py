@@ -26,12 +26,15 @@ POOL = 32  # batches of an epoch that are sorted by length together
 _TAG = regex.compile(r"<[\p{L}\p{N}_-]{1,20}>")
 
 # Words that no merge of BPE crosses. A Chinese character is one; a digit is one, for a model that
-# counts places needs single digits. But the number in "3rd", "March 2026" or 2026年3月 is a word,
-# for it is a name, whose digits have no meaning of their own: up to four digits beside a letter or
-# a hyphen. What isn't Chinese or a digit is then split by GPT-2's pattern.
-_BESIDE = r"[\p{L}-]"
-WORDS = (rf"\p{{N}}{{1,4}}(?= ?{_BESIDE})|(?<={_BESIDE}|{_BESIDE} |, )\p{{N}}{{1,4}}(?!\p{{N}})"
-         r"|\p{N}|\p{Han}")
+# counts places needs single digits. But the number in "3rd", "March 2026", 2026年3月 or 2026-03-03 is
+# a name, whose digits have no meaning of their own: up to four digits beside a letter or a hyphen
+# are a word, together with the Chinese unit or the hyphen behind them, so that a 3 of months and a
+# 3 of days can be two tokens. The last line is GPT-2's pattern for the rest.
+WORDS = (r"(?<!\p{N})\p{N}{1,4}(?:\p{Han}|-(?=\p{N}))"
+         r"|(?<!\p{N})\p{N}{1,4}(?= ?[\p{L}-])"
+         r"|(?<=[\p{L}-]|[\p{L}-] |, )\p{N}{1,4}(?!\p{N})"
+         r"|\p{N}|\p{Han}"
+         r"|'(?:[sdmt]|ll|ve|re)| ?(?:(?!\p{Han})\p{L})+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 
 
 def train_tokenizer(sources, targets, vocab_size, report=None):
@@ -44,7 +47,7 @@ def train_tokenizer(sources, targets, vocab_size, report=None):
     tags = [tag for tag, count in counts.most_common(MAX_TAGS) if count > 1]
     pre_tokenizer = Sequence((
         Split({"Regex": WORDS}, "Isolated", False),
-        ByteLevel(add_prefix_space=False, trim_offsets=True),
+        ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=False),
     ))
     return GPT2Tokenizer.train(
         [*sources, *targets], vocab_size, [PAD, START, END, *tags], pre_tokenizer=pre_tokenizer,
@@ -93,23 +96,41 @@ def _padded(rows, filling):
 class LengthBatches(ExampleBatches):
     """ExampleBatches whose batches hold examples of similar length, so that little is padding.
 
-    length(example) -> int. In each epoch's random order, pools of some batches are sorted by
-    length and cut into batches, whose order is random. Everything else is as in ExampleBatches.
+    length(example) -> int
+    in_order: the first epoch takes the examples in their order, as a curriculum does
+
+    In an epoch's order, pools of some batches are sorted by length and cut into batches, whose
+    order is random. Everything else is as in ExampleBatches.
     """
 
-    def __init__(self, examples, batch_size, rng, length):
+    def __init__(self, examples, batch_size, rng, length, in_order=False):
         self.lengths = np.array([length(example) for example in examples])
+        self.in_order = in_order
         super().__init__(examples, batch_size, rng)
+
+    def __next__(self):
+        if self.position + self.batch_size > len(self.order):
+            self.in_order = False
+        return super().__next__()
 
     def _start_epoch(self):
         super()._start_epoch()
         B, order = self.batch_size, self.order
+        if self.in_order:
+            order.sort()
         whole = len(order) // B * B
         for start in range(0, whole, POOL * B):
             pool = order[start : min(start + POOL * B, whole)]
             pool = pool[np.argsort(self.lengths[pool], kind="stable")].reshape(-1, B)
             self.rng.shuffle(pool)
             order[start : start + pool.size] = pool.ravel()
+
+    def state_dict(self):
+        return {**super().state_dict(), "in_order": self.in_order}
+
+    def load_state_dict(self, state):
+        self.in_order = isinstance(state, dict) and state.get("in_order") is True
+        super().load_state_dict(state)
 
 
 def answer(model, tokenizer, sources, *, max_length=None, **options):
@@ -129,7 +150,7 @@ def answer(model, tokenizer, sources, *, max_length=None, **options):
 class Seq2SeqTask(SupervisedTask):
     """A task from text to text, for any model with the head "seq2seq_lm"; predictions are texts.
 
-    A subclass with other fields overrides `source` and `target`.
+    A subclass with other fields overrides `source`, `target` and `new_tokenizer`.
     """
 
     head = "seq2seq_lm"
@@ -137,30 +158,31 @@ class Seq2SeqTask(SupervisedTask):
     fields = {"source": str, "target": str}
     question = ("source",)
     num_beams = 1  # of the answers; 1: greedy
+    in_order = False  # whether generated examples are a curriculum: the first epoch in their order
 
-    @staticmethod
-    def source(example):
+    def source(self, example):
         """-> what the encoder reads"""
         return example["source"]
 
-    @staticmethod
-    def target(example):
+    def target(self, example):
         """-> what the decoder is to say"""
         return example["target"]
 
     @classmethod
     def new_tokenizer(cls, examples, vocab_size, report):
-        return train_tokenizer([cls.source(example) for example in examples],
-                               [cls.target(example) for example in examples], vocab_size, report)
+        return train_tokenizer([example["source"] for example in examples],
+                               [example["target"] for example in examples], vocab_size, report)
 
     @classmethod
     def configure(cls, config, tokenizer, splits):
         return config.replace(**token_ids(tokenizer))
 
     def batches(self, settings):
-        return LengthBatches(
-            self.examples("train"), settings.batch_size, settings.seed,
-            length=lambda example: len(self.source(example)) + len(self.target(example)))
+        def length(example):
+            return len(self.source(example)) + len(self.target(example))
+
+        return LengthBatches(self.examples("train"), settings.batch_size, settings.seed, length,
+                             in_order=self.in_order and settings.text is None)
 
     def encode(self, examples, config):
         return encode_pairs(self.tokenizer, [self.source(example) for example in examples],

@@ -5,6 +5,10 @@
 The generated examples are numbers and dates (data/numbers_and_dates.py), whose translations are
 right or wrong. The user's own parallel texts, in any languages, are lines  source <tab> target .
 
+A model that is new reads and writes all digits backwards, 210503 for 305012. So the position of a
+digit is its place, ones first, however long the number is, and no zeros have to be counted (Lee et
+al. 2023, section 3, for sums). Texts are turned around here, on their way in and out.
+
 A prediction also says where the decoder looked: for each token that it wrote, how much weight its
 cross-attention gave to each token of the source. Nobody taught it these alignments (Bahdanau et al.
 2015, section 5.2.1); the best layer to read them is often not the last (Garg et al. 2019).
@@ -12,16 +16,22 @@ cross-attention gave to each token of the source. Nobody taught it these alignme
 
 import unicodedata
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import numpy as np
+import regex
 
 from minillm.figures import heat_map, new_figure
+from minillm.hub import find_pretrained
+from minillm.json_files import fields, read_json, write_json
 from minillm.tasks.bleu import bleu_metric
 from minillm.tasks.chrf import chrf_metric
 from minillm.tasks.data import numbers_and_dates
 from minillm.tasks.metrics import share_of
-from minillm.tasks.seq2seq import Seq2SeqTask, answer, encode_pairs
+from minillm.tasks.seq2seq import Seq2SeqTask, answer, encode_pairs, train_tokenizer
 
+OPTIONS = "translation.json"  # beside a model: how it reads digits
+LEARNED_FROM = 20_000  # examples that a new tokenizer learns from, about
 GRAM = 3  # characters in an n-gram of the baseline
 SHADES = " ░▒▓█"  # weights below 0.1, 0.3, 0.5, 0.7 and above
 PICTURED = 6  # test examples in alignment.svg
@@ -31,27 +41,52 @@ class Translation(Seq2SeqTask):
     """Examples {"source": …, "target": …}; a prediction is {"translation": …, "alignment": …}."""
 
     name = "translation"
+    in_order = True
     generate = staticmethod(numbers_and_dates.generate)
     generated = numbers_and_dates.WHAT
-    n_examples = 88_000
-    defaults = {"vocab_size": 640, "n_layer": 2, "n_head": 4, "n_embd": 128, "block_size": 64,
+    n_examples = 150_000
+    defaults = {"vocab_size": 1000, "n_layer": 2, "n_head": 4, "n_embd": 128, "block_size": 64,
                 "dropout": 0.0, "steps": 4000, "batch_size": 96, "lr": 2e-3, "warmup": 200,
                 "final_lr": 0.02, "eval_every": 500, "checkpoint_every": 500}
+
+    def __init__(self, folder, settings, model_folder=None):
+        super().__init__(folder, settings, model_folder)
+        self.turned = _turns_digits(self.model_folder)
 
     @classmethod
     def prepare(cls, folder, settings, report):
         prepared = super().prepare(folder, settings, report)
+        turned = settings.model is None or _turns_digits(find_pretrained(settings.model))
+        write_json(folder / "model" / OPTIONS, {"turned_digits": turned})
         config = prepared.config
         if settings.model is None and "normalize_before" in config.field_names():
             # Post-norm, as in the paper, needs smaller steps (Xiong et al. 2020).
             prepared = prepared._replace(config=config.replace(normalize_before=True))
         return prepared
 
+    def source(self, example):
+        return turn_digits(example["source"]) if self.turned else example["source"]
+
+    def target(self, example):
+        return turn_digits(example["target"]) if self.turned else example["target"]
+
+    @classmethod
+    def new_tokenizer(cls, examples, vocab_size, report):
+        few = examples[:: max(1, len(examples) // LEARNED_FROM)]
+        return train_tokenizer([turn_digits(example["source"]) for example in few],
+                               [turn_digits(example["target"]) for example in few],
+                               vocab_size, report)
+
     def predict_batch(self, model, examples):
         sources = [self.source(example) for example in examples]
         found = answer(model, self.tokenizer, sources, num_beams=self.num_beams,
                        max_length=self.max_length)
         aligned = alignments(model, self.tokenizer, sources, found, self.max_length)
+        if self.turned:
+            found = [turn_digits(text) for text in found]
+            for alignment in aligned:
+                for side in ("source", "target"):
+                    alignment[side] = [turn_digits(token) for token in alignment[side]]
         return [{"translation": text, "alignment": alignment}
                 for text, alignment in zip(found, aligned)]
 
@@ -80,6 +115,24 @@ class Translation(Seq2SeqTask):
 
     def show(self, example, prediction):
         return f"{prediction['translation']}\n{alignment_text(prediction['alignment'])}"
+
+
+def turn_digits(text):
+    """-> the text with each run of digits backwards; twice is the text itself
+
+    >>> turn_digits("2026-03-15, or 305012")
+    '6202-30-51, or 210503'
+    """
+    return regex.sub("[0-9]+", lambda found: found[0][::-1], text)
+
+
+def _turns_digits(folder):
+    """-> whether the model in the folder was trained on turned digits"""
+    path = Path(folder) / OPTIONS
+    if not path.is_file():
+        return False
+    options = fields(path, read_json(path), {"turned_digits": bool}, ["turned_digits"])
+    return options["turned_digits"]
 
 
 def _of_text(of_example):

@@ -122,13 +122,21 @@ def test_splits_share_no_value_and_have_all_directions():
         for example in examples:
             tag, source = example["source"].split(" ", 1)
             value = value_of(source)
-            assert value == value_of(example["target"])
-            write = forms.NUMBER_TARGETS if isinstance(value, int) else forms.DATE_TARGETS
-            assert write[tag](value) == example["target"] != source
             assert forms.split_of(value) == split
             values[split].add(value)
+            if tag == "<weekday>":
+                assert split == "train"
+                assert forms.WEEKDAYS[value.weekday()] == example["target"]
+                continue
+            write = forms.NUMBER_TARGETS if isinstance(value, int) else forms.DATE_TARGETS
+            assert write[tag](value) == example["target"] != source
+            assert value == value_of(example["target"])
     assert not values["train"] & values["test"]
     assert not values["train"] & values["valid"] and not values["valid"] & values["test"]
+    first, second = (int(share * 2550) for share in forms.LESSONS)
+    for example in splits["train"][:second]:
+        assert example["target"].split(",")[0] in forms.WEEKDAYS
+    assert all(str(forms.FAMILIAR_YEAR) in example["source"] for example in splits["train"][:first])
     sources = [example["source"] for example in splits["test"]]
     assert len(set(sources)) == len(sources)
     for tag in forms.TAGS:

@@ -24,7 +24,7 @@ from minillm.tasks.seq2seq import (
     token_ids,
     train_tokenizer,
 )
-from minillm.tasks.translation import Translation, alignment_text, alignments
+from minillm.tasks.translation import Translation, alignment_text, alignments, turn_digits
 from minillm.text.auto import AutoTokenizer
 from minillm.training.run import Run
 
@@ -51,7 +51,8 @@ def test_digits_and_chinese_characters_are_single_tokens_numbers_in_dates_are_no
 
     assert pieces("<zh> 305012") == ["<zh>", " ", *"305012", "</s>"]
     assert pieces("三百零五") == [*"三百零五", "</s>"]
-    assert pieces("2026年3月3日") == ["2026", *"年3月3日", "</s>"]
+    assert pieces("2026年3月3日") == ["2026年", "3月", "3日", "</s>"]
+    assert pieces("305012年")[:5] == [*"30501"]
     assert "2026" in pieces("March 3, 2026") and "2026" in pieces("3 March 2026")
     assert pieces("2026") == [*"2026", "</s>"]
     assert pieces("<y>") == [*"<y>", "</s>"]  # a tag of one source is no token
@@ -88,22 +89,32 @@ def test_the_decoder_reads_the_labels_one_position_later(tokenizer, pairs):
         assert inputs[: len(wanted)].tolist() == [tokenizer.bos_token_id, *wanted[:-1]]
 
 
-@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 99))
-def test_batches_hold_each_example_once_an_epoch_and_continue_from_their_state(n, size, seed):
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 99), st.booleans())
+def test_batches_hold_each_example_once_an_epoch_and_continue_from_their_state(n, size, seed,
+                                                                               in_order):
     lengths = np.random.default_rng(seed).integers(1, 50, n).tolist()
     examples = list(enumerate(lengths))
 
     def batches():
-        return LengthBatches(examples, size, seed, length=lambda example: example[1])
+        return LengthBatches(examples, size, seed, lambda example: example[1], in_order)
 
     ours, B = batches(), min(size, n)
     epoch = [next(ours) for _ in range(n // B)]
     seen = [example for batch in epoch for example in batch]
     assert len(set(seen)) == len(seen) == n // B * B
+    if in_order and n < 32 * B:  # one pool: the first epoch has the first examples
+        assert sorted(seen) == examples[: len(seen)]
     other = batches()
     other.load_state_dict(json.loads(json.dumps(ours.state_dict())))
     for _ in range(2 * (n // B) + 1):
         assert next(ours) == next(other)
+
+
+def test_a_curriculum_is_in_order_in_the_first_epoch_only():
+    batches = LengthBatches(range(6400), 10, 0, length=lambda example: 1, in_order=True)
+    means = np.array([[np.mean(next(batches)) for _ in range(640)] for _ in range(2)])
+    by_pool = means.reshape(2, 20, 32).mean(axis=-1)
+    assert (np.diff(by_pool[0]) > 0).all() and not (np.diff(by_pool[1]) > 0).all()
 
 
 def test_batches_hold_similar_lengths():
@@ -111,6 +122,13 @@ def test_batches_hold_similar_lengths():
     batches = LengthBatches(lengths, 16, 0, length=int)
     spread = [max(batch) - min(batch) for batch in (next(batches) for _ in range(40))]
     assert np.mean(spread) < 5
+
+
+@given(st.text("0123456789٣ab -年", max_size=20))
+def test_turned_digits_turn_back(text):
+    turned = turn_digits(text)
+    assert turn_digits(turned) == text and sorted(turned) == sorted(text)
+    assert [a for a in turned if not a.isdigit()] == [a for a in text if not a.isdigit()]
 
 
 # ---- training

@@ -9,7 +9,8 @@ the source says which form is wanted, as in Johnson et al. 2017: "<zh> 305012". 
 
 As sources, forms vary: numbers without "and" ("three hundred five thousand twelve"), 两 for 二, and
 dates in ten English styles. The target has one form only, so that an answer is right or wrong.
-In dates, it begins with the weekday, which a model must compute if the source doesn't have it.
+In dates, it begins with the weekday, which a model must compute if the source doesn't have it; to
+learn this, some training examples ask for the weekday alone, by the tag <weekday>.
 
 All is generated. A score on it shows that a model can learn exact rules from examples; it says
 nothing about translating prose.
@@ -27,7 +28,12 @@ WHAT = ("numbers and dates written by rules; the scores show that rules are lear
 TAGS = ("<en>", "<zh>", "<digits>")
 LARGEST = 999_999_999  # in examples; the functions below go on to 10^12 - 1
 FIRST_YEAR, LAST_YEAR = 1970, 2039
+# The weekday depends on day, month and year together: any two of them say nothing about it, so there
+# is nothing to begin with. Within one year, day and month are enough. What is learned there is then
+# only shifted for each other year. So training begins with one year, and goes on with all of them,
+# before it comes to everything: these are the shares of the examples at which the lessons end.
 FAMILIAR_YEAR = 2026
+LESSONS = (0.1, 0.3)
 
 # ---- numbers, in English
 
@@ -262,38 +268,66 @@ def generate(n, seed):
 
     n: of all examples; a tenth, at most 1,200, are in test, half as many in valid. In these, all
     values are new, and sources differ. Training repeats short numbers.
+
+    The training examples are a curriculum, in this order: weekdays of one year (see LESSONS),
+    weekdays of all years, everything.
     """
     rng = np.random.default_rng(seed)
     n_test = min(max(n // 10, 1), 1200)
     n_valid = max(n_test // 2, 1)
-    sizes = {"train": max(n - n_test - n_valid, 1), "valid": n_valid, "test": n_test}
-    splits = {}
-    for split, size in sizes.items():
+    n_train = max(n - n_test - n_valid, 1)
+    first, second = (int(share * n_train) for share in LESSONS)
+    splits = {"train": [_weekday(rng, 1.0, 0.0) for _ in range(first)]
+              + [_weekday(rng, 0.3, 0.5) for _ in range(first, second)]
+              + [_example("train", rng) for _ in range(second, n_train)]}
+    for split, size in (("valid", n_valid), ("test", n_test)):
         found = {}
         while len(found) < size:
             example = _example(split, rng)
-            found[len(found) if split == "train" else example["source"]] = example
+            found[example["source"]] = example
         splits[split] = list(found.values())
     return splits
 
 
 def _example(split, rng):
-    """-> one example whose value belongs to `split`"""
-    is_number = rng.random() < 0.45
-    draw = random_number if is_number else random_date
-    if not is_number and split == "train":
-        draw = random_date_to_learn_from
-    value = draw(rng)
-    while split_of(value) != split:
-        value = draw(rng)
-    # What a weekday is takes most examples to learn; the other directions of dates are soon clear.
-    wants_weekday = not is_number and split == "train" and rng.random() < 0.7
-    target = 0 if wants_weekday else rng.integers(3)  # TAGS[0] is <en>
+    """-> one example whose value belongs to `split`, in one of the six directions"""
+    is_number = rng.random() < (0.6 if split == "train" else 0.5)
+    value = _drawn(random_number if is_number else random_date, split, rng)
+    target = rng.integers(3)
+    if not is_number and split == "train" and rng.random() < 0.4:
+        target = 0  # <en>, which needs the weekday
     source = (target + rng.integers(1, 3)) % 3
     tag = TAGS[target]
     write = number_source if is_number else date_source
     targets = NUMBER_TARGETS if is_number else DATE_TARGETS
     return {"source": f"{tag} {write(value, TAGS[source], rng)}", "target": targets[tag](value)}
+
+
+def _weekday(rng, familiar, whole):
+    """-> an example for training: "<weekday> 2026-03-03" -> "Tuesday"
+
+    familiar: the share of dates that are in FAMILIAR_YEAR;  whole: the share of examples that ask
+        for the whole date in English instead, which begins with the weekday
+    """
+    date = _drawn(random_date, "train", rng)
+    if rng.random() < familiar:
+        date = _drawn(_familiar_date, "train", rng)
+    source = (chinese_date, datetime.date.isoformat)[rng.integers(2)](date)
+    if rng.random() < whole:
+        return {"source": f"<en> {source}", "target": english_date(date)}
+    return {"source": f"<weekday> {source}", "target": WEEKDAYS[date.weekday()]}
+
+
+def _familiar_date(rng):
+    return datetime.date(FAMILIAR_YEAR, 1, 1) + datetime.timedelta(days=int(rng.integers(365)))
+
+
+def _drawn(draw, split, rng):
+    """-> a value of draw(rng) that belongs to `split`"""
+    while True:
+        value = draw(rng)
+        if split_of(value) == split:
+            return value
 
 
 def random_number(rng):
@@ -310,20 +344,6 @@ def random_date(rng):
     """-> a day from FIRST_YEAR to LAST_YEAR, each as often"""
     first, last = datetime.date(FIRST_YEAR, 1, 1), datetime.date(LAST_YEAR, 12, 31)
     return first + datetime.timedelta(days=int(rng.integers((last - first).days + 1)))
-
-
-def random_date_to_learn_from(rng):
-    """-> a day, in a third of the cases of the year 2026, else as in random_date
-
-    The weekday depends on day, month and year together: any two of them say nothing about it, so
-    there is nothing to begin with. Within one year, day and month are enough. What is learned there
-    is then only shifted for each other year.
-    """
-    date = random_date(rng)
-    if rng.random() < 1 / 3:
-        first = datetime.date(FAMILIAR_YEAR, 1, 1)
-        date = first + datetime.timedelta(days=int(rng.integers(365)))
-    return date
 
 
 def number_source(n, form, rng):
