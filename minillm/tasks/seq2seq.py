@@ -23,6 +23,7 @@ PAD, START, END = "<pad>", "<s>", "</s>"
 IGNORE = -100  # the label of padding
 MAX_TAGS = 100  # tags that become tokens
 POOL = 32  # batches of an epoch that are sorted by length together
+LENGTH_STEP = 16  # characters of source and target together
 _TAG = regex.compile(r"<[\p{L}\p{N}_-]{1,20}>")
 
 # Words that no merge of BPE crosses. A Chinese character is one; a digit is one, for a model that
@@ -178,8 +179,8 @@ class Seq2SeqTask(SupervisedTask):
         return config.replace(**token_ids(tokenizer))
 
     def batches(self, settings):
-        def length(example):
-            return len(self.source(example)) + len(self.target(example))
+        def length(example):  # roughly: with exact ones, a batch would hold one kind of texts
+            return (len(self.source(example)) + len(self.target(example))) // LENGTH_STEP
 
         return LengthBatches(self.examples("train"), settings.batch_size, settings.seed, length,
                              in_order=self.in_order and settings.text is None)
