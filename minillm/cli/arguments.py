@@ -500,8 +500,8 @@ def _experiment(commands):
         "\n" + _paragraph(
             "Between two years, each change is made alone, on top of the earlier decoder: 2017+gelu, "
             "2017+learned, 2018+pre-norm, 2019+rms-norm, 2019+rotary, 2019+swiglu, 2019+no-bias, "
-            "2019+grouped. All read the same batches and have about as many parameters. Another "
-            "seed changes a loss by a few hundredths."),
+            "2019+grouped. All read the same batches and have about as many parameters. Repeat "
+            "with other seeds before you believe a small difference."),
     )
     _add_experiment(parser, "family", "--variants", "VARIANT",
                     "some of the decoders (default: all)", n_layer=4,

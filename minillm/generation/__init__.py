@@ -1,7 +1,8 @@
 """Decoding: from the scores of the next token to text. Nothing here knows an architecture.
 
 In reading order: logits_processors.py, warpers.py, sampling.py, processors.py, stopping.py,
-decoding_state.py, generate.py, beam_search.py, mixins.py, text_stream.py.
+decoding_state.py, generate.py, beam_search.py, mixins.py, text_stream.py. fill_mask.py fills in
+what a masked language model expects.
 generation_config.py declares the options, options.py checks and completes them, and prompts.py
 checks the prompts that generation starts from.
 """

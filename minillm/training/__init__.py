@@ -1,9 +1,10 @@
 """Training: optimizers, schedules, the loop, its checkpoints and run folders.
 
 In reading order: optimizers.py, schedules.py, clipping.py; task.py, the interface of data and loss,
-and language_modeling.py, the first task; loop.py, with evaluate.py, nonfinite.py, metrics.py and
+language_modeling.py, the first task, and bert_pretraining.py; loop.py, with evaluate.py, nonfinite.py, metrics.py and
 plots.py; checkpoint.py, random_state.py and environment.py, which make a run resumable; run
-folders: settings.py, architecture.py, claim.py and run.py.
+folders: settings.py, architecture.py, claim.py and run.py. Experiments, which compare several
+runs: experiment.py, length.py and family.py.
 """
 
 from minillm.training.clipping import clip_factor, grad_norm

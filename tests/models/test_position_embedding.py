@@ -28,10 +28,10 @@ OPTIONS["mistral"] = {**OPTIONS["llama"], "sliding_window": 4}
 OPTIONS["qwen2"] = {**OPTIONS["llama"], "use_sliding_window": True, "sliding_window": 3,
                     "max_window_layers": 1}
 each_kind = pytest.mark.parametrize("kind", POSITION_EMBEDDINGS)
-# GPT-2 and Llama with every kind; the other two add a window to Llama.
+# GPT-2 with every kind; the others add groups, a table of their own, a window.
 each_model = pytest.mark.parametrize("arch, kind", [
-    *((arch, kind) for arch in ("gpt2", "llama") for kind in POSITION_EMBEDDINGS),
-    ("mistral", "alibi"), ("mistral", "learned"), ("qwen2", "t5"), ("qwen2", "none")])
+    *(("gpt2", kind) for kind in POSITION_EMBEDDINGS), ("llama", "sinusoidal"),
+    ("llama", "learned"), ("llama", "alibi"), ("mistral", "alibi"), ("qwen2", "t5")])
 
 
 def small_model(kind, arch="gpt2", **changes):
@@ -47,8 +47,8 @@ def random_ids(rng, *shape):
 
 
 @each_model
-@pytest.mark.parametrize("given_embeddings", [False, True])
-def test_gradients_are_slopes(arch, kind, given_embeddings):
+def test_gradients_are_slopes(arch, kind):
+    given_embeddings = kind == "t5" or (arch, kind) == ("llama", "sinusoidal")
     model, rng = small_model(kind, arch).astype(np.float64), np.random.default_rng(0)
     ids = random_ids(rng, 2, 7)
     inputs = dict(attention_mask=np.array([[1] * 7, [0, 0, 1, 1, 1, 1, 1]]), labels=ids,
@@ -68,7 +68,7 @@ def test_gradients_are_slopes(arch, kind, given_embeddings):
 
 
 @each_model
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 2**32 - 1), B=st.integers(1, 3), T=st.integers(1, 30))
 def test_the_kv_cache_gives_the_logits_of_the_full_forward(arch, kind, seed, B, T):
     model, rng = small_model(kind, arch), np.random.default_rng(seed)
@@ -83,7 +83,7 @@ def test_the_kv_cache_gives_the_logits_of_the_full_forward(arch, kind, seed, B, 
 
 
 @each_model
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 2**32 - 1), T=st.integers(1, 8), pad=st.integers(1, 4))
 def test_padding_and_later_tokens_change_nothing(arch, kind, seed, T, pad):
     model, rng = small_model(kind, arch), np.random.default_rng(seed)
@@ -228,7 +228,7 @@ def transformer(kind, **changes):
         seed=1).eval()
 
 
-@each_kind
+@pytest.mark.parametrize("kind", ["learned", "sinusoidal", "rotary", "t5"])
 def test_gradients_of_the_transformer(kind):
     model, rng = transformer(kind, decoder_layers=1).astype(np.float64), np.random.default_rng(0)
     source, target = 1 + random_ids(rng, 2, 6), 1 + random_ids(rng, 2, 5)  # no padding
