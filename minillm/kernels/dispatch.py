@@ -7,7 +7,6 @@ twin of the same name in naive.py, and `minillm_<name>` in the C library.
 import functools
 import inspect
 import os
-import threading
 import time
 import warnings
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ registry = {}  # name -> the dispatching function, for all kernels imported so f
 
 _current_name = None  # None until the first use, because choosing loads the C library
 _observers = []
-_running = threading.local()  # its `kernel` is True while an observed kernel runs
 
 
 def kernel(binding, *, cache=None):
@@ -167,14 +165,14 @@ class use:
     """
 
     def __init__(self, name):
-        self._previous = _current_name  # None before the first choice, which may warn
+        self._previous = current()
         _set_current(name)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        _restore(self._previous)
+        _set_current(self._previous)
 
 
 def current():
@@ -190,11 +188,6 @@ def _set_current(name):
         raise ValueError(f"kernels {name!r} are unknown, wanted 'naive', 'numpy' or 'c'")
     if name == "c" and c_library.why_missing():
         raise ImportError(f"the C extension of minillm isn't built: {c_library.why_missing()}")
-    _current_name = name
-
-
-def _restore(name):
-    global _current_name
     _current_name = name
 
 
@@ -219,8 +212,7 @@ def _choose():
 def observe(callback):
     """Inside the block, call `callback(name, seconds, arguments, options, result)` after a kernel.
 
-    A kernel that another one calls, as NumPy's formulas do, is a part of that one and isn't
-    reported. For benchmarks. Without observers it costs a kernel call one test of a global variable.
+    For benchmarks. Without observers it costs a kernel call one test of a global variable.
     """
     _observers.append(callback)
     try:
@@ -230,15 +222,9 @@ def observe(callback):
 
 
 def _observed(name, run, arguments, options):
-    if getattr(_running, "kernel", False):
-        return run(*arguments, **options)
-    _running.kernel = True
-    try:
-        start = time.perf_counter()
-        result = run(*arguments, **options)
-        seconds = time.perf_counter() - start
-    finally:
-        _running.kernel = False
+    start = time.perf_counter()
+    result = run(*arguments, **options)
+    seconds = time.perf_counter() - start
     for callback in _observers:
         callback(name, seconds, arguments, options, result)
     return result

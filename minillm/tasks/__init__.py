@@ -11,6 +11,10 @@
     viterbi.py, word_dropout.py, negation.py, bio_files.py    what tagging needs besides
     seq2seq.py              from text to text: teacher forcing, batches by length, answers
     translation.py          an encoder-decoder's task; bleu.py, chrf.py: its metrics
+    answering.py            the answer to a question, marked in a text; spans.py: the best span,
+                            squad.py: exact match and F1
+    grading.py              a student's answer compared with the key; kappa.py: agreement
+    shared_words.py, hidden_tokens.py    what these two need besides
     report.py               a finished run: its scores beside the baselines', its pictures
 
 `data/` holds the generators. Their examples are made up for this project: a score on them shows

@@ -41,6 +41,8 @@ TASKS = {
     "instructions": ("minillm.tasks.instructing", "Instructions"),
     "translation": ("minillm.tasks.translation", "Translation"),
     "faq": ("minillm.tasks.retrieval", "Faq"),
+    "answers": ("minillm.tasks.answering", "Answering"),
+    "grading": ("minillm.tasks.grading", "Grading"),
 }
 # The tasks of `minillm train-task`: what a model learns in each.
 LABELLED = {
@@ -52,6 +54,8 @@ LABELLED = {
     "instructions": "do what the prompt says; with your own prompts, instruction fine-tuning",
     "translation": "translate numbers and dates between English, Chinese and digits",
     "faq": "find the answer to a customer's question, or say that there is none",
+    "answers": "find the answer to a question in a paragraph, or see that there is none",
+    "grading": "grade a student's answer by comparing it with the key",
 }
 
 
