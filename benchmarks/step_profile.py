@@ -20,7 +20,7 @@ OPERATIONS = {
     "layer_norm": 8, "layer_norm_backward": 12, "rms_norm": 5, "rms_norm_backward": 9,
     "gelu": 20, "gelu_backward": 28, "gelu_tanh": 12, "gelu_tanh_backward": 20, "token_losses": 4,
     "token_losses_backward": 3,
-    "adam": 12, "sum_of_squares": 2, "sum_rows": 1, "scatter_add": 1,
+    "rotate": 3, "adam": 12, "sum_of_squares": 2, "sum_rows": 1, "scatter_add": 1,
 }
 
 

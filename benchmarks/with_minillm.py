@@ -20,6 +20,8 @@ from minillm.ops.matmul import matmul as multiply
 from minillm.ops.sum_of_squares import sum_of_squares
 from minillm.training.clipping import clip_factor, grad_norm
 
+WINDOW = 64  # of the sliding window in `biased_attention`
+
 # ---- kernels
 
 
@@ -70,6 +72,26 @@ def attention(B, H, T, D, backward=False):
         streaming_attention_backward(dout, cache, grads=grads)
 
     return run
+
+
+def biased_attention(B, H, T, D, backward, kind):
+    """Causal attention with the distance_bias of one kind of positions; "none": without."""
+    Q, K, V = _heads(normal(B, T, 3, H, D))
+    positions = {
+        "none": nn.positions.AttentionPositions,
+        "alibi": lambda: nn.Alibi(H),
+        "t5": lambda: nn.RelativeBias(H, bidirectional=False, rng=np.random.default_rng(0)),
+        "window": lambda: nn.SlidingWindow(H, WINDOW),
+    }[kind]()
+    with nn.no_grad():
+        bias = AttentionBias(causal=True, distance_bias=positions.distance_bias(T, T))
+    if not backward:
+        return lambda: streaming_attention(Q, K, V, bias=bias)
+    _, cache = streaming_attention(Q, K, V, bias=bias)
+    dout = _heads(normal(B, T, 1, H, D, seed=1))[0]
+    grads = _heads(np.empty((B, T, 3, H, D), np.float32))
+    return lambda: streaming_attention_backward(dout, cache, grads=grads,
+                                                with_dbias=positions.learns_bias())
 
 
 def attention_rung(rung, B, H, T, D):

@@ -105,6 +105,12 @@ void minillm_sum_rows(isize rows, isize d, const float *x, float *total);
 void minillm_scatter_add(isize n, isize d, isize rows, float *table, const int64_t *ids,
                          const float *x);
 
+/* Rotary positions: rotate the first 2 `pairs` elements of each row of x, a (B, H, T, D) array, and
+ * copy the rest. Pair i is elements 2i and 2i + 1 if `interleaved`, otherwise i and i + pairs. cos
+ * and sin have `pairs` contiguous numbers for each row; a stride of 0 shares them. y may be x. */
+void minillm_rotate(isize B, isize H, isize T, isize D, isize pairs, minillm_heads x,
+                    minillm_heads cos, minillm_heads sin, int interleaved, minillm_heads y);
+
 /* The maximum number of threads of a kernel: initially 1, and always 1 without OpenMP. Each thread
  * of the program that calls kernels gets its own team of this size. If the system can't start the
  * threads, OpenMP ends the process. */

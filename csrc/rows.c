@@ -330,6 +330,43 @@ void minillm_adam(isize rows, float *w, const float *g, float *m, float *v, doub
         }
 }
 
+static inline const float *row_of(minillm_heads X, isize b, isize h, isize t) {
+    return X.data + b * X.batch + h * X.head + t * X.row;
+}
+
+/* Rotate the points (a, b) of the plane, `step` apart in x and in y. The second half of a pair is
+ * `other` after its first. */
+static inline __attribute__((always_inline)) void
+rotate_pairs(isize pairs, const int step, isize other, const float *x, const float *cos,
+             const float *sin, float *y) {
+    #pragma omp simd
+    for (isize i = 0; i < pairs; i++) {
+        float a = x[i * step], b = x[i * step + other];
+        y[i * step] = a * cos[i] - b * sin[i];
+        y[i * step + other] = a * sin[i] + b * cos[i];
+    }
+}
+
+/* A thread takes positions, with all their heads: those lie side by side in memory, and share the
+ * angles. */
+void minillm_rotate(isize B, isize H, isize T, isize D, isize pairs, minillm_heads x,
+                    minillm_heads cos, minillm_heads sin, int interleaved, minillm_heads y) {
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * B * H * T * D))
+    for (isize position = 0; position < B * T; position++)
+        for (isize h = 0; h < H; h++) {
+            isize b = position / T, t = position % T;
+            const float *source = row_of(x, b, h, t), *c = row_of(cos, b, h, t);
+            const float *s = row_of(sin, b, h, t);
+            float *target = (float *)row_of(y, b, h, t);
+            if (interleaved)
+                rotate_pairs(pairs, 2, 1, source, c, s, target);
+            else
+                rotate_pairs(pairs, 1, pairs, source, c, s, target);
+            if (source != target)
+                memcpy(target + 2 * pairs, source + 2 * pairs, (D - 2 * pairs) * sizeof(float));
+        }
+}
+
 /* The sum of x^2 in double precision: in float32, x^2 overflows from x = 1.8e19 on. */
 double minillm_sum_of_squares(isize rows, const float *x) {
     double sums[SUMS], total = 0;

@@ -50,8 +50,8 @@ static inline float horizontal_sum(vec x) {
  *         the exponent n. Shifted into the exponent's bits, it is 2^n.
  *
  * Rounding t acts like an error of 1.25 * 2^-24 |x| in x; beyond that the error is below 2.5 units
- * in the last place. t < -126.5 gives 0; NaN gives NaN. */
-static inline float fast_exp(float x) {
+ * in the last place. t < `smallest`, at least -126.5, gives 0; NaN gives NaN. */
+static inline float exp_or_zero(float x, const float smallest) {
     const float LOG2_E = 1.44269504f, ROUND = 12582912.0f + 127.0f;
     float t = x * LOG2_E;
     union { float value; uint32_t bits; } shifted = {t + ROUND}, power;
@@ -60,8 +60,10 @@ static inline float fast_exp(float x) {
     p = p * r + 2.402224209e-1f;
     p = p * r + 6.931469776e-1f;
     power.bits = shifted.bits << 23;
-    return t < -126.5f ? 0 : (p * r + 1.0f) * power.value;
+    return t < smallest ? 0 : (p * r + 1.0f) * power.value;
 }
+
+static inline float fast_exp(float x) { return exp_or_zero(x, -126.5f); }
 
 static inline isize min(isize a, isize b) { return a < b ? a : b; }
 static inline isize max(isize a, isize b) { return a > b ? a : b; }

@@ -2,6 +2,7 @@
 
 from benchmarks.sections.attention import attention, attention_lengths
 from benchmarks.sections.decoding import decoding, precision
+from benchmarks.sections.distance_bias import distance_bias
 from benchmarks.sections.implementations import implementations
 from benchmarks.sections.ladder import conflicts, ladder
 from benchmarks.sections.layers import layers
@@ -23,6 +24,7 @@ SECTIONS = {
     "threads": pools,
     "attention": attention,
     "lengths": attention_lengths,
+    "distance_bias": distance_bias,
     "layers": layers,
     "train": train_steps,
     "memory": train_memory,

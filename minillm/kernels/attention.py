@@ -50,10 +50,10 @@ class Forward:
 
 
 class Backward:
-    """fused_attention_backward(dout, Q, K, V, out, lse, bias, scale=None, grads=None)
-    -> dQ, dK, dV, ddistance_bias"""
+    """fused_attention_backward(dout, Q, K, V, out, lse, bias, scale=None, grads=None,
+    with_dbias=True) -> dQ, dK, dV, ddistance_bias"""
 
-    def check(self, dout, Q, K, V, out, lse, bias, scale=None, grads=None):
+    def check(self, dout, Q, K, V, out, lse, bias, scale=None, grads=None, with_dbias=True):
         checked_bias, scale = check_scores(Q, K, bias, scale)
         check_values(V, K)
         for name, array, shape in (
@@ -67,17 +67,18 @@ class Backward:
             grads = check_grads(grads, (Q, K, V), inputs)
         dout, Q, K, V, out = (rows_contiguous(array) for array in (dout, Q, K, V, out))
         return {"dout": dout, "Q": Q, "K": K, "V": V, "out": out, "lse": contiguous(lse),
-                "bias": checked_bias, "scale": scale, "grads": grads}
+                "bias": checked_bias, "scale": scale, "grads": grads,
+                "with_dbias": require_flag("with_dbias", with_dbias)}
 
-    def trivial(self, Q, bias, grads, **_):
+    def trivial(self, Q, bias, grads, with_dbias, **_):
         """Without queries the gradients of K, V and the bias are sums of no terms."""
         if Q.size:
             return None
         for grad in grads:
             grad[...] = 0
-        return (*grads, None if bias[2] is None else np.zeros_like(bias[2]))
+        return (*grads, np.zeros_like(bias[2]) if with_dbias and bias[2] is not None else None)
 
-    def c(self, dout, Q, K, V, out, lse, bias, scale, grads):
+    def c(self, dout, Q, K, V, out, lse, bias, scale, grads, with_dbias):
         D = Q.shape[3]
         wide_grads = grads
         if D % _unit():
@@ -86,14 +87,14 @@ class Backward:
         dQ, dK, dV = wide_grads
         call = _call(Q, K, bias, scale, lse, V=V, out=out, dout=dout, dQ=dQ, dK=dK, dV=dV)
         of_each_sequence = None
-        if bias[2] is not None:
+        if with_dbias and bias[2] is not None:
             of_each_sequence = np.empty((len(Q), *bias[2].shape), np.float32)
             call.ddistance_bias = c_library.pointer(of_each_sequence)
         c_library.check(c_library.lib.minillm_attention_backward(call))
         if wide_grads is not grads:
             for grad, wide in zip(grads, wide_grads):
                 grad[...] = wide[..., :D]
-        return (*grads, None if bias[2] is None else of_each_sequence.sum(axis=0))
+        return (*grads, None if of_each_sequence is None else of_each_sequence.sum(axis=0))
 
 
 forward, backward = Forward(), Backward()
@@ -241,9 +242,9 @@ def _call(Q, K, bias, scale, lse, **arrays):
     call = c_library.ffi.new("minillm_attention_call *")
     call.B, call.H, call.Hkv, call.Tq, call.Tk, call.D = B, H, Hkv, Tq, Tk, D
     call.ahead = Tk - Tq if causal else Tk
-    call.Q, call.K = _heads(Q), _heads(K)
+    call.Q, call.K = heads_of(Q), heads_of(K)
     for name, array in arrays.items():
-        setattr(call, name, _heads(array))
+        setattr(call, name, heads_of(array))
     call.lse, call.scale = c_library.pointer(lse), scale
     if key_mask is not None:
         call.key_mask = c_library.ffi.from_buffer("unsigned char[]", key_mask)
@@ -252,7 +253,7 @@ def _call(Q, K, bias, scale, lse, **arrays):
     return call
 
 
-def _heads(array):
+def heads_of(array):
     """(B, H, T, D) float32 array -> minillm.h's minillm_heads: address, strides in floats"""
     batch, head, row, _ = array.strides
     return c_library.pointer(array), batch // 4, head // 4, row // 4

@@ -7,6 +7,7 @@ twin of the same name in naive.py, and `minillm_<name>` in the C library.
 import functools
 import inspect
 import os
+import threading
 import time
 import warnings
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ registry = {}  # name -> the dispatching function, for all kernels imported so f
 
 _current_name = None  # None until the first use, because choosing loads the C library
 _observers = []
+_running = threading.local()  # its `kernel` is True while an observed kernel runs
 
 
 def kernel(binding, *, cache=None):
@@ -165,14 +167,14 @@ class use:
     """
 
     def __init__(self, name):
-        self._previous = current()
+        self._previous = _current_name  # None before the first choice, which may warn
         _set_current(name)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        _set_current(self._previous)
+        _restore(self._previous)
 
 
 def current():
@@ -188,6 +190,11 @@ def _set_current(name):
         raise ValueError(f"kernels {name!r} are unknown, wanted 'naive', 'numpy' or 'c'")
     if name == "c" and c_library.why_missing():
         raise ImportError(f"the C extension of minillm isn't built: {c_library.why_missing()}")
+    _current_name = name
+
+
+def _restore(name):
+    global _current_name
     _current_name = name
 
 
@@ -212,7 +219,8 @@ def _choose():
 def observe(callback):
     """Inside the block, call `callback(name, seconds, arguments, options, result)` after a kernel.
 
-    For benchmarks. Without observers it costs a kernel call one test of a global variable.
+    A kernel that another one calls, as NumPy's formulas do, is a part of that one and isn't
+    reported. For benchmarks. Without observers it costs a kernel call one test of a global variable.
     """
     _observers.append(callback)
     try:
@@ -222,9 +230,15 @@ def observe(callback):
 
 
 def _observed(name, run, arguments, options):
-    start = time.perf_counter()
-    result = run(*arguments, **options)
-    seconds = time.perf_counter() - start
+    if getattr(_running, "kernel", False):
+        return run(*arguments, **options)
+    _running.kernel = True
+    try:
+        start = time.perf_counter()
+        result = run(*arguments, **options)
+        seconds = time.perf_counter() - start
+    finally:
+        _running.kernel = False
     for callback in _observers:
         callback(name, seconds, arguments, options, result)
     return result

@@ -170,6 +170,25 @@ def rms_norm_backward(dy, x, inverse_rms, weight):
     return dx, dweight
 
 
+# ---------------------------------------------------------------- positions
+
+
+def rotate(x, cos, sin, interleaved, out):
+    """(a, b) -> (a cos θ - b sin θ, a sin θ + b cos θ) for pair i: elements 2i and 2i + 1, or i and
+    i + the number of pairs
+    """
+    cos, sin = (np.broadcast_to(table, (*x.shape[:3], table.shape[3])) for table in (cos, sin))
+    n_pairs = cos.shape[3]
+    for row in np.ndindex(x.shape[:3]):
+        x_row = x[row].tolist()
+        out[row] = x_row
+        for i in range(n_pairs):
+            first, second = (2 * i, 2 * i + 1) if interleaved else (i, i + n_pairs)
+            a, b, c, s = x_row[first], x_row[second], float(cos[row][i]), float(sin[row][i])
+            out[row][first], out[row][second] = a * c - b * s, a * s + b * c
+    return out
+
+
 # ---------------------------------------------------------------- loss and optimizer
 
 

@@ -23,7 +23,7 @@ def fused_attention(Q, K, V, bias, scale, out):
     return out, lse
 
 
-def fused_attention_backward(dout, Q, K, V, out, lse, bias, scale, grads):
+def fused_attention_backward(dout, Q, K, V, out, lse, bias, scale, grads, with_dbias):
     """dV_j = Σ_i P_ij dout_i                       dP_ij = dout_i · V_j
     dS_ij = P_ij (dP_ij - Σ_j' P_ij' dP_ij')       ddistance_bias[n] = Σ dS_ij, j - i + Tq - 1 = n
     dQ_i = scale Σ_j dS_ij K_j                     dK_j = scale Σ_i dS_ij Q_i
@@ -33,7 +33,7 @@ def fused_attention_backward(dout, Q, K, V, out, lse, bias, scale, grads):
     """
     (B, H, Tq, D), (_, Hkv, Tk, _) = Q.shape, K.shape
     dQ, dK, dV = (np.zeros(array.shape) for array in (Q, K, V))
-    ddistance_bias = None if bias[2] is None else np.zeros(bias[2].shape)
+    ddistance_bias = np.zeros(bias[2].shape) if with_dbias and bias[2] is not None else None
     for b, h in np.ndindex(Q.shape[:2]):
         keys, values = _key_head(K, b, h, Q).tolist(), _key_head(V, b, h, Q).tolist()
         dkeys, dvalues = _key_head(dK, b, h, Q), _key_head(dV, b, h, Q)

@@ -39,7 +39,9 @@ ACTIVATIONS = {
     "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh",
     "gelu_python_tanh": "gelu_tanh", "gelu_accurate": "gelu_tanh", "gelu": "gelu",
     "gelu_python": "gelu", "quick_gelu": "quick_gelu", "relu": "relu", "silu": "silu",
-    "swish": "silu", "tanh": "tanh",
+    "swish": "silu",
+    **{name: name for name in ("tanh", "sigmoid", "mish", "relu2", "relu6", "leaky_relu",
+                               "hardswish", "linear")},
 }
 
 

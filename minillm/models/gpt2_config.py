@@ -20,8 +20,7 @@ class GPT2Config(PositionConfig):
     vocab_size: V;  n_embd: d_model;  n_layer;  n_head
     n_positions: the maximum length of a sequence, for learned positions
     n_inner: d_ff; default: 4 n_embd
-    activation_function: "gelu_new" (the paper's, with tanh), "gelu", "quick_gelu", "relu", "silu",
-        "tanh"
+    activation_function: "gelu_new" (the paper's, with tanh) or another of models/config.py
     resid_pdrop, embd_pdrop, attn_pdrop: dropout of the sub-layers' outputs, of the embeddings and
         of the attention weights
     initializer_range: the std of the initial weights

@@ -91,7 +91,8 @@ class MultiHeadAttention(Module):
         if isinstance(cache, AttentionCache):
             dbias = self._attend_with_weights_backward(dheads, cache, grads)
         else:
-            *_, dbias = streaming_attention_backward(dheads, cache, grads=grads)
+            *_, dbias = streaming_attention_backward(dheads, cache, grads=grads,
+                                                     with_dbias=self.positions.learns_bias())
         if dbias is not None:
             self.positions.distance_bias_backward(dbias)
 
@@ -188,8 +189,16 @@ class SelfAttention(MultiHeadAttention):
         Q, K, V = self._split_heads(self.qkv(x), *self._counts)
         Q, K = self.positions.rotate(Q, K, position_ids)
         if kv_cache is not None:
-            K, V = kv_cache.append(K, V)
+            K, V, key_mask = self._within_window(Q, *kv_cache.append(K, V), key_mask)
         return self.output(self.attend(Q, K, V, key_mask))
+
+    def _within_window(self, Q, K, V, key_mask):
+        """-> K, V, key_mask without the first keys, which no query sees; a trace wants them all"""
+        window = self.positions.window
+        if window is None or self.is_traced("weights"):
+            return K, V, key_mask
+        n = window - 1 + Q.shape[2]  # the keys that the first and the last query see together
+        return K[:, :, -n:], V[:, :, -n:], None if key_mask is None else key_mask[:, -n:]
 
     def backward(self, dy):
         """dy: (B, T, d_model) -> dx: (B, T, d_model)"""
@@ -198,10 +207,10 @@ class SelfAttention(MultiHeadAttention):
         dqkv = np.empty((B, T, sum(self._counts) * self.head_dim), dy.dtype)
         dQ, dK, dV = self._split_heads(dqkv, *self._counts)
         self.attend_backward(self.output.backward(dy), (dQ, dK, dV))
-        rotated = self.positions.rotate_backward(dQ, dK)
-        for grad, turned in zip((dQ, dK), rotated):
-            if turned is not grad:
-                grad[...] = turned
+        turned = self.positions.rotate_backward(dQ, dK)
+        for grad, of_projection in zip((dQ, dK), turned):
+            if of_projection is not grad:  # else it is in its place already
+                grad[...] = of_projection
         return self.qkv.backward(dqkv)
 
 

@@ -18,6 +18,18 @@ from minillm.ops.gelu import (
 )
 from minillm.ops.layer_norm import layer_norm, layer_norm_backward
 from minillm.ops.linear import linear, linear_backward
+from minillm.ops.logistic import logistic, logistic_backward
+from minillm.ops.mish import mish, mish_backward
+from minillm.ops.piecewise import (
+    hardswish,
+    hardswish_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    relu2,
+    relu2_backward,
+    relu6,
+    relu6_backward,
+)
 from minillm.ops.relu import relu, relu_backward
 from minillm.ops.rms_norm import rms_norm, rms_norm_backward
 from minillm.ops.silu import silu, silu_backward
@@ -198,6 +210,13 @@ ACTIVATIONS = {
     "quick_gelu": (quick_gelu, quick_gelu_backward),  # CLIP
     "silu": (silu, silu_backward),  # LLaMA
     "tanh": (tanh, tanh_backward),  # BERT's pooler
+    "sigmoid": (logistic, logistic_backward),
+    "mish": (mish, mish_backward),
+    "relu2": (relu2, relu2_backward),  # Primer
+    "relu6": (relu6, relu6_backward),
+    "leaky_relu": (leaky_relu, leaky_relu_backward),
+    "hardswish": (hardswish, hardswish_backward),
+    "linear": (lambda x: (x, None), lambda dy, cache: dy),  # none at all
 }
 
 

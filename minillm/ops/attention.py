@@ -227,9 +227,13 @@ def streaming_attention(Q, K, V, *, bias=AttentionBias(), scale=None):
     return out, StreamingAttentionCache(Q, K, V, out, lse, bias, scale)
 
 
-def streaming_attention_backward(dout, cache, *, grads=None):
-    """-> dQ, dK, dV, ddistance_bias, as `attention_backward`"""
-    return fused_attention_backward(dout, *cache, grads)
+def streaming_attention_backward(dout, cache, *, grads=None, with_dbias=True):
+    """-> dQ, dK, dV, ddistance_bias, as `attention_backward`
+
+    with_dbias: False leaves out ddistance_bias, which then is None: a bias that isn't learned, such
+        as ALiBi's, needs none
+    """
+    return fused_attention_backward(dout, *cache, grads, with_dbias)
 
 
 @kernel(checks.forward)
@@ -247,7 +251,7 @@ def fused_attention(Q, K, V, bias, scale, out):
 
 
 @kernel(checks.backward)
-def fused_attention_backward(dout, Q, K, V, out, lse, bias, scale, grads):
+def fused_attention_backward(dout, Q, K, V, out, lse, bias, scale, grads, with_dbias):
     """-> dQ, dK, dV, written to `grads`, and ddistance_bias"""
     H, Hkv = Q.shape[1], K.shape[1]
     K_of_query, V_of_query = repeat_heads(K, H), repeat_heads(V, H)
@@ -261,4 +265,4 @@ def fused_attention_backward(dout, Q, K, V, out, lse, bias, scale, grads):
     dQ[...] = scale * matmul(dS, K_of_query)
     dK[...] = repeat_heads_backward(scale * matmul(dS, Q, transpose_A=True), Hkv)
     dV[...] = repeat_heads_backward(matmul(P, dout, transpose_A=True), Hkv)
-    return dQ, dK, dV, add_bias_backward(dS, bias)
+    return dQ, dK, dV, add_bias_backward(dS, bias) if with_dbias else None

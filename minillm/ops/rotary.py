@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minillm.checks import require_float
+from minillm.kernels import kernel
+from minillm.kernels.rotary import Rotate
 
 
 def rotary_frequencies(D, base=10000.0, dtype=np.float64, *, stretch=1):
@@ -45,7 +46,7 @@ class RotaryCache(NamedTuple):
 #
 #   (R(m θ) q) · (R(n θ) k) = qᵀ R((n - m) θ) k
 def rotary(x, cos, sin, *, interleaved=False):
-    """(a, b) -> (a cos θ - b sin θ, a sin θ + b cos θ) for each pair of elements of x
+    """Rotate each pair of elements of x by its angle: y = R(θ) x
 
     x: (B, H, T, D), queries or keys;  cos, sin: the rows of `rotary_angles` for the T positions,
     (T, r / 2), or broadcastable to (B, H, T, r / 2) where sequences begin at different positions
@@ -57,22 +58,30 @@ def rotary(x, cos, sin, *, interleaved=False):
 
     Raises TypeError for a wrong dtype and ValueError for shapes that don't match.
     """
-    _check("x", x, cos, sin)
-    y = x.copy(order="K")
-    a, b = _pairs(x, cos.shape[-1], interleaved)
-    y_a, y_b = _pairs(y, cos.shape[-1], interleaved)
-    y_a[...] = a * cos - b * sin
-    y_b[...] = a * sin + b * cos
-    return y, RotaryCache(cos, sin, interleaved)
+    return rotate(x, cos, sin, interleaved), RotaryCache(cos, sin, interleaved)
 
 
 # y = R(θ) x is linear, so dx = R(θ)ᵀ dy. The transpose of a rotation rotates back: R(θ)ᵀ = R(-θ),
 # with cos(-θ) = cos θ and sin(-θ) = -sin θ.
-def rotary_backward(dy, cache):
-    """dy: (B, H, T, D)  ->  dx: (B, H, T, D)"""
+def rotary_backward(dy, cache, *, out=None):
+    """dy: (B, H, T, D)  ->  dx: (B, H, T, D)
+
+    out: the array to write dx to; dy itself, if you no longer need it
+    """
     cos, sin, interleaved = cache
-    dx, _ = rotary(dy, cos, -sin, interleaved=interleaved)
-    return dx
+    return rotate(dy, cos, -sin, interleaved, out)
+
+
+@kernel(Rotate())
+def rotate(x, cos, sin, interleaved=False, out=None):
+    """(a, b) -> (a cos θ - b sin θ, a sin θ + b cos θ) for each pair of elements of x"""
+    a, b = _pairs(x, cos.shape[-1], interleaved)
+    turned = a * cos - b * sin, a * sin + b * cos
+    if out is not x:
+        out[...] = x  # the elements that aren't rotated
+    for half, part in zip(_pairs(out, cos.shape[-1], interleaved), turned):
+        half[...] = part
+    return out
 
 
 def _pairs(x, n_pairs, interleaved):
@@ -80,21 +89,3 @@ def _pairs(x, n_pairs, interleaved):
     if interleaved:
         return x[..., 0 : 2 * n_pairs : 2], x[..., 1 : 2 * n_pairs : 2]
     return x[..., :n_pairs], x[..., n_pairs : 2 * n_pairs]
-
-
-def _check(name, x, cos, sin):
-    require_float(name, x)
-    if x.ndim != 4:
-        raise ValueError(f"{name} has shape {x.shape}, wanted 4 axes: (B, H, T, D)")
-    B, H, T, D = x.shape
-    for angle_name, array in (("cos", cos), ("sin", sin)):
-        require_float(angle_name, array)
-        if array.dtype != x.dtype:
-            raise TypeError(f"{angle_name} has dtype {array.dtype}, wanted {x.dtype} as {name} has")
-        shape = (1,) * (4 - array.ndim) + array.shape
-        fits = len(shape) == 4 and 2 * shape[3] <= D and shape[2] == T
-        if not (fits and shape[0] in (1, B) and shape[1] in (1, H)):
-            raise ValueError(f"{angle_name} has shape {array.shape}, wanted ({T}, r / 2) with "
-                             f"r <= {D} for {name} of shape {x.shape}")
-    if sin.shape != cos.shape:
-        raise ValueError(f"sin has shape {sin.shape}, wanted {cos.shape} as cos has")

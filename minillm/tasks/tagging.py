@@ -45,6 +45,8 @@ class SpanTagging(SupervisedTask):
                     else super().read(path))
         for number, example in enumerate(examples, 1):
             try:
+                if not words_of(example["text"]):
+                    raise ValueError(f"the text is {shown(example['text'])}, wanted words")
                 word_spans(example["text"], example["spans"])
             except ValueError as error:
                 raise ValueError(f"{path}, example {number}: {error}") from None
@@ -69,6 +71,9 @@ class SpanTagging(SupervisedTask):
         return config.replace(**label_fields(bio_labels(labels)))
 
     def batches(self, settings):
+        """A new model trains on disguised words; a pretrained one knows words, and gets them."""
+        if settings.model is not None:
+            return super().batches(settings)
         return DisguisedBatches(self.examples("train"), settings.batch_size, settings.seed)
 
     def encode(self, examples, config):

@@ -311,6 +311,32 @@ static void check_rows(ptrdiff_t rows, ptrdiff_t d) {
     free(weights), free(biases), free(losses);
 }
 
+/* Rotary positions for the first heads of rows that hold more, in place and into a new array. */
+static void check_rotate(ptrdiff_t B, ptrdiff_t H, ptrdiff_t T, ptrdiff_t D, ptrdiff_t pairs) {
+    ptrdiff_t row = (H + 1) * D, n = B * T * row;
+    for (int interleaved = 0; interleaved < 2; interleaved++) {
+        float *x = numbers(n), *y = numbers(n), *c = numbers(T * pairs), *s = numbers(T * pairs);
+        double *wanted = malloc((n + 1) * sizeof(double));
+        for (ptrdiff_t e = 0; e < n; e++) {
+            ptrdiff_t t = e / row % T, d = e % row % D, i = interleaved ? d / 2 : d % pairs;
+            ptrdiff_t other = interleaved ? 1 : pairs, second = interleaved ? d % 2 : d >= pairs;
+            wanted[e] = x[e];
+            if (d >= 2 * pairs || e % row >= H * D)
+                continue; /* not rotated; or the last head, which isn't an argument */
+            wanted[e] *= c[t * pairs + i];
+            wanted[e] += (double)(second ? x[e - other] : -x[e + other]) * s[t * pairs + i];
+        }
+        memcpy(y, x, n * sizeof(float));
+        minillm_heads X = {x, T * row, D, row}, Y = {y, T * row, D, row};
+        minillm_heads C = {c, 0, 0, pairs}, S = {s, 0, 0, pairs};
+        minillm_rotate(B, H, T, D, pairs, X, C, S, interleaved, Y);
+        compare("rotate", n, y, wanted, 1e-6);
+        minillm_rotate(B, H, T, D, pairs, X, C, S, interleaved, X);
+        compare("rotate in place", n, x, wanted, 1e-6);
+        free(x), free(y), free(c), free(s), free(wanted);
+    }
+}
+
 int main(void) {
     for (int threads = 1; threads <= 3; threads++) {
         minillm_set_num_threads(threads);
@@ -335,6 +361,9 @@ int main(void) {
             check_attention(1, 2, 1, 70, 200, 32, causal, masked, bias);
             check_attention(1, 2, 2, 70, 40, 32, causal, masked, bias); /* some see no key */
         }
+        check_rotate(1, 1, 1, 2, 1);
+        check_rotate(2, 3, 5, 9, 3);
+        check_rotate(3, 4, 70, 64, 32);
         check_rows(1, 3);
         check_rows(70, 33);
         check_rows(600, 130);

@@ -12,6 +12,7 @@ import pytest
 from processes import every_instruction_set, run_python, worst_error
 
 from minillm import kernels
+from minillm.ops.attention import streaming_attention, streaming_attention_backward
 from minillm.ops.matmul import matmul
 
 
@@ -99,6 +100,36 @@ def test_without_the_extension_one_warning_and_numpy():
 def test_no_warning_without_the_extension_when_numpy_was_asked_for():
     run = run_python(WITHOUT_EXTENSION, MINILLM_KERNELS="numpy")
     assert run.returncode == 0 and "Warning" not in run.stderr
+
+
+CHOSEN = """
+import sys
+sys.modules["minillm.kernels._c_baseline"] = None
+from minillm import kernels
+with kernels.use("numpy"):
+    print(kernels.current())
+print(kernels.current())
+"""
+
+
+def test_choosing_numpy_is_no_reason_to_warn_of_missing_c_but_the_default_is():
+    run = run_python(CHOSEN)
+    assert run.stdout.split() == ["numpy", "numpy"] and run.stderr.count("RuntimeWarning") == 1
+    run = run_python(CHOSEN.rpartition("print")[0])
+    assert run.stdout.split() == ["numpy"] and run.stderr == ""
+
+
+@pytest.mark.parametrize("implementation", ["naive", "numpy"])
+def test_a_kernel_inside_another_is_not_reported_twice(implementation):
+    seen = []
+    Q = np.ones((1, 2, 3, 4), np.float32)
+    with kernels.use(implementation), kernels.observe(lambda name, *_: seen.append(name)):
+        out, cache = streaming_attention(Q, Q, Q)  # its NumPy formula calls matmul
+        streaming_attention_backward(out, cache)
+        with pytest.raises(ValueError):
+            streaming_attention(Q, Q, Q[:, :1])
+        streaming_attention(Q, Q, Q)
+    assert seen == ["fused_attention", "fused_attention_backward", "fused_attention"]
 
 
 FORCED = """

@@ -604,7 +604,7 @@ def test_bad_inputs_are_named(cls, error, match, inputs):
 @pytest.mark.parametrize("options, match", [
     (dict(num_attention_heads=3), "num_attention_heads is 3, wanted a divisor of hidden_size = 8"),
     (dict(num_hidden_layers=0), "num_hidden_layers is 0"),
-    (dict(hidden_act="mish"), "hidden_act is 'mish'"),
+    (dict(hidden_act="prelu"), "hidden_act is 'prelu'"),
     (dict(hidden_dropout_prob=1.0), "hidden_dropout_prob is 1.0"),
     (dict(classifier_dropout=-0.1), "classifier_dropout is -0.1"),
     (dict(pad_token_id=29), "pad_token_id is 29, wanted an id from 0 to 28, or None"),

@@ -393,7 +393,7 @@ def test_bad_inputs_are_named(error, match, inputs):
     (dict(n_head=3), "n_head is 3, wanted a divisor of n_embd = 8"),
     (dict(n_layer=0), "n_layer is 0"),
     (dict(vocab_size=2.5), "vocab_size is 2.5"),
-    (dict(activation_function="mish"), "activation_function is 'mish'"),
+    (dict(activation_function="prelu"), "activation_function is 'prelu'"),
     (dict(attn_pdrop=1.0), "attn_pdrop is 1.0"),
 ])
 def test_bad_configurations_are_named(options, match):

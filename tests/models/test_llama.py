@@ -326,7 +326,7 @@ def test_old_and_new_names_of_the_base():
     (LlamaConfig, dict(num_attention_heads=3, num_key_value_heads=1),
      "num_attention_heads is 3, wanted a divisor of hid"),
     (LlamaConfig, dict(head_dim=5), "head_dim is 5, wanted an even number"),
-    (LlamaConfig, dict(hidden_act="mish"), "hidden_act is 'mish', wanted one of gelu_new"),
+    (LlamaConfig, dict(hidden_act="prelu"), "hidden_act is 'prelu', wanted one of gelu_new"),
     (LlamaConfig, dict(attention_dropout=1.0), "attention_dropout is 1.0"),
     (LlamaConfig, dict(rope_scaling={"type": "mrope", "mrope_section": [1, 1]}),
      "rope_type is 'mrope', but only default, linear, dynamic, llama3, yarn, longrope are impl"),

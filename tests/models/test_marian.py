@@ -204,7 +204,7 @@ def test_a_file_without_the_bias_of_the_logits(tmp_path):
     ("d_model is 30", dict(d_model=30)),
     ("encoder_layerdrop is 0.5, but only 0 is implemented", dict(encoder_layerdrop=0.5)),
     ("is_encoder_decoder is False, but only True is implemented", dict(is_encoder_decoder=False)),
-    ("activation_function is 'mish', wanted one of", dict(activation_function="mish")),
+    ("activation_function is 'prelu', wanted one of", dict(activation_function="prelu")),
 ])
 def test_configurations_that_do_not_fit_are_refused_by_name(match, fields, tmp_path):
     with pytest.raises(ValueError, match=match):

@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import generators
 
+from minillm import kernels
+from minillm.kernels import c_library
 from minillm.nn import (
     Alibi,
     CrossAttention,
@@ -312,3 +314,24 @@ def test_a_window_hides_the_keys_before_it(data, window, Tq, past):
             n, distance = j - i + Tq - 1, j - (i + past)
             wanted = plain[:, n] if distance > -window else -np.inf
             np.testing.assert_array_equal(bias[:, n], wanted)
+
+
+@pytest.mark.parametrize("implementation", ["numpy", "c"])
+@pytest.mark.parametrize("T", [1, 3, 6])
+def test_decoding_reads_only_the_window_of_a_cache(implementation, T):
+    """Keys further back than the window may hold anything."""
+    if implementation == "c" and c_library.why_missing():
+        pytest.skip("needs the C extension")
+    rng = np.random.default_rng(0)
+    layer = SelfAttention(16, 4, n_kv_heads=2, causal=True, rng=rng, std=0.3,
+                          positions=SlidingWindow(4, 3, Rotary(4)))
+    x = rng.standard_normal((2, 9 + T, 16), dtype=np.float32)
+    key_mask = np.ones((2, 9 + T), bool)
+    key_mask[0, :8] = False
+    with kernels.use(implementation), no_grad():
+        whole = layer(x, key_mask=key_mask)
+        cache = KVCache().layer(0)
+        layer(x[:, :9], key_mask=key_mask[:, :9], kv_cache=cache)
+        cache.K[:, :, :7] = cache.V[:, :, :7] = np.nan
+        y = layer(x[:, 9:], key_mask=key_mask, kv_cache=cache)
+    np.testing.assert_allclose(y, whole[:, 9:], rtol=1e-5, atol=1e-6)

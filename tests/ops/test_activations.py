@@ -18,12 +18,27 @@ from minillm.ops.gelu import (
     quick_gelu,
     quick_gelu_backward,
 )
+from minillm.ops.logistic import logistic, logistic_backward
+from minillm.ops.mish import mish, mish_backward
+from minillm.ops.piecewise import (
+    hardswish,
+    hardswish_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    relu2,
+    relu2_backward,
+    relu6,
+    relu6_backward,
+)
 from minillm.ops.relu import relu, relu_backward
 from minillm.ops.silu import silu, silu_backward
 from minillm.ops.tanh import tanh, tanh_backward
 
 PAIRS = [(relu, relu_backward), (gelu, gelu_backward), (gelu_tanh, gelu_tanh_backward),
-         (quick_gelu, quick_gelu_backward), (silu, silu_backward), (tanh, tanh_backward)]
+         (quick_gelu, quick_gelu_backward), (silu, silu_backward), (tanh, tanh_backward),
+         (logistic, logistic_backward), (mish, mish_backward), (relu2, relu2_backward),
+         (relu6, relu6_backward), (leaky_relu, leaky_relu_backward),
+         (hardswish, hardswish_backward)]
 numbers = arrays(np.float64, st.integers(1, 20), elements=st.floats(-30, 30))
 
 
@@ -31,7 +46,8 @@ numbers = arrays(np.float64, st.integers(1, 20), elements=st.floats(-30, 30))
 @given(rng=generators, shape=leading_shapes, scale=scales)
 def test_gradients(forward, backward, rng, shape, scale):
     x = scale * rng.standard_normal((*shape, 3))
-    assume(np.abs(x).min() > 1e-3)  # ReLU has no derivative at 0
+    for corner in (0, 6, -3, 3):  # of ReLU and its relatives: no derivative
+        assume(np.abs(x - corner).min() > 1e-3)
     check_op(forward, backward, {"x": x}, rng)
 
 
@@ -78,6 +94,11 @@ def test_the_tanh_form_is_near_the_exact_one(x):
     (relu, 3, 3, 1), (relu, -3, 0, 0),
     (silu, 0, 0, 1 / 2), (silu, math.log(3), math.log(3) * 3 / 4, 3 / 4 + math.log(3) * 3 / 16),
     (tanh, math.log(2), 3 / 5, 16 / 25),  # (2 - 1/2) / (2 + 1/2)
+    (logistic, math.log(3), 3 / 4, 3 / 16), (relu2, 3, 9, 6), (relu2, -3, 0, 0),
+    (relu6, 5, 5, 1), (relu6, 7, 6, 0), (leaky_relu, -2, -0.02, 0.01), (leaky_relu, 2, 2, 1),
+    (hardswish, 1, 2 / 3, 5 / 6), (hardswish, -4, 0, 0), (hardswish, 4, 4, 1),
+    # exp(softplus(0)) = 2, so T = (2 - 1/2) / (2 + 1/2) = 3/5
+    (mish, 0, 0, 3 / 5),
     (gelu, 0, 0, 1 / 2), (gelu_tanh, 0, 0, 1 / 2), (quick_gelu, 0, 0, 1 / 2),
     (quick_gelu, math.log(3) / 1.702, math.log(3) / 1.702 * 3 / 4,
      3 / 4 + math.log(3) * 3 / 16),
@@ -96,9 +117,13 @@ def test_far_out_it_neither_overflows_nor_warns(implementation, forward, backwar
     with kernels.use(implementation), np.errstate(over="raise", invalid="raise"):
         y, cache = forward(x)
         dx = backward(np.ones_like(x), cache)
-    right = np.sign(x) if forward is tanh else np.maximum(x, 0)
-    np.testing.assert_allclose(y, right, atol=1e-6)
-    np.testing.assert_allclose(dx, 0 if forward is tanh else (x > 0), atol=1e-6)
+    positive = np.maximum(x, 0)
+    right, slope = {
+        tanh: (np.sign(x), 0), logistic: (x > 0, 0), relu2: (positive**2, 2 * positive),
+        relu6: (6 * (x > 0), 0), leaky_relu: (np.maximum(x, x / 100), np.where(x > 0, 1, 0.01)),
+    }.get(forward, (positive, x > 0))
+    np.testing.assert_allclose(y, right, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(dx, slope, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("forward, backward", PAIRS)

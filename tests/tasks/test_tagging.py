@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -151,8 +152,7 @@ class Reader:
     """A model that names what it reads: "New Penwick" is a place, Mira a person."""
 
     training = False
-    config = SimpleNamespace(position_limit=None, id2label=label_fields(
-        bio_labels(["LOC", "PER"]))["id2label"])
+    config = BertConfig().replace(**label_fields(bio_labels(["LOC", "PER"])))
 
     def eval(self):
         return self
@@ -276,6 +276,7 @@ def test_tagged_words_and_jsonl_say_the_same(tmp_path):
     ("a.bio", "Oslo LOC\n", "line 1: a tag is 'LOC', wanted O, B-TYPE or I-TYPE"),
     ("a.conll", "\n\n", "no example in it"),
     ("a.jsonl", '{"text": "Oslo", "spans": [[0, 9, "LOC"]]}', "example 1: a span is [0, 9, 'LOC']"),
+    ("a.jsonl", '{"text": " ", "spans": []}', "example 1: the text is ' ', wanted words"),
     ("a.jsonl", '{"text": "Oslo", "spans": 3}', "line 1"),
     ("a.jsonl", '{"text": "Oslo"}', "line 1"),
 ])
@@ -393,6 +394,12 @@ def test_long_texts_are_tagged_to_the_end(run):
     task = run.task()
     batch = task.encode([{"text": text, "spans": [[3, 7, "ABSENT"]]}], run.config)
     assert len(batch["input_ids"]) >= 4 and batch["input_ids"].shape[1] <= 40
+
+
+def test_a_pretrained_model_reads_the_words_as_they_are(run):
+    settings = replace(run.settings, model="somewhere")
+    assert "disguise" in next(run.task().batches(run.settings))[0]
+    assert "disguise" not in next(run.task().batches(settings))[0]
 
 
 def test_a_checkpoint_with_other_tags(tmp_path, capsys):

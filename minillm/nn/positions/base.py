@@ -6,16 +6,23 @@ from minillm.nn.module import Module
 class AttentionPositions(Module):
     """The interface of the `positions` of an attention layer. This base class changes nothing."""
 
+    window = None  # how many keys a query sees, up to its own position; None: all of them
+
     def rotate(self, Q, K, position_ids):
         """Q, K: (B, H, T, D) at the positions (T,) or (B, T) -> the rotated Q, K"""
         return Q, K
 
     def rotate_backward(self, dQ, dK):
+        """The gradients of the rotated Q, K -> those of Q, K; may write over its arguments"""
         return dQ, dK
 
     def distance_bias(self, Tq, Tk):
         """-> (H, Tq + Tk - 1) to add to the scores, or None: see `ops.attention.AttentionBias`"""
         return None
+
+    def learns_bias(self):
+        """-> whether `distance_bias_backward` needs the gradient of the distance_bias"""
+        return False
 
     def distance_bias_backward(self, dbias):
         """dbias: (H, Tq + Tk - 1), from the backward of attention -> None"""

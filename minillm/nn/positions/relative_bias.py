@@ -44,6 +44,9 @@ class RelativeBias(AttentionPositions):
         self.remember(buckets)
         return np.ascontiguousarray(self.weight.data[buckets].T)
 
+    def learns_bias(self):
+        return self.weight.trainable
+
     # bias[h, n] = weight[bucket(n), h] reads the number of a bucket once for each of its distances n,
     # so its gradient is the sum of theirs: dweight[b, h] = Σ dbias[h, n] over bucket(n) = b.
     def distance_bias_backward(self, dbias):

@@ -45,7 +45,7 @@ class Rotary(AttentionPositions):
 
     def rotate_backward(self, dQ, dK):
         query_cache, key_cache = self.recall()
-        return rotary_backward(dQ, query_cache), rotary_backward(dK, key_cache)
+        return rotary_backward(dQ, query_cache, out=dQ), rotary_backward(dK, key_cache, out=dK)
 
     def _cos_and_sin(self, position_ids, dtype):
         """-> cos, sin: (T, r / 2) for positions (T,), (B, 1, T, r / 2) for (B, T)"""

@@ -32,6 +32,9 @@ class SlidingWindow(AttentionPositions):
         distance = np.arange(Tq + Tk - 1) - (Tk - 1)
         return np.where(distance > -self.window, bias, -np.inf).astype(bias.dtype)
 
+    def learns_bias(self):
+        return self.positions.learns_bias()
+
     # The score of a hidden key is a constant, so dbias is 0 there.
     def distance_bias_backward(self, dbias):
         self.positions.distance_bias_backward(dbias)
