@@ -35,6 +35,7 @@ TOP = 10  # entries in a prediction
 SHOWN = 3  # of them, at the terminal
 THRESHOLD = 0.5  # until one is chosen
 LEFT_OUT = 0.2  # the share of words that training leaves out
+STRANGE = 0.3  # how often it puts a strange word in front of a text, and how often behind it
 # Words that say nothing about what a question is about.
 STOP_WORDS = set("a about am an and any are as at be by can could do does for from get had has "
                  "have how i if in is it me my no not of on or so that the there this to up was we "
@@ -99,6 +100,8 @@ class FaqBatches(ExampleBatches):
         for example in examples:
             ways = self.ways.setdefault(example["question"], [example["question"]])
             ways.append(example["text"])
+        self.words = sorted({word for example in examples for word in example["text"].split()
+                             if word.isascii() and word.isalpha() and len(word) > 3})
         super().__init__(examples, batch_size, rng)
 
     def _start_epoch(self):
@@ -123,20 +126,30 @@ class FaqBatches(ExampleBatches):
 
     def _paired(self, example, rng):
         """-> the example and its partner: the entry's own question in half of the cases, or another
-        way to ask it. A part of the words is left out, so that no single one decides.
+        way to ask it. Both are disturbed.
         """
         partner = example["question"]
         others = [way for way in self.ways[partner][1:] if way != example["text"]]
         if rng.random() < 0.5 and others:
             partner = others[rng.integers(len(others))]
-        return {**example, "text": _thinned(example["text"], rng),
-                "partner": _thinned(partner, rng)}
+        return {**example, "text": self._disturbed(example["text"], rng),
+                "partner": self._disturbed(partner, rng)}
 
+    def _disturbed(self, text, rng):
+        """-> `text` without a share LEFT_OUT of its words, so that no single one decides; and often
+        with a strange word in front or behind, so that unknown words don't either
+        """
+        kept = [word for word in text.split() if rng.random() >= LEFT_OUT] or [text]
+        before = [self._strange_word(rng)] if rng.random() < STRANGE else []
+        after = [self._strange_word(rng)] if rng.random() < STRANGE else []
+        return " ".join(before + kept + after)
 
-def _thinned(text, rng):
-    """-> `text` without about a share LEFT_OUT of its words"""
-    kept = [word for word in text.split() if rng.random() >= LEFT_OUT]
-    return " ".join(kept) if kept else text
+    def _strange_word(self, rng):
+        """-> the beginning of one word and the end of another; "" if there are no words"""
+        if not self.words:
+            return ""
+        one, other = (self.words[i] for i in rng.integers(len(self.words), size=2))
+        return one[: len(one) // 2] + other[len(other) // 2 :]
 
 
 class Faq(SupervisedTask):
@@ -154,8 +167,8 @@ class Faq(SupervisedTask):
     n_examples = 8000
     n_watched = 400
     defaults = {"vocab_size": 1500, "n_layer": 1, "n_head": 4, "n_embd": 128, "block_size": 40,
-                "steps": 1200, "batch_size": 64, "lr": 3e-3, "warmup": 50, "eval_every": 200,
-                "checkpoint_every": 400}
+                "dropout": 0.0, "steps": 1000, "batch_size": 64, "lr": 3e-3, "warmup": 50,
+                "eval_every": 200, "checkpoint_every": 500}
 
     def __init__(self, folder, settings, model_folder=None):
         super().__init__(folder, settings, model_folder)
@@ -361,10 +374,16 @@ def _ranking(prediction):
 
 
 def _threshold(predictions, examples):
-    return best_threshold(
-        [p["top"][0]["score"] for p in predictions],
-        [_ranking(p)[0] == example["question"] for p, example in zip(predictions, examples)],
-        [not example["question"] for example in examples])
+    """-> the best threshold; THRESHOLD if the examples are only the FAQ's own questions, of which
+    each finds itself
+    """
+    pairs = [(found, example) for found, example in zip(predictions, examples)
+             if example["text"] != example["question"]]
+    if not pairs:
+        return THRESHOLD
+    return best_threshold([found["top"][0]["score"] for found, _ in pairs],
+                          [_ranking(found)[0] == example["question"] for found, example in pairs],
+                          [not example["question"] for _, example in pairs])
 
 
 def _texts_by_entry(examples):

@@ -160,15 +160,17 @@ def test_predict_finds_an_entry_or_does_not_know(run, capsys):
     index = FaqIndex.load(run.model_folder)
     questions = [entry["question"] for entry in index.entries]
     assert "Can I pay with a gift card?" in questions  # an entry of the test alone
-    assert main(["predict", "--task", "faq", "--model", str(run.folder), questions[3]]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == index.entries[3]["answer"] and lines[1] == f"  1.00  {questions[3]}"
-    FaqIndex(index.entries, index.vectors, 1.5).save(run.model_folder)
-    try:
-        assert main(["predict", "--model", str(run.folder), "where is it"]) == 0
-    finally:
-        index.save(run.model_folder)
-    assert capsys.readouterr().out.splitlines()[0].startswith("I don't know. The nearest are:")
+
+    def answer(threshold):
+        FaqIndex(index.entries, index.vectors, threshold).save(run.model_folder)
+        try:
+            assert main(["predict", "--task", "faq", "--model", str(run.folder), questions[3]]) == 0
+        finally:
+            index.save(run.model_folder)
+        return capsys.readouterr().out.splitlines()[:2]
+
+    assert answer(0.99) == [index.entries[3]["answer"], f"  1.00  {questions[3]}"]
+    assert answer(1.01) == ["I don't know. The nearest are:", f"  1.00  {questions[3]}"]
 
 
 def test_the_model_opens_as_a_sentence_encoder_and_searches_a_file(run, tmp_path, capsys):
@@ -223,12 +225,24 @@ def test_own_faq_as_jsonl_and_tsv(tmp_path, capsys):
                            "answer": "With the key."}
     small = [value for value in SMALL if value not in ("--examples", "600")]
     small[small.index("--vocab-size") + 1] = "90"
+    small[small.index("--steps") + 1] = "10"
     assert main(["train-task", "faq", *small, "--data", str(jsonl), "--valid", "0.2", "--test",
                  "0.2", "--out", str(tmp_path / "run")]) == 0
     capsys.readouterr()
     assert main(["predict", "--model", str(tmp_path / "run"), "--json", "When is lunch?"]) == 0
     found = json.loads(capsys.readouterr().out)["prediction"]
     assert found["top"][0]["question"] == "When is lunch?" and len(found["top"]) == 3
+
+
+def test_a_faq_without_paraphrases_answers_its_own_questions(tmp_path, capsys):
+    path = tmp_path / "own.tsv"
+    path.write_text("question\tanswer\n" + "".join(f"{q}\t{a}\n" for q, a, _ in ENTRIES))
+    assert main(["train-task", "faq", "--data", str(path), "--steps", "2", "--n-embd", "8",
+                 "--n-head", "2", "--vocab-size", "60", "--out", str(tmp_path / "run")]) == 0
+    assert FaqIndex.load(tmp_path / "run" / "model").threshold == 0.5
+    capsys.readouterr()
+    assert main(["predict", "--model", str(tmp_path / "run"), "When is lunch?"]) == 0
+    assert capsys.readouterr().out.startswith("At noon.")
 
 
 def test_a_pretrained_model_is_trained_further(tmp_path, capsys):
