@@ -37,11 +37,11 @@ class Descriptions(PromptedTask):
     name = "descriptions"
     fields = {"attributes": str, "description": str}
     question = ("attributes",)
-    n_examples = 20000
+    n_examples = 24000
     generated = products.WHAT
     defaults = {"vocab_size": 512, "n_layer": 3, "n_head": 4, "n_embd": 128, "block_size": 256,
-                "dropout": 0.0, "steps": 1000, "batch_size": 32, "lr": 2e-3, "final_lr": 0.05,
-                "eval_every": 250, "checkpoint_every": 250}
+                "dropout": 0.0, "steps": 1200, "batch_size": 32, "lr": 3e-3, "final_lr": 0.05,
+                "eval_every": 400, "checkpoint_every": 200}
     generate = staticmethod(products.generate)
 
     @classmethod

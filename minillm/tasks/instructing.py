@@ -27,7 +27,7 @@ class Instructions(PromptedTask):
     n_examples = 12000
     generated = instructions.WHAT
     defaults = {"vocab_size": 512, "n_layer": 3, "n_head": 4, "n_embd": 128, "block_size": 128,
-                "dropout": 0.0, "steps": 1000, "batch_size": 48, "lr": 2e-3, "final_lr": 0.05,
+                "dropout": 0.0, "steps": 1000, "batch_size": 48, "lr": 3e-3, "final_lr": 0.05,
                 "eval_every": 250, "checkpoint_every": 250}
     generate = staticmethod(instructions.generate)
 
