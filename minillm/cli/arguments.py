@@ -158,7 +158,8 @@ def _predict(commands):
         ['minillm predict --model runs/sentiment-1 "not bad at all"',
          'minillm predict --task topics --model my_checkpoint "the match was lost"',
          "minillm predict --model runs/sentiment-1 --json < my_reviews.txt",
-         "minillm predict --model runs/sentiment-1 --input my_reviews.tsv"],
+         "minillm predict --model runs/sentiment-1 --input my_reviews.tsv",
+         'minillm predict --model runs/descriptions-1 --temperature 0.7 --seed 1 "type=chair"'],
     )
     parser.add_argument("texts", nargs="*", metavar="TEXT",
                         help="texts, one prediction each; or, for a task that needs several, the "
@@ -169,6 +170,12 @@ def _predict(commands):
     parser.add_argument("--input", type=_path, metavar="FILE", help="a .jsonl or .tsv file of texts")
     parser.add_argument("--json", action="store_true",
                         help="print each example and its prediction as a line of JSON")
+    parser.add_argument("--temperature", type=float,
+                        help="sample, for a task that writes to order: below 1 more predictable, "
+                             "above 1 more random (default: take the likeliest token)")
+    parser.add_argument("--top-p", type=float,
+                        help="sample from the likeliest tokens that together have this probability")
+    parser.add_argument("--seed", type=int, help="of the sampling: the same seed, the same text")
 
 
 def _similar(commands):

@@ -14,6 +14,7 @@ from minillm.json_files import parse_json
 from minillm.models.auto import AutoConfig, model_class
 from minillm.tasks.base import PRETRAINED_LR
 from minillm.tasks.examples import read_examples
+from minillm.tasks.prompted import PromptedTask
 from minillm.tasks.report import report, rows
 from minillm.training.run import Run, model_folder
 from minillm.training.settings import Settings
@@ -69,6 +70,7 @@ def report_task(run):
 
 def predict(options):
     task, model = _opened(options)
+    _set_sampling(task, options)
     examples = _questions(task, options)
     with progress_bar("predicting", len(examples)) as advance:
         predictions = task.predict(model, examples, lambda done, total: advance(done))
@@ -77,6 +79,17 @@ def predict(options):
             print(json.dumps({**example, "prediction": prediction}, ensure_ascii=False))
         else:
             print(for_stream(task.show(example, prediction)))
+
+
+def _set_sampling(task, options):
+    """Let a task that writes sample as the options say; ValueError for another task"""
+    given = {name: getattr(options, name) for name in ("temperature", "top_p", "seed")
+             if getattr(options, name) is not None}
+    if given and not isinstance(task, PromptedTask):
+        raise ValueError(f"{next(iter(given))} is {next(iter(given.values()))}, but {task.name} "
+                         "doesn't sample: its predictions have no randomness")
+    if given:
+        task.sampling = {"do_sample": True, "top_k": 0, **given}
 
 
 def _opened(options):

@@ -121,6 +121,16 @@ def test_sampling_with_a_seed(run):
     assert first != task.predict(model, examples)
 
 
+def test_predict_samples_with_a_seed(run, capsys):
+    def text(*options):
+        assert main(["predict", "--model", str(run.folder), *options, "type=chair"]) == 0
+        return capsys.readouterr().out
+
+    assert text("--temperature", "2", "--seed", "1") == text("--temperature", "2", "--seed", "1")
+    assert text("--temperature", "2", "--seed", "1") != text("--temperature", "2", "--seed", "2")
+    assert text("--top-p", "0.9", "--seed", "1")
+
+
 def test_own_examples_on_a_pretrained_decoder(tmp_path, capsys):
     path = tmp_path / "own.tsv"
     path.write_text("attributes\tdescription\n" + "".join(

@@ -135,7 +135,8 @@ _MEAN_MISTAKES = [
             when=lambda got, want, losses, mask: np.shape(got) == (len(losses),)),
     Mistake("You average along the columns first. A position with few completions then counts as "
             "much as one with many.",
-            wrong=lambda losses, mask: np.nanmean((losses * mask).sum(axis=0) / mask.sum(axis=0))),
+            wrong=lambda losses, mask: np.mean((losses * mask).sum(axis=0)
+                                               / np.maximum(mask.sum(axis=0), 1))),
     Mistake("You add the means of the rows. Add losses, and divide once.",
             wrong=lambda losses, mask: np.sum((losses * mask).sum(axis=1) / mask.sum(axis=1))),
     Mistake("That is the perplexity. The loss is its logarithm.",
