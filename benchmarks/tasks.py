@@ -29,7 +29,7 @@ from minillm.training.task import LABELLED
 
 RESULTS = Path(__file__).parent / "results"
 EXPERIMENTS = ("length", "family")
-NEEDS_DATA = ("instructions",)  # tasks without generated examples
+
 QUICK = ("--examples", "200", "--steps", "20", "--n-layer", "1", "--eval-every", "10",
          "--checkpoint-every", "10")
 
@@ -37,7 +37,7 @@ QUICK = ("--examples", "200", "--steps", "20", "--n-layer", "1", "--eval-every",
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tasks", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [*(name for name in LABELLED if name not in NEEDS_DATA), *EXPERIMENTS]
+    names = [*(name for name in LABELLED), *EXPERIMENTS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--quick", action="store_true")

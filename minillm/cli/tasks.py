@@ -47,6 +47,9 @@ def _settings(cls, options):
     defaults = {"model_type": cls.model_type, **cls.defaults}
     if model is not None:
         defaults["lr"] = PRETRAINED_LR
+        limit = AutoConfig.from_pretrained(find_pretrained(model_folder(model))).position_limit
+        length = defaults.get("block_size", Settings.block_size)
+        defaults["block_size"] = length if limit is None else min(length, limit)
     return Settings(**{**defaults, **given, "text": options.data, "model": model})
 
 

@@ -22,7 +22,6 @@ ACCEPTED = {
     "from_tf": ((None, False), "minillm reads safetensors files"),
     "fusion_config": ((None,), "minillm has its own kernels"),
     "gguf_file": ((None,), "minillm reads safetensors files"),
-    "ignore_mismatched_sizes": ((None, False), "the weights must fit the configuration"),
     "kernel_config": ((None,), "minillm has its own kernels"),
     "key_mapping": ((None, {}), "the weights must have their usual names"),
     "llm_int8_threshold": ((None,), 'dtype="int8" stores weights in one byte'),

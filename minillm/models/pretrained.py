@@ -85,7 +85,8 @@ class PreTrainedModel(Module):
 
     @classmethod
     def from_pretrained(cls, name_or_path, *, config=None, dtype=None, torch_dtype=None,
-                        generation_config=None, variant=None, seed=0, **options):
+                        generation_config=None, variant=None, seed=0,
+                        ignore_mismatched_sizes=False, **options):
         """Load the model in a directory or of a name (see `minillm.hub.find_pretrained`), in eval
         mode.
 
@@ -97,6 +98,8 @@ class PreTrainedModel(Module):
         variant: "fp16" reads model.fp16.safetensors
         seed: for the weights of a head that the checkpoint lacks (a warning names them), and for
             dropout in later training
+        ignore_mismatched_sizes: True gives a head new weights also if the file's have another
+            shape, such as those of a classifier for other labels
         options: those of `find_pretrained`; fields that override those of config.json, such as
             pad_token_id=50256; the class's `constructor_options`; and options of `transformers`
             that have no effect here
@@ -119,7 +122,8 @@ class PreTrainedModel(Module):
         if model.generation_config is not None:
             model.generation_config = generation_config or _generation_config(folder, config,
                                                                               changes)
-        model._take(weights, np.float16 if dtype == "float16" else np.float32)
+        model._take(weights, np.float16 if dtype == "float16" else np.float32,
+                    ignore_mismatched_sizes)
         model.eval()
         return model.quantize(dtype) if dtype in ("bfloat16", "int8") else model
 
@@ -133,7 +137,7 @@ class PreTrainedModel(Module):
         raise TypeError(f"config is a {type(given).__name__}, wanted a {cls.config_class.__name__} "
                         "or a directory")
 
-    def _take(self, weights, dtype):
+    def _take(self, weights, dtype, ignore_mismatched_sizes=False):
         """Load the tensors of a checkpoint into the parameters.
 
         Raises ValueError that names a tensor that doesn't fit.
@@ -142,7 +146,7 @@ class PreTrainedModel(Module):
         table, _ = self.layout(self.config)
         shapes = {name: parameter.shape for name, (_, parameter) in parameters.items()
                   if weights.have(name) or not table.is_optional(name)}
-        for name in self._new_head(shapes, weights):
+        for name in self._new_head(shapes, weights, ignore_mismatched_sizes):
             _, parameter = parameters[name]
             if parameter.ndim > 1:  # biases and norms keep the initial values of their layers
                 parameter.data = self._draw(parameter.shape)
@@ -157,15 +161,21 @@ class PreTrainedModel(Module):
             _, parameter = parameters[name]
             parameter.data = array
 
-    def _new_head(self, names, weights):
-        """-> list of the parameters of a head that the checkpoint lacks; warns if there are any"""
+    def _new_head(self, shapes, weights, of_other_shape):
+        """-> list of the parameters of a head that the checkpoint lacks; warns if there are any
+
+        of_other_shape: also those of a head that has another shape there
+        """
         table, _ = self.layout(self.config)
-        missing = [(ours, theirs) for _, ours, theirs in table.groups(names)
-                   if weights.lack_head(theirs)]
+        wanted = table.shapes(shapes, self.config)
+        missing = [(ours, theirs) for _, ours, theirs in table.groups(shapes)
+                   if weights.lack_head(theirs)
+                   or of_other_shape and weights.differ_in_head(theirs, wanted)]
         if missing:
             tensors = ", ".join(tensor for _, theirs in missing for tensor in theirs)
-            warnings.warn(f"{weights.path} has no {tensors}: {type(self).__name__} starts with a "
-                          "head that has to be trained", stacklevel=4)
+            fitting = " of this shape" if of_other_shape else ""
+            warnings.warn(f"{weights.path} has no {tensors}{fitting}: {type(self).__name__} starts "
+                          "with a head that has to be trained", stacklevel=4)
         return [name for ours, _ in missing for name in ours]
 
     def _draw(self, shape):
@@ -414,6 +424,12 @@ class _NamedWeights:
     def lack_head(self, names):
         """True if these tensors belong to a head and the checkpoint has none of them."""
         return not any(name in self._stored or not self._table.is_head(name) for name in names)
+
+    def differ_in_head(self, names, wanted):
+        """True if these tensors belong to a head, and one has another shape than in `wanted`."""
+        return any(self._table.is_head(name) and name in self._stored
+                   and self._files.tensors[self._stored[name]].shape != wanted[name]
+                   for name in names)
 
     def require_shapes(self, wanted, model):
         """Raise ValueError unless the tensors are exactly those in `wanted`, {name: shape}."""

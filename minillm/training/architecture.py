@@ -77,7 +77,7 @@ def new_model(settings, config, head):
         return cls(config, seed=settings.seed).train()
     # The task's configuration, but for the rows that the file has.
     stored = AutoConfig.from_pretrained(settings.model)
-    model = cls.from_pretrained(settings.model, seed=settings.seed,
+    model = cls.from_pretrained(settings.model, seed=settings.seed, ignore_mismatched_sizes=True,
                                 config=config.replace(vocab_size=stored.vocab_size))
     if model.config.vocab_size != config.vocab_size:
         model.resize_token_embeddings(config.vocab_size)

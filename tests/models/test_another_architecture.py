@@ -59,6 +59,20 @@ def test_a_checkpoint_without_a_head(tmp_path):
     assert not one.classifier.bias.data.any()
 
 
+def test_a_head_for_other_labels(tmp_path):
+    model = BagForSequenceClassification(BagConfig().replace(num_labels=3), seed=1)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"score.weight has shape \(3, 4\), wanted \(5, 4\)"):
+        BagForSequenceClassification.from_pretrained(tmp_path, num_labels=5)
+    with pytest.warns(UserWarning, match="has no score.weight, score.bias of this shape"):
+        other = BagForSequenceClassification.from_pretrained(tmp_path, num_labels=5,
+                                                             ignore_mismatched_sizes=True)
+    np.testing.assert_array_equal(other.bag(IDS), model.bag(IDS))
+    assert other.classifier.weight.shape == (4, 5) and other.classifier.weight.data.std() > 0
+    same = BagForSequenceClassification.from_pretrained(tmp_path, ignore_mismatched_sizes=True)
+    np.testing.assert_array_equal(same(IDS), model(IDS))
+
+
 def test_part_of_a_head_is_damage(tmp_path):
     BagForSequenceClassification().save_pretrained(tmp_path)
     arrays = safetensors.numpy.load_file(tmp_path / "model.safetensors")

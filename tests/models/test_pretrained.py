@@ -200,7 +200,7 @@ def test_a_wrong_configuration_names_its_file_and_field(folder, changes, match):
 @pytest.mark.parametrize("change, match", [
     ({"transformer.h.1.ln_2.bias": None}, "has no h.1.ln_2.bias, which GPT2LMHeadModel needs"),
     ({"transformer.wte.weight": None}, "vocab_size is 400, but .* has no wte.weight"),
-    ({"score.weight": np.ones((2, 24), "f4")}, "has 'score.weight', for which GPT2LMHeadMod"),
+    ({"extra.weight": np.ones((2, 24), "f4")}, "has 'extra.weight', for which GPT2LMHeadMod"),
     ({"\x1b[2J": np.ones(1, "f4")}, r"has '\\x1b\[2J', for which"),
     ({"transformer.ln_f.bias": np.ones(25, "f4")}, r"ln_f.bias has shape \(25,\), wanted \(24,\)"),
     ({"transformer.ln_f.bias": np.ones(24, "i4")}, "ln_f.bias has dtype I32, wanted one of F64"),
@@ -467,7 +467,7 @@ def test_options_that_change_nothing(folder):
     dict(device_map="auto"), dict(load_in_8bit=True), dict(load_in_4bit=1),
     dict(quantization_config={"bits": 4}), dict(trust_remote_code=True), dict(gguf_file="x.gguf"),
     dict(attn_implementation="flash_attention_2"), dict(use_safetensors=False), dict(from_tf=True),
-    dict(ignore_mismatched_sizes=True), dict(state_dict={}), dict(max_memory={0: "1GB"}),
+    dict(state_dict={}), dict(max_memory={0: "1GB"}),
 ])
 def test_options_that_cannot_be_followed_are_refused_by_name(folder, option):
     (name,) = option
@@ -485,7 +485,8 @@ def test_every_option_of_transformers_is_known():
     names |= {name for name, parameter in inspect.signature(function).parameters.items()
               if parameter.kind is inspect.Parameter.KEYWORD_ONLY or parameter.default is not
               inspect.Parameter.empty}
-    ours = {*ACCEPTED, *PLACES, "config", "dtype", "torch_dtype", "generation_config", "variant"}
+    ours = {*ACCEPTED, *PLACES, "config", "dtype", "torch_dtype", "generation_config", "variant",
+            "ignore_mismatched_sizes"}
     internal = {"_commit_hash", "_from_pipeline", "_from_auto", "adapter_name", "tqdm_class"}
     assert names - ours - internal == set()
 

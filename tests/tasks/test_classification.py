@@ -15,6 +15,12 @@ SMALL = ["--examples", "600", "--vocab-size", "400", "--n-layer", "1", "--n-head
          "--eval-every", "60", "--checkpoint-every", "60", "--warmup", "5"]
 
 
+def small_without(*names):
+    """-> SMALL without these options and their values"""
+    return [each for name, value in zip(SMALL[::2], SMALL[1::2]) if name not in names
+            for each in (name, value)]
+
+
 @pytest.mark.parametrize("data", [sentiment, topics])
 def test_generated_splits_share_no_example_and_test_has_new_words(data):
     splits = data.generate(2000, seed=0)
@@ -97,7 +103,7 @@ def test_own_examples(tmp_path, capsys):
     path.write_text("label\ttext\n" + "".join(
         f"{'good' if i % 2 else 'bad'}\tit is {'fine' if i % 2 else 'awful'} {i}\n"
         for i in range(40)), encoding="utf-8")
-    small = [value for value in SMALL if value not in ("--examples", "600")]
+    small = small_without("--examples")
     small[small.index("--vocab-size") + 1] = "60"
     assert main(["train-task", "sentiment", *small, "--data", str(path), "--valid", "0.2", "--test",
                  "0.2", "--out", str(tmp_path / "run")]) == 0
@@ -133,11 +139,19 @@ def test_a_decoder_classifies_too(tmp_path, arch):
 
 
 def test_a_pretrained_decoder_without_padding_learns(tmp_path):
-    small = [value for value in SMALL if value not in ("--vocab-size", "400")]
+    small = small_without("--vocab-size", "--block-size")
     assert main(["train-task", "topics", *small, "--steps", "2", "--model", "pydoc-tiny", "--freeze",
                  "2", "--out", str(tmp_path / "run")]) == 0
-    config = Run(tmp_path / "run").config
-    assert config.pad_token_id == config.eos_token_id
+    run = Run(tmp_path / "run")
+    assert run.config.pad_token_id == run.config.eos_token_id
+    assert run.settings.block_size == 48  # the task's, which the model has positions for
+
+
+def test_a_model_with_few_positions_reads_shorter_texts(run, tmp_path):
+    small = small_without("--vocab-size", "--block-size")
+    assert main(["train-task", "sentiment", *small, "--steps", "2", "--model", str(run.folder),
+                 "--out", str(tmp_path / "run")]) == 0
+    assert Run(tmp_path / "run").settings.block_size == 32
 
 
 def test_a_file_with_answers_is_predicted(run, capsys):
