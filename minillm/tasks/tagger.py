@@ -1,8 +1,8 @@
 """From a text to labelled spans: words, pieces, windows, tags.
 
-    words     Mira            Holtby               left    .
-    pieces    [CLS]  Mi  ##ra  Hol  ##tb  ##y      left    .   [SEP]
-    tags             B-PER     I-PER               O       O
+    words            Mira          Holtby               left  .
+    pieces    [CLS]  Mi     ##ra   Hol    ##tb   ##y    left  .   [SEP]
+    tags             B-PER         I-PER                O     O
 
 The first piece of a word has the word's tag; the others have none in training, and are not asked in
 prediction (Devlin et al. 2018, section 5.3). A text with more pieces than the model reads at once
@@ -31,6 +31,7 @@ from minillm.training.run import model_folder
 _NORMALIZER = BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=False,
                              lowercase=False)
 LEAST = 1e-12  # of a probability, so that its logarithm is finite
+LONGEST = 512  # tokens of a window
 OVERLAP = 0.25  # of two neighboring windows, as a share of their length
 
 
@@ -73,8 +74,9 @@ def _opened(path):
 
 
 def find_all_entities(model, tokenizer, texts, max_length=None):
-    """-> for each text a list of Entity; max_length: of a window, default: the model's"""
-    limits = (max_length, model.config.position_limit, 512)
+    """-> for each text a list of Entity; max_length: of a window, default: the tokenizer's, which
+    knows the length that the model was trained with"""
+    limits = (max_length or tokenizer.model_max_length, model.config.position_limit, LONGEST)
     max_length = min(limit for limit in limits if limit is not None)
     tags = labels_of(model.config)
     all_words = [words_of(text) for text in texts]

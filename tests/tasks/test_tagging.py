@@ -237,7 +237,8 @@ def test_a_resumed_run_disguises_alike():
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 2**32))
 def test_the_best_path_is_that_of_a_search_through_all(n, K, seed):
     rng = np.random.default_rng(seed)
-    scores, transitions, start = rng.normal(size=(n, K)), rng.normal(size=(K, K)), rng.normal(size=K)
+    scores, transitions = rng.normal(size=(n, K)), rng.normal(size=(K, K))
+    start = rng.normal(size=K)
 
     def total(path):
         return (scores[range(n), path].sum() + start[path[0]]
@@ -392,6 +393,10 @@ def test_long_texts_are_tagged_to_the_end(run):
     found = find_entities(run.folder, text)
     assert [text[start:end] for start, end, *_ in found] == ["gout", "cough"] * 30
     task = run.task()
+    assert task.tokenizer.model_max_length == 24  # windows are as long as training's
+    model = task.load_model(run.model_folder, run.config.model_type)
+    [same] = task.predict(model, [{"text": text}])
+    assert [list(entity[:3]) for entity in found] == [span[:3] for span in same]
     batch = task.encode([{"text": text, "spans": [[3, 7, "ABSENT"]]}], run.config)
     assert len(batch["input_ids"]) >= 4 and batch["input_ids"].shape[1] <= 40
 
