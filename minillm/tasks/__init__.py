@@ -13,6 +13,8 @@
     translation.py          an encoder-decoder's task; bleu.py, chrf.py: its metrics
     answering.py            the answer to a question, marked in a text; spans.py: the best span,
                             squad.py: exact match and F1
+    retrieval.py            the entry of a FAQ that answers a question, or none; ranking.py: MRR,
+                            recall@k, thresholds; tfidf.py: the baseline, a search by words
     grading.py              a student's answer compared with the key; kappa.py: agreement
     shared_words.py, hidden_tokens.py    what these two need besides
     report.py               a finished run: its scores beside the baselines', its pictures

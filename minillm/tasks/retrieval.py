@@ -30,6 +30,7 @@ from minillm.tasks.logistic_regression import words
 from minillm.tasks.metrics import mean_of, share_of
 from minillm.tasks.ranking import best_threshold, recall_at, reciprocal_rank
 from minillm.tasks.tfidf import TfIdf
+from minillm.tasks.word_dropout import new_word
 
 TOP = 10  # entries in a prediction
 SHOWN = 3  # of them, at the terminal
@@ -140,16 +141,11 @@ class FaqBatches(ExampleBatches):
         with a strange word in front or behind, so that unknown words don't either
         """
         kept = [word for word in text.split() if rng.random() >= LEFT_OUT] or [text]
-        before = [self._strange_word(rng)] if rng.random() < STRANGE else []
-        after = [self._strange_word(rng)] if rng.random() < STRANGE else []
-        return " ".join(before + kept + after)
+        return " ".join(self._strange_words(rng) + kept + self._strange_words(rng))
 
-    def _strange_word(self, rng):
-        """-> the beginning of one word and the end of another; "" if there are no words"""
-        if not self.words:
-            return ""
-        one, other = (self.words[i] for i in rng.integers(len(self.words), size=2))
-        return one[: len(one) // 2] + other[len(other) // 2 :]
+    def _strange_words(self, rng):
+        """-> one word that nobody knows, or none"""
+        return [new_word(self.words, rng)] if self.words and rng.random() < STRANGE else []
 
 
 class Faq(SupervisedTask):
