@@ -161,7 +161,9 @@ def read_tokenizer_files(folder, classes, vocabulary_files, own_options):
                 _require_same(path, whole, files.model)
     elif missing or not paths:
         others = f", and no {' and no '.join(missing)} either" if missing else ""
-        raise FileNotFoundError(f"{folder}: no tokenizer.json there{others}")
+        model = " (transformers writes one from tokenizer.model: AutoTokenizer.from_pretrained(…)" \
+            ".save_pretrained(…))" if (folder / "tokenizer.model").is_file() else ""
+        raise FileNotFoundError(f"{folder}: no tokenizer.json there{others}{model}")
     else:
         files = TokenizerFiles({FIELDS[path.name]: READERS[path.name](path) for path in paths})
     _read_settings(folder, files, classes, own_options)

@@ -169,6 +169,9 @@ def test_steps_that_are_refused(tmp_path, name, section, message):
 def test_no_tokenizer_json(tmp_path):
     with pytest.raises(FileNotFoundError, match="no tokenizer.json there$"):
         LlamaTokenizer.from_pretrained(tmp_path)
+    (tmp_path / "tokenizer.model").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match="transformers writes one from tokenizer.model"):
+        AutoTokenizer.from_pretrained(tmp_path)
 
 
 def test_transformers_opens_what_is_saved(tokenizers, tmp_path):
