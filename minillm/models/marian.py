@@ -48,6 +48,12 @@ class MarianConfig(TransformerConfig):
     forced_eos_token_id: int | list[int] | None = 0
     use_cache: bool = True
 
+    @classmethod
+    def from_sizes(cls, **sizes):
+        """A new model has the sizes' vocabulary, not that of the checkpoints."""
+        return super().from_sizes(**{"pad_token_id": 0, "decoder_start_token_id": 0,
+                                     "eos_token_id": 0, "forced_eos_token_id": None, **sizes})
+
     @property
     def shares_embeddings(self):
         """As in `transformers`, tie_word_embeddings = False separates all three tables."""

@@ -259,3 +259,13 @@ def test_the_nearest_training_example():
     nearest = Translation.baselines(None)["nearest"](train)
     assert nearest([{"source": "three hundred and one"}, {"source": "five?"}]) == [
         {"translation": "300"}, {"translation": "5"}]
+
+
+def test_marian_is_trained_from_scratch_with_a_small_vocabulary(tmp_path):
+    (tmp_path / "own.tsv").write_text("one\teins\ntwo\tzwei\nthree\tdrei\nfour\tvier\n")
+    assert main(["train-task", "translation", "--arch", "marian", "--data",
+                 str(tmp_path / "own.tsv"), *SMALL, "--steps", "2", "--out",
+                 str(tmp_path / "run")]) == 0
+    config = Run(tmp_path / "run").config
+    assert config.model_type == "marian" and config.vocab_size < 330
+    assert config.decoder_start_token_id != config.eos_token_id
