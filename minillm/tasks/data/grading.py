@@ -8,14 +8,14 @@
 
 The key states two facts. An answer states some of them, in the key's words or in others, and some
 things that are wrong: a fact's negation, its opposite (later, earlier), or what is true of another
-thing. The grade is 2 if both facts are there and nothing is wrong, 1 if one is there, or both beside
-something wrong, else 0.
+thing. The grade is 2 if both facts are there and nothing is wrong, 1 if one is there, or both
+beside something wrong, else 0.
 
 The things that are asked about, of this course and of science at school, are divided among the
 splits, and so are the phrasings of questions and answers. So the test asks about things of which
-the model has seen no answer: it has to compare the answer with the key. And so that it learns this,
-and not by heart what is true, in three of four training examples the facts of the key are those of
-other things: it is graded against the key, however strange.
+the model has seen no answer: it has to compare the answer with the key. So that it learns this, and
+not by heart what is true, in four of five training examples the facts of the key are put together
+from the verb of one fact and the rest of another: however strange the key, it decides.
 """
 
 import re
@@ -28,7 +28,7 @@ from minillm.tasks.data.drawing import generate_splits, pick
 
 WHAT = ("answers of invented students to 80 questions, generated from patterns; the scores say "
         "nothing about real students")
-SHUFFLED = 0.75  # of the training examples have the facts of other things
+MIXED = 0.8  # of the training examples have facts that are put together from others
 GRADES = ("0", "1", "2")  # wrong, partly right, right
 
 
@@ -166,7 +166,7 @@ a batch:
 _SCIENCE = """
 the heart:
     pump blood through the body / push the blood around;
-    have four chambers / consist of four chambers
+    have four chambers / own four chambers
 the lungs:
     take in oxygen / bring oxygen into the blood;
     give off carbon dioxide / remove carbon dioxide
@@ -210,7 +210,7 @@ an electron:
     weigh less than a proton / be lighter than a proton
 sound:
     travel as waves in the air / move through air in waves;
-    need something to travel in / not pass through empty space
+    need something to travel in / fail to pass through empty space
 light:
     travel faster than sound / move more quickly than sound;
     move in straight lines / spread along straight lines
@@ -378,14 +378,20 @@ def _wrong(rng, split, thing, fact, others):
     return _clause(thing.name, third_person(pick(rng, pick(rng, other.facts))), rng)
 
 
+def _mixed(rng, things):
+    """-> a fact, in two wordings, with the verbs of one fact and what follows in another"""
+    verbs, rests = (pick(rng, pick(rng, things).facts) for _ in range(2))
+    return tuple(f"{verb.partition(' ')[0]} {rest.partition(' ')[2]}"
+                 for verb, rest in zip(verbs, rests))
+
+
 def _example(rng, split):
     things = _things(split)
     thing = pick(rng, things)
     others = [other for other in things if other.name != thing.name]
-    if split == "train" and rng.random() < SHUFFLED:
-        one, other = (things[i] for i in rng.permutation(len(things))[:2])
-        thing = Thing(thing.name, (pick(rng, one.facts), pick(rng, other.facts)))
-        others = [found for found in things if found.name not in (one.name, other.name)]
+    if split == "train" and rng.random() < MIXED:
+        thing, *others = (Thing(one.name, (_mixed(rng, things), _mixed(rng, things)))
+                          for one in (thing, *others[:4]))
     first, second = (thing.facts[i] for i in rng.permutation(2))
 
     def right(fact):
