@@ -7,12 +7,12 @@ typed wrongly.
 
 What the test split holds that training doesn't: other patterns for every entry, other frames, and
 entries of its own, which are in no other split. Validation also has patterns and entries of its
-own, so that a threshold chosen there sees questions as new as those of the test. All words that
+own, so that a threshold chosen there sees questions as new as those of the test. Most words that
 matter occur in training, but in other entries or patterns: who has learned there that "box" means
 "parcel" can find an entry with which a question shares no word.
 
-A tenth of the questions belongs to no entry: there the right answer is "I don't know". Their topics
-differ between the splits.
+A seventh of the questions belongs to no entry: there the right answer is "I don't know". Their
+topics differ between the splits.
 """
 
 import re
