@@ -31,7 +31,7 @@ from minillm.tasks.metrics import share_of
 from minillm.tasks.seq2seq import Seq2SeqTask, answer, encode_pairs, train_tokenizer
 
 OPTIONS = "translation.json"  # beside a model: how it reads digits
-LEARNED_FROM = 20_000  # examples that a new tokenizer learns from, about
+LEARNED_FROM = 20_000  # training examples that a tokenizer and the baseline learn from, about
 GRAM = 3  # characters in an n-gram of the baseline
 SHADES = " ░▒▓█"  # weights below 0.1, 0.3, 0.5, 0.7 and above
 PICTURED = 6  # test examples in alignment.svg
@@ -44,7 +44,7 @@ class Translation(Seq2SeqTask):
     in_order = True
     generate = staticmethod(numbers_and_dates.generate)
     generated = numbers_and_dates.WHAT
-    n_examples = 150_000
+    n_examples = 220_000
     defaults = {"vocab_size": 1000, "n_layer": 2, "n_head": 4, "n_embd": 128, "block_size": 64,
                 "dropout": 0.0, "steps": 4000, "batch_size": 96, "lr": 2e-3, "warmup": 200,
                 "final_lr": 0.02, "eval_every": 500, "checkpoint_every": 500}
@@ -72,7 +72,7 @@ class Translation(Seq2SeqTask):
 
     @classmethod
     def new_tokenizer(cls, examples, vocab_size, report):
-        few = examples[:: max(1, len(examples) // LEARNED_FROM)]
+        few = _some(examples)
         return train_tokenizer([turn_digits(example["source"]) for example in few],
                                [turn_digits(example["target"]) for example in few],
                                vocab_size, report)
@@ -117,6 +117,11 @@ class Translation(Seq2SeqTask):
         return f"{prediction['translation']}\n{alignment_text(prediction['alignment'])}"
 
 
+def _some(examples):
+    """-> about LEARNED_FROM of the examples, spread evenly"""
+    return examples[:: max(1, len(examples) // LEARNED_FROM)]
+
+
 def turn_digits(text):
     """-> the text with each run of digits backwards; twice is the text itself
 
@@ -154,10 +159,11 @@ def _without_tag(text):
 
 
 def _nearest(train):
-    """The translation of the training source with the most similar n-grams of characters:
+    """The translation of the training source, among many, with the most similar n-grams of characters:
 
         cosine of tf-idf vectors,  tf-idf = occurrences · log(texts / texts with the n-gram)
     """
+    train = _some(train)
     grams = [_grams(example["source"]) for example in train]
     frequency = Counter(gram for counts in grams for gram in counts)
     idf = {gram: np.log(len(train) / count) for gram, count in frequency.items()}
