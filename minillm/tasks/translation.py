@@ -159,7 +159,7 @@ def _without_tag(text):
 
 
 def _nearest(train):
-    """The translation of the training source, among many, with the most similar n-grams of characters:
+    """The translation of the training source with the most similar n-grams of characters, of many:
 
         cosine of tf-idf vectors,  tf-idf = occurrences · log(texts / texts with the n-gram)
     """
