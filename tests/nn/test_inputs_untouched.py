@@ -32,6 +32,8 @@ def make_layers(rng, training_dropout):
         "LayerNorm": (nn.LayerNorm(D), 1),
         "RMSNorm": (nn.RMSNorm(D), 1),
         "Dropout": (nn.Dropout(p, rng), 1),
+        "L2Normalize": (nn.L2Normalize(), 1),
+        **{f"Pooling {how}": (nn.Pooling(how), 1) for how in ("mean", "cls", "last")},
         "LearnedPositions": (nn.LearnedPositions(9, D, **options), 1),
         "SinusoidalPositions": (nn.SinusoidalPositions(9, D), 1),
         "FeedForward": (nn.FeedForward(D, 6, dropout=p, **options), 1),
