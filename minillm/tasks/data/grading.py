@@ -291,13 +291,18 @@ QUESTIONS = {
 # {1} and {2} are facts with their subjects.
 BOTH = {
     "train": ("{1}, and {2}.", "{1}. {2}.", "{1} and also {2}.", "I think {1}, and I think {2}.",
-              "First, {1}. Second, {2}.", "{1}. Also, {2}.", "{1}. Besides, {2}."),
+              "First, {1}. Second, {2}.", "{1}. Also, {2}.", "{1}. Besides, {2}.",
+              "We learned that {1}, and that {2}.", "It is true that {1}, and that {2}.",
+              "The book says that {1} and that {2}.", "I am sure that {1}, and {2}.",
+              "On the one hand {1}, on the other hand {2}.", "My answer: {1}, and then {2}."),
     "valid": ("I believe that {1}, and that {2}.",),
     "test": ("I think {1}. Also, {2}.", "{1}, and besides {2}.", "First, {1}, and then {2}."),
 }
 ALONE = {
     "train": ("{1}.", "I think {1}.", "I think that {1}.", "As far as I know, {1}.",
-              "Probably {1}.", "{1}, and that is all I know."),
+              "Probably {1}.", "{1}, and that is all I know.", "We learned that {1}.",
+              "It is true that {1}.", "The book says that {1}.", "I am sure that {1}.",
+              "My answer: {1}."),
     "valid": ("I believe that {1}.",),
     "test": ("As far as I think, {1}.", "{1}, that is what I know.", "I know that {1}."),
 }
