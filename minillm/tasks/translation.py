@@ -222,7 +222,8 @@ def token_texts(tokenizer, ids):
 
 def alignment_text(alignment):
     """-> a picture for the terminal: a line for each token of the translation, with a darker block
-    below a token of the source the more weight it has"""
+    below a token of the source the more weight it has. Turned digits stand ones first, as the model
+    reads and writes them."""
     source, target = alignment["source"], alignment["target"]
     margin = max(map(_columns, target), default=0)
     lines = [" " * margin + "  " + " ".join(source)]
