@@ -22,6 +22,7 @@ from minillm.tasks.examples import (
     read_splits,
     write_examples,
 )
+from minillm.tasks.hidden_tokens import hide_tokens
 from minillm.text.auto import AutoTokenizer
 from minillm.text.bert_tokenizer import BertTokenizer
 from minillm.training.architecture import new_config, pretrained_config
@@ -50,6 +51,8 @@ class SupervisedTask:
     defaults = {}  # the Settings of a full training, where they differ from those of Settings
     n_examples = 4000  # to generate by default
     n_watched = 200  # validation examples predicted at each evaluation, for the metrics; 0: none
+    hidden = 0.0  # the share of tokens that training hides: hidden_tokens.py
+    kept_by = None  # the metric whose best model is kept, a share; None: that of the lowest loss
     generated = ""  # one sentence: what the generated examples are
 
     def __init__(self, folder, settings, model_folder=None):
@@ -199,13 +202,20 @@ class SupervisedTask:
         return ExampleBatches(self.examples("train"), settings.batch_size, settings.seed)
 
     def loss(self, model, batch):
-        return model(**self.encode(batch, model.config)).loss
+        arrays = self.encode(batch, model.config)
+        if model.training and self.hidden:
+            arrays = hide_tokens(arrays, self.tokenizer, self.hidden, model.rng)
+        return model(**arrays).loss
 
     def size(self, batch):
         return len(batch)
 
     def evaluate(self, model):
-        """-> {"valid_loss": …, "valid_accuracy": …}; {} if nothing is held out"""
+        """-> {"valid_loss": …, "valid_accuracy": …}; {} if nothing is held out
+
+        With `kept_by`, "valid_error" comes first, 1 - that metric: on unseen patterns the loss
+        rises with a model's confidence, while its answers still improve.
+        """
         examples = self.examples("valid")
         if not examples:
             return {}
@@ -215,6 +225,8 @@ class SupervisedTask:
             predictions = self.predict(model, watched)
             for name, metric in self.metrics(model).items():
                 found[f"valid_{name.replace(' ', '_')}"] = metric.value(predictions, watched)
+        if self.kept_by is not None:
+            found = {"valid_error": 1 - found[f"valid_{self.kept_by}"], **found}
         return found
 
     def mean_loss(self, model, examples):

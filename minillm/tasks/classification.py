@@ -8,12 +8,11 @@ labels, whose derivation is in ops/cross_entropy.py.
 
 from collections import Counter
 
-from minillm.figures import heat_map, new_figure
 from minillm.ops.softmax import softmax
 from minillm.tasks.base import SupervisedTask, label_fields, label_ids, labels_of
 from minillm.tasks.data import sentiment, topics
 from minillm.tasks.logistic_regression import LogisticRegression
-from minillm.tasks.metrics import confusion_matrix, label_metrics
+from minillm.tasks.metrics import confusion_figure, label_metrics
 
 
 class TextClassification(SupervisedTask):
@@ -55,14 +54,9 @@ class TextClassification(SupervisedTask):
         return {"majority": _majority, "bag of words": _bag_of_words}
 
     def pictures(self, model, examples, predictions):
-        labels = labels_of(model.config)
-        matrix = confusion_matrix([example["label"] for example in examples],
-                                  [prediction["label"] for prediction in predictions], labels)
-        figure, axes = new_figure(1.6 + 0.6 * len(labels), 1.2 + 0.6 * len(labels))
-        heat_map(axes, matrix, rows=labels, columns=labels, numbers=".0f")
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("label")
-        return {"confusion.png": figure}
+        return {"confusion.png": confusion_figure(
+            [example["label"] for example in examples],
+            [prediction["label"] for prediction in predictions], labels_of(model.config))}
 
     def show(self, example, prediction):
         return f"{prediction['label']}  {prediction['probability']:.1%}"

@@ -15,16 +15,15 @@ from collections import Counter
 import numpy as np
 
 from minillm.checks import shown
-from minillm.figures import COLORS, heat_map, new_figure
+from minillm.figures import COLORS, new_figure
 from minillm.files import expand
 from minillm.ops.softmax import softmax
 from minillm.tasks.base import SupervisedTask, label_fields, label_ids, labels_of
 from minillm.tasks.data import grading as generated_answers
 from minillm.tasks.examples import read_examples
-from minillm.tasks.hidden_tokens import hide_tokens
 from minillm.tasks.kappa import kappa_metric
 from minillm.tasks.logistic_regression import LogisticRegression
-from minillm.tasks.metrics import confusion_matrix, share_of
+from minillm.tasks.metrics import confusion_figure, share_of
 from minillm.tasks.shared_words import (
     N_TYPES,
     n_token_types,
@@ -51,7 +50,8 @@ class Grading(SupervisedTask):
     generated = generated_answers.WHAT
     n_examples = 8000
     n_watched = 300
-    hidden = 0.3  # of the tokens in training: hidden_tokens.py
+    hidden = 0.3
+    kept_by = "accuracy"
     defaults = {"vocab_size": 1200, "n_layer": 3, "n_head": 4, "n_embd": 64, "block_size": 96,
                 "steps": 2000, "batch_size": 32, "lr": 2e-3, "warmup": 100, "eval_every": 500,
                 "checkpoint_every": 500, "dropout": 0.05, "position_embedding": "rotary"}
@@ -124,19 +124,6 @@ class Grading(SupervisedTask):
         labels = label_ids(labels_of(config), [example["grade"] for example in examples], "grade")
         return {**self.padded(self.rows(examples, config)), "labels": labels}
 
-    def loss(self, model, batch):
-        arrays = self.encode(batch, model.config)
-        if model.training:
-            arrays = hide_tokens(arrays, self.tokenizer, self.hidden, model.rng)
-        return model(**arrays).loss
-
-    def evaluate(self, model):
-        """As for all tasks, but the model with the fewest errors is kept, not that with the lowest
-        loss: on unseen patterns the loss rises with the confidence, while the answers still improve
-        """
-        found = super().evaluate(model)
-        return {"valid_error": 1 - found["valid_accuracy"], **found} if found else {}
-
     def predict_batch(self, model, examples):
         rows = self.rows(examples, model.config)
         shorter = [_without(row, start, end) for row, example in zip(rows, examples)
@@ -174,13 +161,10 @@ class Grading(SupervisedTask):
 
     def pictures(self, model, examples, predictions):
         grades = labels_of(model.config)
-        matrix = confusion_matrix([example["grade"] for example in examples],
-                                  [prediction["grade"] for prediction in predictions], grades)
-        figure, axes = new_figure(1.6 + 0.6 * len(grades), 1.2 + 0.6 * len(grades))
-        heat_map(axes, matrix, rows=grades, columns=grades, numbers=".0f")
-        axes.set_xlabel("grade by the model")
-        axes.set_ylabel("grade by the key")
-        found = {"confusion.png": figure}
+        found = {"confusion.png": confusion_figure(
+            [example["grade"] for example in examples],
+            [prediction["grade"] for prediction in predictions], grades,
+            "grade by the model", "grade by the key")}
         for example, prediction in zip(examples, predictions):
             if prediction["grade"] == example["grade"] and len(prediction["effects"]) > 5:
                 found["words.png"] = _effects_figure(example, prediction)

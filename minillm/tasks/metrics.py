@@ -9,6 +9,8 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 
+from minillm.figures import heat_map, new_figure
+
 
 class Metric(NamedTuple):
     """of_example(prediction, example) -> a sequence of k numbers;  of_sum((k,) array) -> float
@@ -73,6 +75,16 @@ def confusion_matrix(wanted, predicted, labels):
         if other in index:
             matrix[index[one], index[other]] += 1
     return matrix
+
+
+def confusion_figure(wanted, predicted, labels, x_label="predicted", y_label="label"):
+    """-> matplotlib Figure of the confusion matrix"""
+    figure, axes = new_figure(1.6 + 0.6 * len(labels), 1.2 + 0.6 * len(labels))
+    heat_map(axes, confusion_matrix(wanted, predicted, labels), rows=labels, columns=labels,
+             numbers=".0f")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    return figure
 
 
 def macro_f1(matrix):

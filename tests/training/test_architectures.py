@@ -72,7 +72,7 @@ def test_the_command_line_names_what_an_architecture_lacks(tmp_path, capsys):
         (["--n-kv-head", "2"], "n_kv_head is 2, but gpt2 has one key head for each query head"),
         (["--arch", "lstm"], "model_type is 'lstm', wanted one of 'gpt2', "),
         (["--arch", "transformer"], "model_type is 'transformer', which learns from pairs of texts; "
-                                    "wanted one that learns from text alone: gpt2, bert, llama"),
+                                    "wanted one that learns from text alone: gpt2, bert, "),
         (["--positions", "alibis"], "positions is 'alibis', wanted one of learned, sinusoidal, "),
         (["--positions", "rotary", "--n-embd", "12"], "a head has 3 numbers, wanted an even number"),
         (["--arch", "llama", "--n-kv-head", "3"], "num_key_value_heads is 3, wanted a divisor of"),
