@@ -10,6 +10,7 @@ from minillm.cli.opening import open_trained
 from minillm.cli.terminal import for_stream, progress_bar, say, table
 from minillm.cli.training import train_new
 from minillm.hub import find_pretrained
+from minillm.json_files import fields as check_fields
 from minillm.json_files import parse_json
 from minillm.models.auto import AutoConfig, model_class
 from minillm.tasks.base import PRETRAINED_LR
@@ -132,19 +133,28 @@ def _questions(task, options):
         if len(task.question) == 1:
             return [task.question_from([text]) for text in options.texts]
         return [task.question_from(options.texts)]
-    lines = [line for line in read_stdin("text").splitlines() if line.strip()]
-    if not lines:
+    # Only "\n" ends a line: a text may contain other separators of Unicode.
+    lines = read_stdin("text").removeprefix("\ufeff").split("\n")
+    questions = [_question_in(task, f"standard input, line {number}", line.removesuffix("\r"))
+                 for number, line in enumerate(lines, 1) if line.strip()]
+    if not questions:
         raise ValueError("standard input is empty, wanted a text in each line")
-    return [task.question_from(_fields_of(task, line, number))
-            for number, line in enumerate(lines, 1)]
+    return questions
 
 
-def _fields_of(task, line, number):
-    """-> the texts in a line of standard input: the whole line, or a JSON object's fields"""
-    if not line.lstrip().startswith("{"):
-        return [line] if len(task.question) == 1 else line.split("\t")
-    content = parse_json(f"standard input, line {number}", line)
-    return [content.get(name, "") for name in task.question]
+def _question_in(task, where, line):
+    """-> the example in a line: a text, the texts between tabs, or a JSON object with the fields"""
+    if line.lstrip().startswith("{"):
+        required = [name for name in task.question if name not in task.optional]
+        found = check_fields(where, parse_json(where, line), dict.fromkeys(task.question, str),
+                             required)
+        texts = [found.get(name, "") for name in task.question]
+    else:
+        texts = [line] if len(task.question) == 1 else line.split("\t")
+    try:
+        return task.question_from(texts)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _answerless(task, path):

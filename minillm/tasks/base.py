@@ -80,7 +80,25 @@ class SupervisedTask:
     @classmethod
     def read(cls, path):
         """-> the user's examples in one file; ValueError, with the place, for a wrong one"""
-        return read_examples(path, cls.fields, cls.optional)
+        examples = read_examples(path, cls.fields, cls.optional)
+        for number, example in enumerate(examples, 1):
+            try:
+                cls.check_example(example)
+            except ValueError as error:
+                raise ValueError(f"{path}, example {number}: {error}") from None
+        return examples
+
+    @classmethod
+    def check_example(cls, example):
+        """ValueError for an example of the user's that can't be learned from; a task adds to it."""
+        cls.check_question(example)
+
+    @classmethod
+    def check_question(cls, example):
+        """ValueError for an example without a text in a field that a model is given"""
+        for name in cls.question:
+            if name not in cls.optional and not example[name].strip():
+                raise ValueError(f"{name} is empty, wanted some text")
 
     @classmethod
     def texts(cls, examples):
@@ -136,10 +154,9 @@ class SupervisedTask:
         if len(texts) != len(cls.question):
             raise ValueError(f"predict is given {len(texts)} texts, wanted {len(cls.question)}: "
                              f"{', '.join(cls.question)}")
-        for name, text in zip(cls.question, texts):
-            if not text.strip() and name not in cls.optional:
-                raise ValueError(f"{name} is empty, wanted some text")
-        return dict(zip(cls.question, texts))
+        example = dict(zip(cls.question, texts))
+        cls.check_question(example)
+        return example
 
     def show(self, example, prediction):
         """-> the prediction for a reader at the terminal"""

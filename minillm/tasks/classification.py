@@ -26,6 +26,12 @@ class TextClassification(SupervisedTask):
         return (example["text"] for example in examples)
 
     @classmethod
+    def check_example(cls, example):
+        super().check_example(example)
+        if not example["label"].strip():
+            raise ValueError("label is empty, wanted the name of a class")
+
+    @classmethod
     def configure(cls, config, tokenizer, splits):
         labels = sorted({example["label"] for example in splits["train"]})
         if len(labels) < 2:

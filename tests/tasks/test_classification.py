@@ -1,5 +1,6 @@
 """Text classification: data, training, prediction, and a pretrained checkpoint."""
 
+import io
 import json
 
 import numpy as np
@@ -117,6 +118,8 @@ def test_own_examples(tmp_path, capsys):
     ('{"text": "a"}', "own.jsonl, line 2 has no field label"),
     ('{"text": 3, "label": "x"}', "own.jsonl, line 2: text is 3, wanted a string"),
     ("nonsense", "own.jsonl, line 2 is not valid JSON"),
+    ('{"text": " ", "label": "x"}', "own.jsonl, example 2: text is empty, wanted some text"),
+    ('{"text": "a", "label": ""}', "own.jsonl, example 2: label is empty, wanted the name of a"),
 ])
 def test_a_wrong_line_of_ones_own(tmp_path, capsys, line, error):
     path = tmp_path / "own.jsonl"
@@ -158,6 +161,32 @@ def test_a_file_with_answers_is_predicted(run, capsys):
     path = str(run.folder / "data" / "test.jsonl")
     assert main(["predict", "--json", "--model", str(run.folder), "--input", path]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 90
+
+
+@pytest.fixture
+def stdin(monkeypatch):
+    def replace(text):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    return replace
+
+
+def test_only_a_newline_ends_a_text_on_standard_input(run, stdin, capsys):
+    stdin('\ufeffone\u2028two\r\n\n{"text": "three\\nfour", "label": "ignored"}\n')
+    assert main(["predict", "--json", "--model", str(run.folder)]) == 0
+    lines = capsys.readouterr().out.split("\n")
+    assert [json.loads(line)["text"] for line in lines[:-1]] == ["one\u2028two", "three\nfour"]
+
+
+@pytest.mark.parametrize("line, error", [
+    ('{"text": 5}', "standard input, line 3: text is 5, wanted a string"),
+    ('{"text": null}', "standard input, line 3: text is None, wanted a string"),
+    ('{"source": "a"}', "standard input, line 3 has no field text"),
+    ('{"text": " "}', "standard input, line 3: text is empty, wanted some text"),
+])
+def test_a_wrong_line_on_standard_input(run, stdin, capsys, line, error):
+    stdin(f"good\n\n{line}\n")
+    assert main(["predict", "--model", str(run.folder)]) == 2
+    assert error in capsys.readouterr().err
 
 
 def test_one_line_errors(run, tmp_path, capsys):
