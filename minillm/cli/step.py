@@ -31,9 +31,13 @@ def step(options):
         AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder),
         text.removeprefix("\ufeff"), model_name=visible(options.model), kernels=options.kernels,
         backward=options.backward)
-    if options.layer is not None and not 0 <= options.layer < n_layers(session.recording):
+    if options.layer is not None:
         last = n_layers(session.recording) - 1
-        raise ValueError(f"layer is {options.layer}, wanted 0 … {last}")
+        if last < 0:
+            raise ValueError(f"layer is {options.layer}, but no block ran in minillm's own code, "
+                             "which alone is recorded")
+        if not 0 <= options.layer <= last:
+            raise ValueError(f"layer is {options.layer}, wanted 0 … {last}")
     if plain:
         for line in lines_of(session, layer=options.layer, depth=options.depth):
             print(for_stream(line))

@@ -12,7 +12,7 @@ from minillm.cli.training import train_new
 from minillm.hub import find_pretrained
 from minillm.json_files import fields as check_fields
 from minillm.json_files import parse_json
-from minillm.models.auto import AutoConfig, model_class
+from minillm.models.auto import AutoConfig, config_class, model_class
 from minillm.tasks.base import PRETRAINED_LR
 from minillm.tasks.examples import read_examples
 from minillm.tasks.prompted import PromptedTask
@@ -30,7 +30,7 @@ def train_task(options):
             print(f"{name:<14}{title}")
         return 0
     cls = labelled_task(options.name)
-    settings = _settings(cls, options)
+    settings = task_settings(cls, options)
     status, _ = train_new(settings, options.out, options.name, task=options.name)
     return status
 
@@ -42,10 +42,13 @@ def labelled_task(name):
     return task_class(name)
 
 
-def _settings(cls, options):
+def task_settings(cls, options):
     """-> Settings: the task's defaults, and what the command line sets"""
     given, model = given_settings(options), getattr(options, "model", None)
     defaults = {"model_type": cls.model_type, **cls.defaults}
+    architecture = config_class(given.get("model_type", cls.model_type))
+    if "position_embedding" not in architecture.field_names():
+        defaults.pop("position_embedding", None)  # the architecture keeps its own
     if model is not None:
         defaults["lr"] = PRETRAINED_LR
         limit = AutoConfig.from_pretrained(find_pretrained(model_folder(model))).position_limit

@@ -51,6 +51,20 @@ class Block:
         return f"{self.name}.feed_forward"
 
     @property
+    def sublayers(self):
+        """The names of all that the block adds to the residual stream."""
+        crosses = getattr(self.module, "residual_cross", None) is not None
+        return [self.attention, *[f"{self.name}.cross_attention"] * crosses, self.feed_forward]
+
+    def input(self, values):
+        """values: a trace with `residual` and `sublayers` of a pre-norm block
+
+        -> the residual stream before the block, (B, T, d_model):  y = x + Σ f(…)  solved for x.
+        It doesn't matter whether the sub-layers run one after another or side by side.
+        """
+        return values[self.residual] - sum(values[name] for name in self.sublayers)
+
+    @property
     def residual_between(self):
         """The residual stream between attention and the feed-forward network: (B, T, d_model)"""
         return f"{self.name}.residual1"

@@ -41,14 +41,14 @@ def logit_contributions(model, ids, token, other=None, position=-1, **options):
         raise ValueError(f"model is a {type(model).__name__}, wanted a pre-norm model with an output "
                          "head: in a post-norm one the residual stream isn't a sum")
     names = [name for block in anatomy.blocks for name in (
-        block.heads, block.attention, block.feed_forward, block.residual_between, block.residual)]
+        block.heads, *block.sublayers, block.residual)]
     with no_grad(), trace(model, names) as t:
         model(np.asarray(ids)[None], **options)
 
     def at(name):
         return t[name][0, position].astype(np.float64)
 
-    parts = {"embedding": at(anatomy.blocks[0].residual_between) - at(anatomy.blocks[0].attention)}
+    parts = {"embedding": anatomy.blocks[0].input(t)[0, position].astype(np.float64)}
     for block in anatomy.blocks:
         output = block.module.attention.output
         heads = t[block.heads][0, :, position].astype(np.float64)  # (H, D)

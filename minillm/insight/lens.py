@@ -45,13 +45,13 @@ def logit_lens(model, *inputs, k=5, **options):
         raise ValueError(f"model is a {type(model).__name__}, wanted one with an output head")
     anatomy = Anatomy(model)
     first = anatomy.blocks[0]
-    names = [first.residual_between, first.attention, *(each.residual for each in anatomy.blocks)]
+    names = [*first.sublayers, *(each.residual for each in anatomy.blocks)]
     with no_grad():
         with trace(model, names) as t:
             logits = model(*inputs, **options).logits
         streams = [t[block.residual] for block in anatomy.blocks]
-        if first.is_pre_norm:  # x_0 + attention(…) = residual_between
-            streams.insert(0, t[first.residual_between] - t[first.attention])
+        if first.is_pre_norm:
+            streams.insert(0, first.input(t))
         final = logits.argmax(axis=-1)
         rows = [_read(model.unembed(x), final, k) for x in streams]
     return Lens(*map(np.stack, zip(*rows)))

@@ -40,14 +40,14 @@ def residual_streams(model, batches, stack=None):
     """
     anatomy = Anatomy(model, stack)
     first = anatomy.blocks[0]
-    names = [first.residual_between, first.attention, *(block.residual for block in anatomy.blocks)]
+    names = [*first.sublayers, *(block.residual for block in anatomy.blocks)]
     rows = []
     for batch in batches:
         with trace(model, names) as t, no_grad():
             model(**batch) if isinstance(batch, dict) else model(batch)
         streams = [t[block.residual] for block in anatomy.blocks]
         if first.is_pre_norm:
-            streams.insert(0, t[first.residual_between] - t[first.attention])
+            streams.insert(0, first.input(t))
         rows.append([x.reshape(-1, x.shape[-1]) for x in streams])
     return [np.concatenate(layer) for layer in zip(*rows)]
 

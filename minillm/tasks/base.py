@@ -170,8 +170,11 @@ class SupervisedTask:
         source = settings.model or settings.tokenizer
         tokenizer = AutoTokenizer.from_pretrained(source) if source else None
         # Refuse wrong sizes before anything takes time.
-        config = pretrained_config(settings, tokenizer) if settings.model else new_config(
-            settings, cls.head, len(tokenizer) if tokenizer else settings.vocab_size)
+        if settings.model:
+            config = pretrained_config(settings, tokenizer, cls.head)
+        else:
+            config = new_config(settings, cls.head,
+                                len(tokenizer) if tokenizer else settings.vocab_size)
 
         notes = []
         if settings.text:

@@ -1,7 +1,7 @@
 """From settings to a model of any architecture: its configuration, and the model itself."""
 
 from minillm.checks import require_memory, shown
-from minillm.models.auto import AutoConfig, config_class, model_class
+from minillm.models.auto import ARCHITECTURES, AutoConfig, config_class, model_class
 from minillm.models.layer_order import freeze_lowest
 from minillm.models.lora import LoraConfig, heads_in_files, inject
 from minillm.models.lora_files import TASK_TYPES
@@ -21,7 +21,7 @@ def new_config(settings, head, vocab_size, eos_token_id=None):
     this machine's memory.
     """
     cls = config_class(settings.model_type)
-    model_class(settings.model_type, head)  # a ValueError for an architecture without this head
+    _require_head(f"arch is {shown(settings.model_type)}", settings.model_type, head)
     chosen = {}
     if settings.n_kv_head is not None:
         if "num_key_value_heads" not in cls.field_names():
@@ -48,13 +48,15 @@ def new_config(settings, head, vocab_size, eos_token_id=None):
     return config
 
 
-def pretrained_config(settings, tokenizer):
+def pretrained_config(settings, tokenizer, head):
     """-> the configuration of the pretrained model settings.model as it will be trained
 
-    Raises ValueError for a block_size beyond its positions, and for a tokenizer with more tokens
-    than the model has rows, unless settings.resize_vocab.
+    Raises ValueError for an architecture without this head, for a block_size beyond its positions,
+    and for a tokenizer with more tokens than the model has rows, unless settings.resize_vocab.
     """
     config = AutoConfig.from_pretrained(settings.model)
+    _require_head(f"model is {settings.model}, a {config.model_type!r} model", config.model_type,
+                  head)
     limit = config.position_limit
     if limit is not None and settings.block_size > limit:
         raise ValueError(f"block_size is {settings.block_size}, wanted at most {limit}, the "
@@ -68,6 +70,13 @@ def pretrained_config(settings, tokenizer):
             )
         changes["vocab_size"] = len(tokenizer)
     return config.replace(**changes)
+
+
+def _require_head(what, model_type, head):
+    """ValueError, in one line that begins with `what`, for an architecture without this head"""
+    if head not in ARCHITECTURES[model_type]:
+        names = ", ".join(name for name, heads in ARCHITECTURES.items() if head in heads)
+        raise ValueError(f"{what}, wanted one with the head {head!r}: {names}")
 
 
 def new_model(settings, config, head):

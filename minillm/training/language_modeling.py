@@ -87,7 +87,7 @@ class LanguageModeling:
         source = settings.model or settings.tokenizer
         tokenizer = AutoTokenizer.from_pretrained(source) if source else None
         if settings.model:
-            config = pretrained_config(settings, tokenizer)
+            config = pretrained_config(settings, tokenizer, cls.head)
         else:
             new_config(settings, cls.head, len(tokenizer) if tokenizer else settings.vocab_size)
 

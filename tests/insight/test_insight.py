@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import minillm
 from minillm.insight import attention, contributions, importance, lens
 from minillm.insight.anatomy import Anatomy, stacks_of
+from minillm.nn import DecoderBlock
 from minillm.nn.module import no_grad
 
 IDS = np.array([[3, 1, 4, 1, 5, 9], [2, 6, 5, 3, 5, 8]])
@@ -45,6 +46,21 @@ def shaken(model):
     for parameter in model.parameters():
         parameter.data += 0.3 * rng.standard_normal(parameter.shape, dtype=np.float32)
     return model.eval()
+
+
+class ParallelBlock(DecoderBlock):
+    """y = x + attention(norm1(x)) + feed_forward(norm2(x)), as in GPT-J: an architecture of one's own"""
+
+    def forward(self, x, **options):
+        attended = self.attention(self.norm1(x), **options)
+        return x + attended + self.feed_forward(self.norm2(x))
+
+
+def parallel():
+    model = gpt2()
+    for block in model.transformer.h:
+        block.__class__ = ParallelBlock
+    return model
 
 
 DECODERS = {"gpt2": gpt2, "untied": lambda: gpt2(tie_word_embeddings=False), "llama": llama,
@@ -238,3 +254,13 @@ def _signed(model, loss, block):
     with trace(model, block.heads) as t:
         loss().backward()
     return (t[block.heads] * t.grad[block.heads]).sum(axis=(0, 2, 3))
+
+
+def test_sublayers_side_by_side_are_a_sum_too():
+    model = parallel()
+    logits = model(IDS[:1]).logits[0, -1]
+    shares = contributions.logit_contributions(model, IDS[0], 3)
+    assert sum(shares.values()) == pytest.approx(logits[3], rel=1e-4)
+    first = model.transformer.wte(IDS[:1]) + model.transformer.wpe(np.arange(6)[None])
+    best = model.unembed(first).argmax(axis=-1)
+    np.testing.assert_array_equal(lens.logit_lens(model, IDS[:1]).ids[0, ..., 0], best)

@@ -5,8 +5,11 @@ import pytest
 import safetensors.numpy
 from tests.helpers.bag_of_words import BagConfig, BagForSequenceClassification, BagModel
 
+from minillm.cli.arguments import parse_arguments
+from minillm.cli.tasks import task_settings
 from minillm.models import auto
 from minillm.models.input_checks import DecoderInputs
+from minillm.training.task import task_class
 
 IDS = np.array([[1, 2, 3], [4, 5, 10]])
 
@@ -104,3 +107,14 @@ def test_inputs_are_checked_against_the_names_that_all_configurations_have():
         DecoderInputs(BagConfig(), None, np.zeros((1, 17), int))
     with pytest.raises(ValueError, match=r"^inputs_embeds has shape .*, wanted .*4\)$"):
         DecoderInputs(BagConfig(), None, None, inputs_embeds=np.zeros((1, 3, 5), np.float32))
+
+
+def test_positions_that_a_task_prefers_are_those_of_an_architecture_that_has_a_choice(registered):
+    def settings(*arguments):
+        return task_settings(task_class("entities"), parse_arguments(["train-task", *arguments]))
+
+    assert settings("entities").position_embedding == "rotary"
+    assert settings("entities", "--arch", "gpt2").position_embedding == "rotary"
+    assert settings("entities", "--arch", "bag_of_words").position_embedding is None
+    chosen = settings("entities", "--arch", "bag_of_words", "--positions", "alibi")
+    assert chosen.position_embedding == "alibi"  # which training then refuses

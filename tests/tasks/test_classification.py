@@ -197,7 +197,10 @@ def test_one_line_errors(run, tmp_path, capsys):
     assert "task is 'nothing', wanted one of sentiment" in error("train-task", "nothing")
     assert "was trained for 'topics'" in error("predict", "--task", "sentiment", "--model",
                                                str(run.folder), "x")
-    assert "head is 'sequence_classification'" in error("train-task", "topics", "--arch", "marian")
+    assert ("arch is 'marian', wanted one with the head 'sequence_classification': gpt2, bert, "
+            in error("train-task", "topics", "--arch", "marian"))
+    assert (f"model is {run.folder / 'model'}, a 'bert' model, wanted one with the head 'seq2seq_lm'"
+            in error("train-task", "translation", "--model", str(run.folder / "model")))
     assert "text is empty, wanted some text" in error("predict", "--model", str(run.folder), " ")
     assert "starts with a head that has to be trained, wanted a trained one" in error(
         "predict", "--task", "topics", "--model", "pydoc-tiny", "x")

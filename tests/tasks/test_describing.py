@@ -171,7 +171,7 @@ def test_a_prompt_that_is_too_long_is_refused(tmp_path, capsys):
 
 def test_it_needs_a_decoder(tmp_path, capsys):
     assert main(["train-task", "descriptions", "--arch", "bert", "--out", str(tmp_path)]) == 2
-    assert "head is 'causal_lm'" in capsys.readouterr().err
+    assert "arch is 'bert', wanted one with the head 'causal_lm'" in capsys.readouterr().err
 
 
 def test_batches_mask_prompts_and_padding():
