@@ -277,7 +277,7 @@ def test_tagged_words_and_jsonl_say_the_same(tmp_path):
     ("a.bio", "Oslo LOC\n", "line 1: a tag is 'LOC', wanted O, B-TYPE or I-TYPE"),
     ("a.conll", "\n\n", "no example in it"),
     ("a.jsonl", '{"text": "Oslo", "spans": [[0, 9, "LOC"]]}', "example 1: a span is [0, 9, 'LOC']"),
-    ("a.jsonl", '{"text": " ", "spans": []}', "example 1: the text is ' ', wanted words"),
+    ("a.jsonl", '{"text": " ", "spans": []}', "example 1: text is empty, wanted some text"),
     ("a.jsonl", '{"text": "Oslo", "spans": 3}', "line 1"),
     ("a.jsonl", '{"text": "Oslo"}', "line 1"),
 ])
