@@ -18,6 +18,7 @@ from minillm.nn.module import no_grad
 from minillm.text.auto import AutoTokenizer
 from minillm.training.run import model_folder
 
+MOST_FLOWS = 48  # tokens of a text whose attention flows are computed: they take seconds
 HEADS = ("causal_lm", "masked_lm")  # the models that the command can open
 
 
@@ -109,8 +110,14 @@ def inspect_rollout(options):
     weights = attention.attention_weights(subject.model, subject.ids[None])
     rollout = attention.rollout(weights)[-1][0]
     position = subject.position
-    flow = attention.flow([w[0] for w in weights], position)
-    rows = [(f"{t} {token}", f"{rollout[position, t]:.3f}", f"{flow[t]:.3f}")
+    if len(subject.tokens) <= MOST_FLOWS:
+        flow = attention.flow([w[0] for w in weights], position)
+    else:
+        flow = [None] * len(subject.tokens)
+        say(f"no flow: the text has {len(flow)} tokens, and each needs a maximum flow of its own; "
+            f"wanted at most {MOST_FLOWS}")
+    rows = [(f"{t} {token}", f"{rollout[position, t]:.3f}",
+             "–" if flow[t] is None else f"{flow[t]:.3f}")
             for t, token in enumerate(subject.tokens)]
     table(f"what reaches the vector of {subject.tokens[position]!r} in the last layer", rows,
           ("token", "rollout", "flow"))
@@ -181,8 +188,9 @@ def inspect_attribution(options):
     subject = Subject(options)
     target = subject.target(options)
     scores = attribution.attributions(subject.model, subject.ids, target)
-    trust = {name: attribution.faithfulness(subject.model, subject.ids, target, values)
-             for name, values in scores.items()}
+    with progress_bar("taking tokens away", 100) as advance:
+        trust = attribution.faithfulness(subject.model, subject.ids, target, scores,
+                                         report=lambda done, total: advance(100 * done // total))
     rows = [(f"{t} {token}", *(f"{values[t]:+.3f}" for values in scores.values()))
             for t, token in enumerate(subject.tokens)]
     rows.append(("faithfulness", *(f"{value:+.3f}" for value in trust.values())))

@@ -17,6 +17,9 @@ from minillm.insight.anatomy import Anatomy
 from minillm.nn.module import no_grad
 from minillm.nn.trace import trace
 
+POINTS = 25  # of a deletion curve whose orders are compared
+ROWS = 32  # variants of a text in one forward
+
 
 def embeddings(model, ids):
     """ids: integers (T,) -> e: (1, T, d_model), the rows of the token table"""
@@ -91,11 +94,15 @@ def occlusion(model, ids, target, *, e0=None):
     e = embeddings(model, ids)
     e0 = baseline(model, ids) if e0 is None else e0
     T = e.shape[1]
-    without = np.repeat(e, T, axis=0)
-    without[np.arange(T), np.arange(T)] = e0[0]
+    found = np.empty(T)
     with no_grad():
         whole = target.value(model(inputs_embeds=e).logits)[0]
-        return whole - target.value(model(inputs_embeds=without).logits)
+        for start in range(0, T, ROWS):
+            gone = np.arange(start, min(start + ROWS, T))
+            without = np.repeat(e, len(gone), axis=0)
+            without[np.arange(len(gone)), gone] = e0[0, gone]
+            found[gone] = whole - target.value(model(inputs_embeds=without).logits)
+    return found
 
 
 METHODS = {
@@ -111,33 +118,47 @@ def attributions(model, ids, target):
     return {name: method(model, ids, target) for name, method in METHODS.items()}
 
 
-def deletion_curve(model, ids, target, scores, *, e0=None):
+def deletion_curve(model, ids, target, scores, *, e0=None, n_deleted=None):
     """-> float64 (T + 1,): m without the 0, 1, …, T tokens of the highest scores (Samek et al. 2017)
 
-    scores: (T,), an attribution
+    scores: (T,), an attribution;  n_deleted: integers, only these points of the curve
     """
     e = embeddings(model, ids)
     e0 = baseline(model, ids) if e0 is None else e0
     T = e.shape[1]
+    n_deleted = np.arange(T + 1) if n_deleted is None else np.asarray(n_deleted)
     rank = np.empty(T, np.int64)
     rank[np.argsort(-np.asarray(scores), kind="stable")] = np.arange(T)
-    deleted = rank[None] < np.arange(T + 1)[:, None]
+    curve = np.empty(len(n_deleted))
     with no_grad():
-        return target.value(model(inputs_embeds=np.where(deleted[..., None], e0, e)).logits)
+        for start in range(0, len(curve), ROWS):
+            deleted = rank[None] < n_deleted[start : start + ROWS, None]
+            x = np.where(deleted[..., None], e0, e)
+            curve[start : start + ROWS] = target.value(model(inputs_embeds=x).logits)
+    return curve
 
 
-def faithfulness(model, ids, target, scores, *, n_random=20, seed=0):
-    """-> float: how far the deletion curve is below that of a random order, as a mean over its
-    points, in units of m's whole fall; 0: no better than chance
+def faithfulness(model, ids, target, scores, *, n_random=20, seed=0, report=None):
+    """-> {name: float}: how far each deletion curve is below that of a random order, as a mean over
+    its points, in units of m's whole fall; 0: no better than chance
 
-    Only the order of the scores counts.
+    scores: {name: (T,)}, of which only the order counts
+    report(done, total): called after each curve
+
+    A long text's curves are measured at POINTS places.
     """
-    rng = np.random.default_rng(seed)
-    curve = deletion_curve(model, ids, target, scores)
-    chance = np.mean([deletion_curve(model, ids, target, rng.random(len(curve) - 1))
-                      for _ in range(n_random)], axis=0)
-    fall = abs(curve[0] - curve[-1])
-    return float((chance - curve).mean() / fall) if fall else 0.0
+    T, rng = len(ids), np.random.default_rng(seed)
+    n_deleted = np.unique(np.linspace(0, T, min(T + 1, POINTS)).round().astype(int))
+    orders = [*(rng.random(T) for _ in range(n_random)), *scores.values()]
+    curves = []
+    for order in orders:
+        curves.append(deletion_curve(model, ids, target, order, n_deleted=n_deleted))
+        if report is not None:
+            report(len(curves), len(orders))
+    chance = np.mean(curves[:n_random], axis=0)
+    fall = abs(chance[0] - chance[-1])
+    return {name: float((chance - curve).mean() / fall) if fall else 0.0
+            for name, curve in zip(scores, curves[n_random:])}
 
 
 def plot_attributions(scores, tokens):

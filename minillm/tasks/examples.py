@@ -65,8 +65,8 @@ def _tsv_rows(path, lines, names, required):
     for number, line in lines:
         cells = line.split("\t")
         if not least <= len(cells) <= len(columns):
-            raise ValueError(f"{path}, line {number}: has {len(cells)} columns, wanted "
-                             f"{len(columns)}: {', '.join(columns)}")
+            raise ValueError(f"{path}, line {number}: the number of columns is {len(cells)}, "
+                             f"wanted {len(columns)}: {', '.join(columns)}")
         yield number, dict(zip(columns, cells))
 
 
@@ -107,8 +107,8 @@ def read_splits(path, read, question, valid, test, seed):
         n = 0 if split in found or share == 0 else max(1, round(share * len(keys)))
         groups[split], order = set(order[:n]), order[n:]
     if not order:
-        raise ValueError(f"{path}: has {len(keys)} different examples to train on, which leaves "
-                         "none after valid and test are held out")
+        raise ValueError(f"{path}: the number of different examples is {len(keys)}, which leaves "
+                         "none to train on after valid and test are held out")
     splits = {split: found.get(split) or [e for e in train if key(e) in groups[split]]
               for split in ("valid", "test")}
     rest = set(order)

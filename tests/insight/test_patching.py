@@ -114,8 +114,10 @@ def test_occlusion_is_the_first_step_of_the_deletion_curve():
     assert curve[0] - curve[1] == pytest.approx(scores.max(), abs=1e-5)
     other = attribution.deletion_curve(model, CLEAN, TARGET, -scores)
     np.testing.assert_allclose(curve[[0, -1]], other[[0, -1]], atol=1e-5)  # all and no tokens
-    same = [attribution.faithfulness(model, CLEAN, TARGET, each) for each in (scores, 3 * scores + 1)]
-    assert same[0] == same[1]  # only the order counts
+    same = attribution.faithfulness(model, CLEAN, TARGET, {"a": scores, "b": 3 * scores + 1})
+    assert same["a"] == same["b"]  # only the order counts
+    points = attribution.deletion_curve(model, CLEAN, TARGET, scores, n_deleted=[0, 3, 6])
+    np.testing.assert_allclose(points, curve[[0, 3, 6]], atol=1e-5)
     assert attribution.plot_attributions({"occlusion": scores}, list("abcdef")).axes
 
 
@@ -127,5 +129,5 @@ def test_faithful_scores_are_those_of_the_tokens_that_matter():
         block.attention.qkv.weight.data[:, :16] = 0  # all scores are 0: every head takes the mean
         block.attention.qkv.bias.data[:16] = 0
     scores = attribution.occlusion(model, CLEAN, TARGET)
-    found = {sign: attribution.faithfulness(model, CLEAN, TARGET, sign * scores) for sign in (1, -1)}
-    assert found[1] > 0.02 > -0.02 > found[-1]
+    found = attribution.faithfulness(model, CLEAN, TARGET, {"best": scores, "worst": -scores})
+    assert found["best"] > 0.02 > -0.02 > found["worst"]

@@ -38,7 +38,7 @@ def test_wrong_files(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_examples(path, FIELDS)
     path.write_text("a\tb\tc\n")
-    with pytest.raises(ValueError, match="line 1: has 3 columns, wanted 2: text, label$"):
+    with pytest.raises(ValueError, match="line 1: the number of columns is 3, wanted 2: text, label$"):
         read_examples(path, FIELDS)
     path.write_text("\n")
     with pytest.raises(ValueError, match="no example in it$"):

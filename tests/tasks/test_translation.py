@@ -185,8 +185,8 @@ def test_a_run_is_fine_tuned_on_other_texts(run, tmp_path):
 
 
 @pytest.mark.parametrize("lines, message", [
-    ("one column\n", "line 1: has 1 columns, wanted 2: source, target"),
-    ("a\tb\tc\n", "line 1: has 3 columns"),
+    ("one column\n", "line 1: the number of columns is 1, wanted 2: source, target"),
+    ("a\tb\tc\n", "line 1: the number of columns is 3"),
     ("\n\n", "no example in it"),
 ])
 def test_a_bad_tsv_is_one_line(lines, message, tmp_path, capsys):
