@@ -16,7 +16,7 @@
     retrieval.py            the entry of a FAQ that answers a question, or none; ranking.py: MRR,
                             recall@k, thresholds; tfidf.py: the baseline, a search by words
     grading.py              a student's answer compared with the key; kappa.py: agreement
-    shared_words.py, hidden_tokens.py    what these two need besides
+    shared_words.py, hidden_tokens.py    what tasks on two texts need besides
     report.py               a finished run: its scores beside the baselines', its pictures
 
 `data/` holds the generators. Their examples are made up for this project: a score on them shows

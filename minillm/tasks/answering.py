@@ -37,7 +37,7 @@ from minillm.tasks.shared_words import (
     N_TYPES,
     n_token_types,
     with_shared_words,
-    with_third_type,
+    with_more_types,
 )
 from minillm.tasks.spans import best_spans, span_scores
 
@@ -100,7 +100,7 @@ class Answering(SupervisedTask):
 
     @classmethod
     def prepare(cls, folder, settings, report):
-        return with_third_type(super().prepare(folder, settings, report), settings)
+        return with_more_types(super().prepare(folder, settings, report), settings)
 
     # ---- question and paragraph to windows
 

@@ -5,9 +5,17 @@
 A pair of texts is classified                                   (Devlin et al. 2018, figure 4a). The
 model is any with the head "sequence_classification"; its loss is the cross-entropy of the grades.
 
-A new model is also told which words of the answer stand in the key (shared_words.py). Which word of
-the answer decided is found by erasure (Li et al. 2016, "Understanding Neural Networks through
-Representation Erasure"): grade the answer again without each of its words.
+A new model is also told, by token types, which words of the answer stand in the key, which words of
+the key the answer has, and which the question gave; words are equal if their stems are
+(shared_words.py). How grades follow from that it learns. Which word of the answer decided is found
+by erasure (Li et al. 2016, "Understanding Neural Networks through Representation Erasure"): grade
+the answer again without each of its words.
+
+In the full run, on questions, things and phrasings that training lacks, the model reaches an
+accuracy of 0.69 and a kappa of 0.66, the bag of words 0.61 and 0.61. Much of this comes from
+comparing stems: a bag of words that counts shared stems, trained on real facts only, reaches 0.65
+and 0.68. So the model is right more often, but not better by kappa than a bag of words with the
+same comparison. Many of its errors are paraphrases that share few words with the key, or none.
 """
 
 from collections import Counter
@@ -25,14 +33,15 @@ from minillm.tasks.kappa import kappa_metric
 from minillm.tasks.logistic_regression import LogisticRegression
 from minillm.tasks.metrics import confusion_figure, share_of
 from minillm.tasks.shared_words import (
-    N_TYPES,
+    N_COMPARED,
     n_token_types,
-    with_shared_words,
-    with_third_type,
+    with_compared_words,
+    with_more_types,
     words,
 )
 
 AT_ONCE = 64  # rows in a batch, those of shortened answers too
+OF_KEY = (0, 3)  # the token types of question and key
 KEPT = 50_000  # texts whose tokens are kept in memory
 
 
@@ -48,13 +57,12 @@ class Grading(SupervisedTask):
     fields = {"question": str, "key": str, "answer": str, "grade": str}
     question = ("question", "key", "answer")
     generated = generated_answers.WHAT
-    n_examples = 8000
+    n_examples = 10_000
     n_watched = 300
-    hidden = 0.3
     kept_by = "accuracy"
-    defaults = {"vocab_size": 1200, "n_layer": 3, "n_head": 4, "n_embd": 64, "block_size": 96,
-                "steps": 2000, "batch_size": 32, "lr": 2e-3, "warmup": 100, "eval_every": 500,
-                "checkpoint_every": 500, "dropout": 0.05, "position_embedding": "rotary"}
+    defaults = {"vocab_size": 1200, "n_layer": 2, "n_head": 4, "n_embd": 64, "block_size": 96,
+                "steps": 900, "batch_size": 32, "lr": 2e-3, "warmup": 100, "eval_every": 300,
+                "checkpoint_every": 300, "dropout": 0.05, "position_embedding": "rotary"}
 
     def __init__(self, folder, settings, model_folder=None):
         super().__init__(folder, settings, model_folder)
@@ -88,7 +96,8 @@ class Grading(SupervisedTask):
 
     @classmethod
     def prepare(cls, folder, settings, report):
-        return with_third_type(super().prepare(folder, settings, report), settings)
+        prepared = super().prepare(folder, settings, report)
+        return with_more_types(prepared, settings, N_COMPARED)
 
     # ---- from texts to grades
 
@@ -96,20 +105,18 @@ class Grading(SupervisedTask):
         """-> {"input_ids", "token_type_ids", "attention_mask", "offset_mapping"}: lists of T, for
         one example; kept for the next epoch
 
-        n_types: the model's token types: with three, the last marks words that the key has too
+        n_types: the model's token types: with five, they tell which words key and answer share
         """
-        first, second = f"{example['question']} {example['key']}", example["answer"]
-        if (first, second, n_types) in self._kept:
-            return self._kept[first, second, n_types]
-        row = dict(self.tokenizer(first, second, truncation=True, max_length=self.max_length,
-                                  return_offsets_mapping=True, return_token_type_ids=True))
-        if n_types >= N_TYPES:
-            row["token_type_ids"] = with_shared_words(
-                np.array(row["token_type_ids"]), np.array(row["offset_mapping"]), first,
-                second).tolist()
-        if len(self._kept) < KEPT:
-            self._kept[first, second, n_types] = row
-        return row
+        texts = tuple(example[name] for name in self.question)
+        if (*texts, n_types) not in self._kept:
+            row = dict(self.tokenizer(" ".join(texts[:2]), texts[2], truncation=True,
+                                      max_length=self.max_length, return_offsets_mapping=True,
+                                      return_token_type_ids=True))
+            row = _compared(row, *texts, n_types)
+            if len(self._kept) >= KEPT:
+                return row
+            self._kept[(*texts, n_types)] = row
+        return self._kept[(*texts, n_types)]
 
     def rows(self, examples, config):
         return [self.row(example, n_token_types(config)) for example in examples]
@@ -126,7 +133,8 @@ class Grading(SupervisedTask):
 
     def predict_batch(self, model, examples):
         rows = self.rows(examples, model.config)
-        shorter = [_without(row, start, end) for row, example in zip(rows, examples)
+        shorter = [_without(row, example, start, end, n_token_types(model.config))
+                   for row, example in zip(rows, examples)
                    for _, start, end in words(example["answer"])]
         P, grades = self._probabilities(model, rows), labels_of(model.config)
         values = np.array([float(grade) for grade in grades])
@@ -180,12 +188,26 @@ class Grading(SupervisedTask):
         return text
 
 
-def _without(row, start, end):
+def _compared(row, question, key, answer, n_types):
+    """-> the row with the token types of a model that has `n_types`"""
+    if n_types < N_COMPARED:
+        return row
+    return {**row, "token_type_ids": with_compared_words(
+        np.array(row["token_type_ids"]), np.array(row["offset_mapping"]), question, key,
+        answer).tolist()}
+
+
+def _without(row, example, start, end, n_types):
     """-> the row without the tokens of the answer's characters from `start` to `end`"""
-    kept = [index for index, (kind, (first, last)) in enumerate(zip(row["token_type_ids"],
-                                                                   row["offset_mapping"]))
-            if kind == 0 or not start <= first < last <= end]
-    return {name: [column[index] for index in kept] for name, column in row.items()}
+    is_answer = [kind not in OF_KEY for kind in row["token_type_ids"]]
+    kept = [index for index, (inside, (first, last)) in enumerate(zip(is_answer,
+                                                                     row["offset_mapping"]))
+            if not inside or not start <= first < last <= end]
+    answer = example["answer"]
+    answer = answer[:start] + " " * (end - start) + answer[end:]  # the other words stay in place
+    row = {name: [column[index] for index in kept] for name, column in row.items()}
+    row["token_type_ids"] = [int(is_answer[index]) for index in kept]
+    return _compared(row, example["question"], example["key"], answer, n_types)
 
 
 # ---- baselines

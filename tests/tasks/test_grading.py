@@ -12,6 +12,7 @@ from minillm.cli import main
 from minillm.tasks.data import grading
 from minillm.tasks.grading import Grading
 from minillm.tasks.kappa import kappa_metric, quadratic_kappa
+from minillm.tasks.shared_words import stem, with_compared_words, words
 from minillm.training.run import Run
 
 FIXTURE = json.loads((Path(__file__).parent.parent / "fixtures" / "kappa.json").read_text())
@@ -57,6 +58,41 @@ def test_generated_splits_share_no_thing_and_no_phrasing():
         assert min(counts) > 0.15 * len(found)
 
 
+def test_invented_facts_are_no_facts_of_the_test_and_have_two_wordings():
+    patterns, nouns = grading._patterns()
+    assert len(nouns) == len(set(nouns)) and all(len(pair) == 2 for pair in patterns)
+    assert all(("{a}" in one, "{b}" in one) == ("{a}" in other, "{b}" in other)
+               for one, other in patterns)
+    held_out = {wording for split in ("valid", "test") for thing in grading._things(split)
+                for fact in thing.facts for wording in fact}
+    rng = np.random.default_rng(0)
+    assert not held_out & {wording for _ in range(2000) for wording in grading._invented(rng)}
+
+
+def test_disguised_words_are_the_same_everywhere_and_negations_and_opposites_stay():
+    rng, coined = np.random.default_rng(0), {}
+    one = grading.disguised("hide the tokens that come later", rng, coined)
+    assert one == grading.disguised("hide the tokens that come later", rng, coined)
+    assert one.split()[0] == "hide" and one.endswith("later")
+    several = [grading.disguised("token tokens", np.random.default_rng(seed), {})
+               for seed in range(20)]
+    assert all(both.split()[1] == both.split()[0] + "s" for both in several)
+    assert len(set(several)) > 5
+
+
+def test_key_and_answer_are_compared_in_both_directions():
+    question, key, answer = "What is rust?", "It covers iron. It is red.", "Rust will cover iron"
+    first = f"{question} {key}"
+    spans = [(0, 0)] + [span[1:] for span in words(first)] + [(0, 0)]
+    n = len(spans)
+    spans += [span[1:] for span in words(answer)] + [(0, 0)]
+    types = np.array([0] * n + [1] * (len(spans) - n))
+    found = with_compared_words(types, np.array(spans), question, key, answer).tolist()
+    assert found == [0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 4, 1, 2, 2, 1]
+    assert {stem(word) for word in ("carry", "carries")} == {"carr"}
+    assert {stem(word) for word in ("make", "makes", "making", "mak")} == {"mak"}
+
+
 @pytest.mark.parametrize("phrase, third, denied, turned", [
     ("carry a charge", "carries a charge", "does not carry a charge", None),
     ("be lighter", "is lighter", "is not lighter", "be heavier"),
@@ -98,7 +134,7 @@ def test_a_run_measures_and_draws(run):
     kappa = results["metrics"]["quadratic kappa"]
     assert kappa["low"] <= kappa["value"] <= kappa["high"]
     assert (run.folder / "confusion.png").read_bytes()[:4] == b"\x89PNG"
-    assert run.config.type_vocab_size == 3
+    assert run.config.type_vocab_size == 5
 
 
 def test_the_effect_of_a_word_is_the_grade_with_it_minus_without(run, capsys):

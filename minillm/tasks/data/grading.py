@@ -14,8 +14,13 @@ beside something wrong, else 0.
 The things that are asked about, of this course and of science at school, are divided among the
 splits, and so are the phrasings of questions and answers. So the test asks about things of which
 the model has seen no answer: it has to compare the answer with the key. So that it learns this, and
-not by heart what is true, in four of five training examples the facts of the key are put together
-from the verb of one fact and the rest of another: however strange the key, it decides.
+not by heart what is true, most training examples are about facts that nobody could know: put
+together from the verb of one fact and the rest of another, or from a pattern and any two nouns, and
+then many of their words are disguised, everywhere in the example by the same coined word. However
+strange the key, it decides:
+
+    key       It vrunts scores into positive dolps, and it gives off plimmer.
+    answer    In my opinion, it makes positive dolps of the scores.                  -> 1, partly
 """
 
 import re
@@ -28,7 +33,11 @@ from minillm.tasks.data.drawing import generate_splits, pick
 
 WHAT = ("answers of invented students to 80 questions, generated from patterns; the scores say "
         "nothing about real students")
-MIXED = 0.8  # of the training examples have facts that are put together from others
+MIXED = 0.45  # of the training examples have facts that are put together from others
+INVENTED = 0.4  # have facts from patterns; the rest are left as they are
+DISGUISED = 0.7  # of the examples with such facts have coined words
+COINED = 0.5  # of the words that may be disguised are, in these
+N_COINED = 400  # a fixed list, so that a bag of words has an end
 GRADES = ("0", "1", "2")  # wrong, partly right, right
 
 
@@ -265,6 +274,45 @@ a thermometer:
     measure the temperature / show how warm it is;
     use a liquid that expands / contain a liquid that grows with heat
 """
+# Facts of the training split with any two nouns.
+_PATTERNS = """
+turn {a} into {b} / make {b} of {a}; store {a} in {b} / keep {a} inside {b};
+release {a} when it meets {b} / give off {a} as soon as it touches {b};
+consist of {a} and {b} / be made of {b} and {a}; grow near {a} / be found close to {a};
+feed on {a} / live on {a}; protect {a} from {b} / keep {b} away from {a};
+carry {a} to {b} / bring {a} over to {b};
+measure the {a} of {b} / show how much {a} there is in {b};
+separate {a} from {b} / take {a} out of {b}; become {a} in {b} / change to {a} when there is {b};
+be larger than {a} / have a larger size than {a}; be faster than {a} / move faster than {a};
+need {a} to work / not work without {a}; contain more {a} than {b} / hold more {a} than {b};
+repair {a} with {b} / use {b} to mend {a}; sink in {a} / fall to the bottom of {a};
+join {a} and {b} / connect {a} with {b}; cover {a} with {b} / put {b} on top of {a};
+lose {a} at night / give up {a} during the night; have four {a} / own four {a};
+get heavier with {a} / weigh more when there is {a}; mix {a} with {b} / stir {b} into {a};
+count the {a} before {b} / say how many {a} come before {b}; hide {a} / make {a} invisible;
+compare {a} with {b} / look for differences between {a} and {b}; last as long as {a} / end with {a};
+raise the {a} of {b} / let the {a} of {b} grow; stop {a} / bring {a} to an end;
+choose the highest {a} / take the {a} that is highest; shine like {a} / be as bright as {a};
+split {a} into {b} / divide {a} so that {b} results; cause {a} / lead to {a};
+throw away old {a} / drop {a} that is old; begin with {a} / have {a} at the start;
+move along {a} / follow {a}; filter {a} / clean {a}; send {a} through {b} / let {a} pass {b};
+collect {a} in one place / gather {a} at one point; add {a} to {b} / give {b} some {a};
+predict the next {a} / guess which {a} follows; make {a} weaker / let {a} lose strength;
+happen when {a} meets {b} / come from {a} that hits {b}; learn from {a} / be taught by {a};
+produce {a} from {b} / use {b} for making {a}; sleep under {a} / rest below {a};
+smell of {a} / have the smell of {a}; help against {a} / work against {a};
+replace {a} by {b} / put {b} where {a} was; remember first {a} / store {a} that comes first
+"""
+_NOUNS = """
+sand, iron, glass, milk, smoke, clay, wool, pollen, amber, coal, steam, silver, sugar, vinegar,
+moss, feathers, seeds, bones, wires, numbers, letters, colors, stones, waves, planets, clouds,
+roots, shells, engines, pumps, bubbles, crystals, tunnels, winter, summer, pressure, heat, power,
+noise, memory, rhythm, grammar, paper, rubber, oil, wax, pepper, cotton, chalk, foam, snow, mud,
+gold, tin, nerves, muscles, eggs, insects, mice, horses, forests, rivers, islands, deserts, bridges,
+wheels, sensors, signals, programs, errors, samples, columns, vectors, matrices, sentences, answers,
+images, labels, queues, copies, signs, shadows, mirrors, needles, circles, corners, gaps, threads,
+rings
+"""
 # The test asks about the last of each list, the validation about those before.
 _SIZES = {"train": slice(0, 28), "valid": slice(28, 32), "test": slice(32, 40)}
 
@@ -279,41 +327,73 @@ hide show, with without, zero one, two five, four three, eight six, all no, both
 OPPOSITES = dict(pair.split() for pair in _OPPOSITES.split(","))
 OPPOSITES.update({other: word for word, other in OPPOSITES.items() if other not in ("no", "light")})
 
+# What `disguised` leaves: opposites, negations, and the words of every sentence.
+_KEPT = set(OPPOSITES) | set("""
+be have do go give make take not no never it the a an of to and that is are in on its their them
+they as which for by from at into than when where there only more less how through out
+""".split())
+_ONSETS = "b br d dr f fl g gl h j k kl l m n p pl qu r s sk sl st t tr v w z vr".split()
+_CODAS = "b d g k l lp m mm n nt p r rk rt sk st t tt v x".split()
 
 QUESTIONS = {
     "train": ("What does {x} do?", "Say two things about {x}.", "What do you know about {x}?",
               "Explain {x} in one sentence.", "Why is {x} important?", "Describe {x}.",
-              "What is special about {x}?"),
+              "What is special about {x}?", "What have you learned about {x}?",
+              "Tell me what {x} is good for.", "How does {x} work?"),
     "valid": ("Explain what {x} does.",),
     "test": ("What do you know about what {x} does?", "Describe {x} in one sentence.",
              "Say what is important about {x}."),
 }
 # {1} and {2} are facts with their subjects.
-BOTH = {
-    "train": ("{1}, and {2}.", "{1}. {2}.", "{1} and also {2}.", "I think {1}, and I think {2}.",
-              "First, {1}. Second, {2}.", "{1}. Also, {2}.", "{1}. Besides, {2}.",
-              "We learned that {1}, and that {2}.", "It is true that {1}, and that {2}.",
-              "The book says that {1} and that {2}.", "I am sure that {1}, and {2}.",
-              "On the one hand {1}, on the other hand {2}.", "My answer: {1}, and then {2}."),
-    "valid": ("I believe that {1}, and that {2}.",),
-    "test": ("I think {1}. Also, {2}.", "{1}, and besides {2}.", "First, {1}, and then {2}."),
+_OPENERS = (
+    "", "", "I think ", "I think that ", "We learned that ", "It is true that ", "Well, ",
+    "The book says that ", "I am sure that ", "My answer: ", "As far as I know, ", "Probably ",
+    "In my opinion, ", "The teacher said that ", "I remember that ", "Everybody knows that ",
+    "Of course ", "I would say that ", "I have read that ", "As we have seen, ", "Perhaps ",
+    "I guess that ", "If I remember well, ", "Clearly, ", "What I know is that ",
+)
+_FIRST = ("First, ", "To begin with, ", "First of all, ", "For one thing, ", "On the one hand ",
+          "Two things: ", "To start, ")
+_JOINS = (
+    ", and ", ". ", " and also ", ". Also, ", ". Besides, ", ", and that ", " and that ", "; ",
+    ", and I think ", ". Second, ", ", and second, ", ", and moreover ", ". In addition, ",
+    ". Then ", ", and then ", ". What is more, ", ". I also know that ", ", but also ",
+    ". Apart from that, ", ", and at the same time ", ". Moreover, ", ", on the other hand ",
+)
+_ENDINGS = ("", "", "", ", and that is all I know", ", I think", ", as we learned", ", I guess",
+            ", if I am right", ", as the book says", ", and this is important",
+            ", as far as I know", ", that is all",
+            ", that is what the teacher said")
+_HELD_OUT = {
+    "both": {"valid": ("I believe that {1}, and that {2}.",),
+             "test": ("I think {1}. Also, {2}.", "{1}, and besides {2}.",
+                      "First, {1}, and then {2}.")},
+    "alone": {"valid": ("I believe that {1}.",),
+              "test": ("As far as I think, {1}.", "{1}, that is what I know.", "I know that {1}.")},
 }
-ALONE = {
-    "train": ("{1}.", "I think {1}.", "I think that {1}.", "As far as I know, {1}.",
-              "Probably {1}.", "{1}, and that is all I know.", "We learned that {1}.",
-              "It is true that {1}.", "The book says that {1}.", "I am sure that {1}.",
-              "My answer: {1}."),
-    "valid": ("I believe that {1}.",),
-    "test": ("As far as I think, {1}.", "{1}, that is what I know.", "I know that {1}."),
-}
+
+
+def _phrasings(kind, made):
+    """-> {"train": the made phrasings but those that are held out, "valid": …, "test": …}"""
+    held_out = _HELD_OUT[kind]
+    return {"train": tuple(one for one in made
+                           if one not in held_out["valid"] + held_out["test"]), **held_out}
+
+
+BOTH = _phrasings("both", [f"{opener}{{1}}{join}{{2}}{ending}." for opener in _OPENERS + _FIRST
+                           for join in _JOINS for ending in _ENDINGS])
+ALONE = _phrasings("alone", [f"{opener}{{1}}{ending}." for opener in _OPENERS
+                             for ending in _ENDINGS])
 NOTHING = {
     "train": ("I don't know.", "We haven't learned about {x} yet.", "{x} is very important.",
-              "I have forgotten what {x} does.", "{x} is in chapter two.", "Nobody knows."),
+              "I have forgotten what {x} does.", "{x} is in chapter two.", "Nobody knows.",
+              "I am not sure about {x}.", "I don't know.", "No idea what {x} is."),
     "valid": ("I have forgotten.",),
     "test": ("I don't know what {x} does.", "{x} is important, and nobody knows why."),
 }
 DENIALS = {
-    "train": ("it is not true that {1}", "it is wrong that {1}", "{not}", "{not}"),
+    "train": ("it is not true that {1}", "it is wrong that {1}", "it is not the case that {1}",
+              "{not}", "{not}", "{not}"),
     "valid": ("{not}",),
     "test": ("{not}", "it is not so that {1}"),
 }
@@ -390,13 +470,71 @@ def _mixed(rng, things):
                  for verb, rest in zip(verbs, rests))
 
 
+@cache
+def _patterns():
+    """-> (list of pairs of wordings with {a} and {b}, list of nouns)"""
+    patterns = [tuple(pair.split(" / ")) for pair in " ".join(_PATTERNS.split()).split("; ")]
+    return patterns, " ".join(_NOUNS.split()).split(", ")
+
+
+def _invented(rng):
+    """-> a fact, in two wordings, from a pattern and two nouns"""
+    patterns, nouns = _patterns()
+    a, b = (nouns[i] for i in rng.choice(len(nouns), 2, replace=False))
+    wordings = [one.replace("{a}", a).replace("{b}", b) for one in pick(rng, patterns)]
+    return tuple(wordings if rng.random() < 0.5 else wordings[::-1])
+
+
+@cache
+def coined_words():
+    """-> N_COINED words that don't exist, such as "plimmer"; always the same ones"""
+    rng, found = np.random.default_rng(0), {}
+    while len(found) < N_COINED:
+        found["".join(pick(rng, _ONSETS) + pick(rng, "aeiou") + pick(rng, _CODAS)
+                      for _ in range(int(rng.integers(1, 3))))] = None
+    return tuple(found)
+
+
+def disguised(phrase, rng, coined):
+    """-> the phrase with some words replaced by coined ones
+
+    coined: {word: what replaces it}, filled here; used for all phrases of an example, so that equal
+        words stay equal. Words that tell right from wrong, and the small ones, stay.
+    """
+    found = []
+    for word in phrase.split():
+        base = word.removesuffix("s") if len(word) > 3 else word
+        if word in _KEPT:
+            found.append(word)
+            continue
+        if base not in coined:
+            coined[base] = pick(rng, coined_words()) if rng.random() < COINED else base
+        found.append(coined[base] + word[len(base):])
+    return " ".join(found)
+
+
+def _unknown_things(rng, things):
+    """-> five Things with facts that nobody could know"""
+    is_mixed, coined = rng.random() < MIXED / (MIXED + INVENTED), {}
+    hides = rng.random() < DISGUISED
+    found = []
+    for _ in range(5):
+        facts = [_mixed(rng, things) if is_mixed else _invented(rng) for _ in range(2)]
+        name = pick(rng, things).name
+        if hides:
+            facts = [tuple(disguised(wording, rng, coined) for wording in fact) for fact in facts]
+            name = f"{pick(rng, ('the ', 'a ', ''))}{pick(rng, coined_words())}"
+        found.append(Thing(name, tuple(facts)))
+    return found
+
+
 def _example(rng, split):
     things = _things(split)
-    thing = pick(rng, things)
-    others = [other for other in things if other.name != thing.name]
-    if split == "train" and rng.random() < MIXED:
-        thing, *others = (Thing(one.name, (_mixed(rng, things), _mixed(rng, things)))
-                          for one in (thing, *others[:4]))
+    if split == "train" and rng.random() < MIXED + INVENTED:
+        thing, *others = _unknown_things(rng, things)
+    else:
+        thing = pick(rng, things)
+        others = [other for other in things if other.name != thing.name]
     first, second = (thing.facts[i] for i in rng.permutation(2))
 
     def right(fact):
