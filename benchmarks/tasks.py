@@ -68,7 +68,7 @@ def train(name, folder, quick=False):
     subprocess.run([sys.executable, "-m", "minillm", *command, "--out", str(run)], check=True)
     seconds, cpu = time.monotonic() - started, _cpu_seconds() - cpu
     folder.mkdir(parents=True, exist_ok=True)
-    for file in [run / "results.json", *sorted(run.glob("*.png"))]:
+    for file in [run / "results.json", *sorted(run.glob("*.png")), *sorted(run.glob("*.svg"))]:
         shutil.copy(file, folder / file.name)
     write_json(folder / "facts.json", {
         "command": ["minillm", *command], "seconds": round(seconds), "cpu_seconds": round(cpu),
@@ -101,7 +101,7 @@ def write_table(out, names):
                                read_json(folder / "facts.json"))
     lines += ["", "## Pictures", ""]
     for name in names:
-        pictures = sorted((out / name).glob("*.png"))
+        pictures = sorted([*(out / name).glob("*.png"), *(out / name).glob("*.svg")])
         if pictures:
             lines += [f"### {name}", "", *(f"![{name}: {picture.stem}]({name}/{picture.name})"
                                            for picture in pictures), ""]
