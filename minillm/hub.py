@@ -9,10 +9,10 @@ from minillm.checks import shown
 PACKAGED = Path(__file__).parent / "pretrained"
 # What to download of a model on the hub: its weights, its configurations, its tokenizer.
 HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
-             "vocab.json", "merges.txt", "source.spm", "target.spm", "tokenizer.json",
-             "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-             "chat_template.jinja", "additional_chat_templates/*.jinja", "modules.json",
-             "*sentence_*.json", "?_*/config.json"]
+             "adapter_config.json", "vocab.json", "merges.txt", "vocab.txt", "source.spm",
+             "target.spm", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+             "added_tokens.json", "chat_template.jinja", "additional_chat_templates/*.jinja",
+             "modules.json", "*sentence_*.json", "?_*/config.json"]
 # Short names that predate the hub's organizations.
 HUB_ALIASES = {name: f"openai-community/{name}"
                for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")}
