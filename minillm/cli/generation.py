@@ -6,7 +6,7 @@ from minillm.cli.terminal import for_stream
 from minillm.generation import generate as generate_ids
 from minillm.generation import stream, text_pieces
 from minillm.generation.options import SHAPES_THE_SAMPLE
-from minillm.models.auto import ARCHITECTURES, AutoConfig, AutoModelForCausalLM
+from minillm.models.auto import AutoConfig, AutoModelForCausalLM, heads_of
 from minillm.models.lora_files import with_adapter
 from minillm.text.auto import AutoTokenizer
 from minillm.training.run import model_folder
@@ -54,7 +54,7 @@ def generate(options):
 def _require_generator(name, folder):
     """ValueError for a model that can't continue a text."""
     model_type = AutoConfig.from_pretrained(folder).model_type
-    heads = ARCHITECTURES[model_type].keys()
+    heads = heads_of(model_type)
     if "causal_lm" not in heads and "masked_lm" in heads:
         raise ValueError(f"{name} is a {model_type} model, which fills in masked words and can't "
                          "continue a text: minillm fill")

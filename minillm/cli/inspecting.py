@@ -13,7 +13,7 @@ from minillm.insight import attention, attribution, contributions, geometry, imp
 from minillm.insight.anatomy import Anatomy
 from minillm.insight.target import Logit
 from minillm.json_files import write_json
-from minillm.models.auto import ARCHITECTURES, AutoConfig, model_class
+from minillm.models.auto import AutoConfig, heads_of, model_class
 from minillm.nn.module import no_grad
 from minillm.text.auto import AutoTokenizer
 from minillm.training.run import model_folder
@@ -32,7 +32,7 @@ class Subject:
     def __init__(self, options, text=None):
         folder = find_pretrained(model_folder(options.model))
         model_type = AutoConfig.from_pretrained(folder).model_type
-        heads = [head for head in HEADS if head in ARCHITECTURES[model_type]]
+        heads = [head for head in HEADS if head in heads_of(model_type)]
         if not heads:
             raise ValueError(f"{options.model} is a {model_type!r} model, wanted a decoder or a BERT")
         self.model = open_trained(model_class(model_type, heads[0]), folder)

@@ -71,6 +71,16 @@ def register(config_class, **model_classes):
     ARCHITECTURES[model_type] = {"config": config_class, **model_classes}
 
 
+def heads_of(model_type):
+    """-> the heads that `model_class` has for a known `model_type`, "base" and "config" among them"""
+    return ARCHITECTURES[model_type].keys()
+
+
+def with_head(*heads):
+    """-> list of the model types that have one of the heads"""
+    return [model_type for model_type in ARCHITECTURES if not heads_of(model_type).isdisjoint(heads)]
+
+
 def config_class(model_type):
     """-> the configuration class of `model_type`, such as GPT2Config for "gpt2"
 

@@ -1,7 +1,7 @@
 """From settings to a model of any architecture: its configuration, and the model itself."""
 
 from minillm.checks import require_memory, shown
-from minillm.models.auto import ARCHITECTURES, AutoConfig, config_class, model_class
+from minillm.models.auto import AutoConfig, config_class, heads_of, model_class, with_head
 from minillm.models.layer_order import freeze_lowest
 from minillm.models.lora import LoraConfig, heads_in_files, inject
 from minillm.models.lora_files import TASK_TYPES
@@ -74,9 +74,8 @@ def pretrained_config(settings, tokenizer, head):
 
 def _require_head(what, model_type, head):
     """ValueError, in one line that begins with `what`, for an architecture without this head"""
-    if head not in ARCHITECTURES[model_type]:
-        names = ", ".join(name for name, heads in ARCHITECTURES.items() if head in heads)
-        raise ValueError(f"{what}, wanted one with the head {head!r}: {names}")
+    if head not in heads_of(model_type):
+        raise ValueError(f"{what}, wanted one with the head {head!r}: {', '.join(with_head(head))}")
 
 
 def new_model(settings, config, head):

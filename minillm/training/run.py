@@ -17,7 +17,7 @@ from pathlib import Path
 from minillm.checks import shown
 from minillm.files import expand
 from minillm.json_files import fields, read_json, write_json
-from minillm.models.auto import ARCHITECTURES, AutoConfig, config_class
+from minillm.models.auto import AutoConfig, config_class, heads_of, with_head
 from minillm.text.auto import AutoTokenizer
 from minillm.training.architecture import check_adaptation, empty_model, new_model
 from minillm.training.checkpoint import list_checkpoints
@@ -134,10 +134,9 @@ def pretraining_task(model_type):
     config_class(model_type)  # a ValueError for an unknown one
     heads = {name: task_class(name).head for name in PRETRAINING}
     for name, head in heads.items():
-        if head in ARCHITECTURES[model_type]:
+        if head in heads_of(model_type):
             return name
-    able = [known for known, classes in ARCHITECTURES.items() if not classes.keys().isdisjoint(
-        heads.values())]
+    able = with_head(*heads.values())
     raise ValueError(f"model_type is {shown(model_type)}, which learns from pairs of texts; wanted "
                      f"one that learns from text alone: {', '.join(able)}")
 
