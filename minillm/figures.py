@@ -81,13 +81,14 @@ def _heat_map(axes, values, rows, columns, label, numbers, signed, limits, title
                         interpolation="nearest")
     for names, ticks in ((rows, axes.set_yticks), (columns, axes.set_xticks)):
         if names is not None:
-            ticks(range(len(names)), [_plain(name) for name in names])
+            ticks(range(len(names)), [plain(name) for name in names])
     if columns is not None and max(map(len, map(str, columns)), default=0) > 4:
         axes.tick_params(axis="x", labelrotation=45 if values.shape[1] < 9 else 90)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     if numbers:
-        _write_numbers(axes, image, values, ".2f" if numbers is True else numbers)
+        form = ".2f" if numbers is True else numbers
+        write_in_cells(axes, image, values, lambda *cell: format(values[cell], form))
     if label:
         bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
         bar.outline.set_visible(False)
@@ -97,16 +98,20 @@ def _heat_map(axes, values, rows, columns, label, numbers, signed, limits, title
     return image
 
 
-def _write_numbers(axes, image, values, form):
+def write_in_cells(axes, image, values, text, fontsize=8):
+    """Write text(row, column) into each cell of a heat map, white on dark; none where it is NaN
+
+    image: what `heat_map` returned for the (R, C) `values`
+    """
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
             red, green, blue, _ = image.cmap(image.norm(value))
             dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
-            axes.text(column, row, format(value, form), ha="center", va="center", fontsize=8,
+            axes.text(column, row, text(row, column), ha="center", va="center", fontsize=fontsize,
                       color="white" if dark else "black")
 
 
-def _plain(label):
+def plain(label):
     """A label that matplotlib doesn't read as mathematics, with its spaces and line ends visible"""
     return str(label).replace("$", r"\$").replace("\n", "\\n")
 

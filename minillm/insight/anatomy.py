@@ -110,6 +110,18 @@ class Anatomy:
     def __len__(self):
         return len(self.blocks)
 
+    @property
+    def stream_names(self):
+        """What a trace has to record for `streams`"""
+        return [*self.blocks[0].sublayers, *(block.residual for block in self.blocks)]
+
+    def streams(self, values):
+        """values: a trace with `stream_names` -> list of (B, T, d_model): the residual stream after
+        each block, and in a pre-norm model first the one in front of them
+        """
+        before = [self.blocks[0].input(values)] if self.blocks[0].is_pre_norm else []
+        return before + [values[block.residual] for block in self.blocks]
+
     def heads(self):
         """Yield (block, h) for each head, from the lowest block to the highest."""
         for block in self.blocks:

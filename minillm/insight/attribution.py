@@ -12,7 +12,7 @@ important tokens first, according to each answer: the sooner m falls, the more f
 
 import numpy as np
 
-from minillm.figures import new_figure
+from minillm.figures import new_figure, plain
 from minillm.insight.anatomy import Anatomy
 from minillm.nn.module import no_grad
 from minillm.nn.trace import trace
@@ -173,5 +173,5 @@ def plot_attributions(scores, tokens):
         axes.axhline(0, color="black", linewidth=0.6)
         axes.set_ylim(-1.05, 1.05)
         axes.set_title(name)
-    axes.set_xticks(range(len(tokens)), [token.replace("$", r"\$") for token in tokens], rotation=90)
+    axes.set_xticks(range(len(tokens)), [plain(token) for token in tokens], rotation=90)
     return figure

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minillm.figures import heat_map, new_figure
+from minillm.figures import heat_map, new_figure, plain, write_in_cells
 from minillm.insight.anatomy import Anatomy
 from minillm.nn.module import no_grad
 from minillm.nn.trace import trace
@@ -44,16 +44,11 @@ def logit_lens(model, *inputs, k=5, **options):
     if not hasattr(model, "unembed"):
         raise ValueError(f"model is a {type(model).__name__}, wanted one with an output head")
     anatomy = Anatomy(model)
-    first = anatomy.blocks[0]
-    names = [*first.sublayers, *(each.residual for each in anatomy.blocks)]
     with no_grad():
-        with trace(model, names) as t:
+        with trace(model, anatomy.stream_names) as t:
             logits = model(*inputs, **options).logits
-        streams = [t[block.residual] for block in anatomy.blocks]
-        if first.is_pre_norm:
-            streams.insert(0, first.input(t))
         final = logits.argmax(axis=-1)
-        rows = [_read(model.unembed(x), final, k) for x in streams]
+        rows = [_read(model.unembed(x), final, k) for x in anatomy.streams(t)]
     return Lens(*map(np.stack, zip(*rows)))
 
 
@@ -82,9 +77,6 @@ def plot_lens(lens, tokens, decode, row=0):
     image = heat_map(axes, p[::-1], rows=names[-n_rows:][::-1], columns=tokens, limits=(0, 1),
                      label="probability")
     axes.set_aspect("auto")
-    for (layer, t), value in np.ndenumerate(p[::-1]):
-        red, green, blue, _ = image.cmap(image.norm(value))
-        text = decode([int(ids[::-1][layer, t])]).replace("$", r"\$").replace("\n", "\\n")
-        axes.text(t, layer, text, ha="center", va="center", fontsize=6,
-                  color="white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else "black")
+    write_in_cells(axes, image, p[::-1], lambda row, t: plain(decode([int(ids[::-1][row, t])])),
+                   fontsize=6)
     return figure

@@ -78,10 +78,7 @@ def patching(model, clean, corrupt, target, names, *, by_position=True, report=N
             m_clean = float(target.value(model(clean).logits)[0])
         values = {name: t[name] for name in names}
     estimates, m_corrupt = _estimates(model, corrupt, target, values)
-    span = m_clean - m_corrupt
-    if span == 0:
-        raise ValueError(f"clean and corrupt give the same value, {m_clean:g}: there is nothing to "
-                         "bring back")
+    span = _span(m_clean, m_corrupt)
 
     places = range(T) if by_position else [slice(None)]
     exact = np.zeros((len(names), len(places)))
@@ -104,6 +101,14 @@ def _pair(clean, corrupt):
         raise ValueError(f"corrupt has {corrupt.shape[1]} tokens, wanted {clean.shape[1]}, as many "
                          "as clean")
     return clean, corrupt
+
+
+def _span(m_clean, m_corrupt):
+    """-> m(clean) - m(corrupt), the unit of effects; ValueError if it is 0"""
+    if m_clean == m_corrupt:
+        raise ValueError(f"clean and corrupt give the same value, {m_clean:g}: there is nothing to "
+                         "bring back")
+    return m_clean - m_corrupt
 
 
 def _patched(model, ids, name, value, place):
@@ -161,10 +166,7 @@ def path_patching(model, clean, corrupt, target, sender, receiver=None, stack=No
             logits = model(corrupt).logits
         if receiver is not None:
             logits = _patched(model, corrupt, receiver, t[receiver], slice(None))
-    if m_clean == m_corrupt:
-        raise ValueError(f"clean and corrupt give the same value, {m_clean:g}: there is nothing to "
-                         "bring back")
-    return (float(target.value(logits)[0]) - m_corrupt) / (m_clean - m_corrupt)
+    return (float(target.value(logits)[0]) - m_corrupt) / _span(m_clean, m_corrupt)
 
 
 def plot_effects(effects, tokens=None):

@@ -39,16 +39,11 @@ def residual_streams(model, batches, stack=None):
     batches: iterable of integers (B, T), or of dicts of the forward's arguments
     """
     anatomy = Anatomy(model, stack)
-    first = anatomy.blocks[0]
-    names = [*first.sublayers, *(block.residual for block in anatomy.blocks)]
     rows = []
     for batch in batches:
-        with trace(model, names) as t, no_grad():
+        with trace(model, anatomy.stream_names) as t, no_grad():
             model(**batch) if isinstance(batch, dict) else model(batch)
-        streams = [t[block.residual] for block in anatomy.blocks]
-        if first.is_pre_norm:
-            streams.insert(0, first.input(t))
-        rows.append([x.reshape(-1, x.shape[-1]) for x in streams])
+        rows.append([x.reshape(-1, x.shape[-1]) for x in anatomy.streams(t)])
     return [np.concatenate(layer) for layer in zip(*rows)]
 
 
