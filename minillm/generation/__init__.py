@@ -7,13 +7,14 @@ generation_config.py declares the options, options.py checks and completes them,
 checks the prompts that generation starts from.
 """
 
-from minillm.generation.decoding_state import DecodingState, inference
+from minillm.generation.decoding_state import DecodingState
 from minillm.generation.generate import GenerateOutput, generate, stream
 from minillm.generation.generation_config import GenerationConfig
 from minillm.generation.mixins import CausalLMMixin, EncoderDecoderMixin, GenerationMixin
 from minillm.generation.processors import LogitsProcessor, LogitsProcessorList
 from minillm.generation.stopping import StoppingCriteria, StoppingCriteriaList
 from minillm.generation.text_stream import TextIteratorStreamer, TextStreamer, text_pieces
+from minillm.nn.module import inference
 
 __all__ = [
     "CausalLMMixin",

@@ -1,10 +1,6 @@
 """What a model keeps from one step of decoding to the next."""
 
-from contextlib import contextmanager
-
 import numpy as np
-
-from minillm.nn.module import no_grad
 
 
 class DecodingState:
@@ -48,17 +44,3 @@ class DecodingState:
         mask[:, :T] = self.mask
         positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0)
         return mask, positions[:, self.length :]
-
-
-@contextmanager
-def inference(model):
-    """A context without dropout and without caches for a backward; restores the model's mode."""
-    was_training = model.training
-    if was_training:
-        model.eval()
-    try:
-        with no_grad():
-            yield
-    finally:
-        if was_training:
-            model.train()

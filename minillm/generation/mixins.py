@@ -15,9 +15,10 @@ An encoder-decoder sets config.is_encoder_decoder. Its `prefill` takes the encod
 input_ids and attention_mask, and the first tokens of the decoder as decoder_input_ids.
 """
 
-from minillm.generation.decoding_state import DecodingState, inference
+from minillm.generation.decoding_state import DecodingState
 from minillm.generation.generate import generate
 from minillm.nn.kv_cache import EncoderDecoderCache, KVCache
+from minillm.nn.module import inference
 
 
 class GenerationMixin:

@@ -23,7 +23,7 @@ from minillm.models.sentence_files import (
     write_sentence_files,
 )
 from minillm.nn import Activation, L2Normalize, Linear, Module, Pooling
-from minillm.nn.module import no_grad
+from minillm.nn.module import inference
 from minillm.ops.cosine_search import cosine_similarity
 from minillm.text.auto import AutoTokenizer
 
@@ -140,15 +140,12 @@ class SentenceEncoder(Module):
             raise ValueError(f"batch_size is {batch_size}, wanted at least 1")
         embeddings = np.empty((len(texts), self.width), np.float32)
         order = np.argsort([len(text) for text in texts], kind="stable")  # little padding
-        was_training = self.training
-        self.eval()
         for start in range(0, len(texts), batch_size):
             batch = order[start : start + batch_size]
-            with no_grad():
+            with inference(self):
                 embeddings[batch] = self(**self.tokens([texts[i] for i in batch]))
             if report is not None:
                 report(start + len(batch), len(texts))
-        self.train(was_training)
         return embeddings
 
     def similarity(self, one, other):

@@ -32,6 +32,20 @@ def no_grad_if(condition):
     return no_grad() if condition else nullcontext()
 
 
+@contextmanager
+def inference(model):
+    """A context without dropout and without caches for a backward; restores the model's mode."""
+    was_training = model.training
+    if was_training:
+        model.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        if was_training:
+            model.train()
+
+
 class Parameter:
     """An array `data` and its gradient `grad`, which is None until a backward computes it.
 

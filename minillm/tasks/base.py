@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from minillm.models.auto import model_class
-from minillm.nn.module import no_grad
+from minillm.nn.module import inference
 from minillm.tasks.examples import (
     SPLITS,
     ExampleBatches,
@@ -251,14 +251,11 @@ class SupervisedTask:
 
     def mean_loss(self, model, examples):
         """-> the mean loss over the examples, dropout off"""
-        was_training = model.training
-        model.eval()
         total = 0.0
-        with no_grad():
+        with inference(model):
             for start in range(0, len(examples), BATCH):
                 batch = examples[start : start + BATCH]
                 total += len(batch) * self.loss(model, batch).item()
-        model.train(was_training)
         return total / len(examples)
 
     def predict(self, model, examples, report=None):
@@ -266,15 +263,12 @@ class SupervisedTask:
 
         report(done, total): called after each batch
         """
-        was_training = model.training
-        model.eval()
         predictions = []
-        with no_grad():
+        with inference(model):
             for start in range(0, len(examples), BATCH):
                 predictions += self.predict_batch(model, examples[start : start + BATCH])
                 if report is not None:
                     report(len(predictions), len(examples))
-        model.train(was_training)
         return predictions
 
     # ---- helpers of the subclasses

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minillm.models.auto import AutoConfig, model_class
-from minillm.nn.module import no_grad
+from minillm.nn.module import inference
 from minillm.ops.softmax import softmax
 from minillm.tasks.base import labels_of
 from minillm.tasks.span_f1 import bio_entities
@@ -179,14 +179,11 @@ def batch_of(rows, tokenizer, tag_ids=None):
 
 def word_probabilities(model, tokenizer, rows, batch_size=32):
     """Yield for each row the probabilities of its words' tags, (words, tags); dropout is off"""
-    was_training = model.training
-    model.eval()
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
-        with no_grad():
+        with inference(model):
             logits = model(**batch_of(batch, tokenizer)).logits
         yield from (softmax(scores[row.places])[0] for row, scores in zip(batch, logits))
-    model.train(was_training)
 
 
 def merged(rows, n_words, tags):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minillm.nn.module import no_grad
+from minillm.nn.module import inference
 from minillm.text.bert_tokenizer import BertTokenizer
 from minillm.text.dataset import IGNORE, READ_AT_ONCE, RandomBatches
 from minillm.training.language_modeling import LanguageModeling
@@ -163,11 +163,9 @@ class BertPretraining(LanguageModeling):
         """
         batches = PretrainingBatches(dataset, tokenizer, VALIDATION_PAIRS, block_size, 0)
         losses, masked, following = [], [], []
-        was_training = model.training
-        model.eval()
         for done in range(VALIDATION_BATCHES):
             batch = next(batches)
-            with no_grad():
+            with inference(model):
                 output = model(**batch, sparse_prediction=True)
             labels = batch["labels"]
             losses.append(output.loss.item())
@@ -176,7 +174,6 @@ class BertPretraining(LanguageModeling):
                              == batch["next_sentence_label"])
             if report is not None:
                 report(done + 1, VALIDATION_BATCHES)
-        model.train(was_training)
         masked, following = np.concatenate(masked), np.concatenate(following)
         return PretrainingResult(float(np.mean(losses)), float(masked.mean()),
                                  float(following.mean()), following.size)

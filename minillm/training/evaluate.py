@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from minillm.nn.module import no_grad
+from minillm.nn.module import inference
 from minillm.ops.cross_entropy import cross_entropy
 from minillm.text.dataset import IGNORE, sequential_batches
 
@@ -34,10 +34,8 @@ def evaluate(model, dataset, *, block_size, batch_size=16, report=None):
     Raises ValueError for a dataset of fewer than two tokens or an id outside the vocabulary.
     """
     batches = sequential_batches(dataset, batch_size, min(block_size, max(len(dataset) - 1, 1)))
-    was_training = model.training
-    model.eval()
     total_loss, n_tokens = 0.0, 0
-    with no_grad():
+    with inference(model):
         for done, (inputs, targets) in enumerate(batches, 1):
             loss, _ = cross_entropy(model(inputs).logits, targets, ignore_index=IGNORE)
             counted = int((targets != IGNORE).sum())
@@ -45,7 +43,6 @@ def evaluate(model, dataset, *, block_size, batch_size=16, report=None):
             n_tokens += counted
             if report:
                 report(done, len(batches))
-    model.train(was_training)
     loss = total_loss / n_tokens
     bits_per_byte = loss / math.log(2) * n_tokens / max(dataset.n_bytes, 1)
     return Evaluation(loss, perplexity(loss), bits_per_byte, n_tokens, dataset.n_bytes)

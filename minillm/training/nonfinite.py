@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minillm.nn.module import no_grad
+from minillm.nn.module import inference
 from minillm.nn.trace import trace
 
 
@@ -16,11 +16,8 @@ def find_nonfinite(model, forward):
     broken = find_nonfinite_parameter(model)
     if broken:
         return broken
-    was_training = model.training
-    model.eval()
-    with _Watch(model) as watch, no_grad(), np.errstate(all="ignore"):
+    with _Watch(model) as watch, inference(model), np.errstate(all="ignore"):
         forward()
-    model.train(was_training)
     return watch.found or "all layers are finite without dropout: only the loss itself is not"
 
 
