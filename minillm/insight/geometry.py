@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minillm.figures import new_figure
+from minillm.figures import new_figure, plain
+from minillm.ops.cosine_search import cosine_search
 
 
 def nearest(table, row, k=8):
@@ -12,14 +13,11 @@ def nearest(table, row, k=8):
 
     table: (n, d);  row: an index, or a vector (d,)
     """
-    unit = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
     is_index = np.ndim(row) == 0
-    vector = unit[row] if is_index else row / max(np.linalg.norm(row), 1e-12)
-    cosines = unit @ vector
-    order = np.argsort(-cosines, kind="stable")
-    if is_index:
-        order = order[order != row]
-    return order[:k], cosines[order[:k]]
+    vector = table[row] if is_index else row.astype(table.dtype)
+    cosines, indices = cosine_search(vector[None], table, k + is_index)
+    others = indices[0] != row if is_index else np.ones(len(indices[0]), bool)
+    return indices[0][others][:k], cosines[0][others][:k]
 
 
 class PCA(NamedTuple):
@@ -53,7 +51,7 @@ def plot_plane(found, labels):
     figure, axes = new_figure(6, 5)
     axes.plot(*found.coordinates[:, :2].T, "o", markersize=3)
     for (x, y), label in zip(found.coordinates[:, :2], labels):
-        axes.annotate(str(label).replace("$", r"\$"), (x, y), xytext=(2, 2),
+        axes.annotate(plain(label), (x, y), xytext=(2, 2),
                       textcoords="offset points", fontsize=7)
     for axis, share, set_label in zip("12", found.explained, (axes.set_xlabel, axes.set_ylabel)):
         set_label(f"axis {axis}: {share:.0%} of the variance")
