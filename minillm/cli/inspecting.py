@@ -8,71 +8,50 @@ from minillm.cli.terminal import progress_bar, say, table
 from minillm.cli.visible import visible
 from minillm.figures import write_figure
 from minillm.files import expand
-from minillm.hub import find_pretrained
 from minillm.insight import attention, attribution, contributions, geometry, importance, lens, patching
 from minillm.insight.anatomy import Anatomy
+from minillm.insight.subject import Subject
 from minillm.insight.target import Logit
 from minillm.json_files import write_json
-from minillm.models.auto import AutoConfig, heads_of, model_class
 from minillm.nn.module import no_grad
-from minillm.text.auto import AutoTokenizer
-from minillm.training.run import model_folder
 
 MOST_FLOWS = 48  # tokens of a text whose attention flows are computed: they take seconds
-HEADS = ("causal_lm", "masked_lm")  # the models that the command can open
 
 
-class Subject:
-    """The model of --model, and a text as it sees it.
+class Inspected(Subject):
+    """The model of --model, and the text of the command line as it reads it.
 
-    ids: int64 (T,);  tokens: T strings
-    position: of the prediction to explain: the last, or the first [MASK]
+    reading: a Reading;  ids, tokens, position: those of the reading, `tokens` fit for a terminal
     """
 
-    def __init__(self, options, text=None):
-        folder = find_pretrained(model_folder(options.model))
-        model_type = AutoConfig.from_pretrained(folder).model_type
-        heads = [head for head in HEADS if head in heads_of(model_type)]
-        if not heads:
-            raise ValueError(f"{options.model} is a {model_type!r} model, wanted a decoder or a BERT")
-        self.model = open_trained(model_class(model_type, heads[0]), folder)
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+    @classmethod
+    def of(cls, options, text=None):
+        subject = cls.open(options.model, open_trained)
+        if not subject.predicts_tokens:
+            raise ValueError(f"{options.model} is a {type(subject.model).__name__}, wanted a decoder "
+                             "or a BERT that fills in masks")
         text = options.text if text is None else text
-        self.text = text if text is not None else read_stdin("text")
-        self.ids = self.encode(self.text)
-        self.tokens = self.names(self.ids)
-        masks = np.flatnonzero(self.ids == self.tokenizer.mask_token_id)
-        self.position = int(masks[0]) if masks.size else len(self.ids) - 1
-        if heads[0] == "masked_lm" and not masks.size and options.needs_target:
-            raise ValueError(f"the text has no {self.tokenizer.mask_token}, wanted one: it is what a "
-                             f"{model_type!r} model predicts")
-
-    def encode(self, text):
-        ids = self.tokenizer.encode(text, return_tensors="np")[0]
-        if not ids.size:
-            raise ValueError("the text is empty, wanted at least one token")
-        return ids
+        subject.reading = subject.read(text if text is not None else read_stdin("text"))
+        subject.ids, subject.position = subject.reading.ids, subject.reading.position
+        subject.tokens = subject.names(subject.ids)
+        is_masked = not hasattr(subject.model, "lm_head")
+        mask = subject.tokenizer.mask_token
+        if is_masked and mask not in subject.reading.tokens and options.needs_target:
+            raise ValueError(f"the text has no {mask}, wanted one: it is what a "
+                             f"{subject.model.config.model_type!r} model predicts")
+        return subject
 
     def names(self, ids):
-        return [visible(self.tokenizer.decode([int(id)])) for id in ids]
+        return [visible(name) for name in super().names(ids)]
 
     def target(self, options):
         """-> Logit: of --token, or of the token that the model says, against --against if given"""
-        token = self._id("token", options.token)
-        if token is None:
-            with no_grad():
-                token = int(self.model(self.ids[None]).logits[0, self.position].argmax())
-        return Logit(token, self._id("against", options.against), self.position)
+        token = self._spelled("token", options.token)
+        token = self.said(self.reading) if token is None else token
+        return Logit(token, self._spelled("against", options.against), self.position)
 
-    def _id(self, name, text):
-        """-> the id of a token that the command line spells; None for None"""
-        if text is None:
-            return None
-        ids = self.tokenizer.encode(text, add_special_tokens=False)
-        if len(ids) != 1:
-            raise ValueError(f"--{name} is {text!r}, which is {len(ids)} tokens, wanted one; a word "
-                             "within a text often begins with a space")
-        return ids[0]
+    def _spelled(self, name, text):
+        return None if text is None else self.token(f"--{name}", text)
 
     def describe(self, target):
         said = f"{self.names([target.token])[0]!r}"
@@ -82,7 +61,7 @@ class Subject:
 
 
 def inspect_attention(options):
-    subject = Subject(options)
+    subject = Inspected.of(options)
     weights = [w[0] for w in attention.attention_weights(subject.model, subject.ids[None])]
     summaries = attention.summarize_heads([w[None] for w in weights])
     ids = attention.repeated_tokens(subject.model.config.vocab_size, _period(subject.model))
@@ -90,7 +69,7 @@ def inspect_attention(options):
         attention.attention_weights(subject.model, ids), period=_period(subject.model))
     rows = [(f"layer {layer}, head {h}", *(f"{value:.2f}" for value in found[:4]),
              f"{induction[layer, h].induction:.2f}") for (layer, h), found in summaries.items()]
-    table(f"where the heads look: {subject.text}", rows,
+    table(f"where the heads look: {subject.reading.text}", rows,
           ("head", "previous token", "first token", "itself", "entropy", "induction"))
     _write(options, lambda: attention.plot_attention(weights, subject.tokens),
            {"tokens": subject.tokens, "weights": weights, "heads": [
@@ -106,7 +85,7 @@ def _period(model):
 
 
 def inspect_rollout(options):
-    subject = Subject(options)
+    subject = Inspected.of(options)
     weights = attention.attention_weights(subject.model, subject.ids[None])
     rollout = attention.rollout(weights)[-1][0]
     position = subject.position
@@ -126,7 +105,7 @@ def inspect_rollout(options):
 
 
 def inspect_lens(options):
-    subject = Subject(options)
+    subject = Inspected.of(options)
     found = lens.logit_lens(subject.model, subject.ids[None])
     n = len(found.ids)
     names = ["embedding", *(f"block {i}" for i in range(n - 1))][-n:]
@@ -146,7 +125,7 @@ def inspect_lens(options):
 
 
 def inspect_contributions(options):
-    subject = Subject(options)
+    subject = Inspected.of(options)
     target = subject.target(options)
     shares = contributions.logit_contributions(
         subject.model, subject.ids, target.token, target.other, target.position)
@@ -160,7 +139,7 @@ def inspect_contributions(options):
 
 
 def inspect_patch(options):
-    subject = Subject(options)
+    subject = Inspected.of(options)
     corrupt = subject.encode(options.corrupt)
     target = subject.target(options)
     if target.other is None and len(corrupt) == len(subject.ids):
@@ -185,7 +164,7 @@ def inspect_patch(options):
 
 
 def inspect_attribution(options):
-    subject = Subject(options)
+    subject = Inspected.of(options)
     target = subject.target(options)
     scores = attribution.attributions(subject.model, subject.ids, target)
     with progress_bar("taking tokens away", 100) as advance:
@@ -200,7 +179,7 @@ def inspect_attribution(options):
 
 
 def inspect_importance(options):
-    subject = Subject(options)
+    subject = Inspected.of(options)
     model, ids = subject.model, subject.ids[None]
     if not hasattr(model, "lm_head"):
         raise ValueError(f"{options.model} predicts masks, wanted a decoder, whose loss every text has")
@@ -225,7 +204,7 @@ def inspect_importance(options):
 
 
 def inspect_neighbors(options):
-    subject = Subject(options)
+    subject = Inspected.of(options)
     vectors = subject.model.get_input_embeddings().weight.data
     data, shown = {}, []
     for token, id in zip(subject.tokens, subject.ids):
@@ -241,7 +220,7 @@ def inspect_neighbors(options):
 
 
 def inspect_anatomy(options):
-    subject = Subject(options)
+    subject = Inspected.of(options)
     rows = [(block.name, "pre" if block.is_pre_norm else "post", block.n_heads, block.head_dim,
              sum(p.size for p in block.module.parameters()))
             for block in Anatomy(subject.model).blocks]
