@@ -1,6 +1,7 @@
 """Looking inside: what a model's parts do, on the trace of minillm/nn/trace.py.
 
     subject.py         a model, its tokenizer, and a text as the model reads it
+    inputs.py          a text as the arguments of a model's forward
     anatomy.py         where the blocks, the heads and the residual stream of any model are
     attention.py       attention weights, rollout and flow, what each head looks at
     importance.py      which heads matter, by the gradient and by ablation

@@ -46,6 +46,12 @@ class Block:
         return f"{self.name}.attention.head_{h}"
 
     @property
+    def cross_attention(self):
+        """The attention to an encoder's output; None in a block without one"""
+        crosses = getattr(self.module, "residual_cross", None) is not None
+        return f"{self.name}.cross_attention" if crosses else None
+
+    @property
     def feed_forward(self):
         """The feed-forward network; its output is what it adds to the residual stream."""
         return f"{self.name}.feed_forward"
@@ -53,8 +59,8 @@ class Block:
     @property
     def sublayers(self):
         """The names of all that the block adds to the residual stream."""
-        crosses = getattr(self.module, "residual_cross", None) is not None
-        return [self.attention, *[f"{self.name}.cross_attention"] * crosses, self.feed_forward]
+        names = [self.attention, self.cross_attention, self.feed_forward]
+        return [name for name in names if name is not None]
 
     def input(self, values):
         """values: a trace with `residual` and `sublayers` of a pre-norm block

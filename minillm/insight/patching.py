@@ -23,6 +23,7 @@ import numpy as np
 
 from minillm.figures import heat_map, new_figure
 from minillm.insight.anatomy import Anatomy
+from minillm.insight.inputs import forward_inputs, read_ids, repeated
 from minillm.nn.module import no_grad
 from minillm.nn.trace import trace
 
@@ -47,59 +48,62 @@ class Effects(NamedTuple):
         return float(np.corrcoef(self.exact.ravel(), self.estimate.ravel())[0, 1])
 
 
+KINDS = ("residual", "attention", "cross_attention", "feed_forward", "head")
+
+
 def sites(model, kind, stack=None):
     """-> list of names to patch
 
-    kind: "residual" (in front of no block, after each one), "attention", "feed_forward" or "head"
+    kind: "residual" (in front of no block, after each one), "attention", "cross_attention" (in a
+        decoder that reads an encoder), "feed_forward" or "head"
     """
     anatomy = Anatomy(model, stack)
     if kind == "head":
         return [block.head(h) for block, h in anatomy.heads()]
-    if kind not in ("residual", "attention", "feed_forward"):
-        raise ValueError(f"kind is {kind!r}, wanted 'residual', 'attention', 'feed_forward' or "
-                         "'head'")
-    return [getattr(block, kind) for block in anatomy.blocks]
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}, wanted {', '.join(map(repr, KINDS[:-1]))} or "
+                         f"{KINDS[-1]!r}")
+    names = [getattr(block, kind) for block in anatomy.blocks]
+    return [name for name in names if name is not None]
 
 
 def patching(model, clean, corrupt, target, names, *, by_position=True, report=None):
     """Patch each of the values `names` of the clean run into the corrupt one -> Effects
 
-    model: in eval mode;  clean, corrupt: integers (T,), two texts of the same length
-    target: a `Logit`;  names: such as `sites` gives
+    model: in eval mode
+    clean, corrupt: two texts of the same length: integers (T,), or the arguments of the forward as
+        a dict
+    target: a `Logit` or a `Label`;  names: such as `sites` gives
     by_position: patch one position at a time; False: the whole value
     report(done, total): called after each forward
 
     Raises ValueError for texts of different lengths, and if both runs give the same value.
     """
     clean, corrupt = _pair(clean, corrupt)
-    T = clean.shape[1]
-    with no_grad():
-        with trace(model, names) as t:
-            m_clean = float(target.value(model(clean).logits)[0])
-        values = {name: t[name] for name in names}
-    estimates, m_corrupt = _estimates(model, corrupt, target, values)
-    span = _span(m_clean, m_corrupt)
+    m_clean, values = record(model, clean, target, names)
+    slopes = Slopes(model, corrupt, target, names)
+    span = _span(m_clean, slopes.value)
 
-    places = range(T) if by_position else [slice(None)]
-    exact = np.zeros((len(names), len(places)))
-    with no_grad():
-        for row, name in enumerate(names):
-            for column, place in enumerate(places):
-                value = float(target.value(_patched(model, corrupt, name, values[name], place))[0])
-                exact[row, column] = (value - m_corrupt) / span
-                if report is not None:
-                    report(row * len(places) + column + 1, exact.size)
-    estimate = np.array([estimates[name] for name in names]) / span
+    changes = [slopes.change(name, values[name]) for name in names]
+    n_places = values[names[0]].shape[1] if names and by_position else 1
+    exact = np.zeros((len(names), n_places))
+    for done, (row, column, value) in enumerate(
+            sweep(model, corrupt, target, values, by_position=by_position), 1):
+        exact[row, column] = (value - slopes.value) / span
+        if report is not None:
+            report(done, exact.size)
+    estimate = np.array(changes) / span
     if not by_position:
         exact, estimate = exact[:, 0], estimate.sum(axis=1)
-    return Effects(list(names), exact, estimate, m_clean, m_corrupt)
+    return Effects(list(names), exact, estimate, m_clean, slopes.value)
 
 
 def _pair(clean, corrupt):
-    clean, corrupt = np.asarray(clean)[None], np.asarray(corrupt)[None]
-    if clean.shape != corrupt.shape:
-        raise ValueError(f"corrupt has {corrupt.shape[1]} tokens, wanted {clean.shape[1]}, as many "
-                         "as clean")
+    """-> the arguments of both forwards"""
+    clean, corrupt = forward_inputs(clean), forward_inputs(corrupt)
+    T, T_corrupt = read_ids(clean).shape[1], read_ids(corrupt).shape[1]
+    if T_corrupt != T:
+        raise ValueError(f"corrupt has {T_corrupt} tokens, wanted {T}, as many as clean")
     return clean, corrupt
 
 
@@ -111,28 +115,131 @@ def _span(m_clean, m_corrupt):
     return m_clean - m_corrupt
 
 
-def _patched(model, ids, name, value, place):
-    """-> the logits of `ids` with value[:, place] in place of that of this run"""
+def record(model, inputs, target, names):
+    """Run the model -> the target's value, {name: value (1, T, ·)}
 
-    def replacement(x):
+    inputs: the arguments of the forward
+    """
+    with no_grad(), trace(model, names) as t:
+        value = float(target.value(model(**inputs).logits)[0])
+    return value, {name: t[name] for name in names}
+
+
+# ---- the exact effect
+
+
+class Patch(NamedTuple):
+    """Some positions of a value that get what other positions had in another run.
+
+    name: of the value;  value: (1, S, ·), that of the other run, of this name or another of the
+        same width
+    source, places: lists of integers, as many: value[:, source[i]] goes to position places[i].
+        Both slice(None): all positions
+    """
+
+    name: str
+    value: np.ndarray
+    source: list | slice = slice(None)
+    places: list | slice = slice(None)
+
+
+def run_patched(model, inputs, patches):
+    """-> the logits of a run with all patches; where two overlap, the later one holds"""
+    by_name = {}
+    for patch in patches:
+        by_name.setdefault(patch.name, []).append(patch)
+
+    def replacement(mine):
+        def replace(x):
+            x = x.copy()
+            for patch in mine:
+                x[:, patch.places] = patch.value[:, patch.source]
+            return x
+
+        return replace
+
+    with no_grad(), trace(model, []) as t:
+        for name, mine in by_name.items():
+            t.patch(name, replacement(mine))
+        return model(**inputs).logits
+
+
+MOST_WORK = 5e8  # parameters × tokens of a forward with several variants: some milliseconds
+ROWS = 32  # variants of a text in one forward
+
+
+def sweep(model, inputs, target, values, *, by_position=True):
+    """Patch each value at each position -> yield (row, column, the target's value), row by row
+
+    values: {name: (1, T, ·)}, from another run, such as `record` gives
+    by_position: False: all positions of a value together, as column 0
+
+    Variants of the text share a forward: row b of the batch is patched at position b.
+    """
+    n = model.num_parameters() * read_ids(inputs).shape[1]
+    most = int(min(ROWS, max(1, MOST_WORK // n))) if by_position and _may_repeat(model) else 1
+    for row, (name, value) in enumerate(values.items()):
+        places = list(range(value.shape[1])) if by_position else [slice(None)]
+        for start in range(0, len(places), most):
+            some = places[start : start + most]
+            found = target.value(_run_variants(model, inputs, name, value, some))
+            yield from ((row, start + i, float(m)) for i, m in enumerate(found))
+
+
+def _may_repeat(model):
+    """-> whether the model takes several texts; a decoder that classifies needs a padding for it"""
+    return hasattr(model, "unembed") or model.config.pad_token_id is not None
+
+
+def _run_variants(model, inputs, name, value, places):
+    """-> the logits (n, …) of n variants of the text, patched at one of `places` each"""
+
+    def replace(x):
         x = x.copy()
-        x[:, place] = value[:, place]
+        for b, place in enumerate(places):
+            x[b, place] = value[0, place]
         return x
 
-    with trace(model, []) as t:
-        t.patch(name, replacement)
-        return model(ids).logits
+    with no_grad(), trace(model, []) as t:
+        t.patch(name, replace)
+        return model(**repeated(inputs, len(places))).logits
 
 
-def _estimates(model, corrupt, target, values):
-    """-> {name: float64 (T,)}, the estimated change of the target; the target's value"""
-    with trace(model, list(values)) as t:
-        logits = model(corrupt).logits
-        model.backward(target.gradient(logits))
-    model.zero_grad()
-    changes = {name: ((value - t[name]).astype(np.float64) * t.grad[name])[0].sum(axis=-1)
-               for name, value in values.items()}
-    return changes, float(target.value(logits)[0])
+# ---- the gradient's estimate
+
+
+class Slopes:
+    """The values of one run, and the gradient of the target with respect to each.
+
+    value: the target's;  logits: (1, …)
+    """
+
+    def __init__(self, model, inputs, target, names):
+        with trace(model, list(names)) as t:
+            self.logits = model(**inputs).logits
+            model.backward(target.gradient(self.logits))
+        model.zero_grad()
+        self._trace = t
+        self.value = float(target.value(self.logits)[0])
+
+    def change(self, name, value):
+        """-> float64 (T,): the estimated change of the target if `name` had the value at a position
+
+        value: (1, T, ·), or a number
+        """
+        at = self._trace[name]
+        if np.ndim(value) and np.shape(value) != at.shape:
+            raise ValueError(f"corrupt has {at.shape[1]} tokens at {name}, wanted "
+                             f"{np.shape(value)[1]}, as many as clean")
+        return ((value - at).astype(np.float64) * self._trace.grad[name])[0].sum(axis=-1)
+
+    def change_by(self, patches):
+        """-> float: the estimated change by all patches together, which is the sum of theirs"""
+        values = {}
+        for patch in patches:
+            value = values.setdefault(patch.name, self._trace[patch.name].copy())
+            value[:, patch.places] = patch.value[:, patch.source]
+        return float(sum(self.change(name, value).sum() for name, value in values.items()))
 
 
 def path_patching(model, clean, corrupt, target, sender, receiver=None, stack=None):
@@ -152,20 +259,15 @@ def path_patching(model, clean, corrupt, target, sender, receiver=None, stack=No
     for name in filter(None, (sender, receiver)):
         if name not in heads:
             raise ValueError(f"{name!r} is no head of the model, wanted one like {heads[0]!r}")
-    with no_grad():
-        with trace(model, [sender]) as t:
-            m_clean = float(target.value(model(clean).logits)[0])
-            clean_value = t[sender]
-        with trace(model, heads) as t:
-            m_corrupt = float(target.value(model(corrupt).logits)[0])
-            frozen = {name: t[name] for name in heads}
-        with trace(model, [receiver] if receiver else []) as t:
-            for name in heads:
-                if name != receiver:
-                    t.patch(name, clean_value if name == sender else frozen[name])
-            logits = model(corrupt).logits
-        if receiver is not None:
-            logits = _patched(model, corrupt, receiver, t[receiver], slice(None))
+    m_clean, clean_values = record(model, clean, target, [sender])
+    m_corrupt, frozen = record(model, corrupt, target, heads)
+    with no_grad(), trace(model, [receiver] if receiver else []) as t:
+        for name in heads:
+            if name != receiver:
+                t.patch(name, clean_values.get(name, frozen[name]))
+        logits = model(**corrupt).logits
+    if receiver is not None:
+        logits = run_patched(model, corrupt, [Patch(receiver, t[receiver])])
     return (float(target.value(logits)[0]) - m_corrupt) / _span(m_clean, m_corrupt)
 
 

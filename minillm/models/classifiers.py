@@ -14,6 +14,7 @@ from minillm.nn.loss import (
     cross_entropy_loss,
     mean_squared_error_loss,
 )
+from minillm.nn.module import Module
 
 DROPOUT = 0.1  # of a token classifier whose configuration doesn't say it
 
@@ -52,7 +53,7 @@ def token_loss(model, logits, labels):
     return cross_entropy_loss(model, logits, labels)
 
 
-class _Classifier:
+class _Classifier(Module):
     """A bare decoder, `base_class`, and a linear layer on its vectors, under `head_name`."""
 
     base_class = None

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-from tests.insight.test_insight import DECODERS, gpt2
+from tests.insight.test_insight import DECODERS, bert, gpt2, shaken, transformer
 
+import minillm
 from minillm.insight import attribution, patching
-from minillm.insight.target import Logit
+from minillm.insight.target import Label, Logit
 from minillm.nn.module import no_grad
+from minillm.nn.trace import trace
 
 CLEAN, CORRUPT = np.array([3, 1, 4, 1, 5, 9]), np.array([3, 8, 4, 1, 5, 9])
 TARGET = Logit(7, 2)
@@ -41,6 +43,74 @@ def test_all_positions_together():
     np.testing.assert_allclose(found.exact, 1, atol=1e-4)  # the whole stream decides
     parts = patching.patching(model, CLEAN, CORRUPT, TARGET, names)
     np.testing.assert_allclose(found.estimate, parts.estimate.sum(axis=1))
+
+
+def test_an_encoder_decoder_takes_the_arguments_of_its_forward():
+    model, target = transformer(), Logit(7, 2)
+    clean, corrupt = ({"input_ids": np.array([source]), "decoder_input_ids": np.array([[1, 4, 5]])}
+                      for source in ([3, 1, 4, 1], [3, 8]))  # sources may differ in length
+    found = patching.patching(model, clean, corrupt, target, patching.sites(model, "residual"))
+    assert found.exact.shape == (2, 3)
+    assert found.exact[-1, -1] == pytest.approx(1, abs=1e-4)
+    crossing = patching.sites(model, "cross_attention")
+    assert len(crossing) == 2 and not patching.sites(gpt2(), "cross_attention")
+    # The decoders read the same ids: all that differs comes through the cross-attentions.
+    with no_grad(), trace(model, crossing) as t:
+        m = target.value(model(**clean).logits)[0]
+    patches = [patching.Patch(name, t[name]) for name in crossing]
+    logits = patching.run_patched(model, corrupt, patches)
+    assert target.value(logits)[0] == pytest.approx(m, abs=1e-4)
+    with pytest.raises(ValueError, match="^corrupt has 2 tokens at model.encoder.layers.0, want"):
+        patching.patching(model, clean, corrupt, target,
+                          patching.sites(model, "residual", "model.encoder.layers"))
+
+
+def test_a_classifier_is_asked_about_its_labels():
+    config = gpt2().config.replace(num_labels=3)
+    model = shaken(minillm.GPT2ForSequenceClassification(config))
+    target = Label(1, 2)
+    found = patching.patching(model, CLEAN, CORRUPT, target, patching.sites(model, "residual"))
+    np.testing.assert_allclose(found.exact[-1], [0, 0, 0, 0, 0, 1], atol=1e-4)
+    np.testing.assert_allclose(found.estimate[-1, :-1], 0, atol=1e-5)
+    with no_grad():
+        logits = model(CORRUPT[None]).logits[0]
+    assert found.corrupt == pytest.approx(logits[1] - logits[2], abs=1e-5)
+
+
+@pytest.mark.parametrize("make", [gpt2, bert])
+def test_patches_together_and_across_positions(make):
+    model = make()
+    names = [*patching.sites(model, "feed_forward"), *patching.sites(model, "head")]
+    ids = {"input_ids": CORRUPT[None]}
+    _, clean = patching.record(model, {"input_ids": CLEAN[None]}, TARGET, names)
+    patches = [patching.Patch(names[0], clean[names[1]], [1, 5], [0, 2]),
+               patching.Patch(names[0], clean[names[0]], [2], [2]),  # the later one holds
+               patching.Patch(names[2], clean[names[2]])]
+
+    def by_hand(x):
+        x = x.copy()
+        x[:, 0], x[:, 2] = clean[names[1]][:, 1], clean[names[0]][:, 2]
+        return x
+
+    with no_grad(), trace(model, []) as t:
+        t.patch(names[0], by_hand)
+        t.patch(names[2], clean[names[2]])
+        wanted = model(**ids).logits
+    np.testing.assert_allclose(patching.run_patched(model, ids, patches), wanted)
+    slopes = patching.Slopes(model, ids, TARGET, names)
+    change = slopes.change_by(patches)
+    alone = slopes.change(names[2], clean[names[2]]).sum()
+    assert change == pytest.approx(slopes.change_by(patches[:2]) + alone, abs=1e-5)
+    assert slopes.change_by([patching.Patch(names[2], clean[names[2]])]) == pytest.approx(alone)
+
+
+def test_a_sweep_in_batches_is_one_by_one(monkeypatch):
+    model = gpt2()
+    names = patching.sites(model, "head")
+    together = patching.patching(model, CLEAN, CORRUPT, TARGET, names)
+    monkeypatch.setattr(patching, "ROWS", 1)
+    alone = patching.patching(model, CLEAN, CORRUPT, TARGET, names)
+    np.testing.assert_allclose(together.exact, alone.exact, atol=1e-5)
 
 
 def test_paths():
