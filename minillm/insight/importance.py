@@ -1,7 +1,7 @@
 """Which heads matter? By the gradient, and by switching each one off.
 
     by gradient:  I_h = mean over the texts of |Σ head_h · ∂L/∂head_h|     (Michel et al. 2019, eq. 2)
-    by ablation:  the loss without the head - the loss
+    by ablation:  the loss without the head - the loss               (ablation.py: three ways)
 
 The first costs one backward for all heads. It is a linear guess at the second, which is the truth
 and costs a forward for each head.
@@ -10,6 +10,7 @@ and costs a forward for each head.
 import numpy as np
 
 from minillm.figures import heat_map, new_figure
+from minillm.insight.ablation import replaced, replacements
 from minillm.insight.anatomy import Anatomy
 from minillm.nn.module import no_grad
 from minillm.nn.trace import trace
@@ -38,22 +39,23 @@ def _per_head(heads, dheads):
     return np.abs(products).mean(axis=0)
 
 
-def importance_by_ablation(model, loss, value=0.0, stack=None, report=None):
+def importance_by_ablation(model, loss, kind="zero", references=None, *, stack=None, report=None,
+                           **options):
     """-> float64 (L, H): how much the loss rises without each head
 
-    value: what replaces a head's result: 0, an array (D,) such as its mean, or a function of the
-        result, such as one that shuffles the texts
+    loss: see `importance_by_gradient`
+    kind, references, options: what takes the place of a head's result: see `ablation.replacements`
     report(done, total): called after each head
     """
     anatomy = Anatomy(model, stack)
+    heads = {block.head(h): (block.index, h) for block, h in anatomy.heads()}
+    changes = replacements(model, list(heads), kind, references, **options)
     found = np.zeros((len(anatomy), max(block.n_heads for block in anatomy.blocks)))
     with no_grad():
         whole = loss().item()
-        heads = list(anatomy.heads())
-        for done, (block, h) in enumerate(heads, 1):
-            with trace(model, []) as t:
-                t.patch(block.head(h), value)
-                found[block.index, h] = loss().item() - whole
+        for done, (name, place) in enumerate(heads.items(), 1):
+            with replaced(model, {name: changes[name]}):
+                found[place] = loss().item() - whole
             if report is not None:
                 report(done, len(heads))
     return found

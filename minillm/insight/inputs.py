@@ -4,11 +4,15 @@ import numpy as np
 
 
 def forward_inputs(text):
-    """-> dict: model(**inputs), a batch of one text
+    """-> dict: model(**inputs), a batch of one text, or of several
 
-    text: integers (T,), or such a dict, as an encoder-decoder needs it and `Reading.inputs` is
+    text: integers (T,) or (B, T), or such a dict, as an encoder-decoder needs it and
+        `Reading.inputs` is
     """
-    return dict(text) if isinstance(text, dict) else {"input_ids": np.asarray(text)[None]}
+    if isinstance(text, dict):
+        return dict(text)
+    ids = np.asarray(text)
+    return {"input_ids": ids[None] if ids.ndim == 1 else ids}
 
 
 def read_ids(inputs):

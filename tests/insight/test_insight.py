@@ -242,7 +242,7 @@ def test_importance_of_heads(make):
     # Scaling a head by 1 - ε changes the loss as the gradient says.
     block = Anatomy(model).blocks[0]
     slope = importance.importance_by_ablation(model.astype(np.float64), loss,
-                                              value=lambda x: x * (1 - 1e-4))
+                                              kind=lambda x: x * (1 - 1e-4))
     signed = _signed(model, loss, block)
     np.testing.assert_allclose(slope[0] / 1e-4, -signed, rtol=1e-2, atol=1e-4)
     assert importance.plot_importance(by_gradient, by_ablation).axes
