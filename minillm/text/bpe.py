@@ -11,6 +11,7 @@ import operator
 from collections import Counter, defaultdict
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
+from typing import NamedTuple
 
 from minillm.checks import shown
 from minillm.text.byte_level import BYTE_TO_CHARACTER, split_words, text_to_bytes, unspell
@@ -206,6 +207,24 @@ class BPE:
         merge = merge_short if len(symbols) <= 32 else merge_long
         return merge(symbols, self.merges)
 
+    def replay(self, word):
+        """-> Merging: the merges that encode_piece(word) does, one after another"""
+        symbols = self.first_symbols(word)
+        return replay_merges(symbols, self.merges) if self.merges_in(word) else Merging(symbols)
+
+    def first_symbols(self, word):
+        """-> list of (id, start, end), what the merges begin with: the bytes of one word, spelled
+        in the printable characters
+        """
+        if not self.merges_in(word):
+            return [(self._whole[unspell(word)], 0, len(word))]
+        ids = [self.byte_ids[byte] for byte in unspell(word)]
+        return [(id, place, place + 1) for place, id in enumerate(ids) if id is not None]
+
+    def merges_in(self, word):
+        """-> False for a word that is one token, whatever the merges say; see ignore_merges"""
+        return unspell(word) not in self._whole
+
 
 def merge_table(ids, merges):
     """-> {(left id, right id): (rank, id of the merged token)}
@@ -246,7 +265,14 @@ def merge_long(symbols, merges):
 
 
 def merge_in_place(symbols, merges):
-    """-> `symbols`, with each merged token at the place of its first symbol, and None after it
+    """-> `symbols`, with each merged token at the place of its first symbol, and None after it"""
+    for _ in merge_steps(symbols, merges):
+        pass
+    return symbols
+
+
+def merge_steps(symbols, merges):
+    """Do the merges of `merge_in_place`, and yield each as the fields of a MergeStep.
 
     The candidates are in a heap of (rank, position); the symbols are a linked list, so that a merge
     touches only its two neighbors. A candidate whose symbols have changed is skipped.
@@ -256,8 +282,11 @@ def merge_in_place(symbols, merges):
     heap = []
 
     def consider(i, j):
-        if i is not None and j is not None and (symbols[i], symbols[j]) in merges:
-            heappush(heap, (merges[symbols[i], symbols[j]][0], i))
+        found = None if i is None or j is None else merges.get((symbols[i], symbols[j]))
+        if found is None:
+            return None
+        heappush(heap, (found[0], i))
+        return found[0]
 
     for i, j in enumerate(following):
         consider(i, j)
@@ -273,6 +302,47 @@ def merge_in_place(symbols, merges):
         following[i] = after = following[j]
         if after is not None:
             previous[after] = i
-        consider(previous[i], i)
-        consider(i, after)
-    return symbols
+        yield i, j, merged, rank, consider(previous[i], i), consider(i, after)
+
+
+class MergeStep(NamedTuple):
+    """The symbols at `place` and `next`, neighbors, become the symbol `merged` at `place`.
+
+    place, next: indices of the first symbols;  merged: id
+    rank: that of the merge; no pair of neighbors has a lower one, and none to the left the same
+    left, right: the ranks of the new symbol with its two neighbors; None: they have no merge
+    """
+
+    place: int
+    next: int
+    merged: int
+    rank: int
+    left: int | None
+    right: int | None
+
+
+class Merging(NamedTuple):
+    """How the symbols of one word become its tokens.
+
+    symbols: list of (id, start, end): the first symbols and the characters that they stand for
+    ranks: for each pair of neighbors the rank of its merge; None: they have none
+    steps: list of MergeStep, in order
+    """
+
+    symbols: list
+    ranks: list = ()
+    steps: list = ()
+
+    def pieces(self):
+        """-> list of (id, start, end): the tokens after the last step"""
+        left = dict(enumerate(self.symbols))
+        for step in self.steps:
+            left[step.place] = step.merged, left[step.place][1], left.pop(step.next)[2]
+        return [left[place] for place in sorted(left)]
+
+
+def replay_merges(symbols, merges):
+    """symbols: list of (id, start, end);  merges: {(left, right): (rank, merged id)} -> Merging"""
+    ids = [id for id, *_ in symbols]
+    ranks = [merges.get(pair, (None,))[0] for pair in pairwise(ids)]
+    return Merging(symbols, ranks, [MergeStep(*step) for step in merge_steps(ids, merges)])

@@ -37,16 +37,20 @@ class CharacterBPE(BPE):
 
     def encode_piece(self, word):
         """-> list of (id, start, end) of one word: the characters that each token stands for"""
-        if self.ignore_merges and word in self._ids:
-            return [(self._ids[word], 0, len(word))]
-        symbols = self._symbols(word)
+        symbols = self.first_symbols(word)
         merged = merge_in_place([id for id, *_ in symbols], self.merges)
         starts = [place for place, id in enumerate(merged) if id is not None]
         return [(merged[first], symbols[first][1], symbols[end - 1][2])
                 for first, end in zip(starts, [*starts[1:], len(symbols)])]
 
-    def _symbols(self, word):
+    def merges_in(self, word):
+        """-> False for a word that is one token, whatever the merges say"""
+        return not (self.ignore_merges and word in self._ids)
+
+    def first_symbols(self, word):
         """-> list of (id, start, end): the characters of `word`, their bytes, and unknown ones"""
+        if not self.merges_in(word):
+            return [(self._ids[word], 0, len(word))]
         symbols, unknown = [], None
         for place, character in enumerate(word):
             id = self._ids.get(character)

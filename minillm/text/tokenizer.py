@@ -558,17 +558,27 @@ class PreTrainedTokenizer(Vocabulary):
 
     def _traced_tokens(self, text, split_special_tokens):
         """Yield (id, (start, end) in `text`, token, index of its word) for every token"""
-        words = []
-        split, later = self.pre_tokenizer.split, after_the_start(self.pre_tokenizer).split
-        for piece, token in self._splitter.split(TracedText.of(text), split_special_tokens):
-            words += [(piece, token)] if token else [(word, None) for word in split(piece)]
-            split = later
+        parts = self.traced_parts(text, split_special_tokens)
+        words = [(word, token) for _, token, words in parts for word in words]
         for index, (word, token) in enumerate(words):
             if token:
                 yield self._added_ids[token.content], word.span(0, len(word)), word.text, index
                 continue
             for id, start, end in self.model.encode_piece(word.text):
                 yield id, word.span(start, end), self._tokens[id], index
+
+    def traced_parts(self, text, split_special_tokens=False):
+        """The first three steps -> list of (part, added token or None, words) that cover the text
+
+        part: a normalized TracedText;  words: list of TracedTexts, what the pre-tokenizer makes of
+        the part, and what the model gets; an added token is one word
+        """
+        parts = []
+        split, later = self.pre_tokenizer.split, after_the_start(self.pre_tokenizer).split
+        for piece, token in self._splitter.split(TracedText.of(text), split_special_tokens):
+            parts.append((piece, token, [piece] if token else split(piece)))
+            split = later
+        return parts
 
     def _pad(self, rows, padding, multiple, side):
         side = self.padding_side if side is None else one_of("padding_side", side,

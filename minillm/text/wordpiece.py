@@ -12,6 +12,7 @@ is learned as in byte-pair encoding, from characters.
 """
 
 from collections import Counter
+from typing import NamedTuple
 
 from minillm.checks import shown
 from minillm.text.bpe import learn_merges
@@ -85,21 +86,27 @@ class WordPiece:
 
     def encode_piece(self, word):
         """-> list of (id, start, end) of one word: the characters that each token stands for"""
-        pieces, start = [], 0
-        if len(word) > self.max_characters:
-            return self._unknown(word)
+        return self.replay(word).pieces()
+
+    def replay(self, word):
+        """-> Matching: all that is tried to find the pieces of one word"""
+        attempts = [] if len(word) > self.max_characters else list(self._attempts(word))
+        found = attempts[-1].end if attempts and attempts[-1].id is not None else 0
+        return Matching(attempts, [] if found == len(word) else self._unknown(word))
+
+    def _attempts(self, word):
+        start = 0
         while start < len(word):
             prefix = self.prefix if start else ""
             # Try the rest of the word, then without its last character, and so on.
             for end in range(min(len(word), start + self._longest), start, -1):
                 id = self._ids.get(prefix + word[start:end])
+                yield Attempt(start, end, id)
                 if id is not None:
                     break
             else:
-                return self._unknown(word)
-            pieces.append((id, start, end))
+                return
             start = end
-        return pieces
 
     def _unknown(self, word):
         id = self._ids.get(self.unk_token)
@@ -107,3 +114,27 @@ class WordPiece:
             raise ValueError(f"{shown(word)} is unknown, and the vocabulary has no unk_token "
                              f"{shown(self.unk_token)} for it")
         return [(id, 0, len(word))]
+
+
+class Attempt(NamedTuple):
+    """Whether the characters start … end - 1 of a word are a token: its id, or None"""
+
+    start: int
+    end: int
+    id: int | None
+
+
+class Matching(NamedTuple):
+    """How the pieces of one word are found.
+
+    attempts: list of Attempt, in order; one with an id ends the search for that piece
+    unknown: [(id, start, end)], the unknown token instead of all pieces; empty if all were found
+    """
+
+    attempts: list
+    unknown: list
+
+    def pieces(self):
+        """-> list of (id, start, end)"""
+        return self.unknown or [(attempt.id, attempt.start, attempt.end)
+                                for attempt in self.attempts if attempt.id is not None]
