@@ -41,8 +41,9 @@ class MultiHeadAttention(Module):
     dropout:     the probability of dropping an attention weight in training; the Generator `rng`
                  decides which
 
-    A trace sees "weights" (B, H, T, keys), before dropout; "heads" (B, H, T, D), the outputs of the
-    heads before W_O mixes them; and each head's output as "head_0", "head_1", …
+    A trace sees "queries" (B, H, T, D), "keys" and "values" (B, n_kv_heads, keys, D), the queries
+    and keys after rotation; "weights" (B, H, T, keys), before dropout; "heads" (B, H, T, D), the
+    outputs of the heads before W_O mixes them; and each head's output as "head_0", "head_1", …
     """
 
     def __init__(self, d_model, n_heads, *, head_dim=None, n_kv_heads=None, causal=False,
@@ -71,6 +72,7 @@ class MultiHeadAttention(Module):
         The streaming kernel computes the heads without the weights. Dropout and traces need the
         weights; only then they are computed.
         """
+        Q, K, V = self.tap("queries", Q), self.tap("keys", K), self.tap("values", V)
         distance_bias = self.positions.distance_bias(Q.shape[2], K.shape[2])
         if distance_bias is not None:
             distance_bias = distance_bias.astype(Q.dtype, copy=False)
@@ -95,6 +97,9 @@ class MultiHeadAttention(Module):
                                                      with_dbias=self.positions.learns_bias())
         if dbias is not None:
             self.positions.distance_bias_backward(dbias)
+        if self.has_traces():  # they get copies: what is written to is reused
+            for name, grad in zip(("queries", "keys", "values"), grads):
+                grad[...] = self.tap_gradient(name, grad.copy())
 
     def _attend_with_weights(self, Q, K, V, bias, dropout_p):
         """`ops.attention.attention`, with a tap on the weights"""

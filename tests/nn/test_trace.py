@@ -4,7 +4,7 @@ from hypothesis import given
 from strategies import generators
 
 from minillm.models.gpt2 import GPT2Config, GPT2LMHeadModel
-from minillm.nn import DecoderBlock, no_grad, trace
+from minillm.nn import Alibi, DecoderBlock, Rotary, SelfAttention, no_grad, trace
 
 SMALL = GPT2Config(vocab_size=11, n_positions=8, n_embd=8, n_layer=2, n_head=2, resid_pdrop=0,
                    embd_pdrop=0, attn_pdrop=0, initializer_range=0.5)
@@ -50,6 +50,33 @@ def test_what_is_seen():
     assert t.names()[0] == "transformer.wte"
 
 
+@pytest.mark.parametrize("make_positions", [lambda: None, lambda: Rotary(4), lambda: Alibi(4)])
+def test_queries_keys_and_values_of_a_layer(make_positions):
+    rng = np.random.default_rng(0)
+    layer = SelfAttention(8, 4, head_dim=4, n_kv_heads=2, causal=True, std=0.5, rng=rng,
+                          positions=make_positions()).astype(np.float64)
+    x, names = rng.standard_normal((2, 5, 8)), ("queries", "keys", "values")
+    with trace(layer) as t:
+        y = layer(x)
+        layer.backward(np.cos(y))  # the derivative of Σ sin y
+    assert [t[name].shape for name in names] == [(2, 4, 5, 4), (2, 2, 5, 4), (2, 2, 5, 4)]
+    for name in names:
+        direction = rng.standard_normal(t[name].shape)
+
+        def total(step):
+            with trace(layer, []) as moved, no_grad():
+                moved.patch(name, t[name] + step * direction)
+                return np.sin(layer(x)).sum()
+
+        slope = (total(1e-5) - total(-1e-5)) / 2e-5
+        assert np.sum(t.grad[name] * direction) == pytest.approx(slope, rel=1e-6, abs=1e-7), name
+    with trace(layer) as t:
+        t.patch("keys", 0)
+        layer(x)
+        layer.backward(np.ones_like(y))
+    assert not t.grad["keys"].any() and t.grad["values"].any()
+
+
 def test_patterns_choose_what_is_kept():
     model, ids = make(np.random.default_rng(0))
     with trace(model, "transformer.h.*.attention.weights") as t:
@@ -63,7 +90,8 @@ def test_patterns_choose_what_is_kept():
 def test_gradients_are_those_of_differences(rng):
     model, ids = make(rng)
     names = ["transformer.h.0", "transformer.h.1.residual1", "transformer.h.1.attention.weights",
-             "transformer.h.0.attention.head_0", "transformer.h.0.attention.heads"]
+             "transformer.h.0.attention.head_0", "transformer.h.0.attention.heads",
+             *(f"transformer.h.1.attention.{each}" for each in ("queries", "keys", "values"))]
     with trace(model) as t:
         model(ids, labels=ids).loss.backward()
     for name in names:
