@@ -64,24 +64,16 @@ def inspect_attention(options):
     subject = Inspected.of(options)
     weights = [w[0] for w in attention.attention_weights(subject.model, subject.ids[None])]
     summaries = attention.summarize_heads([w[None] for w in weights])
-    ids = attention.repeated_tokens(subject.model.config.vocab_size, _period(subject.model))
-    induction = attention.summarize_heads(
-        attention.attention_weights(subject.model, ids), period=_period(subject.model))
+    induction = attention.induction_scores(subject.model)
     rows = [(f"layer {layer}, head {h}", *(f"{value:.2f}" for value in found[:4]),
-             f"{induction[layer, h].induction:.2f}") for (layer, h), found in summaries.items()]
+             f"{induction[layer, h]:.2f}") for (layer, h), found in summaries.items()]
     table(f"where the heads look: {subject.reading.text}", rows,
           ("head", "previous token", "first token", "itself", "entropy", "induction"))
     _write(options, lambda: attention.plot_attention(weights, subject.tokens),
            {"tokens": subject.tokens, "weights": weights, "heads": [
                {"layer": layer, "head": h, **found._asdict(),
-                "induction": induction[layer, h].induction}
+                "induction": induction[layer, h]}
                for (layer, h), found in summaries.items()]})
-
-
-def _period(model):
-    """-> the length of the random text that is repeated to find induction heads"""
-    limit = model.config.position_limit
-    return 24 if limit is None else max(2, min(24, limit // 2))
 
 
 def inspect_rollout(options):

@@ -4,6 +4,7 @@
     inputs.py          a text as the arguments of a model's forward
     anatomy.py         where the blocks, the heads and the residual stream of any model are
     attention.py       attention weights, rollout and flow, what each head looks at
+    scores.py          why it looks there: queries times keys by dimension; lengths of what it reads
     ablation.py        a part's value taken away: zero, its mean, another text's value
     importance.py      which heads matter, by the gradient and by ablation
     lens.py            the logit lens: what would the model say after each block?

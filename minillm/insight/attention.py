@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minillm.figures import heat_map, new_figure
-from minillm.insight.anatomy import Anatomy
+from minillm.insight.anatomy import Anatomy, stacks_of
 from minillm.nn.module import no_grad
 from minillm.nn.trace import trace
 
@@ -82,6 +82,22 @@ def repeated_tokens(vocab_size, period, n_times=2, batch_size=4, seed=0):
     return np.tile(once, n_times)
 
 
+def induction_scores(model, stack=None):
+    """-> {(layer, head): how much it looks, on random tokens that are repeated, at the token that
+    followed the query's token the first time}
+
+    stack: see `Anatomy`; an encoder-decoder reads the same tokens in both stacks
+    """
+    config = model.config
+    limit = 48 if config.position_limit is None else min(48, config.position_limit)
+    period = max(1, limit // 2)
+    inputs = {"input_ids": repeated_tokens(config.vocab_size, period)}
+    if len(stacks_of(model)) > 1:
+        inputs["decoder_input_ids"] = inputs["input_ids"]
+    found = summarize_heads(attention_weights(model, stack=stack, **inputs), period)
+    return {head: summary.induction for head, summary in found.items()}
+
+
 # ---- through the layers                                     (Abnar and Zuidema 2020)
 
 
@@ -108,18 +124,24 @@ def rollout(weights):
     return found
 
 
-def flow(weights, position):
+def flow(weights, position, report=None):
     """Attention flow: how much could flow from each input token to a position after the last layer,
     if each A_l(t, s) were the capacity of a pipe from s in layer l - 1 to t in layer l
 
     weights: list of (H, T, T), of one text -> float64 (T,)
+    report(done, total): called after each token
 
     Each token's flow is a maximum flow of its own, by augmenting shortest paths (Edmonds and Karp
     1972). A rollout multiplies weights, so it loses what a narrow place would still let through.
     """
     capacities = [with_residual(W) for W in weights]
     T = capacities[0].shape[-1]
-    return np.array([_max_flow(capacities, position, token) for token in range(T)])
+    found = np.zeros(T)
+    for token in range(T):
+        found[token] = _max_flow(capacities, position, token)
+        if report is not None:
+            report(token + 1, T)
+    return found
 
 
 def _max_flow(capacities, top, bottom):
