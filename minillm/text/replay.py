@@ -60,23 +60,29 @@ class Replay(NamedTuple):
 def replay(tokenizer, text):
     """-> Replay of tokenizer.encode(text)"""
     traced = tokenizer.traced_parts(text)
-    # Normalizing may drop characters at the ends of a part: it reaches to the tokens around it.
-    begins, ends, reached = [], [], 0
-    for piece, token, _ in traced:
-        start, end = piece.span(0, len(piece))
-        begins.append(start if token else reached)
-        ends.append(end)
-        reached = max(reached, end)
-    parts = []
+    parts, reached = [], 0
     for index, (piece, token, words) in enumerate(traced):
-        follows_text = index + 1 < len(traced) and traced[index + 1][1] is None
-        end = ends[index] if token or follows_text else (
-            begins[index + 1] if index + 1 < len(traced) else len(text))
-        make = _added if token else _replayed
-        parts.append(Part(text[begins[index] : end], piece.text, token is not None,
+        start, end = piece.span(0, len(piece))
+        if token is None:  # normalizing may drop characters at both ends of a part
+            start, end = reached, _end(traced[index + 1 :], end, len(text))
+        elif start > reached:  # or all of a part
+            parts.append(Part(text[reached:start], "", False, []))
+        make = _replayed if token is None else _added
+        parts.append(Part(text[start:end], piece.text, token is not None,
                           [make(tokenizer, word, token) for word in words]))
+        reached = end
+    if reached < len(text):
+        parts.append(Part(text[reached:], "", False, []))
     template = template_of(tokenizer.post_processor, pair=False)
     return Replay(parts, [None if part.text else list(part.ids) for part in template])
+
+
+def _end(later, end, length):
+    """-> where an ordinary part ends: at the next token, or at the end of the text"""
+    if not later:
+        return length
+    piece, token, _ = later[0]
+    return end if token is None else piece.span(0, len(piece))[0]
 
 
 def _added(tokenizer, word, token):
