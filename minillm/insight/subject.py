@@ -6,23 +6,33 @@ from pathlib import Path
 import numpy as np
 
 from minillm.hub import find_pretrained
+from minillm.insight.anatomy import Anatomy
+from minillm.insight.target import Label, Logit
 from minillm.models.auto import config_class, head_of, heads_of, model_class
 from minillm.models.config import read_config
 from minillm.nn.module import no_grad
+from minillm.tasks.base import labels_of
+from minillm.tasks.shared_words import N_TYPES, with_shared_words
 from minillm.text.auto import AutoTokenizer
 from minillm.training.run import model_folder
 
 HEADS = ("causal_lm", "masked_lm", "seq2seq_lm")  # with logits over the vocabulary, the best first
+SAYS = {"sequence_classification": "text label", "token_classification": "token label",
+        "question_answering": "span"}  # what the models with these heads say
+LONGEST_ANSWER = 64  # tokens that an encoder-decoder may say to a text
+ANSWERS_KEPT = 64
 
 
 @dataclass(frozen=True)
 class Reading:
     """A text as a model reads it.
 
-    ids: int64 (T,), the tokens whose vectors the blocks of the last stack hold
+    ids: int64 (T,), the tokens whose vectors the blocks of the last stack hold: in an
+        encoder-decoder the decoder's, its start token first
     tokens: T strings, one for each of ids
     inputs: the arguments of the model's forward: model(**inputs), a batch of one text
-    position: of the prediction to explain: the last, or the first [MASK]
+    position: of the prediction to explain; it is a choice, any other is as good
+    source_ids, source_tokens: int64 (S,) and S strings, what an encoder-decoder's encoder reads
     """
 
     text: str
@@ -30,6 +40,13 @@ class Reading:
     tokens: list
     inputs: dict
     position: int
+    source_ids: np.ndarray | None = None
+    source_tokens: list | None = None
+
+    @property
+    def input_tokens(self):
+        """All tokens that the model reads: the source's, if there is one, then `tokens`"""
+        return [*(self.source_tokens or []), *self.tokens]
 
 
 class Subject:
@@ -41,6 +58,7 @@ class Subject:
     def __init__(self, model, tokenizer, name="", folder=None):
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.folder = None if folder is None else Path(folder)
+        self._answers = {}  # of an encoder-decoder to the last texts
 
     @classmethod
     def open(cls, name, open_model=lambda cls, folder: cls.from_pretrained(folder)):
@@ -67,6 +85,29 @@ class Subject:
         """-> whether the model's logits are over the vocabulary"""
         return hasattr(self.model, "unembed")
 
+    @property
+    def is_encoder_decoder(self):
+        return bool(getattr(self.model.config, "is_encoder_decoder", False))
+
+    @property
+    def says(self):
+        """-> what the logits are about: "token", "text label", "token label" or "span" (the label
+        start or end of each token); None for a model without logits
+        """
+        if self.predicts_tokens:
+            return "token"
+        config = self.model.config
+        return SAYS.get(head_of(config.model_type, [type(self.model).__name__], "base"))
+
+    @property
+    def labels(self):
+        """-> list of the names of a classifier's labels; None for other models"""
+        if self.says == "span":
+            return ["start", "end"]
+        return None if self.says in ("token", None) else labels_of(self.model.config)
+
+    # ---- from texts to what the model reads
+
     def encode(self, text):
         """-> int64 (T,); ValueError for a text without tokens"""
         ids = self.tokenizer.encode(text, return_tensors="np")[0]
@@ -78,28 +119,139 @@ class Subject:
         """-> list of strings, one for each id"""
         return [self.tokenizer.decode([int(id)]) for id in ids]
 
-    def read(self, text):
-        """-> Reading; ValueError for an empty text, and for one longer than the model reads"""
-        ids = self.encode(text)
-        limit = self.model.config.position_limit
-        if limit is not None and len(ids) > limit:
-            raise ValueError(f"the text has {len(ids)} tokens, wanted at most {limit}, which is all "
-                             "that the model reads")
+    def read(self, text, target_text=None):
+        """-> Reading; ValueError for an empty text, and for one longer than the model reads
+
+        text: for a model of pairs, such as a question and a paragraph, "one [SEP] other"
+        target_text: what an encoder-decoder has written so far; None: all that it writes itself,
+            by greedy search
+
+        The position is that of the first [MASK], or of what decides: [CLS] for a label of the text,
+        the start of an answer. Otherwise it is the last one; where an encoder-decoder has finished,
+        it is the one that says the last token before the end.
+        """
+        if self.is_encoder_decoder:
+            return self._read_source(text, target_text)
+        if target_text is not None:
+            raise ValueError(f"target_text is {target_text!r}, wanted None: a "
+                             f"{type(self.model).__name__} reads one text")
+        inputs = self._inputs(text)
+        ids = inputs["input_ids"][0]
+        self._require_length("the text", len(ids))
+        return Reading(text, ids, self.names(ids), inputs, self._position(ids, inputs))
+
+    def _inputs(self, text):
+        """-> the arguments of the forward of a model that isn't an encoder-decoder"""
+        separator = self.tokenizer.sep_token
+        n_types = getattr(self.model.config, "type_vocab_size", 1)
+        one, _, other = text.partition(separator) if separator else (text, "", "")
+        if n_types < 2 or not (one.strip() and other.strip()):
+            return {"input_ids": self.encode(text)[None]}
+        one, other = one.strip(), other.strip()
+        row = self.tokenizer(one, other, return_token_type_ids=True, return_offsets_mapping=True)
+        types = np.array(row["token_type_ids"])
+        if self.says == "span" and n_types >= N_TYPES:
+            types = with_shared_words(types, np.array(row["offset_mapping"]), one, other)
+        return {"input_ids": np.array(row["input_ids"])[None], "token_type_ids": types[None]}
+
+    def _position(self, ids, inputs):
         masks = np.flatnonzero(ids == self.tokenizer.mask_token_id)
-        position = int(masks[0]) if masks.size else len(ids) - 1
-        return Reading(text, ids, self.names(ids), {"input_ids": ids[None]}, position)
+        if masks.size:
+            return int(masks[0])
+        causal = Anatomy(self.model).blocks[-1].module.attention.causal
+        if self.says == "span":
+            with no_grad():
+                return int(self.model(**inputs).start_logits[0].argmax())
+        if causal or self.says == "token":
+            return len(ids) - 1
+        special = ids[0] in (self.tokenizer.cls_token_id, self.tokenizer.bos_token_id)
+        return 1 if self.says == "token label" and special and len(ids) > 1 else 0
+
+    def _require_length(self, what, n):
+        limit = self.model.config.position_limit
+        if limit is not None and n > limit:
+            raise ValueError(f"{what} has {n} tokens, wanted at most {limit}, which is all that the "
+                             "model reads")
+
+    def _read_source(self, text, target_text):
+        source = self.encode(text)
+        self._require_length("the text", len(source))
+        if target_text is None:
+            ids = self._answer(source)
+            position = max(0, len(ids) - 2)
+        else:
+            written = self.tokenizer(text_target=target_text, add_special_tokens=False)
+            ids = np.array([self._start_id, *written["input_ids"]])
+            self._require_length("the target text", len(ids))
+            position = len(ids) - 1
+        inputs = {"input_ids": source[None], "decoder_input_ids": ids[None]}
+        return Reading(text, ids, self.names(ids), inputs, position, source, self.names(source))
+
+    @property
+    def _start_id(self):
+        """The id with which an encoder-decoder's target begins"""
+        config = self.model.config
+        start = config.decoder_start_token_id
+        return config.bos_token_id if start is None else start
+
+    def _answer(self, source):
+        """source: int64 (S,) -> int64 (T,): the start token and what the model says, without end"""
+        key = source.tobytes()
+        if key not in self._answers:
+            if len(self._answers) >= ANSWERS_KEPT:
+                self._answers.clear()
+            limit = min(filter(None, (self.model.max_positions, LONGEST_ANSWER)))
+            ids = self.model.generate(source[None], do_sample=False, num_beams=1,
+                                      max_new_tokens=limit - 1)[0]
+            ends = self.model.config.eos_token_id
+            ended = np.flatnonzero(np.isin(ids[1:], [] if ends is None else ends))
+            self._answers[key] = ids[: 1 + ended[0]] if ended.size else ids
+        return self._answers[key]
+
+    # ---- what the model says
 
     def said(self, reading):
-        """-> the id that the model finds likeliest at the reading's position"""
+        """-> the id that the model finds likeliest at the reading's position: of a token, or the
+        number of a label
+        """
+        return int(self._scores(reading).argmax())
+
+    def _scores(self, reading):
+        """-> the logits at the reading's position: (V,), or (C,) of labels"""
+        if self.says is None:
+            raise ValueError(f"{self.name or 'model'} is a {type(self.model).__name__}, wanted one "
+                             "with a head, which says something")
         with no_grad():
-            return int(self.model(**reading.inputs).logits[0, reading.position].argmax())
+            logits = self.model(**reading.inputs).logits[0]
+        return logits if self.says == "text label" else logits[reading.position]
+
+    def target(self, reading, answer=None, other=None):
+        """-> the number to explain, a Logit or a Label: the score of `answer`, an id of a token or
+        the number of a label, by default what the model says; minus that of `other` if given
+        """
+        answer = self.said(reading) if answer is None else answer
+        cls = Label if self.says == "text label" else Logit
+        return cls(answer, other, reading.position)
+
+    def answer_names(self, ids):
+        """-> list of strings: the tokens, or a classifier's labels, of these numbers"""
+        labels = self.labels
+        return self.names(ids) if labels is None else [labels[int(id)] for id in ids]
 
     def token(self, name, text):
-        """-> the id of a token that the user spells, as the argument `name`
+        """-> the id of a token, or the number of a label, that the user spells as the argument
+        `name`
 
-        Raises ValueError for a text that isn't one token.
+        Raises ValueError for a text that isn't one token, or no label.
         """
-        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        labels = self.labels
+        if labels is not None:
+            if text not in labels:
+                raise ValueError(f"{name} is {text!r}, wanted one of {', '.join(labels)}")
+            return labels.index(text)
+        options = {"add_special_tokens": False}
+        ids = (self.tokenizer(text_target=text, **options)["input_ids"] if self.is_encoder_decoder
+               else self.tokenizer.encode(text, **options))
         if len(ids) != 1:
             raise ValueError(f"{name} is {text!r}, which is {len(ids)} tokens, wanted one; a word "
                              "within a text often begins with a space")

@@ -402,9 +402,11 @@ class BertForQuestionAnswering(BertWithHead):
         output = QuestionAnsweringOutput(loss, start, end, base.hidden_states, base.attentions)
         return output if return_dict else output.to_tuple()
 
-    def backward(self, dstart, dend):
+    def backward(self, dstart, dend=None):
+        """dstart, dend: (B, T); or instead of both the gradient of the output's `logits`"""
         self._require_plain_weights("train")
-        return self.bert.backward(self.qa_outputs.backward(np.stack([dstart, dend], axis=-1)))
+        dscores = dstart if dend is None else np.stack([dstart, dend], axis=-1)
+        return self.bert.backward(self.qa_outputs.backward(dscores))
 
 
 def _within(name, positions, B, T):

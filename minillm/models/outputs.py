@@ -78,6 +78,11 @@ class QuestionAnsweringOutput(ModelOutput):
     hidden_states: tuple | None = None
     attentions: tuple | None = None
 
+    @property
+    def logits(self):
+        """(B, T, 2): both, as for a classifier of tokens with the labels start and end"""
+        return np.stack([self.start_logits, self.end_logits], axis=-1)
+
 
 @dataclass
 class Seq2SeqModelOutput(ModelOutput):

@@ -355,6 +355,12 @@ class TransformerForConditionalGeneration(EncoderDecoderMixin, TransformerPreTra
         """x: (B, T, d_model) -> logits (B, T, V)"""
         return self.lm_head(x)
 
+    def unembed(self, x):
+        """x: (..., d_model), a residual stream of the decoder -> logits (..., V): the last norm, if
+        there is one, and the head
+        """
+        return self.score(self.model.decoder._finish(x))
+
     def backward(self, dlogits):
         """dlogits: (B, T, V), which `loss.backward()` computes. Fills every .grad.
 
