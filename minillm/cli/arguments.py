@@ -71,10 +71,14 @@ def _demo(commands):
     parser = _command(
         commands, "demo", "training:demo",
         "train a tokenizer and a small GPT-2 on real English, then print samples (two minutes)",
-        ["minillm demo", "minillm demo --seed 7 --out runs/seven", "minillm demo --quick"],
+        ["minillm demo", "minillm demo --seed 7 --out runs/seven", "minillm demo --quick",
+         "minillm demo --snapshots 40                      # a finer record for minillm explore"],
     )
     parser.add_argument("--out", type=_path,
                         help="the run folder (default: runs/demo-1, demo-2, …)")
+    parser.add_argument("--snapshots", type=int,
+                        help="copies of the weights to keep from the whole run, for `minillm "
+                             "explore` (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all randomness (default: 0)")
     parser.add_argument("--quick", action="store_true", help="a trial run of a few seconds")
 
@@ -647,6 +651,8 @@ def _add_training(parser, name="train", **defaults):
         ("eval_every", "steps between two evaluations"),
         ("checkpoint_every", "steps between two checkpoints"),
         ("keep", "number of checkpoints to keep"),
+        ("snapshots", "copies of the weights to keep from the whole run, 2 bytes a parameter each, "
+                      "closest together at its start: `minillm explore` shows how the heads form"),
         ("log_every", "steps between two lines of metrics.jsonl"),
     ):
         _add_settings(parser, name, explanation, defaults.get(name))

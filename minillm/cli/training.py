@@ -22,9 +22,10 @@ from minillm.training.task import LABELLED
 # benchmarks/README.md compares this recipe with others.
 DEMO = {"vocab_size": 1024, "n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 64,
         "batch_size": 12, "steps": 2000, "lr": 2e-3, "warmup": 100, "final_lr": 0.0,
-        "weight_decay": 1.0, "dropout": 0.0}
+        "weight_decay": 1.0, "dropout": 0.0, "snapshots": 20}
 QUICK = {"vocab_size": 400, "n_layer": 2, "n_head": 2, "n_embd": 32, "block_size": 32,
-         "batch_size": 8, "steps": 40, "eval_every": 20, "checkpoint_every": 20, "lr": 1e-2}
+         "batch_size": 8, "steps": 40, "eval_every": 20, "checkpoint_every": 20, "lr": 1e-2,
+         "snapshots": 20}
 DEMO_PROMPTS = ("The assignment statement is", "A class definition is", "When an exception is")
 
 
@@ -41,7 +42,10 @@ def finetune(options):
 
 
 def demo(options):
-    settings = Settings(seed=options.seed, **(QUICK if options.quick else DEMO))
+    recipe = {**(QUICK if options.quick else DEMO), "seed": options.seed}
+    if options.snapshots is not None:
+        recipe["snapshots"] = options.snapshots
+    settings = Settings(**recipe)
     started = time.monotonic()
     status, run = train_new(settings, options.out, "demo")
     if status:
@@ -59,6 +63,7 @@ def demo(options):
         "  loss.png       the loss curve\n"
         "  attention.png  where each head looks\n"
         "  samples.txt    the texts above\n"
+        "  snapshots/     the weights over the run: minillm explore shows how the heads form\n"
         "  model/         the model, which Hugging Face's transformers opens too\n"
         f'Try it:  minillm generate --model {folder} "A function"'
     )

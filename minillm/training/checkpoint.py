@@ -75,25 +75,42 @@ def load_checkpoint(path):
     ValueError if one is damaged.
     """
     path = Path(path)
-    for name in (*FILES, "SHA256SUMS"):
+    contents = _read_whole(path, FILES)
+    state_path = path / "state.json"
+    state = parse_json(state_path, contents["state.json"])
+    fields(state_path, state, {"step": int}, required=["step"])
+    arrays = [_arrays(path / name, contents[name]) for name in ARRAY_FILES]
+    return Checkpoint(state.pop("step"), *arrays, state)
+
+
+def load_weights(path):
+    """-> {name: array}, the parameters alone of the checkpoint in the folder `path`
+
+    Raises the errors of `load_checkpoint`.
+    """
+    name = "model.safetensors"
+    return _arrays(Path(path) / name, _read_whole(Path(path), [name])[name])
+
+
+def _read_whole(path, names):
+    """-> {name: bytes} of files of a checkpoint; ValueError unless their checksums match"""
+    for name in (*names, "SHA256SUMS"):
         require_regular(path / name)
-    contents = {name: (path / name).read_bytes() for name in FILES}
+    contents = {name: (path / name).read_bytes() for name in names}
     lines = (path / "SHA256SUMS").read_text(encoding="utf-8", errors="replace").splitlines()
     sums = {line[66:]: line[:64] for line in lines}
     for name, data in contents.items():
         if sums.get(name) != hashlib.sha256(data).hexdigest():
             raise ValueError(f"{path / name} is damaged: its checksum does not match")
-    state_path = path / "state.json"
-    state = parse_json(state_path, contents["state.json"])
-    fields(state_path, state, {"step": int}, required=["step"])
-    arrays = []
-    for name in ARRAY_FILES:
-        try:
-            arrays.append(safetensors.numpy.load(contents[name]))
-        except (safetensors.SafetensorError, KeyError, ValueError, TypeError,
-                AttributeError) as error:
-            raise ValueError(f"{path / name} is damaged: {error}") from None
-    return Checkpoint(state.pop("step"), *arrays, state)
+    return contents
+
+
+def _arrays(path, content):
+    """-> {name: array} in the content of a safetensors file"""
+    try:
+        return safetensors.numpy.load(content)
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
 
 
 def restore_newest_checkpoint(folder, restore):

@@ -33,6 +33,7 @@ from minillm.training.optimizers import AdamW
 from minillm.training.plots import plot_loss
 from minillm.training.random_state import get_random_states, set_random_states
 from minillm.training.schedules import warmup_cosine
+from minillm.training.snapshots import cut_snapshots_after, save_snapshot, snapshot_steps
 
 
 class Interrupted(Exception):
@@ -53,7 +54,7 @@ class Trainer:
     model: a Module with `save_pretrained(folder)`; frozen parameters stay as they are, and if they
         are those of settings.model, checkpoints leave them out
     settings: `Settings`
-    folder: the place of checkpoints/, model/, metrics.jsonl and loss.png
+    folder: the place of checkpoints/, snapshots/, model/, metrics.jsonl and loss.png
     report(trainer): called after each step, for a progress bar. It may read `step`, `settings`,
     `loss` (of the last step), `valid_loss` (of the last evaluation, or None) and `speed` (in
     task.unit per second).
@@ -84,6 +85,10 @@ class Trainer:
     def checkpoints(self):
         return self.folder / "checkpoints"
 
+    @property
+    def snapshots(self):
+        return self.folder / "snapshots"
+
     def train(self):
         """Train up to the last step.
 
@@ -94,10 +99,13 @@ class Trainer:
         # `_require_finite` finds overflows, and says more than NumPy's warnings.
         with lock_folder(self.folder), stop_flag() as stop, np.errstate(over="ignore",
                                                                         invalid="ignore"):
+            snapshots = snapshot_steps(self.settings.steps, self.settings.snapshots)
             if self.step == 0:
                 self.evaluate()  # the baseline for fine-tuning
+                self._snapshot_if_in(snapshots)
             while self.step < self.settings.steps:
                 self.training_step()
+                self._snapshot_if_in(snapshots)
                 if self._is_due(self.settings.eval_every):
                     self.evaluate()
                 signal = stop.number  # read once: a later one waits for the next step
@@ -180,6 +188,11 @@ class Trainer:
         self.checkpoints.mkdir(exist_ok=True)
         save_checkpoint(self.checkpoints, checkpoint, self.settings.keep)
 
+    def _snapshot_if_in(self, steps):
+        if self.step in steps:
+            self._require_finite_weights()
+            save_snapshot(self.snapshots, self.step, self.model)
+
     def resume(self):
         """Restore the newest whole checkpoint -> list of warnings
 
@@ -189,15 +202,17 @@ class Trainer:
         """
         with lock_folder(self.folder):
             for folder in (self.folder, self.folder / "data", self.folder / "model",
-                           self.folder / "adapter", self.checkpoints):
+                           self.folder / "adapter", self.checkpoints, self.snapshots):
                 remove_leftovers(folder)  # of a killed process: this one has the lock now
             warnings = [f"{problem}; skipping it" for problem in self.metrics.problems]
             if not list_checkpoints(self.checkpoints):
                 self.metrics.cut_after(-1)
+                cut_snapshots_after(self.snapshots, -1)
                 return warnings
             problems = restore_newest_checkpoint(self.checkpoints, self._restore)
             warnings += [f"{problem}; resuming from an older checkpoint" for problem in problems]
             self.metrics.cut_after(self.step)
+            cut_snapshots_after(self.snapshots, self.step)
         return warnings + self._environment_warnings
 
     def change_settings(self, settings):

@@ -6,6 +6,7 @@
         model/            the best model so far and its tokenizer, in Hugging Face's format
         adapter/          with settings.lora_rank: its LoRA updates alone; model/ has them merged
         checkpoints/      step-000100/ …: what `--resume` continues from
+        snapshots/        with settings.snapshots: step-000000/ …: the weights alone, over the run
         metrics.jsonl     the measurements, one per line;  loss.png plots them
         .lock             exists while a process writes into the folder
 """

@@ -19,6 +19,7 @@ CHANGEABLE = {
     "eval_every": "from the next step on",
     "checkpoint_every": "from the next step on",
     "keep": "from the next checkpoint on",
+    "snapshots": "from the next step on, at the places that they have in the whole run",
     "log_every": "from the next step on",
 }
 SCHEDULE_RULE = ("from the next step on, the learning rate is the one that the schedule with the "
@@ -72,6 +73,7 @@ class Settings:
     eval_every: int = 100
     checkpoint_every: int = 100
     keep: int = 3
+    snapshots: int = 0  # copies of the weights alone, in float16, from the first step to the last
     log_every: int = 10
 
     def __post_init__(self):
@@ -84,7 +86,8 @@ class Settings:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 1")
         if self.n_kv_head is not None and not 1 <= self.n_kv_head <= self.n_head:
             raise ValueError(f"n_kv_head is {self.n_kv_head}, wanted 1 to n_head = {self.n_head}")
-        for name in ("valid", "test", "dropout", "warmup", "weight_decay", "final_lr", "seed"):
+        for name in ("valid", "test", "dropout", "warmup", "weight_decay", "final_lr", "seed",
+                     "snapshots"):
             if not getattr(self, name) >= 0:  # also refuses nan
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 0")
         for name in ("lr", "clip"):
