@@ -15,7 +15,7 @@ from minillm.figures import heat_map, new_figure, plain, write_in_cells
 from minillm.insight.anatomy import Anatomy
 from minillm.nn.module import no_grad
 from minillm.nn.trace import trace
-from minillm.ops.softmax import softmax
+from minillm.ops.softmax import log_softmax, softmax
 
 
 class Lens(NamedTuple):
@@ -62,6 +62,26 @@ def _read(logits, final, k):
     entropy = -(P * np.log(np.maximum(P, 1e-30))).sum(axis=-1)
     return (np.take_along_axis(ids, order, axis=-1), np.take_along_axis(p, order, axis=-1),
             np.take_along_axis(P, final[..., None], axis=-1)[..., 0], entropy)
+
+
+def ranks(logits, ids):
+    """-> int64 (..., n): how many tokens are likelier than each of `ids`; 0 is the top
+
+    logits: (..., V);  ids: integers (..., n)
+    """
+    own = np.take_along_axis(logits, ids, axis=-1)
+    return np.stack([(logits > own[..., i : i + 1]).sum(axis=-1) for i in range(ids.shape[-1])],
+                    axis=-1)
+
+
+def divergence(logits, final):
+    """KL(p_L || p_l) = Σ p_L (ln p_L - ln p_l): how far a row is from what the model says, in nats
+
+    logits, final: (..., V) -> (...)
+    """
+    log_q, _ = log_softmax(logits)
+    log_p, _ = log_softmax(final)
+    return (np.exp(log_p) * (log_p - log_q)).sum(axis=-1)
 
 
 def plot_lens(lens, tokens, decode, row=0):

@@ -182,6 +182,19 @@ def test_the_last_row_of_the_lens_is_the_model(make):
     assert lens.plot_lens(found, list("abcdef"), lambda ids: str(ids[0])).axes
 
 
+@given(st.integers(0, 2**31))
+@settings(max_examples=25, deadline=None)
+def test_ranks_and_divergence(seed):
+    rng = np.random.default_rng(seed)
+    logits, final = rng.normal(size=(2, 3, 4, 7))
+    order = np.argsort(-logits, axis=-1)
+    np.testing.assert_array_equal(lens.ranks(logits, order), np.broadcast_to(range(7), (3, 4, 7)))
+    assert (lens.divergence(logits, final) > 0).all()
+    np.testing.assert_allclose(lens.divergence(final, final + 5), 0, atol=1e-12)
+    p, q = (np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True) for x in (final, logits))
+    np.testing.assert_allclose(lens.divergence(logits, final), (p * np.log(p / q)).sum(axis=-1))
+
+
 def test_the_first_row_reads_the_embeddings():
     model = gpt2()
     found = lens.logit_lens(model, IDS)
