@@ -43,8 +43,8 @@ def _parser():
     parser.add_argument("--version", action="version", version=f"minillm {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_demo, _train, _finetune, _train_task, _predict, _similar, _generate, _fill, _eval,
-                _lora, _tokenizer, _course, _worked_example, _step, _inspect, _experiment, _bench,
-                _info):
+                _lora, _tokenizer, _course, _worked_example, _step, _inspect, _explore, _experiment,
+                _bench, _info):
         add(commands)
     return parser
 
@@ -476,6 +476,36 @@ def _inspect(commands):
         part.set_defaults(needs_target="target" in extras)
         part.add_argument("--picture", type=_path, metavar="FILE", help="write a .png or .svg")
         part.add_argument("--json", type=_path, metavar="FILE", help="write all numbers")
+
+
+def _explore(commands):
+    parser = _command(
+        commands, "explore", "explore:explore",
+        "look inside a model in a browser: forward, backward, step by step",
+        ["minillm explore                                   # the model that ships with minillm",
+         "minillm explore --model runs/book                 # yours, and its checkpoints",
+         "minillm explore --model gpt2 --model runs/book    # two, side by side",
+         'minillm explore --export page.html "An iterator"  # a page that needs no server',
+         'minillm explore --export page.html --view lens --view attention "An iterator"'],
+        "\n" + _paragraph(
+            "The page is served to this computer only, at an address with a secret token. It asks "
+            "nothing of any other computer. The training view trains a copy; no file is changed."),
+    )
+    parser.add_argument("text", nargs="?", help="the text that the page shows first")
+    parser.add_argument("--model", action="append", metavar="MODEL",
+                        help="a run folder, a checkpoint's folder or a model's name; repeat it for "
+                             "more models (default: pydoc-tiny)")
+    parser.add_argument("--port", type=int, help="the port (default: 8600, or any that is free)")
+    parser.add_argument("--host", default="127.0.0.1",
+                        help="the address to listen at (default: %(default)s, this computer only)")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    parser.add_argument("--export", type=_path, metavar="FILE",
+                        help="write the page as one HTML file instead of serving it")
+    parser.add_argument("--compare", metavar="TEXT", help="with --export: a second text beside it")
+    parser.add_argument("--view", action="append", metavar="VIEW",
+                        help="with --export: a view to include; repeat it for more (default: all)")
+    parser.add_argument("--language", choices=("en", "zh"), default="en",
+                        help="with --export: the page's language (default: %(default)s)")
 
 
 def _experiment(commands):

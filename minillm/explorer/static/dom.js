@@ -1,0 +1,62 @@
+// Elements. Text from outside (tokens, prompts) becomes text nodes, never HTML.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+// el("button", {class: "big", onclick: f, "aria-label": "…", dataset: {row: 1}}, "text", child, …)
+export function el(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+export function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "dataset") Object.assign(element.dataset, value);
+    else if (name === "style") Object.entries(value).forEach(([k, v]) => element.style.setProperty(k, v));
+    else if (name === "value" && "value" in element) element.value = value;
+    else element.setAttribute(name, value === true ? "" : String(value));
+  }
+  append(element, children);
+  return element;
+}
+
+export function append(element, children) {
+  for (const child of [children].flat(Infinity)) {
+    if (child === null || child === undefined || child === false) continue;
+    element.append(child instanceof Node ? child : String(child));
+  }
+  return element;
+}
+
+// A token as people can see it: a space is ␣, a line break ⏎, nothing ∅.
+export function tokenText(token) {
+  if (token === "") return "∅";
+  return token.replace(/ /g, "␣").replace(/\n/g, "⏎").replace(/\t/g, "⇥")
+    .replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g,
+             c => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
+}
+
+// A number for display: 0.1234, -3.1e-7, 1,024
+export function number(x, digits = 4) {
+  if (x === null || x === undefined) return "–";
+  if (!Number.isFinite(x)) return String(x).replace("Infinity", "∞");
+  if (Number.isInteger(x)) return x.toLocaleString("en-US");
+  const size = Math.abs(x);
+  if (size < 1e-3 || size >= 1e6) return x.toExponential(Math.max(1, digits - 2)).replace("-", "−").replace("e−", "e-").replace("e-", "e−").replace("e+", "e");
+  return x.toFixed(Math.max(0, digits - Math.max(0, Math.floor(Math.log10(size))))).replace("-", "−");
+}
+
+export function percent(p, digits = 1) {
+  if (p > 0 && p < 0.5 * 10 ** (-digits - 2)) return `<${(10 ** (-digits)).toFixed(digits)} %`;
+  return `${(100 * p).toFixed(digits)} %`;
+}
+
+let ids = 0;
+export function newId(prefix = "id") {
+  return `${prefix}-${++ids}`;
+}
+export {table} from "./table.js";
