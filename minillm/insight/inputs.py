@@ -24,3 +24,17 @@ def repeated(inputs, n):
     """-> inputs with every array repeated n times along the batch, for n variants of one text"""
     return {name: np.repeat(value, n, axis=0) if isinstance(value, np.ndarray) else value
             for name, value in inputs.items()}
+
+
+MOST_WORK = 5e8  # parameters × tokens of a forward of several variants: some milliseconds
+ROWS = 32  # variants of a text in one forward
+
+
+def variants_at_once(model, n_tokens):
+    """-> how many variants of a text to run in one forward, which is faster than one by one
+
+    A decoder that classifies texts takes several only if its configuration has a padding.
+    """
+    if not hasattr(model, "unembed") and model.config.pad_token_id is None:
+        return 1
+    return int(min(ROWS, max(1, MOST_WORK // (model.num_parameters() * n_tokens))))

@@ -23,7 +23,7 @@ import numpy as np
 
 from minillm.figures import heat_map, new_figure
 from minillm.insight.anatomy import Anatomy
-from minillm.insight.inputs import forward_inputs, read_ids, repeated
+from minillm.insight.inputs import forward_inputs, read_ids, repeated, variants_at_once
 from minillm.nn.module import no_grad
 from minillm.nn.trace import trace
 
@@ -164,31 +164,22 @@ def run_patched(model, inputs, patches):
         return model(**inputs).logits
 
 
-MOST_WORK = 5e8  # parameters × tokens of a forward with several variants: some milliseconds
-ROWS = 32  # variants of a text in one forward
-
-
 def sweep(model, inputs, target, values, *, by_position=True):
     """Patch each value at each position -> yield (row, column, the target's value), row by row
 
+    target: its `value` takes logits (B, …) and returns (B,), or (B, n) for several numbers
     values: {name: (1, T, ·)}, from another run, such as `record` gives
     by_position: False: all positions of a value together, as column 0
 
     Variants of the text share a forward: row b of the batch is patched at position b.
     """
-    n = model.num_parameters() * read_ids(inputs).shape[1]
-    most = int(min(ROWS, max(1, MOST_WORK // n))) if by_position and _may_repeat(model) else 1
+    most = variants_at_once(model, read_ids(inputs).shape[1])
     for row, (name, value) in enumerate(values.items()):
         places = list(range(value.shape[1])) if by_position else [slice(None)]
         for start in range(0, len(places), most):
             some = places[start : start + most]
             found = target.value(_run_variants(model, inputs, name, value, some))
-            yield from ((row, start + i, float(m)) for i, m in enumerate(found))
-
-
-def _may_repeat(model):
-    """-> whether the model takes several texts; a decoder that classifies needs a padding for it"""
-    return hasattr(model, "unembed") or model.config.pad_token_id is not None
+            yield from ((row, start + i, m) for i, m in enumerate(found))
 
 
 def _run_variants(model, inputs, name, value, places):
@@ -209,7 +200,7 @@ def _run_variants(model, inputs, name, value, places):
 
 
 class Slopes:
-    """The values of one run, and the gradient of the target with respect to each.
+    """The values of one run, slopes[name], and the gradient of the target with respect to each.
 
     value: the target's;  logits: (1, …)
     """
@@ -222,12 +213,15 @@ class Slopes:
         self._trace = t
         self.value = float(target.value(self.logits)[0])
 
+    def __getitem__(self, name):
+        return self._trace[name]
+
     def change(self, name, value):
         """-> float64 (T,): the estimated change of the target if `name` had the value at a position
 
         value: (1, T, ·), or a number
         """
-        at = self._trace[name]
+        at = self[name]
         if np.ndim(value) and np.shape(value) != at.shape:
             raise ValueError(f"corrupt has {at.shape[1]} tokens at {name}, wanted "
                              f"{np.shape(value)[1]}, as many as clean")
@@ -237,7 +231,7 @@ class Slopes:
         """-> float: the estimated change by all patches together, which is the sum of theirs"""
         values = {}
         for patch in patches:
-            value = values.setdefault(patch.name, self._trace[patch.name].copy())
+            value = values.setdefault(patch.name, self[patch.name].copy())
             value[:, patch.places] = patch.value[:, patch.source]
         return float(sum(self.change(name, value).sum() for name, value in values.items()))
 

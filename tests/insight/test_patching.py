@@ -5,7 +5,7 @@ import pytest
 from tests.insight.test_insight import DECODERS, bert, gpt2, shaken, transformer
 
 import minillm
-from minillm.insight import attribution, patching
+from minillm.insight import attribution, inputs, patching
 from minillm.insight.target import Label, Logit
 from minillm.nn.module import no_grad
 from minillm.nn.trace import trace
@@ -108,7 +108,7 @@ def test_a_sweep_in_batches_is_one_by_one(monkeypatch):
     model = gpt2()
     names = patching.sites(model, "head")
     together = patching.patching(model, CLEAN, CORRUPT, TARGET, names)
-    monkeypatch.setattr(patching, "ROWS", 1)
+    monkeypatch.setattr(inputs, "ROWS", 1)
     alone = patching.patching(model, CLEAN, CORRUPT, TARGET, names)
     np.testing.assert_allclose(together.exact, alone.exact, atol=1e-5)
 
@@ -174,6 +174,24 @@ def test_tokens_after_the_position_have_no_part():
         assert scores.shape == (6,)
         np.testing.assert_allclose(scores[3:], 0, atol=1e-5, err_msg=name)
         assert np.abs(scores[:3]).max() > 1e-4
+
+
+def test_an_encoder_decoder_is_explained_by_source_and_target():
+    model, target = transformer().astype(np.float64), Logit(7, 2, position=1)
+    text = {"input_ids": np.array([[3, 1, 4, 1]]), "decoder_input_ids": np.array([[1, 4, 5]])}
+    e, e0 = attribution.embeddings(model, text), attribution.baseline(model, text)
+    assert e.shape == e0.shape == (1, 7, 8)
+    with no_grad():
+        whole = target.value(model(**text).logits)[0]
+    deleted = np.array([np.zeros(7, bool), np.ones(7, bool)])
+    both = attribution.without(model, text, target, deleted)
+    assert both[0] == pytest.approx(whole)
+    shares = attribution.integrated_gradients(model, text, target, steps=400)
+    assert shares.sum() == pytest.approx(both[0] - both[1], abs=2e-3)
+    for name, scores in attribution.attributions(model, text, target).items():
+        assert scores.shape == (7,)
+        assert scores[-1] == pytest.approx(0, abs=1e-9), name  # after the position
+        assert np.abs(scores[:-1]).min() > 1e-9, name
 
 
 def test_occlusion_is_the_first_step_of_the_deletion_curve():
