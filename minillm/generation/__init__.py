@@ -8,7 +8,7 @@ checks the prompts that generation starts from.
 """
 
 from minillm.generation.decoding_state import DecodingState
-from minillm.generation.generate import GenerateOutput, generate, stream
+from minillm.generation.generate import GenerateOutput, follow_beams, generate, stream
 from minillm.generation.generation_config import GenerationConfig
 from minillm.generation.mixins import CausalLMMixin, EncoderDecoderMixin, GenerationMixin
 from minillm.generation.processors import LogitsProcessor, LogitsProcessorList
@@ -29,6 +29,7 @@ __all__ = [
     "StoppingCriteriaList",
     "TextIteratorStreamer",
     "TextStreamer",
+    "follow_beams",
     "generate",
     "inference",
     "stream",

@@ -14,6 +14,8 @@ differs).
 The details (the number of candidates, when a search ends) are those of `transformers`.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from minillm.generation.sampling import highest, require_choice, sample_without_replacement
@@ -38,6 +40,7 @@ class Beams:
         self.scores[0] = 0
         self.finished = []  # (score, ids, origins), best first, at most num_beams
         self.closed = False  # True once no sequence can enter `finished` any more
+        self.last_step = None  # a BeamStep
 
     def candidates(self, log_probs, rng):
         """Find the best continuations of all beams together. log_probs: (num_beams, V)
@@ -65,7 +68,7 @@ class Beams:
         -> (num_beams,), the old beam that each new beam extends
         """
         self.length += 1
-        self._finish(ends)
+        accepted = self._finish(ends)
         scores = np.where(ends, self.candidate_scores + LOW, self.candidate_scores)
         chosen = highest(scores, self.options.num_beams)
         self.scores = scores[chosen]
@@ -74,20 +77,28 @@ class Beams:
         self.origins = self.origins[beams]
         self.origins[:, self.length - self.prompt_length - 1] = beams
         self.closed = self.closed or self._cannot_improve()
+        self.last_step = BeamStep(
+            self.candidate_beams, self.candidate_ids[:, -1], self.candidate_scores, ends, chosen,
+            accepted, [(float(score), ids) for score, ids, _ in self.finished], self.closed)
         return beams
 
     def _finish(self, ends):
-        """Move the complete ones among the first num_beams candidates into `finished`."""
+        """Move the complete ones among the first num_beams candidates into `finished`.
+
+        -> their indices
+        """
         if self.closed:
-            return
+            return np.empty(0, np.int64)
         n_new = self.length - self.prompt_length
-        for rank in np.flatnonzero(ends[: self.options.num_beams]):
+        complete = np.flatnonzero(ends[: self.options.num_beams])
+        for rank in complete:
             score = self.candidate_scores[rank] / n_new**self.options.length_penalty
             beam = self.candidate_beams[rank]
             origins = np.append(self.origins[beam, : n_new - 1], beam)
             self.finished.append((score, self.candidate_ids[rank], origins))
         self.finished.sort(key=lambda found: -found[0])
         del self.finished[self.options.num_beams :]
+        return complete
 
     def _cannot_improve(self):
         """True if no growing sequence can still beat the worst finished one.
@@ -108,6 +119,27 @@ class Beams:
         return best_possible <= self.finished[-1][0]
 
 
+class BeamStep(NamedTuple):
+    """What one step of a search did: its candidates, the best first, and what became of them.
+
+    beams: (count,), the beam that each candidate extends;  tokens: (count,), by which token
+    scores: (count,), their sums of log-probabilities;  ends: bool (count,), which are complete
+    kept: (num_beams,), the candidates that are the next beams, in order
+    accepted: the candidates that entered `finished`, though better ones may have left no room
+    finished: list of (score, ids (T,)): the best complete sequences so far, prompt included
+    closed: whether no sequence can enter `finished` any more, which ends the search
+    """
+
+    beams: np.ndarray
+    tokens: np.ndarray
+    scores: np.ndarray
+    ends: np.ndarray
+    kept: np.ndarray
+    accepted: np.ndarray
+    finished: list
+    closed: bool
+
+
 def beam_search(decoding):
     """The best sequences for each prompt -> dict of `sequences` (list of B * num_return_sequences
     arrays of ids), `sequences_scores` and `beam_indices` (see `GenerateOutput`)
@@ -115,8 +147,15 @@ def beam_search(decoding):
     decoding: a `Decoding`, see generate.py. With do_sample the continuations are drawn without
     replacement instead of ranked.
     """
-    options, num_beams = decoding.options, decoding.options.num_beams
-    searches = [Beams(prompt, options) for prompt in decoding.ids]
+    searches = [Beams(prompt, decoding.options) for prompt in decoding.ids]
+    for _ in search_steps(searches, decoding):
+        pass
+    return _best(searches, decoding.options)
+
+
+def search_steps(searches, decoding):
+    """Take all steps of the searches of a `Decoding`, and yield after each; see Beams.last_step."""
+    num_beams = decoding.options.num_beams
     logits = decoding.begin(copies=num_beams)
     while True:
         sequences = np.concatenate([search.ids[:, : search.length] for search in searches])
@@ -128,12 +167,12 @@ def beam_search(decoding):
         ends = _ends(decoding, np.concatenate(candidates))
         rows = [search.advance(ends_of_one) + i * num_beams for i, (search, ends_of_one)
                 in enumerate(zip(searches, np.split(ends, len(searches))))]
+        yield
         if ends.all() or all(search.closed for search in searches):
-            break
+            return
         decoding.state.select(np.concatenate(rows))
         tokens = np.concatenate([search.ids[:, search.length - 1] for search in searches])
         logits = decoding.model.step(tokens, decoding.state)
-    return _best(searches, options)
 
 
 def _ends(decoding, sequences):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minillm.checks import require_memory
-from minillm.generation.beam_search import beam_search
+from minillm.generation.beam_search import Beams, beam_search, search_steps
 from minillm.generation.options import complete_options
 from minillm.generation.processors import build_processors
 from minillm.generation.prompts import checked_past, find_prompts, output_vocab_size
@@ -119,6 +119,22 @@ def stream(model, inputs=None, generation_config=None, logits_processor=None,
             f"num_beams=1, got {len(decoding.ids)}, {options.num_return_sequences} and "
             f"{options.num_beams}")
     return (int(tokens[0]) for tokens in _decode(decoding))
+
+
+def follow_beams(model, inputs=None, generation_config=None, logits_processor=None,
+                 stopping_criteria=None, prefix_allowed_tokens_fn=None, **options):
+    """Search with beams for one prompt (1, T) -> iterator of the BeamSteps of `generate`
+
+    Takes the arguments of `generate`, with num_beams > 1. The sequences that `generate` returns are
+    the first of the last step's `finished`. Errors are raised by the call, not by the first step.
+    """
+    decoding = _prepare(model, "follow_beams", inputs, generation_config, logits_processor,
+                        stopping_criteria, prefix_allowed_tokens_fn, **options)
+    if len(decoding.ids) != 1 or decoding.options.num_beams < 2:
+        raise ValueError("follow_beams follows one search, wanted one prompt and num_beams > 1, got "
+                         f"{len(decoding.ids)} and {decoding.options.num_beams}")
+    search = Beams(decoding.ids[0], decoding.options)
+    return (search.last_step for _ in search_steps([search], decoding))
 
 
 @dataclass

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minillm import GPT2Config, GPT2LMHeadModel
-from minillm.generation import GenerationConfig, generate, stream
+from minillm.generation import GenerationConfig, follow_beams, generate, stream
 
 TINY = Path(__file__).parents[1] / "fixtures" / "gpt2_tiny"
 FROZEN = json.loads((TINY / "generation.json").read_text())
@@ -335,6 +335,39 @@ def test_the_stream_is_what_generate_gives(model, seed):
     options = dict(max_length=30, top_k=20, eos_token_id=list(range(0, 400, 15)), seed=seed)
     np.testing.assert_array_equal(
         list(stream(model, PROMPT, **options)), model.generate(PROMPT, **options)[0, 5:])
+
+
+@given(st.integers(0, 1000), st.integers(2, 5), st.sampled_from([-1.0, 0.0, 1.0, 2.0]),
+       st.sampled_from([True, False, "never"]), st.booleans())
+@settings(max_examples=20)
+def test_following_beams_leads_to_what_generate_returns(model, seed, n, penalty, early, sampling):
+    options = dict(num_beams=n, length_penalty=penalty, early_stopping=early, do_sample=sampling,
+                   eos_token_id=list(range(2, 60, 4)), pad_token_id=0, max_new_tokens=8, seed=seed)
+    prompt = prompts(seed, B=1)
+    steps = list(follow_beams(model, prompt, **options))
+    output = model.generate(prompt, **options, num_return_sequences=n, output_scores=True,
+                            return_dict_in_generate=True)
+    assert len(steps[-1].finished) == n and len(steps) == len(output.scores)
+    for (score, ids), sequence, expected in zip(
+            steps[-1].finished, output.sequences, output.sequences_scores):
+        np.testing.assert_array_equal(ids, sequence[: len(ids)])
+        assert score == expected
+
+    beams, complete = [prompt[0]] * n, set()  # what the steps say, followed
+    for step in steps:
+        candidates = [np.append(beams[beam], token) for beam, token in zip(step.beams, step.tokens)]
+        assert (np.diff(step.scores) <= 0).all() or sampling
+        for index in step.accepted:
+            assert step.ends[index] and index < n
+            complete.add(tuple(candidates[index]))
+        beams = [candidates[index] for index in step.kept]
+    assert complete.issuperset(tuple(ids) for _, ids in steps[-1].finished)
+
+
+def test_following_beams_takes_one_prompt_and_several_beams(model):
+    for ids, options in ((PROMPT, {}), (prompts(0), dict(num_beams=2))):
+        with pytest.raises(ValueError, match="follow_beams follows one search"):
+            follow_beams(model, ids, **options)
 
 
 def test_a_stream_comes_token_by_token_and_leaves_the_model_alone():
