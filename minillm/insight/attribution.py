@@ -30,9 +30,12 @@ POINTS = 25  # of a deletion curve whose orders are compared
 
 
 def embeddings(model, text):
-    """-> e: (1, T, d_model), the rows of the token tables"""
-    return np.concatenate([table[ids] for _, ids, table in _rows(forward_inputs(text), model)],
-                          axis=1)
+    """-> e: (1, T, d_model), the rows of the token tables, as the argument `inputs_embeds` takes them
+
+    That of an encoder-decoder takes vectors that are scaled already.
+    """
+    return np.concatenate([scale * table[ids]
+                           for _, ids, table, scale in _rows(forward_inputs(text), model)], axis=1)
 
 
 def baseline(model, text):
@@ -42,19 +45,23 @@ def baseline(model, text):
     into something that no text contains.
     """
     rows = []
-    for _, ids, table in _rows(forward_inputs(text), model):
-        mean = table.mean(axis=0, dtype=np.float64).astype(table.dtype)
+    for _, ids, table, scale in _rows(forward_inputs(text), model):
+        mean = (scale * table.mean(axis=0, dtype=np.float64)).astype(table.dtype)
         rows.append(np.broadcast_to(mean, (1, ids.shape[1], len(mean))))
     return np.concatenate(rows, axis=1)
 
 
 def _rows(inputs, model):
-    """-> list of (argument of the forward, ids (1, n), table (V, d_model)), a row of tokens each"""
+    """-> list of (argument of the forward, ids (1, n), table (V, d_model), scale), a row of tokens
+    each
+    """
     tables = [table.weight.data for table in model.token_tables()]
-    rows = [("input_ids", np.asarray(inputs["input_ids"]), tables[0])]
-    if "decoder_input_ids" in inputs:
-        rows.append(("decoder_input_ids", np.asarray(inputs["decoder_input_ids"]), tables[-1]))
-    return rows
+    ids = np.asarray(inputs["input_ids"])
+    if "decoder_input_ids" not in inputs:
+        return [("input_ids", ids, tables[0], 1.0)]
+    target = np.asarray(inputs["decoder_input_ids"])
+    return [("input_ids", ids, tables[0], model.get_encoder().scale),
+            ("decoder_input_ids", target, tables[-1], 1.0)]
 
 
 def from_embeddings(model, text, e):
@@ -64,7 +71,7 @@ def from_embeddings(model, text, e):
     """
     inputs = forward_inputs(text)
     vectors, start = {}, 0
-    for name, ids, _ in _rows(inputs, model):
+    for name, ids, *_ in _rows(inputs, model):
         part = np.ascontiguousarray(e[:, start : start + ids.shape[1]])
         vectors[name.replace("input_ids", "inputs_embeds")] = part
         del inputs[name]
@@ -123,7 +130,7 @@ def attention_times_gradient(model, text, target):
     """
     inputs = forward_inputs(text)
     rows = _rows(inputs, model)
-    S, T = rows[0][1].shape[1], sum(ids.shape[1] for _, ids, _ in rows)
+    S, T = rows[0][1].shape[1], sum(ids.shape[1] for _, ids, *_ in rows)
     source, target_rows = slice(0, S), slice(T - rows[-1][1].shape[1], T)
     attentions = []  # (name of the weights, rows that look, rows that they look at)
     for number, stack in enumerate(stacks_of(model).values()):

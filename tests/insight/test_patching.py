@@ -187,7 +187,7 @@ def test_an_encoder_decoder_is_explained_by_source_and_target():
     both = attribution.without(model, text, target, deleted)
     assert both[0] == pytest.approx(whole)
     shares = attribution.integrated_gradients(model, text, target, steps=400)
-    assert shares.sum() == pytest.approx(both[0] - both[1], abs=2e-3)
+    assert shares.sum() == pytest.approx(both[0] - both[1], abs=1e-2)  # relu has corners
     for name, scores in attribution.attributions(model, text, target).items():
         assert scores.shape == (7,)
         assert scores[-1] == pytest.approx(0, abs=1e-9), name  # after the position
