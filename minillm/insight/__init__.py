@@ -12,10 +12,14 @@
     contributions.py   direct logit attribution: how much did each head and layer add to a logit?
     target.py          the number that an explanation is about: a logit, or a difference of two
     patching.py        values of one run in another, exact and by the gradient; paths between heads
+    circuits.py        what a head's weights say alone, and which heads read which others
     attribution.py     which input tokens mattered: three answers, and the measurement that judges
     probes.py          is a property written in a layer? with a control task
     geometry.py        nearest neighbors and principal axes of vectors
     sparse_autoencoder.py  many features, few of them on: what a layer's vectors consist of
+    modular_addition.py  a task whose rule a small model finds long after it has memorized it
+    fourier.py         the waves with which it adds
+    grokking.py        the experiment of the two
 
 Everything works for every architecture of the library that has the part in question, and for
 models of your own on minillm.nn.

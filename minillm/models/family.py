@@ -45,7 +45,21 @@ from minillm.nn import (
     RMSNorm,
 )
 
-NORMS = {"layer_norm": LayerNorm, "rms_norm": RMSNorm}
+
+class Unchanged(Module):
+    """y = x: in the place of a norm, where there is none."""
+
+    def __init__(self, d_model=None, eps=None):
+        pass
+
+    def forward(self, x):
+        return x
+
+    def backward(self, dy):
+        return dy
+
+
+NORMS = {"layer_norm": LayerNorm, "rms_norm": RMSNorm, "none": Unchanged}
 FEED_FORWARDS = {"plain": FeedForward, "gated": GatedFeedForward}
 PLACEMENTS = ("pre", "post")
 # What a paper changed, in the terms of the one before.
@@ -65,8 +79,8 @@ class FamilyConfig(PositionConfig):
     """vocab_size: V;  hidden_size: d_model;  intermediate_size: d_ff
     num_hidden_layers, num_attention_heads;  num_key_value_heads: a divisor of the latter, by
         default the same
-    norm: "layer_norm" or "rms_norm";  norm_placement: "pre" or "post", see nn/blocks.py; with "pre"
-        one more norm follows the last block
+    norm: "layer_norm", "rms_norm" or "none";  norm_placement: "pre" or "post", see nn/blocks.py;
+        with "pre" one more norm follows the last block
     feed_forward: "plain" or "gated", with activation_function; bias: whether linear maps have one
     scale_output_init: whether the weights that write into the residual stream start smaller, by a
         factor of √(2 L)
@@ -132,22 +146,12 @@ class FamilyConfig(PositionConfig):
         return self.hidden_size // self.num_attention_heads
 
 
-class Unchanged(Module):
-    """y = x: in the place of the last norm, where there is none."""
-
-    def forward(self, x):
-        return x
-
-    def backward(self, dy):
-        return dy
-
-
 class FamilyFiles:
     """What the models below have in files: the names of their parameters."""
 
     config_class = FamilyConfig
     weight_table = WeightTable([], [
-        Count("num_hidden_layers", "layers.*.norm1.weight", "layer"),
+        Count("num_hidden_layers", "layers.*.attention.output.weight", "layer"),
         Size("vocab_size", "embed_tokens.weight", 0),
         Size("hidden_size", "embed_tokens.weight", 1),
         Size("intermediate_size", "layers.*.feed_forward.expand.weight", 1),

@@ -13,6 +13,7 @@ SIZES = dict(vocab_size=29, hidden_size=8, intermediate_size=13, num_hidden_laye
              num_attention_heads=4, max_position_embeddings=12, initializer_range=0.3)
 UNUSUAL = dict(norm="rms_norm", norm_placement="post", feed_forward="gated",
                position_embedding="t5", num_key_value_heads=2, tie_word_embeddings=False)
+BARE = dict(norm="none", norm_placement="pre", bias=False, position_embedding="learned")
 
 
 def fields_of(year):
@@ -35,8 +36,8 @@ def random_ids(seed, *shape):
     return np.random.default_rng(seed).integers(0, 29, shape)
 
 
-each_model = pytest.mark.parametrize("changes", [*map(fields_of, YEARS), UNUSUAL],
-                                     ids=[*map(str, YEARS), "unusual"])
+each_model = pytest.mark.parametrize("changes", [*map(fields_of, YEARS), UNUSUAL, BARE],
+                                     ids=[*map(str, YEARS), "unusual", "bare"])
 
 
 def same(family, other, rename):
