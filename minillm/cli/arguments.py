@@ -547,23 +547,51 @@ def _experiment(commands):
     _add_experiment(parser, "family", "--variants", "VARIANT",
                     "some of the decoders (default: all)", n_layer=4,
                     block_size="tokens in a window")
+    parser = _command(
+        experiments, "grokking", "experiment:grokking",
+        "train on a part of all additions modulo p, until the model finds the rule, if it does "
+        "(two minutes)",
+        ["minillm experiment grokking",
+         "minillm experiment grokking --prime 97 --held-out 0.7 --steps 5000",
+         "minillm experiment grokking --resume runs/grokking-1   # after Ctrl-C or a crash",
+         "minillm experiment grokking --quick                    # a trial run of seconds",
+         'minillm explore --model runs/grokking-1/grokking/model "12 34 ="'],
+        "\n" + _paragraph(
+            "The model soon knows the answers that it is trained on, and much later, all at once, "
+            "the others (Power et al. 2022; Nanda et al. 2023). Variants: grokking, the settings as "
+            "they are; no-decay, without weight decay; more-data, with twice as many questions to "
+            "train on. Other settings may need more steps: repeat with other seeds."),
+    )
+    _add_experiment(parser, "grokking", "--variants", "VARIANT", "some of them (default: all)",
+                    n_layer=1, n_embd=64, steps=1500)
+    _add_settings(parser, "vocab_size", "the modulus p, an odd number, usually a prime", 59,
+                  option="--prime", metavar="P")
+    _add_settings(parser, "valid", "the share of the questions to hold out", 0.65,
+                  option="--held-out")
+    _add_settings(parser, "lr", "the learning rate", 3e-3)
+    _add_settings(parser, "weight_decay", "how much weights shrink at each step, in units of the "
+                  "learning rate", 3.0)
 
 
-def _add_experiment(parser, name, option, metavar, explanation, *, block_size, n_layer=3):
-    """Add the options that all experiments have."""
+def _add_experiment(parser, name, option, metavar, explanation, *, block_size=None, n_layer=3,
+                    n_embd=96, steps=1000):
+    """Add the options that all experiments have. block_size: what it means, for models of text"""
     parser.add_argument("--resume", metavar="FOLDER", type=_path,
                         help="go on with an experiment; what is finished is not trained again")
     parser.add_argument("--out", type=_path,
                         help=f"the folder to write (default: runs/{name}-1, {name}-2, …)")
-    _add_text(parser)
+    if block_size:
+        _add_text(parser)
+        _add_settings(parser, "block_size", block_size, 64)
+    else:
+        parser.set_defaults(text=None)
     parser.add_argument(option, nargs="+", dest="variants", metavar=metavar, help=explanation)
     parser.add_argument("--quick", action="store_true", help="a trial run of a few seconds")
     for setting, meaning, default in (
-        ("steps", "updates of the weights of each model", 1000),
-        ("block_size", block_size, 64),
+        ("steps", "updates of the weights of each model", steps),
         ("n_layer", "number of blocks", n_layer),
         ("n_head", "attention heads per block", 4),
-        ("n_embd", "width of the model", 96),
+        ("n_embd", "width of the model", n_embd),
         ("seed", "seed of all randomness", 0),
     ):
         _add_settings(parser, setting, meaning, default)

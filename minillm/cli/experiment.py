@@ -4,6 +4,7 @@ import shlex
 
 from minillm.cli.arguments import given_settings
 from minillm.cli.terminal import progress_bar, say, table
+from minillm.insight.grokking import GrokkingExperiment
 from minillm.training.family import FamilyExperiment
 from minillm.training.length import LengthExperiment
 from minillm.training.loop import Interrupted
@@ -36,6 +37,27 @@ def family(options):
     return 0
 
 
+def grokking(options):
+    experiment, results, status = _run(GrokkingExperiment, options)
+    if status:
+        return status
+    p = experiment.settings.vocab_size
+    table(f"a + b = ? modulo {p}: {p * p:,} questions",
+          [(variant, f"{each.questions:,}", _step(each.memorized), _step(each.understood),
+            f"{each.test_accuracy[-1]:.1%}", f"{len(each.frequencies)}",
+            f"{each.explained:.1%}") for variant, each in results.items()],
+          ("model", "trained on", "step", "others", "at last", "waves", "explained"))
+    say("\nstep: the first at which 99 % of the questions trained on are answered; others: the same for "
+        "all others;\nat last: how many of those are right in the end; waves: frequencies that hold 90 % "
+        "of the embeddings' power;\nexplained: the share of the logits' variance that is cosines of them")
+    _say_what_is_where(experiment, "the learning curves", f'--max-new-tokens 1 "3 {p - 1} ="')
+    return 0
+
+
+def _step(step):
+    return "–" if step is None else f"{step:,}"
+
+
 def _run(cls, options):
     """-> the experiment of the options, its results, and the exit status: 0 if it is done"""
     experiment = _prepared(cls, options)
@@ -66,9 +88,9 @@ def _prepared(cls, options):
     return experiment
 
 
-def _say_what_is_where(experiment, plotted):
+def _say_what_is_where(experiment, plotted, prompt='"A class"'):
     model = shlex.quote(str(experiment.folder / experiment.variants[-1] / "model"))
     say(f"\nIn {experiment.folder}:\n"
         f"  {experiment.plot.name:<14}{plotted}\n"
         "  results.json  the numbers\n"
-        f'Try a model:  minillm generate --model {model} "A class"')
+        f'Try a model:  minillm generate --model {model} {prompt}')

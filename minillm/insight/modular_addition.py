@@ -15,6 +15,8 @@ from minillm.models.family import FamilyConfig, FamilyForCausalLM
 from minillm.nn.loss import cross_entropy_loss
 from minillm.nn.module import no_grad
 from minillm.ops.cross_entropy import cross_entropy
+from minillm.text.llama_tokenizer import LlamaTokenizer
+from minillm.text.pre_tokenizers import Whitespace
 
 
 class ModularAddition:
@@ -40,16 +42,22 @@ class ModularAddition:
         self.train, self.test = np.split(np.random.default_rng(seed).permutation(p * p), [n])
 
 
-def new_model(p, d_model=64, n_heads=4, d_ff=256, seed=0):
-    """-> FamilyForCausalLM: one block without norms and biases, with ReLU (Nanda et al. 2023, 3)
+def new_config(p, d_model=64, n_heads=4, n_layers=1):
+    """-> FamilyConfig: no norms and no biases, ReLU, d_ff = 4 d_model (Nanda et al. 2023, sec. 3)
 
-    Without norms the residual stream is a plain sum, so a wave in it stays a wave.
+    Without norms the residual stream is a plain sum, so a wave in it stays a wave. The fourth position
+    is for the answer, if one is generated.
     """
-    return FamilyForCausalLM(FamilyConfig(
-        vocab_size=p + 1, hidden_size=d_model, intermediate_size=d_ff, num_hidden_layers=1,
-        num_attention_heads=n_heads, max_position_embeddings=3, norm="none", norm_placement="pre",
-        activation_function="relu", bias=False, tie_word_embeddings=False,
-        position_embedding="learned", initializer_range=d_model**-0.5), seed)
+    return FamilyConfig(
+        vocab_size=p + 1, hidden_size=d_model, intermediate_size=4 * d_model,
+        num_hidden_layers=n_layers, num_attention_heads=n_heads, max_position_embeddings=4,
+        norm="none", norm_placement="pre", activation_function="relu", bias=False,
+        tie_word_embeddings=False, position_embedding="learned", initializer_range=d_model**-0.5)
+
+
+def new_model(p, d_model=64, n_heads=4, n_layers=1, seed=0):
+    """-> FamilyForCausalLM with the configuration above"""
+    return FamilyForCausalLM(new_config(p, d_model, n_heads, n_layers), seed)
 
 
 def answers(model, ids):
@@ -79,3 +87,14 @@ def score(logits, data):
     right = logits.argmax(axis=1) == data.sums
     losses = [cross_entropy(logits[rows], data.sums[rows])[0] for rows in (data.train, data.test)]
     return Score(*map(float, losses), *(float(right[rows].mean()) for rows in (data.train, data.test)))
+
+
+def number_tokenizer(p):
+    """-> LlamaTokenizer that reads "12 34 =" as [12, 34, p], and so for all numbers below p
+
+    A word is a token as a whole; a number that has none falls into its digits. Spaces only separate.
+    """
+    vocab = {name: id for id, name in enumerate([*map(str, range(p)), "="])}
+    return LlamaTokenizer(vocab, [], bos_token=None, eos_token=None, unk_token=None, decoder=None,
+                          pre_tokenizer=Whitespace(), bpe={"ignore_merges": True},
+                          model_max_length=4)

@@ -38,6 +38,10 @@ class Experiment:
     check(settings), check_data(folder, settings): ValueError for what can't work; optional
     measure(variant, trainer): -> the result of a trained variant
     write(results), read(content): results.json and the plot, and back
+
+    Variants are language models of the settings' text, unless a subclass has its own `prepare`,
+    `task`, `tokenizer` and `new_model`; and they differ in their architecture, unless it has its
+    own `settings_of`.
     """
 
     name, noun = "", "variant"
@@ -77,12 +81,17 @@ class Experiment:
         claimed = (claim_numbered_folder("runs", cls.name, MAKES) if out is None
                    else claim_folder(out, MAKES))
         with claimed as folder:
-            LanguageModeling.prepare(Path(folder), settings, report)
+            cls.prepare(Path(folder), settings, report)
             cls.check_data(folder, settings)
             write_json(Path(folder) / "experiment.json",
                        {"experiment": cls.name, "settings": settings.to_dict(),
                         "variants": variants})
         return cls(folder)
+
+    @classmethod
+    def prepare(cls, folder, settings, report):
+        """Write what all variants share into the folder: data/ and model/."""
+        LanguageModeling.prepare(folder, settings, report)
 
     @classmethod
     def check(cls, settings):
@@ -151,15 +160,19 @@ class Experiment:
 
     def train(self, variant, report=lambda trainer: None):
         """Train a variant, from its newest checkpoint if it has one -> its Trainer, done"""
-        folder = self.folder / variant
+        folder, settings = self.folder / variant, self.settings_of(variant)
         folder.mkdir(exist_ok=True)
         tokenizer = self.tokenizer()
-        trainer = Trainer(self.task(), self.new_model(variant, tokenizer), self.settings, folder,
+        trainer = Trainer(self.task(settings), self.new_model(variant, tokenizer), settings, folder,
                           report)
         trainer.resume()
         trainer.train()
         tokenizer.save_pretrained(folder / "model")
         return trainer
+
+    def settings_of(self, variant):
+        """-> the Settings that a variant is trained with"""
+        return self.settings
 
     def new_model(self, variant, tokenizer):
         """-> the model of a variant before its first step"""
@@ -170,5 +183,5 @@ class Experiment:
     def tokenizer(self):
         return AutoTokenizer.from_pretrained(self.folder / "model")
 
-    def task(self):
-        return LanguageModeling(self.folder, self.settings)
+    def task(self, settings=None):
+        return LanguageModeling(self.folder, settings or self.settings)

@@ -10,7 +10,7 @@ from minillm.cli import main
 SMALL = ["--quick", "--steps=4", "--kinds", "learned", "alibi"]
 
 
-@pytest.mark.parametrize("name", ["length", "family"])
+@pytest.mark.parametrize("name", ["length", "family", "grokking"])
 def test_help_has_examples(name, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["experiment", name, "--help"])
@@ -29,6 +29,19 @@ def test_family(capsys):
     assert main(["experiment", "length", "--resume", "runs/family-1"]) == 2
     assert "has the experiment 'family', wanted length" in capsys.readouterr().err
     assert main(["generate", "--model", "runs/family-1/2019+swiglu/model", "A"]) == 0
+
+
+def test_grokking(capsys):
+    command = ["experiment", "grokking", "--quick", "--steps=3", "--prime=7", "--variants", "no-decay"]
+    assert main(command) == 0
+    output = capsys.readouterr()
+    assert "a + b = ? modulo 7: 49 questions" in output.out and "│ no-decay" in output.out
+    assert "In runs/grokking-1:" in output.err and "grokking.png" in output.err
+    assert main(["experiment", "grokking", "--resume", "runs/grokking-1"]) == 0  # all is done
+    assert capsys.readouterr().out == output.out
+    model = "runs/grokking-1/no-decay/model"
+    assert main(["generate", "--model", model, "--max-new-tokens", "1", "3 6 ="]) == 0
+    assert main(["inspect", "attention", "--model", model, "3 6 ="]) == 0
 
 
 def test_length_of_another_architecture(capsys):

@@ -11,9 +11,11 @@ from minillm.insight.modular_addition import (
     answer_loss,
     answers,
     new_model,
+    number_tokenizer,
     score,
 )
 from minillm.ops.cross_entropy import cross_entropy
+from minillm.text.auto import AutoTokenizer
 from minillm.training.optimizers import AdamW
 
 odd = st.integers(1, 11).map(lambda n: 2 * n + 1)
@@ -151,7 +153,7 @@ def test_refusals(p, share, message):
 
 def test_a_model_learns_its_questions():
     data = ModularAddition(5, 0.6)
-    model = new_model(5, 16, 2, 32)
+    model = new_model(5, 16, 2)
     optimizer = AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
     for _ in range(60):
         optimizer.zero_grad()
@@ -163,3 +165,14 @@ def test_a_model_learns_its_questions():
     assert found.train_accuracy == 1 and found.test_loss > found.train_loss
     assert found.train_loss == pytest.approx(
         cross_entropy(logits[data.train], data.sums[data.train])[0])
+
+
+@pytest.mark.parametrize("p", [7, 59, 113])
+def test_the_tokenizer_reads_what_a_question_is(p, tmp_path):
+    tokenizer, data = number_tokenizer(p), ModularAddition(p, 0.5)
+    tokenizer.save_pretrained(tmp_path)
+    for read in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
+        assert len(read) == p + 1
+        for a, b, equals in data.ids[:: p + 3]:
+            assert read.encode(f"{a} {b} =") == read.encode(f" {a}  {b}=") == [a, b, equals]
+            assert [read.decode([id]) for id in (a, b, equals)] == [str(a), str(b), "="]
