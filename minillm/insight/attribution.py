@@ -30,9 +30,8 @@ POINTS = 25  # of a deletion curve whose orders are compared
 
 
 def embeddings(model, text):
-    """-> e: (1, T, d_model), the rows of the token tables, as the argument `inputs_embeds` takes them
-
-    That of an encoder-decoder takes vectors that are scaled already.
+    """-> e: (1, T, d_model), the rows of the token tables, as the forward's `inputs_embeds` wants
+    them: that of an encoder-decoder wants vectors that are scaled already
     """
     return np.concatenate([scale * table[ids]
                            for _, ids, table, scale in _rows(forward_inputs(text), model)], axis=1)

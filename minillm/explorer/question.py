@@ -1,0 +1,106 @@
+"""The question that an explanation on the page is about: one answer of a model against another."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from minillm.nn.module import no_grad
+from minillm.ops.softmax import softmax
+
+TOP = 5  # answers that are listed
+
+
+class Question:
+    """Does the model say `token` rather than `other`?
+
+    subject, reading: who is asked, and about which text;  position: of the prediction
+    token, other: ids of tokens, or numbers of labels; other None: only how likely `token` is
+    target: the Logit or Label that is explained
+    """
+
+    def __init__(self, subject, reading, token, other, position):
+        self.subject, self.reading, self.position = subject, reading, position
+        self.token, self.other = token, other
+        self.target = subject.target(replace(reading, position=position), token, other)
+
+    def __call__(self, logits):
+        """logits: of one text, as from the forward -> dict: the answer
+
+        value: the target's;  p, p_other: probabilities of both;  top: [{id, name, p}, …]
+        """
+        return self.answers(logits)[0]
+
+    def answers(self, logits):
+        """logits: of several texts -> list of dict"""
+        P = probabilities(logits, self.position)
+        return [{"value": float(value), "p": float(p[self.token]),
+                 "p_other": None if self.other is None else float(p[self.other]),
+                 "top": [self.named(id, p) for id in np.argsort(-p, kind="stable")[:TOP]]}
+                for value, p in zip(self.target.value(logits), P)]
+
+    def numbers(self, logits):
+        """logits: (B, …) -> float64 (B, 3): the target's value, the probabilities of both"""
+        P = probabilities(logits, self.position)
+        other = np.zeros(len(P)) if self.other is None else P[:, self.other]
+        return np.stack([self.target.value(logits), P[:, self.token], other], axis=1)
+
+    def named(self, id, p=None):
+        """-> {id, name} of a token or a label, and its probability"""
+        found = {"id": int(id), "name": self.subject.answer_names([int(id)])[0]}
+        return found if p is None else {**found, "p": float(p[id])}
+
+    def described(self):
+        """-> dict: the question, for the page"""
+        return {"token": self.named(self.token), "position": self.position,
+                "other": None if self.other is None else self.named(self.other)}
+
+
+def probabilities(logits, position):
+    """-> float64 (B, V): of the answers at a position, or of the labels of the whole texts
+
+    logits: (B, T, V), or (B, C) of a model that labels texts
+    """
+    at = logits if logits.ndim == 2 else logits[:, position]
+    return softmax(at.astype(np.float64))[0]
+
+
+def logits_of(subject, reading):
+    """-> the logits of a text, without a backward; ValueError for a model that has none"""
+    if subject.says is None:
+        raise ValueError(f"{subject.name or 'model'} is a {type(subject.model).__name__}, wanted "
+                         "one with a head, which says something")
+    with no_grad():
+        return subject.model(**reading.inputs).logits
+
+
+def ask(subject, reading, token=-1, other=-1, position=-1, against=None):
+    """-> Question
+
+    token: -1: what the model says;  position: -1: the reading's own
+    other: -1: the answer that becomes likelier in the logits `against`, of another text; without
+        them none
+    """
+    position = checked_position(reading, position)
+    p = probabilities(logits_of(subject, reading), position)[0]
+    for name, id in (("token", token), ("other", other)):
+        if not -2 < id < len(p):
+            raise ValueError(f"{name} is {id}, wanted 0 to {len(p) - 1}, one of the answers")
+    token = int(p.argmax()) if token < 0 else token
+    if other == token:
+        raise ValueError(f"token and other are both {token}, wanted two different answers")
+    if other < 0:
+        other = None
+        if against is not None:
+            gain = probabilities(against, position)[0] - p
+            gain[token] = -np.inf
+            other = int(gain.argmax())
+    return Question(subject, reading, token, other, position)
+
+
+def checked_position(reading, position):
+    """-> position; -1: the reading's own. ValueError for one outside the text"""
+    if position == -1:
+        return reading.position
+    if not 0 <= position < len(reading.tokens):
+        raise ValueError(f"position is {position}, wanted 0 to {len(reading.tokens) - 1}")
+    return position
