@@ -2,6 +2,7 @@
 
     subject.py         a model, its tokenizer, and a text as the model reads it
     inputs.py          a text as the arguments of a model's forward
+    lesson.py          a text as something to learn: the loss, and its terms
     anatomy.py         where the blocks, the heads and the residual stream of any model are
     attention.py       attention weights, rollout and flow, what each head looks at
     scores.py          why it looks there: queries times keys by dimension; lengths of what it reads
