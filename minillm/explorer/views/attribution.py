@@ -1,0 +1,178 @@
+"""Attribution: which tokens speak for an answer, by three estimates and by measurement."""
+
+import numpy as np
+
+from minillm.explorer.question import ask
+from minillm.explorer.views import offline, view
+from minillm.insight import attribution
+from minillm.insight.subject import Subject
+
+ESTIMATES = {"gradient": "gradient × input", "integrated": "integrated gradients",
+             "attention": "attention × gradient"}
+MOST_STEPS = 1024
+STEPS = [4, 8, 16, 32, 64, 128]  # at which the error of integrated gradients is shown
+MOST_PAIRED = 24  # tokens whose pairs are occluded
+NEGLIGIBLE = 0.05  # of a method's largest score: its sign says nothing
+
+
+@view
+def attribute(subject: Subject, text: str, report, token: int = -1, other: int = -1,
+              position: int = -1, steps: int = 32) -> dict:
+    """Explain an answer by each method, and measure which of them to believe.
+
+    steps: of integrated gradients
+    -> tokens: all that the model reads, T of them, the first n_source by an encoder
+    position: in the decoder's tokens;  at: the same in `tokens`;  answer: the whole text's
+    without: list of T answers, each without one token
+    methods: {"gradient" | "integrated" | "attention" | "occlusion": {scores: float64 (T,),
+        correlation: of its ranks with occlusion's, disagrees: T of "", "sign", "rank",
+        faithfulness}}
+    complete: {sum, wanted}: of integrated gradients, and what it should be
+    deletion: {n_deleted: (n,), curves: {method: (n,)}, chance: (n,)}
+    partial: {method: scores}, as soon as they are known
+    """
+    _require_steps(steps)
+    model, reading = subject.model, subject.read(text)
+    question = ask(subject, reading, token, other, position)
+    text, target, n_tokens = reading.inputs, question.target, len(reading.input_tokens)
+    scores = {}
+
+    def stage(name, values, percent):
+        scores[name] = values
+        report(percent, 100, {name: values})
+
+    def within(low, high):
+        return lambda done, total: report(low + (high - low) * done // total, 100)
+
+    stage("gradient", attribution.gradient_times_input(model, text, target), 5)
+    stage("attention", attribution.attention_times_gradient(model, text, target), 10)
+    answers = attribution.without(model, text, _Answers(question), _one_by_one(n_tokens),
+                                  report=within(10, 30))
+    values = np.array([answer["value"] for answer in answers])
+    stage("occlusion", values[0] - values[1:-1], 30)
+    stage("integrated", attribution.integrated_gradients(
+        model, text, target, steps=steps, report=within(30, 60)), 60)
+    deletion = attribution.deletion(model, text, target, scores, report=within(60, 100))
+    faithfulness = deletion.faithfulness()
+    n_source = len(reading.source_tokens or [])
+    return {
+        "tokens": reading.input_tokens, "n_source": n_source, **question.described(),
+        "at": n_source + question.position, "answer": answers[0], "without": list(answers[1:-1]),
+        "methods": {name: {"scores": scores[name], "faithfulness": faithfulness[name],
+                           "correlation": rank_correlation(scores[name], scores["occlusion"]),
+                           "disagrees": disagreements(scores[name], scores["occlusion"])}
+                    for name in (*ESTIMATES, "occlusion")},
+        "complete": {"sum": scores["integrated"].sum(), "wanted": values[0] - values[-1]},
+        "deletion": deletion._asdict(),
+    }
+
+
+def _require_steps(steps):
+    if not 1 <= steps <= MOST_STEPS:
+        raise ValueError(f"steps is {steps}, wanted 1 to {MOST_STEPS}")
+
+
+class _Answers:
+    """A target whose values are whole answers"""
+
+    def __init__(self, question):
+        self.value = question.answers
+
+
+def _one_by_one(T):
+    """-> bool (T + 2, T): which tokens are deleted: none, each one alone, all"""
+    return np.concatenate([np.zeros((1, T)), np.eye(T), np.ones((1, T))]).astype(bool)
+
+
+def rank_correlation(x, y):
+    """-> the correlation of the ranks (Spearman 1904); None if one of them has one rank only"""
+    a, b = ranks(x), ranks(y)
+    if a.std() == 0 or b.std() == 0:
+        return None
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def ranks(x):
+    """-> float64 (n,): 0 for the smallest; equal values share the mean of their ranks"""
+    _, group, counts = np.unique(np.round(x, 9), return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return (ends - (counts + 1) / 2)[group]
+
+
+def disagreements(scores, measured):
+    """-> list of T: "sign" where a method says for and the measurement against, or the reverse;
+    "rank" where its rank is off by a third of all; else ""
+
+    Scores that are small beside the largest one have no sign; a method without negative scores
+    never says against.
+    """
+    T = len(scores)
+    sign, true_sign = _signs(scores), _signs(measured)
+    opposed = (sign * true_sign < 0) & (np.min(scores) < 0)
+    far = np.abs(ranks(scores) - ranks(measured)) >= max(2, T / 3)
+    return ["sign" if a else "rank" if b else "" for a, b in zip(opposed, far)]
+
+
+def _signs(x):
+    return np.where(np.abs(x) < NEGLIGIBLE * np.abs(x).max(), 0, np.sign(x))
+
+
+@view
+def completeness(subject: Subject, text: str, report, token: int = -1, other: int = -1,
+                 position: int = -1, steps: list[int] = STEPS) -> dict:
+    """How the sum of integrated gradients comes closer to the whole fall with more steps.
+
+    -> steps: list;  sums: float64, one for each;  wanted: m(e) - m(e0), what it should be
+    partial: {steps: integer, sum: float}
+    """
+    reading = subject.read(text)
+    question = ask(subject, reading, token, other, position)
+    for n in steps:
+        _require_steps(n)
+    T = len(reading.input_tokens)
+    both = attribution.without(subject.model, reading.inputs, question.target,
+                               _one_by_one(T)[[0, -1]])
+    sums, done, total = [], 0, sum(steps)
+    for n in steps:
+        scores = attribution.integrated_gradients(
+            subject.model, reading.inputs, question.target, steps=n,
+            report=lambda part, _: report(done + part, total))
+        sums.append(scores.sum())
+        done += n
+        report(done, total, {"steps": n, "sum": sums[-1]})
+    return {"steps": list(steps), "sums": np.array(sums), "wanted": both[0] - both[1]}
+
+
+@view
+def token_pairs(subject: Subject, text: str, report, token: int = -1, other: int = -1,
+                position: int = -1) -> dict:
+    """Take two tokens away at a time: how much more do they do together than each alone?
+
+    -> tokens;  interaction: float64 (T, T), symmetric: the fall of the value without both, minus
+    the sum of the falls without each;  alone: (T,), these falls, also on the diagonal
+    """
+    reading = subject.read(text)
+    tokens = reading.input_tokens
+    T = len(tokens)
+    if T > MOST_PAIRED:
+        raise ValueError(f"the text has {T} tokens, wanted at most {MOST_PAIRED}: there are too many "
+                         "pairs")
+    question = ask(subject, reading, token, other, position)
+    one, two = np.triu_indices(T, 1)
+    deleted = np.concatenate([_one_by_one(T)[:-1], np.zeros((len(one), T), bool)])
+    pairs = np.arange(len(one)) + T + 1
+    deleted[pairs, one] = deleted[pairs, two] = True
+    values = attribution.without(subject.model, reading.inputs, question.target, deleted,
+                                 report=report)
+    falls = values[0] - values
+    alone, interaction = falls[1 : T + 1], np.diag(falls[1 : T + 1])
+    interaction[one, two] = interaction[two, one] = falls[T + 1 :] - alone[one] - alone[two]
+    return {"tokens": tokens, "interaction": interaction, "alone": alone}
+
+
+@offline
+def offline_attribution(subject, text):
+    yield "attribute", {}
+    yield "completeness", {}
+    if len(subject.read(text).input_tokens) <= MOST_PAIRED:
+        yield "token_pairs", {}
