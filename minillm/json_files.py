@@ -2,7 +2,7 @@
 
 `read_json` turns a file into a dict, or refuses it (too large, nested too deep, not JSON). `fields`
 checks the types of all fields that the caller uses, in one place; after that the caller can trust
-the values. `write_json` writes a file.
+the values. `write_json` writes a file; `plain` turns results, such as arrays, into what it takes.
 
     content = read_json(folder / "config.json")
     fields(path, content, {"n_layer": int, "n_inner": int | None, "architectures": list[str]})
@@ -11,6 +11,8 @@ the values. `write_json` writes a file.
 import json
 import sys
 import types
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Literal, Union, get_args, get_origin
 
@@ -74,6 +76,33 @@ def write_json(path, content, **options):
     text = json.dumps(content, **{"indent": 2, **options})
     with atomic_write(path, "w") as file:
         file.write(text + "\n")
+
+
+def plain(value):
+    """-> the value in JSON's terms: what a function returns, ready for `write_json`
+
+    Arrays become lists, NamedTuples and dataclasses objects, names that aren't strings strings
+    ((0, 3) becomes "0.3"), NaN and infinity null.
+    """
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    elif is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclass_fields(value)}
+    if isinstance(value, dict):
+        return {_name(name): plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())  # an array, or a number of NumPy's
+    if isinstance(value, float):
+        return value if abs(value) <= sys.float_info.max else None
+    if value is None or isinstance(value, (str, int)):
+        return value
+    raise TypeError(f"{shown(value)} has no form in JSON")
+
+
+def _name(name):
+    return ".".join(map(str, name)) if isinstance(name, tuple) else str(name)
 
 
 def fields(path, content, wanted, required=(), where=""):

@@ -17,7 +17,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from minillm.figures import COLORS, new_figure
 from minillm.insight.inputs import forward_inputs
+from minillm.insight.patching import Slopes
 from minillm.nn.module import no_grad
 from minillm.nn.trace import trace
 
@@ -42,16 +44,36 @@ def ablation_effects(model, inputs, target, names, kind="zero", references=None,
     target: such as a `Logit`;  report(done, total): called after each forward
     names, kind, references, options: see `replacements`
     """
-    inputs = forward_inputs(inputs)
     changes = replacements(model, names, kind, references, **options)
-    found = np.zeros(len(names))
+    return effects_of(model, inputs, target, changes, report)
+
+
+def effects_of(model, inputs, target, changes, report=None):
+    """-> float64 (n,): how much the target falls by each of `changes`, {name: replacement}, alone"""
+    inputs, found = forward_inputs(inputs), np.zeros(len(changes))
     with no_grad():
         whole = target.value(model(**inputs).logits)
         for n, (name, change) in enumerate(changes.items()):
             with replaced(model, {name: change}):
                 found[n] = (whole - target.value(model(**inputs).logits)).mean()
             if report is not None:
-                report(n + 1, len(names))
+                report(n + 1, len(changes))
+    return found
+
+
+def ablation_estimates(model, inputs, target, changes):
+    """-> float64 (n,): the effects of each of `changes` alone, as the gradient foretells them
+
+        m - m(ablated) ≈ Σ (value - replacement) · ∂m/∂value          (as in attribution patching)
+
+    changes: {name: replacement}, from `replacements`. One backward for all of them.
+    """
+    slopes = Slopes(model, forward_inputs(inputs), target, list(changes))
+    found = np.zeros(len(changes))
+    for n, (name, change) in enumerate(changes.items()):
+        value = slopes[name]
+        value = np.broadcast_to(change(value) if callable(change) else change, value.shape)
+        found[n] = -slopes.change(name, value).sum()
     return found
 
 
@@ -153,3 +175,25 @@ def _only_at(places, change):
         return x
 
     return some
+
+
+def plot_ablation(names, effects, estimates=None):
+    """-> matplotlib Figure: a panel for each way to ablate, its estimate by the gradient beside it
+
+    names: n strings;  effects: {kind: (n,)};  estimates: {kind: (n,)}, of some of the kinds
+    """
+    estimates = estimates or {}
+    figure, grid = new_figure(2 + 2.6 * len(effects), 1 + 0.2 * len(names), columns=len(effects),
+                              sharey=True, squeeze=False)
+    places = np.arange(len(names))
+    for axes, (kind, values) in zip(grid[0], effects.items()):
+        axes.barh(places, values, color=COLORS[1], label="exact")
+        if kind in estimates:
+            axes.plot(estimates[kind], places, "|", color=COLORS[2], markersize=8, markeredgewidth=2,
+                      label="by the gradient")
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set(title=kind, xlabel="lost without it")
+    grid[0, 0].set_yticks(places, names)
+    grid[0, 0].invert_yaxis()
+    grid[0, 0].legend()
+    return figure

@@ -10,6 +10,9 @@ model is a tree of modules, and its blocks are the EncoderBlocks and DecoderBloc
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from minillm.figures import heat_map, new_figure
 from minillm.nn import DecoderBlock, EncoderBlock
 
 
@@ -121,12 +124,28 @@ class Anatomy:
         """What a trace has to record for `streams`"""
         return [*self.blocks[0].sublayers, *(block.residual for block in self.blocks)]
 
+    @property
+    def stream_labels(self):
+        """What each of `streams` is called: "embedding" (in a pre-norm model), "block 0", …"""
+        labels = [f"block {block.index}" for block in self.blocks]
+        return ["embedding", *labels] if self.blocks[0].is_pre_norm else labels
+
     def streams(self, values):
         """values: a trace with `stream_names` -> list of (B, T, d_model): the residual stream after
         each block, and in a pre-norm model first the one in front of them
         """
         before = [self.blocks[0].input(values)] if self.blocks[0].is_pre_norm else []
         return before + [values[block.residual] for block in self.blocks]
+
+    def by_head(self, values):
+        """values: {(layer, head): number} or {name of a head: number} -> float64 (L, H), NaN where
+        there is none
+        """
+        table = np.full((len(self), max(block.n_heads for block in self.blocks)), np.nan)
+        places = {block.head(h): (block.index, h) for block, h in self.heads()}
+        for head, value in values.items():
+            table[places.get(head, head)] = value
+        return table
 
     def heads(self):
         """Yield (block, h) for each head, from the lowest block to the highest."""
@@ -143,3 +162,17 @@ def stacks_of(model):
             stack, _, index = name.rpartition(".")
             stacks.setdefault(stack, []).append(Block(name, stack, int(index), module))
     return stacks
+
+
+def plot_heads(table, title=None, label=None, signed=False):
+    """-> matplotlib Figure: a number for each head, as from `Anatomy.by_head`
+
+    table: (L, H);  signed: whether 0 is in the middle of the colors
+    """
+    L, H = table.shape
+    figure, axes = new_figure(1.8 + 0.5 * H, 0.9 + 0.35 * L)
+    top = max(float(np.nanmax(np.abs(table), initial=0)), 1e-9)
+    heat_map(axes, table, rows=[f"layer {layer}" for layer in range(L)],
+             columns=[f"head {h}" for h in range(H)], numbers=".2f" if H <= 12 else False,
+             signed=signed or None, limits=(-top, top) if signed else None, title=title, label=label)
+    return figure

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minillm.figures import heat_map, new_figure
+from minillm.figures import COLORS, heat_map, new_figure, plain
 from minillm.insight.anatomy import Anatomy, stacks_of
 from minillm.nn.module import no_grad
 from minillm.nn.trace import trace
@@ -219,4 +219,34 @@ def plot_rollout(matrix, tokens):
              label="share of the input token")
     axes.set_xlabel("input token")
     axes.set_ylabel("position")
+    return figure
+
+
+def plot_reach(rollout, flow, tokens):
+    """-> matplotlib Figure: what reaches one position from each token, by both measures
+
+    rollout, flow: (T,), of one position; flow: None if it wasn't computed;  tokens: T strings
+    """
+    rows = {"rollout": rollout} if flow is None else {"rollout": rollout, "flow": flow}
+    figure, grid = new_figure(max(4, 0.3 * len(tokens)), 0.8 + 1.2 * len(rows), rows=len(rows),
+                              sharex=True, squeeze=False)
+    for axes, (name, values) in zip(grid[:, 0], rows.items()):
+        axes.bar(range(len(tokens)), values, color=COLORS[1])
+        axes.set_title(name)
+    axes.set_xticks(range(len(tokens)), [plain(token) for token in tokens], rotation=90)
+    return figure
+
+
+def plot_summaries(summaries):
+    """-> matplotlib Figure: what kind of head each one is, a row for each
+
+    summaries: {(layer, head): HeadSummary}
+    """
+    columns = [name for name in HeadSummary._fields
+               if all(getattr(each, name) is not None for each in summaries.values())]
+    values = np.array([[getattr(each, name) for name in columns] for each in summaries.values()])
+    figure, axes = new_figure(2 + 0.6 * len(columns), 0.9 + 0.22 * len(values))
+    heat_map(axes, values, rows=[f"{layer}.{h}" for layer, h in summaries], columns=columns,
+             limits=(0, 1), numbers=".2f" if len(values) <= 32 else False, label="share")
+    axes.set_aspect("auto")
     return figure

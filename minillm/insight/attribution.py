@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minillm.figures import new_figure, plain
+from minillm.figures import COLORS, LINES, new_figure, plain
 from minillm.insight.anatomy import stacks_of
 from minillm.insight.inputs import forward_inputs, repeated, variants_at_once
 from minillm.nn.module import no_grad
@@ -263,4 +263,15 @@ def plot_attributions(scores, tokens):
         axes.set_ylim(-1.05, 1.05)
         axes.set_title(name)
     axes.set_xticks(range(len(tokens)), [plain(token) for token in tokens], rotation=90)
+    return figure
+
+
+def plot_deletion(found):
+    """-> matplotlib Figure: the deletion curves of a Deletion, and that of random orders"""
+    figure, axes = new_figure(5, 3.2)
+    for (name, curve), color, line in zip(found.curves.items(), COLORS[1:], LINES):
+        axes.plot(found.n_deleted, curve, label=name, color=color, linestyle=line)
+    axes.plot(found.n_deleted, found.chance, label="random orders", color="#888888", linestyle=":")
+    axes.set(xlabel="tokens taken away", ylabel="the explained number")
+    axes.legend()
     return figure

@@ -236,6 +236,9 @@ class Slopes:
         return float(sum(self.change(name, value).sum() for name, value in values.items()))
 
 
+# ---- paths
+
+
 def path_patching(model, clean, corrupt, target, sender, receiver=None, stack=None):
     """Patch only what one part says to another, directly -> the effect, a float
     (Wang et al. 2022, section 3.1; Goldowsky-Dill et al. 2023)
@@ -243,26 +246,47 @@ def path_patching(model, clean, corrupt, target, sender, receiver=None, stack=No
     sender, receiver: names of heads, as from `sites(model, "head")`, the receiver in a later block;
         None: the output itself
 
-    1. On the corrupt text, the sender gets its clean value. All other heads keep their corrupt
-       values, so the change reaches the receiver only by the residual stream, and by feed-forward
-       networks, which are computed anew.
+    1. On the corrupt text, the sender gets its clean value. All other heads of the stack keep their
+       corrupt values, so the change reaches the receiver only by the residual stream, and by
+       feed-forward networks, which are computed anew.
     2. On the corrupt text, the receiver gets what it computed in step 1.
     """
+    return path_effects(model, clean, corrupt, target, receiver, [sender], stack)[sender]
+
+
+def path_effects(model, clean, corrupt, target, receiver=None, senders=None, stack=None,
+                 report=None):
+    """`path_patching` from several senders to one receiver -> {sender: effect}
+
+    senders: names of heads; None: all of the blocks below the receiver's
+    report(done, total): called after each sender
+    """
     clean, corrupt = _pair(clean, corrupt)
-    heads = sites(model, "head", stack)
-    for name in filter(None, (sender, receiver)):
-        if name not in heads:
-            raise ValueError(f"{name!r} is no head of the model, wanted one like {heads[0]!r}")
-    m_clean, clean_values = record(model, clean, target, [sender])
-    m_corrupt, frozen = record(model, corrupt, target, heads)
-    with no_grad(), trace(model, [receiver] if receiver else []) as t:
-        for name in heads:
-            if name != receiver:
-                t.patch(name, clean_values.get(name, frozen[name]))
-        logits = model(**corrupt).logits
-    if receiver is not None:
-        logits = run_patched(model, corrupt, [Patch(receiver, t[receiver])])
-    return (float(target.value(logits)[0]) - m_corrupt) / _span(m_clean, m_corrupt)
+    blocks = {block.head(h): block for block, h in Anatomy(model, stack).heads()}
+    for name in filter(None, (receiver, *(senders or ()))):
+        if name not in blocks:
+            raise ValueError(f"{name!r} is no head of the model, wanted one like {next(iter(blocks))!r}")
+    if senders is None:
+        senders = [name for name, block in blocks.items()
+                   if receiver is None or block.index < blocks[receiver].index]
+    crossing = [f"{block.cross_attention}.heads" for block in dict.fromkeys(blocks.values())
+                if block.cross_attention is not None]
+    m_clean, clean_values = record(model, clean, target, senders)
+    m_corrupt, frozen = record(model, corrupt, target, [*blocks, *crossing])
+    span, found = _span(m_clean, m_corrupt), {}
+    for sender in senders:
+        values = {**frozen, sender: clean_values[sender]}
+        values.pop(receiver, None)
+        with no_grad(), trace(model, [receiver] if receiver else []) as t:
+            for name, value in values.items():
+                t.patch(name, value)
+            logits = model(**corrupt).logits
+        if receiver is not None:
+            logits = run_patched(model, corrupt, [Patch(receiver, t[receiver])])
+        found[sender] = (float(target.value(logits)[0]) - m_corrupt) / span
+        if report is not None:
+            report(len(found), len(senders))
+    return found
 
 
 def plot_effects(effects, tokens=None):

@@ -12,9 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minillm.figures import COLORS, new_figure
-from minillm.insight.anatomy import Anatomy
-from minillm.nn.module import no_grad
-from minillm.nn.trace import trace
+from minillm.insight.streams import residual_streams
 from minillm.tasks.logistic_regression import fit_softmax
 
 STEPS = 200  # of a probe's training
@@ -30,21 +28,6 @@ class Probe(NamedTuple):
     @property
     def selectivity(self):
         return self.accuracy - self.control
-
-
-def residual_streams(model, batches, stack=None):
-    """-> list of float32 (N, d_model), one for each block, and in front of the first the embedding
-    of a pre-norm model: all tokens of all batches one below the other
-
-    batches: iterable of integers (B, T), or of dicts of the forward's arguments
-    """
-    anatomy = Anatomy(model, stack)
-    rows = []
-    for batch in batches:
-        with trace(model, anatomy.stream_names) as t, no_grad():
-            model(**batch) if isinstance(batch, dict) else model(batch)
-        rows.append([x.reshape(-1, x.shape[-1]) for x in anatomy.streams(t)])
-    return [np.concatenate(layer) for layer in zip(*rows)]
 
 
 def probe(X, labels, words, *, decay=1e-2, seed=0, held_out=0.3):
@@ -71,6 +54,31 @@ def probe(X, labels, words, *, decay=1e-2, seed=0, held_out=0.3):
     return Probe(accuracy(labels), accuracy(random_label[words]), majority)
 
 
+def probe_streams(streams, labels, words, *, report=None, **options):
+    """-> list of Probe, one for each of the streams
+
+    streams: list of (N, d_model), as from `residual_streams`
+    labels: integers (N,), -100 for tokens to leave out;  words: integers (N,), the tokens' ids
+    report(done, total): called after each stream;  options: see `probe`
+
+    Raises ValueError for fewer labels than tokens, and for labels that are all the same.
+    """
+    labels, words = np.asarray(labels), np.asarray(words)
+    if len(labels) != len(words):
+        raise ValueError(f"labels has {len(labels)} tokens, wanted {len(words)}, as many as batches")
+    kept = labels >= 0
+    found = np.unique(labels[kept])
+    if len(found) < 2:
+        raise ValueError(f"labels has {len(found)} different labels, wanted two or more: there is "
+                         "nothing to tell apart")
+    probes = []
+    for X in streams:
+        probes.append(probe(X[kept], labels[kept], words[kept], **options))
+        if report is not None:
+            report(len(probes), len(streams))
+    return probes
+
+
 def probe_layers(model, batches, labels, stack=None, **options):
     """-> list of Probe, one for each residual stream of `residual_streams`
 
@@ -78,19 +86,63 @@ def probe_layers(model, batches, labels, stack=None, **options):
     """
     words = np.concatenate([np.ravel(ids) for ids in batches])
     labels = np.concatenate([np.ravel(each) for each in labels])
-    if len(words) != len(labels):
-        raise ValueError(f"labels has {len(labels)} tokens, wanted {len(words)}, as many as batches")
-    kept = labels >= 0
-    return [probe(X[kept], labels[kept], words[kept], **options)
-            for X in residual_streams(model, batches, stack)]
+    return probe_streams(residual_streams(model, batches, stack), labels, words, **options)
 
 
-def plot_probes(probes):
-    """-> matplotlib Figure: accuracy, control and majority over the layers"""
+# ---- properties of tokens that need no labels
+
+
+def properties(tokens):
+    """-> {name: (int64 (T,), names of the labels)}, what can be told about the tokens of a text
+
+    tokens: T strings;  -100: no label
+    """
+    found = {}
+    for name, (labels, rule) in PROPERTIES.items():
+        values = [rule(tokens, t) for t in range(len(tokens))]
+        found[name] = np.array([-100 if value is None else int(value) for value in values]), labels
+    return found
+
+
+def _next(tokens, t):
+    return tokens[t + 1] if t + 1 < len(tokens) else ""
+
+
+def _thirds(tokens, t):
+    """In which third of its text a token is"""
+    return 3 * t // len(tokens)
+
+
+# name -> (names of the labels, function of the tokens and a place -> label, or None for none)
+PROPERTIES = {
+    "space": (["no space", "begins with a space"], lambda tokens, t: tokens[t][:1].isspace()),
+    "capital": (["no capital", "has a capital"],
+                lambda tokens, t: any(c.isupper() for c in tokens[t])),
+    "number": (["no digit", "has a digit"], lambda tokens, t: any(c.isdigit() for c in tokens[t])),
+    "position": (["first third", "second third", "last third"], _thirds),
+    "previous-capital": (["no capital before", "a capital before"],
+                         lambda tokens, t: any(c.isupper() for c in tokens[t - 1]) if t else None),
+    "word-goes-on": (["the word ends here", "the word goes on"],
+                     lambda tokens, t: _next(tokens, t)[:1].isalnum() and tokens[t][-1:].isalnum()
+                     if _next(tokens, t) else None),
+    "punctuation-next": (["no punctuation next", "punctuation next"],
+                         lambda tokens, t: not _next(tokens, t).strip()[:1].isalnum()
+                         if _next(tokens, t).strip() else None),
+}
+
+
+def plot_probes(probes, layers=None):
+    """-> matplotlib Figure: accuracy, control and majority over the layers
+
+    layers: their names
+    """
     figure, axes = new_figure(5, 3)
     for name, color in (("accuracy", COLORS[1]), ("control", COLORS[2]), ("majority", "#888888")):
         axes.plot([getattr(each, name) for each in probes], marker="o", color=color, label=name)
-    axes.set_xlabel("layer")
+    if layers is None:
+        axes.set_xlabel("layer")
+    else:
+        axes.set_xticks(range(len(probes)), layers, rotation=45, ha="right")
     axes.set_ylabel("share of right labels")
     axes.set_ylim(0, 1.02)
     axes.legend()

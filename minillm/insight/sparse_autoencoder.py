@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minillm.figures import COLORS, new_figure, plain
+from minillm.insight.saved import read_shapes
+from minillm.models.safetensors_file import read_safetensors, write_safetensors
 from minillm.nn.layers import normal
 from minillm.nn.module import Module, Parameter
 from minillm.training.optimizers import Adam
@@ -104,6 +107,30 @@ class SparseAutoencoder(Module):
         W /= np.linalg.norm(W, axis=1, keepdims=True)
 
 
+    # ---- files
+
+    def save(self, path):
+        """Write the autoencoder as a safetensors file, with λ as "sparsity"."""
+        write_safetensors(path, {**self.state_dict(), "sparsity": np.array([self.sparsity])})
+
+    @classmethod
+    def load(cls, path, d):
+        """-> the SparseAutoencoder that `save` wrote
+
+        d: the width of the vectors it is for. Raises ValueError, in one line, for another file.
+        """
+        arrays = read_safetensors(path)
+        m = len(arrays.get("b_e", ()))
+        arrays = read_shapes(path, {"W_d": (m, d), "W_e": (d, m), "b_e": (m,), "b_d": (d,),
+                                    "sparsity": (1,)})
+        sae = cls(d, m, float(arrays.pop("sparsity")[0]))
+        sae.load_state_dict(arrays)
+        return sae
+
+
+# ---- what the features are
+
+
 def strongest(sae, X, feature, k=8):
     """-> (rows (k,), values (k,)): where in X the feature fires most; fewer if it seldom does"""
     f = sae.features(X)[:, feature]
@@ -117,3 +144,81 @@ def explained_variance(sae, X):
     f = sae.features(X)
     error = ((f @ sae.W_d.data + sae.b_d.data - X) ** 2).sum()
     return float(1 - error / ((X - X.mean(axis=0)) ** 2).sum())
+
+
+class Feature(NamedTuple):
+    """What one feature does on many tokens.
+
+    density: the share of tokens on which it is on;  mean: of its values there
+    energy: Σ f², how much of the vectors' squared length it makes up alone, as a share of all
+        features'
+    token: the id on which it fires most;  of_token: that token's share of its whole firing: 1: it
+        stands for a token; small: for something that several tokens have
+    rows, values: where it fires most, as from `strongest`
+    """
+
+    feature: int
+    density: float
+    mean: float
+    energy: float
+    token: int
+    of_token: float
+    rows: np.ndarray
+    values: np.ndarray
+
+
+class Dictionary(NamedTuple):
+    """What an autoencoder has learned.
+
+    features: list of Feature, those asked for
+    explained: see `explained_variance`;  n_on: the mean number of features that are on
+    n_dead: how many of them never are;  densities: (m,), of all of them
+    """
+
+    features: list
+    explained: float
+    n_on: float
+    n_dead: int
+    densities: np.ndarray
+
+
+def describe(sae, X, words, *, top=10, contexts=8, densest=0.1):
+    """-> Dictionary, with the features of the greatest energy that fire on few tokens
+
+    X: (N, d);  words: integers (N,), the ids of the tokens;  top: how many features to describe
+    contexts: strongest places of each, and the fewest that it has to have
+    densest: the largest density. A feature that is on all the time is a part of the mean.
+    """
+    f = sae.features(X)
+    on = (f > 0).sum(axis=0)
+    energy = (f.astype(np.float64) ** 2).sum(axis=0)
+    distinct = (on >= contexts) & (on <= densest * len(X))
+    order = np.argsort(-np.where(distinct, energy, -1), kind="stable")[: min(top, distinct.sum())]
+    found = []
+    for j in order:
+        of_tokens = np.bincount(words, f[:, j])
+        rows = np.argsort(-f[:, j], kind="stable")[:contexts]
+        found.append(Feature(int(j), float(on[j] / len(X)), float(f[:, j].sum() / on[j]),
+                             float(energy[j] / energy.sum()), int(of_tokens.argmax()),
+                             float(of_tokens.max() / of_tokens.sum()), rows, f[rows, j]))
+    return Dictionary(found, explained_variance(sae, X), float(on.sum() / len(X)),
+                      int((on == 0).sum()), on / len(X))
+
+
+def plot_features(dictionary, labels):
+    """-> matplotlib Figure: how often all features fire, and the described ones with their labels
+
+    labels: strings, one for each of dictionary.features
+    """
+    n = len(dictionary.features)
+    figure, (left, right) = new_figure(9, max(3, 1 + 0.25 * n), columns=2)
+    alive = dictionary.densities[dictionary.densities > 0]
+    left.hist(np.log10(alive) if alive.size else [], bins=30, color=COLORS[1])
+    left.set(xlabel="log₁₀ of the share of tokens on which a feature fires", ylabel="features",
+             title=f"{dictionary.n_dead} of {len(dictionary.densities)} never fire")
+    right.barh(range(n), [feature.energy for feature in dictionary.features], color=COLORS[1])
+    right.set_yticks(range(n), [plain(label) for label in labels])
+    right.invert_yaxis()
+    right.set(xlabel="share of all features' energy",
+              title=f"{dictionary.explained:.0%} of the variance, {dictionary.n_on:.1f} on at a time")
+    return figure

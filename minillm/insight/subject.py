@@ -7,7 +7,8 @@ import numpy as np
 
 from minillm.hub import find_pretrained
 from minillm.insight.anatomy import Anatomy
-from minillm.insight.target import Label, Logit
+from minillm.insight.target import Label, Likeness, Logit
+from minillm.insight.text_vector import TextVector
 from minillm.models.auto import config_class, head_of, heads_of, model_class
 from minillm.models.config import read_config
 from minillm.nn.module import no_grad
@@ -77,6 +78,9 @@ class Subject:
         head = head_of(model_type, facts.get("architectures"), default)
         if head == "pretraining":  # its file holds the masked head, too
             head = default
+        if head == "base" and not facts.get("is_encoder_decoder"):
+            model = open_model(TextVector, folder)
+            return cls(model, model.tokenizer, str(name), folder)
         model = open_model(model_class(model_type, head), folder)
         return cls(model, AutoTokenizer.from_pretrained(folder), str(name), folder)
 
@@ -91,11 +95,13 @@ class Subject:
 
     @property
     def says(self):
-        """-> what the logits are about: "token", "text label", "token label" or "span" (the label
-        start or end of each token); None for a model without logits
+        """-> what the logits are about: "token", "text label", "token label", "span" (the label
+        start or end of each token), or "vector" (a text's); None for a model without logits
         """
         if self.predicts_tokens:
             return "token"
+        if isinstance(self.model, TextVector):
+            return "vector"
         config = self.model.config
         return SAYS.get(head_of(config.model_type, [type(self.model).__name__], "base"))
 
@@ -104,12 +110,14 @@ class Subject:
         """-> list of the names of a classifier's labels; None for other models"""
         if self.says == "span":
             return ["start", "end"]
-        return None if self.says in ("token", None) else labels_of(self.model.config)
+        return labels_of(self.model.config) if self.says in SAYS.values() else None
 
     # ---- from texts to what the model reads
 
     def encode(self, text):
         """-> int64 (T,); ValueError for a text without tokens"""
+        if self.says == "vector":
+            text = self.model.prepared(text)
         ids = self.tokenizer.encode(text, return_tensors="np")[0]
         if not ids.size:
             raise ValueError("the text is empty, wanted at least one token")
@@ -162,6 +170,8 @@ class Subject:
         if self.says == "span":
             with no_grad():
                 return int(self.model(**inputs).start_logits[0].argmax())
+        if self.says == "vector":
+            return len(ids) - 1 if self.model.pooling.how == "last" else 0
         if causal or self.says == "token":
             return len(ids) - 1
         special = ids[0] in (self.tokenizer.cls_token_id, self.tokenizer.bos_token_id)
@@ -177,7 +187,7 @@ class Subject:
         source = self.encode(text)
         self._require_length("the text", len(source))
         if target_text is None:
-            ids = self._answer(source)
+            ids = self.answer(source)
             position = max(0, len(ids) - 2)
         else:
             written = self.tokenizer(text_target=target_text, add_special_tokens=False)
@@ -194,7 +204,7 @@ class Subject:
         start = config.decoder_start_token_id
         return config.bos_token_id if start is None else start
 
-    def _answer(self, source):
+    def answer(self, source):
         """source: int64 (S,) -> int64 (T,): the start token and what the model says, without end"""
         key = source.tobytes()
         if key not in self._answers:
@@ -218,9 +228,9 @@ class Subject:
 
     def _scores(self, reading):
         """-> the logits at the reading's position: (V,), or (C,) of labels"""
-        if self.says is None:
-            raise ValueError(f"{self.name or 'model'} is a {type(self.model).__name__}, wanted one "
-                             "with a head, which says something")
+        if self.says in (None, "vector"):
+            raise ValueError(f"{self.name or 'model'} is a {type(self.model.base_model).__name__}, "
+                             "wanted one with a head, which says something")
         with no_grad():
             logits = self.model(**reading.inputs).logits[0]
         return logits if self.says == "text label" else logits[reading.position]
@@ -228,10 +238,23 @@ class Subject:
     def target(self, reading, answer=None, other=None):
         """-> the number to explain, a Logit or a Label: the score of `answer`, an id of a token or
         the number of a label, by default what the model says; minus that of `other` if given
+
+        If the model says a vector, a Likeness: to the vector of `answer`, another Reading; by
+        default to the reading's own, of which occlusion, say, takes something away.
         """
+        if self.says == "vector":
+            if other is not None:
+                raise ValueError("other is given, wanted None: the model says a vector")
+            return Likeness(self.direction(reading if answer is None else answer), reading.position)
         answer = self.said(reading) if answer is None else answer
         cls = Label if self.says == "text label" else Logit
         return cls(answer, other, reading.position)
+
+    def direction(self, reading):
+        """-> float64 (width,): the text's vector, of a model that says one, with length 1"""
+        with no_grad():
+            vector = self.model(**reading.inputs).logits[0].astype(np.float64)
+        return vector / (np.linalg.norm(vector) or 1)
 
     def answer_names(self, ids):
         """-> list of strings: the tokens, or a classifier's labels, of these numbers"""

@@ -1,4 +1,4 @@
-"""The number that an explanation is about: a logit, or the difference of two."""
+"""The number that an explanation is about: a logit, the difference of two, or a likeness."""
 
 from dataclasses import dataclass
 
@@ -53,3 +53,23 @@ class Label:
         if self.other is not None:
             dlogits[:, self.other] -= 1
         return dlogits
+
+
+@dataclass(frozen=True, eq=False)
+class Likeness:
+    """The part of a text's vector along the direction of another vector: the cosine of the two if
+    the model's vectors have length 1
+
+    direction: (width,), of length 1;  position: that of no token, as all have a share
+    """
+
+    direction: np.ndarray
+    position: int = 0
+
+    def value(self, logits):
+        """logits: (B, width), the texts' vectors -> float64 (B,)"""
+        return logits.astype(np.float64) @ self.direction
+
+    def gradient(self, logits):
+        """-> the derivative of the sum of the values with respect to the vectors: (B, width)"""
+        return np.broadcast_to(self.direction, logits.shape).astype(logits.dtype)

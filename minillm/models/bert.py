@@ -286,6 +286,10 @@ class BertForMaskedLM(BertWithPredictions):
         """x: (..., d_model), what a block returns -> logits (..., V)"""
         return self.predictions(x)
 
+    def unembed_backward(self, dlogits):
+        """dlogits: (..., V) -> dx: (..., d_model)"""
+        return self.predictions.backward(dlogits)
+
     def backward(self, dlogits):
         self._require_plain_weights("train")
         return self.bert.backward(self.predictions.backward(dlogits))

@@ -94,6 +94,10 @@ class CausalLM(CausalLMMixin):
         """x: (..., d_model), a residual stream -> logits (..., V): the last norm and the head"""
         return self.lm_head(self.base_model.final_norm(x))
 
+    def unembed_backward(self, dlogits):
+        """dlogits: (..., V) -> dx: (..., d_model)"""
+        return self.base_model.final_norm.backward(self.lm_head.backward(dlogits))
+
     @property
     def max_positions(self):
         """The maximum length of a sequence; None for positions without a limit."""

@@ -96,6 +96,10 @@ class SentenceEncoder(Module):
     def forward(self, input_ids, attention_mask):
         """input_ids, attention_mask: (B, T) -> embeddings: (B, width)"""
         x = self.model(input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.vector_of(x, attention_mask)
+
+    def vector_of(self, x, attention_mask):
+        """x: (B, T, d), the model's vectors of the tokens -> embeddings: (B, width)"""
         y = self.pooling(x, attention_mask)
         for dense in self.dense:
             y = dense(y)
@@ -103,19 +107,21 @@ class SentenceEncoder(Module):
 
     def backward(self, dy):
         """dy: (B, width) -> None: ids have no gradient"""
+        self.model.backward(self.vector_backward(dy))
+
+    def vector_backward(self, dy):
+        """dy: (B, width) -> dx: (B, T, d)"""
         if self.normalize is not None:
             dy = self.normalize.backward(dy)
         for dense in reversed(self.dense):
             dy = dense.backward(dy)
-        self.model.backward(self.pooling.backward(dy))
+        return self.pooling.backward(dy)
 
     # ---- texts
 
     def tokens(self, texts):
         """-> {"input_ids": int64 (B, T), "attention_mask": (B, T)} of a list of texts"""
-        texts = [self.prompt + text.strip() for text in texts]
-        if self.lower_case:
-            texts = [text.lower() for text in texts]
+        texts = [self.prepared(text) for text in texts]
         rows = self.tokenizer(texts, truncation=True, max_length=self.max_length)["input_ids"]
         lengths = np.array([len(row) for row in rows])
         T = max(1, lengths.max())  # a decoder's tokenizer makes no tokens of an empty text
@@ -123,6 +129,11 @@ class SentenceEncoder(Module):
         for row, tokens in zip(ids, rows):
             row[: len(tokens)] = tokens
         return {"input_ids": ids, "attention_mask": np.arange(T) < lengths[:, None]}
+
+    def prepared(self, text):
+        """-> the text as the tokenizer gets it"""
+        text = self.prompt + text.strip()
+        return text.lower() if self.lower_case else text
 
     def encode(self, texts, batch_size=32, report=None):
         """-> embeddings, float32 (n, width); (width,) for one text

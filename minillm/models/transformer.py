@@ -83,10 +83,11 @@ class TransformerStack(Module):
         dx = scale * dx
         return dx if inputs.embeddings is not None else self.embed_tokens.backward(dx)
 
-    def _finish(self, x):
+    def finish(self, x):
+        """The last norm, if there is one."""
         return x if self.layer_norm is None else self.layer_norm(x)
 
-    def _finish_backward(self, dx):
+    def finish_backward(self, dx):
         return dx if self.layer_norm is None else self.layer_norm.backward(dx)
 
 
@@ -132,7 +133,7 @@ class TransformerEncoder(TransformerStack):
             for block in self.layers:
                 x = block(run.seen(x), position_ids=run.inputs.positions,
                           key_mask=run.inputs.key_mask)
-            memory = self._finish(x)
+            memory = self.finish(x)
         return run.output(memory, return_dict=True)
 
     def backward(self, dmemory):
@@ -143,7 +144,7 @@ class TransformerEncoder(TransformerStack):
         learns = self.has_traces() or not all(
             table is None or table.is_frozen() for table in tables)
         learns = learns or inputs.embeddings is not None
-        dx = self._finish_backward(dmemory)
+        dx = self.finish_backward(dmemory)
         for block in reversed(self.layers[0 if learns else frozen_prefix(self.layers) :]):
             dx = block.backward(dx)
         return self._embed_backward(dx, inputs, scale) if learns else None
@@ -186,14 +187,14 @@ class TransformerDecoder(TransformerStack):
                 x = block(run.seen(x), memory, position_ids=run.inputs.positions,
                           key_mask=run.inputs.key_mask, memory_key_mask=memory_mask,
                           **(run.kv_cache(layer) or {}))
-            x = self._finish(x)
+            x = self.finish(x)
         return BaseOutputWithCrossAttentions(x, past, run.hidden_states(x), run.attentions(),
                                              run.attentions("cross_attention"))
 
     def backward(self, dx):
         """dx: (B, T, d_model) -> dmemory: (B, S, d_model), and the gradient of inputs_embeds"""
         inputs, scale = self.recall()
-        dx = self._finish_backward(dx)
+        dx = self.finish_backward(dx)
         dmemory = 0
         for block in reversed(self.layers):
             dx, dmemory_of_block = block.backward(dx)
@@ -224,6 +225,11 @@ class TransformerModel(TransformerPreTrainedModel):
         self.encoder = TransformerEncoder(config, source, rng, std)
         self.decoder = TransformerDecoder(config, target, rng, std)
         self._share()
+
+    @property
+    def final_norm(self):
+        """The norm between the decoder's last block and the output head; None if there is none"""
+        return self.decoder.layer_norm
 
     def _share(self):
         if self.config.shares_embeddings:
@@ -359,7 +365,11 @@ class TransformerForConditionalGeneration(EncoderDecoderMixin, TransformerPreTra
         """x: (..., d_model), a residual stream of the decoder -> logits (..., V): the last norm, if
         there is one, and the head
         """
-        return self.score(self.model.decoder._finish(x))
+        return self.score(self.model.decoder.finish(x))
+
+    def unembed_backward(self, dlogits):
+        """dlogits: (..., V) -> dx: (..., d_model)"""
+        return self.model.decoder.finish_backward(self.lm_head.backward(dlogits))
 
     def backward(self, dlogits):
         """dlogits: (B, T, V), which `loss.backward()` computes. Fills every .grad.

@@ -9,7 +9,14 @@ from tests.insight.test_insight import DECODERS, IDS, bert, gpt2
 
 from minillm.insight import geometry, probes
 from minillm.insight.lens import logit_lens
-from minillm.insight.sparse_autoencoder import SparseAutoencoder, explained_variance, strongest
+from minillm.insight.sparse_autoencoder import (
+    SparseAutoencoder,
+    describe,
+    explained_variance,
+    plot_features,
+    strongest,
+)
+from minillm.insight.streams import residual_streams
 from minillm.insight.tuned_lens import TunedLens
 from minillm.nn.module import no_grad
 
@@ -20,7 +27,7 @@ from minillm.nn.module import no_grad
 @pytest.mark.parametrize("make", [*DECODERS.values(), bert])
 def test_streams_are_the_models_own(make):
     model = make()
-    streams = probes.residual_streams(model, [IDS, IDS[:1]])
+    streams = residual_streams(model, [IDS, IDS[:1]])
     assert len(streams) == (2 if make is bert else 3)
     assert all(X.shape == (18, 8) for X in streams)
     with no_grad():
@@ -68,7 +75,7 @@ def test_the_tuned_lens_starts_as_the_logit_lens_and_comes_closer_to_the_end():
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value, before[name])
     assert all(p.grad is None and p.trainable for p in model.parameters())
-    streams = probes.residual_streams(model, [IDS])
+    streams = residual_streams(model, [IDS])
     assert tuned.logits(streams)[-1].shape == (12, 11)
     untrained = TunedLens(model)
     untrained.fit([IDS], steps=0)
@@ -80,13 +87,13 @@ def test_its_gradient():
     model = gpt2().astype(np.float64)
     tuned = TunedLens(model)
     rng = np.random.default_rng(0)
-    x, last = rng.normal(size=(5, 8)), rng.normal(size=(5, 8))
+    x, final = rng.normal(size=(5, 8)), model.unembed(rng.normal(size=(5, 8)))
     from minillm.nn import Linear
 
     translator = Linear(8, 8, rng=rng, std=0.1).astype(np.float64)
 
     def loss():
-        return tuned._step(translator, x, last)
+        return tuned._step(translator, x, final)
 
     loss()
     gradients = {name: p.grad.copy() for name, p in translator.named_parameters()}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tests.helpers.subjects import MAKERS, TEXT, write_subject
 
+from minillm import SentenceEncoder
 from minillm.insight.anatomy import Anatomy
 from minillm.insight.subject import Subject
 from minillm.insight.target import Label, Logit
@@ -23,7 +24,7 @@ def open_subject(tmp_path_factory):
 
 
 SAYS = {"gpt2 texts": "text label", "bert texts": "text label", "gpt2 tokens": "token label",
-        "bert tokens": "token label", "bert spans": "span", "bert alone": None}
+        "bert tokens": "token label", "bert spans": "span", "bert alone": "vector"}
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -35,9 +36,14 @@ def test_every_model_runs_on_what_is_read(kind, open_subject):
     assert len(reading.tokens) == len(reading.ids)
     assert 0 <= reading.position < len(reading.ids)
     assert subject.says == SAYS.get(kind, "token")
-    if subject.says is None:
+    if subject.says == "vector":
         with pytest.raises(ValueError, match="is a BertModel, wanted one with a head"):
             subject.said(reading)
+        assert subject.target(reading).value(output.logits)[0] == pytest.approx(1, abs=1e-6)
+        like = subject.target(reading, subject.read("the owl"))
+        encoder = SentenceEncoder.from_pretrained(subject.folder)
+        want = encoder.similarity(TEXT, "the owl")[0, 0]
+        assert like.value(output.logits)[0] == pytest.approx(want, abs=1e-6)
         return
     logits = output.logits[0]
     at = logits if subject.says == "text label" else logits[reading.position]
