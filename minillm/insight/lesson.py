@@ -65,8 +65,8 @@ def lesson_of(subject, text, target="", hide=-1):
     Raises ValueError, in one line, for a model without a loss and for a target that doesn't fit.
     """
     says = subject.says
-    if says is None:
-        raise ValueError(f"the model is a {type(subject.model).__name__}, which has no head: it "
+    if says in (None, "vector"):
+        raise ValueError(f"the model is a {type(subject.model.base_model).__name__}, which has no head: it "
                          "says nothing, so it has no loss, and there is nothing to learn")
     if subject.is_encoder_decoder:
         return _target_text(subject, text, target)
