@@ -66,9 +66,9 @@ def probabilities(logits, position):
 
 def logits_of(subject, reading):
     """-> the logits of a text, without a backward; ValueError for a model that has none"""
-    if subject.says is None:
-        raise ValueError(f"{subject.name or 'model'} is a {type(subject.model).__name__}, wanted "
-                         "one with a head, which says something")
+    if subject.says in (None, "vector"):
+        raise ValueError(f"{subject.name or 'model'} is a {subject.architecture}, wanted one with a "
+                         "head, which says something")
     with no_grad():
         return subject.model(**reading.inputs).logits
 

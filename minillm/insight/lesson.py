@@ -66,7 +66,7 @@ def lesson_of(subject, text, target="", hide=-1):
     """
     says = subject.says
     if says in (None, "vector"):
-        raise ValueError(f"the model is a {type(subject.model.base_model).__name__}, which has no head: it "
+        raise ValueError(f"the model is a {subject.architecture}, which has no head: it "
                          "says nothing, so it has no loss, and there is nothing to learn")
     if subject.is_encoder_decoder:
         return _target_text(subject, text, target)

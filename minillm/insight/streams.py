@@ -13,11 +13,11 @@ def residual_streams(model, batches, stack=None, layers=None, report=None):
     """-> list of float32 (N, d_model), one for each block, and in front of the first the embedding
     of a pre-norm model: all tokens of all batches one below the other
 
-    batches: list of integers (B, T), or of dicts of the forward's arguments
+    batches: iterable of integers (B, T), or of dicts of the forward's arguments
     stack: see `Anatomy`;  layers: the numbers of those streams that are wanted; None: all
     report(done, total): called after each batch
     """
-    anatomy, found = Anatomy(model, stack), None
+    anatomy, batches, found = Anatomy(model, stack), list(batches), None
     for done, batch in enumerate(batches, 1):
         with trace(model, anatomy.stream_names) as t, no_grad():
             model(**forward_inputs(batch))

@@ -90,6 +90,11 @@ class Subject:
         return hasattr(self.model, "unembed")
 
     @property
+    def architecture(self):
+        """The name of the model's class"""
+        return type(self.model.model if isinstance(self.model, TextVector) else self.model).__name__
+
+    @property
     def is_encoder_decoder(self):
         return bool(getattr(self.model.config, "is_encoder_decoder", False))
 
@@ -229,8 +234,8 @@ class Subject:
     def _scores(self, reading):
         """-> the logits at the reading's position: (V,), or (C,) of labels"""
         if self.says in (None, "vector"):
-            raise ValueError(f"{self.name or 'model'} is a {type(self.model.base_model).__name__}, "
-                             "wanted one with a head, which says something")
+            raise ValueError(f"{self.name or 'model'} is a {self.architecture}, wanted one with a "
+                             "head, which says something")
         with no_grad():
             logits = self.model(**reading.inputs).logits[0]
         return logits if self.says == "text label" else logits[reading.position]

@@ -74,7 +74,7 @@ def lens_token(subject: Subject, text: str, token: str, report, explorer=None,
 def _readable(subject, text):
     """-> Reading; ValueError for a model that predicts no tokens"""
     if not subject.predicts_tokens:
-        raise ValueError(f"the model is a {type(subject.model).__name__}, wanted one that predicts "
+        raise ValueError(f"the model is a {subject.architecture}, wanted one that predicts "
                          "tokens: a lens reads with its output head")
     return subject.read(text)
 
@@ -163,7 +163,7 @@ def lens_tune(subject: Subject, explorer, report) -> dict:
     corpus -> losses: (layers, steps), KL(p_L || p_l) in nats;  source: "run" or "corpus"
     """
     if not hasattr(subject.model, "unembed") or not hasattr(subject.model.base_model, "final_norm"):
-        raise ValueError(f"the model is a {type(subject.model).__name__}, wanted a decoder with a "
+        raise ValueError(f"the model is a {subject.architecture}, wanted a decoder with a "
                          "last norm, through which a tuned lens learns")
     batches, source = _sample(subject)
     n_streams = len(Anatomy(subject.model)) * TUNING["steps"]

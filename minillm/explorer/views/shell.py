@@ -18,7 +18,7 @@ def described(subject):
     model, config = subject.model, subject.model.config
     blocks = [block for stack in stacks_of(model).values() for block in stack]
     return {
-        "name": subject.name, "architecture": type(model).__name__, "model_type": config.model_type,
+        "name": subject.name, "architecture": subject.architecture, "model_type": config.model_type,
         "n_layers": len(blocks), "n_heads": blocks[0].n_heads if blocks else 0,
         "d_model": config.hidden_size, "vocab_size": config.vocab_size,
         "position_limit": config.position_limit, "n_parameters": model.num_parameters(),
