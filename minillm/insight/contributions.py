@@ -18,21 +18,24 @@ import numpy as np
 
 from minillm.figures import COLORS, new_figure
 from minillm.insight.anatomy import Anatomy
+from minillm.insight.inputs import forward_inputs
 from minillm.nn import RMSNorm
 from minillm.nn.module import no_grad
 from minillm.nn.trace import trace
 
 
-def logit_contributions(model, ids, token, other=None, position=-1, **options):
+def logit_contributions(model, text, token, other=None, position=-1, **options):
     """-> {part: its share of the logit of `token`}, floats that add up to the logit
 
-    model: a pre-norm decoder with an output head, in eval mode
-    ids: integers (T,), one text;  options: other arguments of its forward
+    model: a pre-norm model with an output head, in eval mode; of an encoder-decoder, the decoder
+    text: integers (T,), or the arguments of the forward: see `forward_inputs`
+    options: other arguments of the forward
     token: an id;  other: the id of another token: the shares are then of logit - other logit
     position: whose prediction is explained, by default the last
 
-    The parts: "embedding"; for each block "l.head h", "l.attention bias" and "l.feed_forward"; and
-    "last norm's bias" and "head's bias" if there are such biases.
+    The parts: "embedding"; for each block "l.head h", "l.attention bias" and "l.feed_forward", in an
+    encoder-decoder also "l.cross head h" and "l.cross attention bias"; and "last norm's bias" and
+    "head's bias" if there are such biases.
 
     Raises ValueError for a model that isn't such a sum: post-norm, or without an output head.
     """
@@ -40,23 +43,24 @@ def logit_contributions(model, ids, token, other=None, position=-1, **options):
     if not hasattr(model, "unembed") or not all(block.is_pre_norm for block in anatomy.blocks):
         raise ValueError(f"model is a {type(model).__name__}, wanted a pre-norm model with an output "
                          "head: in a post-norm one the residual stream isn't a sum")
-    names = [name for block in anatomy.blocks for name in (
-        block.heads, *block.sublayers, block.residual)]
+    names = [name for block in anatomy.blocks for name in (*block.sublayers, block.residual)]
+    names += [f"{name}.heads" for block in anatomy.blocks for _, name, _ in _attentions(block)]
     with no_grad(), trace(model, names) as t:
-        model(np.asarray(ids)[None], **options)
+        model(**forward_inputs(text), **options)
 
     def at(name):
         return t[name][0, position].astype(np.float64)
 
     parts = {"embedding": anatomy.blocks[0].input(t)[0, position].astype(np.float64)}
     for block in anatomy.blocks:
-        output = block.module.attention.output
-        heads = t[block.heads][0, :, position].astype(np.float64)  # (H, D)
-        W_O = output.weight.data.astype(np.float64).reshape(*heads.shape, -1)  # (H, D, d_model)
-        for h, (head, W) in enumerate(zip(heads, W_O)):
-            parts[f"{block.index}.head {h}"] = head @ W
-        if output.bias is not None:
-            parts[f"{block.index}.attention bias"] = output.bias.data.astype(np.float64)
+        for prefix, name, attention in _attentions(block):
+            output = attention.output
+            heads = t[f"{name}.heads"][0, :, position].astype(np.float64)  # (H, D)
+            W_O = output.weight.data.astype(np.float64).reshape(*heads.shape, -1)  # (H, D, d_model)
+            for h, (head, W) in enumerate(zip(heads, W_O)):
+                parts[f"{block.index}.{prefix}head {h}"] = head @ W
+            if output.bias is not None:
+                parts[f"{block.index}.{prefix}attention bias"] = output.bias.data.astype(np.float64)
         parts[f"{block.index}.feed_forward"] = at(block.feed_forward)
     x = at(anatomy.blocks[-1].residual)
 
@@ -65,16 +69,29 @@ def logit_contributions(model, ids, token, other=None, position=-1, **options):
         w_other, c_other = _row(model.get_output_embeddings(), other)
         w, c = w - w_other, c - c_other
     norm = model.base_model.final_norm
-    gamma = norm.weight.data.astype(np.float64)
-    is_rms = isinstance(norm, RMSNorm)
-    scale = np.sqrt(((x**2).mean() if is_rms else x.var()) + norm.eps)
-    shares = {name: float(((part if is_rms else part - part.mean()) / scale * gamma) @ w)
-              for name, part in parts.items()}
-    if not is_rms:
+    shares = {name: float(_normed(norm, part, x) @ w) for name, part in parts.items()}
+    if getattr(norm, "bias", None) is not None:
         shares["last norm's bias"] = float(norm.bias.data.astype(np.float64) @ w)
     if c:
         shares["head's bias"] = float(c)
     return shares
+
+
+def _attentions(block):
+    """-> [(prefix of its parts, name, module)] of a block's attentions"""
+    found = [("", block.attention, block.module.attention)]
+    if getattr(block.module, "residual_cross", None) is not None:
+        found.append(("cross ", f"{block.name}.cross_attention", block.module.cross_attention))
+    return found
+
+
+def _normed(norm, part, x):
+    """One summand of x behind the last norm, with the scale that x has"""
+    if norm is None:
+        return part
+    if isinstance(norm, RMSNorm):
+        return part / np.sqrt((x**2).mean() + norm.eps) * norm.weight.data
+    return (part - part.mean()) / np.sqrt(x.var() + norm.eps) * norm.weight.data
 
 
 def _row(head, token):

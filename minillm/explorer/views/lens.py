@@ -12,7 +12,7 @@ from minillm.explorer.views import offline, view
 from minillm.insight.anatomy import Anatomy
 from minillm.insight.contributions import logit_contributions
 from minillm.insight.lens import divergence, ranks
-from minillm.insight.probes import residual_streams
+from minillm.insight.streams import residual_streams
 from minillm.insight.subject import Subject
 from minillm.insight.tuned_lens import TunedLens
 from minillm.nn.module import no_grad
@@ -41,7 +41,7 @@ def lens(subject: Subject, text: str, explorer=None, tuned: bool = False) -> dic
     tracked_ranks: (R, T, n), rank 0 is the likeliest
     actual: (T,), the token that is there in truth: the next one of a decoder, the position's own
     in other models; -1 where unknown
-    tuned: read with the trained translators;  has_tuned: whether there are any;  can_tune
+    tuned: read with the trained translators;  has_tuned: whether there are any
     long: only this, True, if it takes longer: ask `lens_long`
     """
     reading, model = _readable(subject, text), subject.model
@@ -73,10 +73,14 @@ def lens_token(subject: Subject, text: str, token: str, report, explorer=None,
 
 def _readable(subject, text):
     """-> Reading; ValueError for a model that predicts no tokens"""
+    _require_head(subject)
+    return subject.read(text)
+
+
+def _require_head(subject):
     if not subject.predicts_tokens:
         raise ValueError(f"the model is a {subject.architecture}, wanted one that predicts "
                          "tokens: a lens reads with its output head")
-    return subject.read(text)
 
 
 def _rows(subject, reading, explorer, tuned, report=None):
@@ -112,9 +116,7 @@ def _lens(subject, reading, explorer, tuned, report=None):
         "tokens": reading.tokens, "position": reading.position, "actual": actual,
         "embedding": len(found["ids"]) > len(Anatomy(subject.model)), **found,
         "names": {int(id): name for id, name in zip(seen, subject.names(seen))},
-        "tuned": tuned, "has_tuned": subject in _tuned_lenses(explorer),
-        "can_tune": hasattr(subject.model, "base_model")
-        and hasattr(subject.model.base_model, "final_norm"), "long": False,
+        "tuned": tuned, "has_tuned": subject in _tuned_lenses(explorer), "long": False,
     }
 
 
@@ -162,21 +164,15 @@ def lens_tune(subject: Subject, explorer, report) -> dict:
     """Train the translators of a tuned lens, on the run's own training text, or else on the default
     corpus -> losses: (layers, steps), KL(p_L || p_l) in nats;  source: "run" or "corpus"
     """
-    if not hasattr(subject.model, "unembed") or not hasattr(subject.model.base_model, "final_norm"):
-        raise ValueError(f"the model is a {subject.architecture}, wanted a decoder with a "
-                         "last norm, through which a tuned lens learns")
+    _require_head(subject)
     batches, source = _sample(subject)
-    n_streams = len(Anatomy(subject.model)) * TUNING["steps"]
-    total = n_streams + len(batches)
-
-    def reported():
-        for done, batch in enumerate(batches):
-            yield batch
-            report(done + 1, total)
-
+    steps = TUNING["steps"] * len(Anatomy(subject.model))
+    total = len(batches) + steps
+    streams = residual_streams(subject.model, batches,
+                               report=lambda done, _: report(done, total))
     lens = TunedLens(subject.model)
-    losses = lens.fit(reported(), **TUNING,
-                      report=lambda done, _: report(min(total, len(batches) + done), total))
+    losses = lens.fit_streams(streams, **TUNING, report=lambda done, of: report(
+        len(batches) + steps * done // of, total))
     _tuned_lenses(explorer)[subject] = lens
     return {"losses": np.array(losses, np.float32), "source": source}
 
@@ -189,7 +185,7 @@ def _sample(subject):
         try:
             data = Run(subject.folder.parent).dataset("train")
             starts = np.random.default_rng(0).integers(max(1, len(data) - T), size=n)
-            return _batches(data.windows(starts, min(T, len(data)))), "run"
+            return _batches(subject, data.windows(starts, min(T, len(data)))), "run"
         except (AttributeError, KeyError, OSError, ValueError):
             pass  # a task whose examples aren't a text
     ids, wanted = [], n * T
@@ -198,11 +194,14 @@ def _sample(subject):
         ids += list(subject.tokenizer.encode(documents[i].text[:4000], add_special_tokens=False))
         if len(ids) >= wanted:
             break
-    return _batches(np.array(ids[: len(ids) // T * T][:wanted], np.int64).reshape(-1, T)), "corpus"
+    windows = np.array(ids[: len(ids) // T * T][:wanted], np.int64).reshape(-1, T)
+    return _batches(subject, windows), "corpus"
 
 
-def _batches(windows, size=8):
-    return [windows[i : i + size] for i in range(0, len(windows), size)]
+def _batches(subject, windows, size=8):
+    """-> list of the forward's arguments; both halves of an encoder-decoder read the same"""
+    names = ("input_ids", *["decoder_input_ids"] * subject.is_encoder_decoder)
+    return [dict.fromkeys(names, windows[i : i + size]) for i in range(0, len(windows), size)]
 
 
 _alone = weakref.WeakKeyDictionary()  # for calls without an explorer
@@ -220,20 +219,20 @@ def _tuned_lenses(explorer):
 
 @view
 def lens_contributions(subject: Subject, text: str, position: int, token: int,
-                       other: int = -1) -> dict:
+                       against: int = -1) -> dict:
     """Direct logit attribution: each part's share of the logit of `token` (an id) at a position,
-    minus that of `other` if given
+    minus that of `against` if given
 
     parts: list of {part, kind, layer, head, share}; the shares add up to logit;  sum, logit
     """
     reading = _readable(subject, text)
     T, V = len(reading.ids), subject.model.config.vocab_size
     for name, value, least, most in (("position", position, 0, T), ("token", token, 0, V),
-                                     ("other", other, -1, V)):
+                                     ("against", against, -1, V)):
         if not least <= value < most:
             raise ValueError(f"{name} is {value}, wanted {least} to {most - 1}")
-    other = None if other < 0 else other
-    shares = logit_contributions(subject.model, reading.ids, token, other, position)
+    other = None if against < 0 else against
+    shares = logit_contributions(subject.model, reading.inputs, token, other, position)
     with no_grad():
         logits = subject.model(**reading.inputs).logits[0, position].astype(np.float64)
     return {"parts": [{**_part(name), "share": share} for name, share in shares.items()],
@@ -242,12 +241,12 @@ def lens_contributions(subject: Subject, text: str, position: int, token: int,
 
 
 def _part(name):
-    """"3.head 1" -> {part, kind: "head", layer: 3, head: 1}"""
+    """"3.cross head 1" -> {part, kind: "cross head", layer: 3, head: 1}"""
     layer, dot, rest = name.partition(".")
     if not dot:
         return {"part": name, "kind": name, "layer": None, "head": None}
-    kind, _, head = rest.partition(" ")
-    is_head = kind == "head"
+    kind, _, head = rest.rpartition(" ")
+    is_head = head.isdigit()
     return {"part": name, "kind": kind if is_head else rest, "layer": int(layer),
             "head": int(head) if is_head else None}
 
