@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -52,3 +53,11 @@ def watched_page(browser, url, **options):
     finally:
         context.close()
     assert problems == []
+
+
+def wait_until(page, expression, seconds=20):
+    """Wait until a JavaScript expression holds. (The page's policy forbids wait_for_function.)"""
+    end = time.monotonic() + seconds
+    while not page.evaluate(f"() => Boolean({expression})"):
+        assert time.monotonic() < end, f"never true: {expression}"
+        page.wait_for_timeout(20)

@@ -60,7 +60,7 @@ export function bars(o) {
     const fitting = Math.max(3, Math.floor((left - 12) / 7.2));
     const children = o.items.map((item, i) => {
       const y = i * LINE, from = Math.min(x(0), x(item.value)), size = Math.abs(x(item.value) - x(0));
-      const kind = item.value < 0 ? "bar less" : "bar";
+      const kind = item.value < 0 ? "bar less" : lo < 0 ? "bar more" : "bar";
       const shown = item.text ?? number(item.value, o.digits ?? 4);
       const letters = [...item.label];
       const short = letters.length > fitting ? `${letters.slice(0, fitting - 1).join("")}…` : item.label;
@@ -81,6 +81,8 @@ export function bars(o) {
 
 export const SERIES = ["var(--series-1)", "var(--series-2)", "var(--series-3)", "var(--series-4)", "var(--series-5)", "var(--series-6)"];
 
+const tickText = x => number(x, 3).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+
 function ticks(lo, hi, count) {
   const raw = (hi - lo) / Math.max(1, count), power = 10 ** Math.floor(Math.log10(raw || 1));
   const step = [1, 2, 5, 10].map(k => k * power).find(each => each >= raw) || raw || 1;
@@ -95,8 +97,8 @@ function frame(width, height, [x0, x1], [y0, y1], o) {
   const y = value => height - bottom - ((value - y0) / (y1 - y0 || 1)) * (height - top - bottom);
   const parts = [
     ticks(y0, y1, 4).map(value => [svg("line", {class: "gridline", x1: left, x2: width - right, y1: y(value), y2: y(value)}),
-      svg("text", {class: "tick", x: left - 6, y: y(value), "text-anchor": "end", "dominant-baseline": "central"}, number(value, 3))]),
-    ticks(x0, x1, Math.min(8, width / 90)).map(value => svg("text", {class: "tick", x: x(value), y: height - bottom + 15, "text-anchor": "middle"}, number(value, 3))),
+      svg("text", {class: "tick", x: left - 6, y: y(value), "text-anchor": "end", "dominant-baseline": "central"}, tickText(value))]),
+    ticks(x0, x1, Math.min(8, width / 90)).map(value => svg("text", {class: "tick", x: x(value), y: height - bottom + 15, "text-anchor": "middle"}, tickText(value))),
     svg("line", {class: "axis", x1: left, x2: width - right, y1: height - bottom, y2: height - bottom}),
     svg("text", {class: "tick", x: (left + width - right) / 2, y: height - 5, "text-anchor": "middle"}, o.xLabel || ""),
     svg("text", {class: "tick", transform: `translate(11 ${(top + height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle"}, o.yLabel || ""),

@@ -244,7 +244,13 @@ class Side {
   fail(root, error) {
     if (!error.offline) console.info(error);
     const said = error.offline ? t("shell.offline") : error.message === "Failed to fetch" ? t("shell.gone") : error.message;
-    root.append(el("p", {class: "error", role: "alert"}, said));
+    this.complain(root, said);
+  }
+
+  // The frame and the view may have the same complaint: it is made once.
+  complain(place, said) {
+    const known = [...this.element.querySelectorAll(".error")].some(each => each.textContent === said);
+    if (!known) place.append(el("p", {class: "error", role: "alert"}, said));
   }
 
   async showTokens(signal) {
@@ -256,7 +262,9 @@ class Side {
         el("span", {class: "token", title: `${i}: id ${ids.data[i]}`}, tokenText(token))),
         el("span", {class: "facts"}, t("shell.n_tokens", {n: number(tokens.length)})));
     } catch (error) {
-      if (!signal.aborted) this.strip.replaceChildren();
+      if (signal.aborted) return;
+      this.strip.replaceChildren();
+      this.complain(this.strip, error.message);
     }
   }
 

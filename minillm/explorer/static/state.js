@@ -13,7 +13,7 @@ export function get(key, fallback = null) {
 export function set(changes, {push = false} = {}) {
   const all = read();
   for (const [key, value] of Object.entries(changes)) {
-    if (value === null || value === undefined || value === "") all.delete(key);
+    if (value === null || value === undefined) all.delete(key);
     else all.set(key, String(value));
   }
   const hash = `#${all}`;
