@@ -42,6 +42,7 @@ def watched_page(browser, url, **options):
     problems, here = [], url.split("/", 3)[:3]
     page.on("pageerror", lambda error: problems.append(f"error: {error}"))
     page.on("console", lambda message: message.type in ("error", "warning")
+            and "status of 400" not in message.text  # an error of the user's, shown on the page
             and problems.append(f"{message.type}: {message.text}"))
     page.on("request", lambda request: request.url.split("/", 3)[:3] != here
             and not request.url.startswith(("data:", "blob:"))
