@@ -36,21 +36,19 @@ class Explorer:
     def ask(self, name, fields, report=None):
         """Answer a question -> what the view returns
 
-        fields: {argument: JSON value}, and "model" and "other": keys of subjects, by default the first
+        fields: {argument: JSON value}; for its Subjects their keys, by default the first
         report(done, total, partial=None): called during long views; it may raise Cancelled
 
         Raises ValueError for a question that has no answer.
         """
         view, fields = self.view(name), dict(fields)
-        model, other = fields.pop("model", None), fields.pop("other", None)
+        keys = {"subject": fields.pop("model", None)}
+        keys.update((name, fields.pop(name, None)) for name in view.subjects if name != "subject")
         if not view.needs("text"):
-            fields.pop("text", None)  # the page sends its text with every question
+            fields.pop("text", None)  # the page sends its model and text with every question
         arguments = view.arguments(fields)
         with self._turns:
-            if view.needs("subject"):
-                arguments["subject"] = self.subject(model)
-            if view.needs("other"):
-                arguments["other"] = self.subject(other)
+            arguments.update((name, self.subject(keys[name])) for name in view.subjects)
             if view.needs("explorer"):
                 arguments["explorer"] = self
             if view.is_long:

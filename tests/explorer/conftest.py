@@ -48,7 +48,11 @@ def open_view():
     def open(page, view, text=TEXT, state=None, **others):
         fields = {"view": view, "text": text, **others,
                   **{f"{view}.{key}": value for key, value in (state or {}).items()}}
-        page.goto(f"{page.url.partition('#')[0]}#{urlencode(fields)}")
+        url = f"{page.url.partition('#')[0]}#{urlencode(fields)}"
+        if url == page.url:
+            page.goto("about:blank")
+        page.evaluate("document.querySelectorAll('.view').forEach(e => delete e.dataset.ready)")
+        page.goto(url)
         page.wait_for_selector(f".view[data-ready={view}]")
         assert page.locator(".error").count() == 0, page.locator(".error").all_inner_texts()
         return page.locator(".view-root").first

@@ -26,6 +26,7 @@ const WAIT = 400; // milliseconds without a key before a new text is read
 const app = document.getElementById("app");
 let models = [];
 let firstText = "";
+let firstLanguage = "en";
 let sides = [];
 let shown = IDS; // the views that this page has
 
@@ -39,13 +40,10 @@ async function start() {
   models = known.subjects;
   firstText = known.text;
   if (known.views) shown = known.views;
-  const wanted = state.get("lang") || (known.lang ?? navigator.language);
-  setLanguage(wanted.startsWith("zh") ? "zh" : "en");
-  setTheme(state.get("theme", "auto"));
+  firstLanguage = known.lang ?? navigator.language;
   if (isOffline && known.compare && !state.get("compare")) state.set({compare: "1"});
   build();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => repaint());
-  addEventListener("popstate", () => build());
   addEventListener("hashchange", () => build());
   document.addEventListener("keydown", shortcuts);
 }
@@ -59,6 +57,8 @@ async function loadMessages() {
 // ---- the frame
 
 function build() {
+  setLanguage(state.get("lang", firstLanguage).startsWith("zh") ? "zh" : "en");
+  setTheme(state.get("theme", "auto"));
   sides.forEach(side => side.leave());
   const main = el("main", {id: "main", tabindex: -1, class: isCompared() ? "two" : "one"});
   sides = (isCompared() ? [0, 1] : [0]).map(index => new Side(index));
@@ -78,7 +78,7 @@ function header() {
     isOffline && el("span", {class: "badge"}, t("shell.static_page")),
     el("div", {class: "tools"},
       (!isOffline || offlineFacts.compare) && button(t("shell.compare"), toggleCompare, {pressed: isCompared(), title: t("shell.compare_help")}),
-      button(language === "zh" ? "中文" : "English", () => change({lang: language}, () => setLanguage(language)), {lang: language}),
+      button(language === "zh" ? "中文" : "English", () => change({lang: language}), {lang: language}),
       button(t(`shell.theme_${state.get("theme", "auto")}`), nextTheme, {title: t("shell.theme")}),
       button("?", help, {title: t("shell.keys"), "aria-label": t("shell.keys")})));
 }
@@ -110,9 +110,8 @@ function open(id, changes = {}) {
   build();
 }
 
-function change(changes, first = () => {}) {
+function change(changes) {
   state.set(changes, {push: true});
-  first();
   build();
 }
 
@@ -128,7 +127,7 @@ function setTheme(name) {
 
 function nextTheme() {
   const name = THEMES[(THEMES.indexOf(state.get("theme", "auto")) + 1) % THEMES.length];
-  change({theme: name === "auto" ? null : name}, () => setTheme(name));
+  change({theme: name === "auto" ? null : name});
 }
 
 function repaint() {

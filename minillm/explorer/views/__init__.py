@@ -3,9 +3,9 @@
     @view
     def attention(subject: Subject, text: str, layer: int = 0) -> dict: …
 
-Its name is the name of the question. The server fills in `subject` and `other` (the models that the
-question names), `explorer` and `report`; all other arguments come from the question, checked by
-their annotations. A view with an argument `report` is long: it calls report(done, total,
+Its name is the name of the question. The server fills in the arguments that are Subjects (`subject`
+is the question's "model", another one is what the question names under that name), `explorer` and
+`report`; all other arguments come from the question, checked by their annotations. A view with an argument `report` is long: it calls report(done, total,
 partial=None) often, and the page shows the progress and may cancel.
 
     @offline
@@ -19,10 +19,11 @@ import math
 import pkgutil
 import typing
 
+from minillm.insight.subject import Subject
+
 VIEWS = {}  # name -> View
 OFFLINE = {}  # name of the module, such as "attention" -> function(subject, text)
 
-FILLED_IN = {"subject", "other", "explorer", "report"}
 LONGEST_TEXT, LONGEST_LIST = 200_000, 100_000
 
 
@@ -33,6 +34,8 @@ class View:
         self.function = function
         self.parameters = inspect.signature(function).parameters
         self.types = typing.get_type_hints(function)
+        self.subjects = [name for name in self.parameters if self.types.get(name) is Subject]
+        self._filled_in = {"explorer", "report", *self.subjects}
 
     @property
     def is_long(self):
@@ -46,7 +49,7 @@ class View:
 
         Raises ValueError, in one line, for a missing, unknown or unsuitable field.
         """
-        wanted = {name: each for name, each in self.parameters.items() if name not in FILLED_IN}
+        wanted = {name: each for name, each in self.parameters.items() if name not in self._filled_in}
         for name in fields:
             if name not in wanted:
                 raise ValueError(f"{name[:80]!r} is no field of this question, wanted some of "
