@@ -52,11 +52,16 @@ def serve(explorer, options):
     say(f"The explorer is at {server.url}\nCtrl-C ends it.")
     if options.open:
         webbrowser.open(server.url)
-    server.run()
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        say("The explorer has ended.")
 
 
 def listen(Server, explorer, options):
     """-> a Server on --port; without it, on PORT or, if that is taken, on any free one"""
+    if options.port is not None and not 0 <= options.port < 2**16:
+        raise ValueError(f"--port is {options.port}, wanted 0 … 65535")
     try:
         return Server(explorer, options.host, PORT if options.port is None else options.port)
     except OSError as error:
