@@ -21,6 +21,14 @@
     modular_addition.py  a task whose rule a small model finds long after it has memorized it
     fourier.py         the waves with which it adds
     grokking.py        the experiment of the two
+    source.py          functions as statements: what each reads, writes and computes
+    objective.py       a loss that every kind of model has
+    recording.py       one forward and backward of any model: every call, every named value
+    twins.py           which backward belongs to a forward, which gradient to a value
+    dataflow.py        what flows where inside a call
+    computation.py     from which numbers a number was computed
+    finite_difference.py  the derivative of the loss with respect to any number of a run
+    axes.py            what the axes of an array mean
 
 Everything works for every architecture of the library that has the part in question, and for
 models of your own on minillm.nn.

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from minillm.hub import find_pretrained
-from minillm.insight.anatomy import Anatomy
+from minillm.insight.anatomy import Anatomy, stacks_of
 from minillm.insight.target import Label, Likeness, Logit
 from minillm.insight.text_vector import TextVector
 from minillm.models.auto import config_class, head_of, heads_of, model_class
@@ -171,7 +171,8 @@ class Subject:
         masks = np.flatnonzero(ids == self.tokenizer.mask_token_id)
         if masks.size:
             return int(masks[0])
-        causal = Anatomy(self.model).blocks[-1].module.attention.causal
+        causal = bool(stacks_of(self.model)) and (
+            Anatomy(self.model).blocks[-1].module.attention.causal)
         if self.says == "span":
             with no_grad():
                 return int(self.model(**inputs).start_logits[0].argmax())

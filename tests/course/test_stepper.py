@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from minillm import kernels
-from minillm.course.stepper.functions import function_of
 from minillm.course.stepper.plain import lines_of
 from minillm.course.stepper.recording import RETURNED, record
 from minillm.course.stepper.session import record_text, token_label
 from minillm.course.stepper.snapshots import CORNER, LARGEST, Keeper
 from minillm.course.stepper.variables import Picture, rows_of
 from minillm.course.stepper.walk import Walk, layer_of, n_layers
+from minillm.insight.source import function_of
 from minillm.models.auto import AutoModelForCausalLM
 from minillm.ops.attention import add_bias
 from minillm.ops.layer_norm import layer_norm, layer_norm_backward

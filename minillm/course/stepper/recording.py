@@ -10,21 +10,14 @@ them, such as the checks of arguments, is passed over.
 
 import inspect
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
-from minillm.course.stepper.functions import PACKAGE, function_of
+from minillm.insight.source import function_of, is_readable, new_memory_is_nan
 from minillm.kernels.dispatch import current, observe, registry
 from minillm.nn.module import Parameter
-
-FLOORS = ("nn", "ops", "models")
-MACHINERY = {"nn/module.py", "nn/trace.py", "nn/outputs.py", "models/input_checks.py",
-             "models/config.py", "models/decoder_run.py", "models/gpt2_config.py",
-             "models/llama_config.py", "models/outputs.py", "models/pretrained.py"}
-PASSED_OVER = ("check", "require", "tap", "trace", "_layers", "__init__")  # in a function's name
 
 RETURNED = "returned"  # the name of a function's result among its variables
 
@@ -94,17 +87,6 @@ class Recording:
         self.root = None
 
 
-def is_readable(code):
-    """-> whether the calls of a code object leave steps"""
-    if code.co_flags & (inspect.CO_GENERATOR | inspect.CO_COROUTINE) or code.co_name[0] == "<":
-        return False
-    if not code.co_filename.startswith(str(PACKAGE)):
-        return False
-    place = code.co_filename[len(str(PACKAGE)) + 1 :]
-    return (place.split("/")[0] in FLOORS and place not in MACHINERY
-            and not any(part in code.co_name for part in PASSED_OVER))
-
-
 def record(function, arguments, keeper, paths):
     """Run function(*arguments) -> Recording
 
@@ -120,30 +102,6 @@ def record(function, arguments, keeper, paths):
         finally:
             sys.settrace(previous)
     return recorder.recording
-
-
-@contextmanager
-def new_memory_is_nan():
-    """Inside the block, np.empty fills its memory with NaN: "not written yet".
-
-    Otherwise a reader would see whatever that memory held before.
-    """
-    empty, empty_like = np.empty, np.empty_like
-
-    def filled(make):
-        def make_filled(*arguments, **options):
-            array = make(*arguments, **options)
-            if array.dtype.kind == "f":
-                array.fill(np.nan)
-            return array
-
-        return make_filled
-
-    np.empty, np.empty_like = filled(empty), filled(empty_like)
-    try:
-        yield
-    finally:
-        np.empty, np.empty_like = empty, empty_like
 
 
 class _Recorder:
