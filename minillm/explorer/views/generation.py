@@ -177,6 +177,14 @@ def _names(subject, found):
     return dict(zip(unique, subject.names(unique)))
 
 
+@view
+def generation_names(subject: Subject, ids: list[int]) -> dict:
+    """names: {id: text}, where `generation_next` gave none"""
+    if any(not 0 <= id < 2**31 for id in ids) or len(ids) > LONGEST:
+        raise ValueError(f"ids has {len(ids)} numbers, wanted at most {LONGEST}, none negative")
+    return {"names": dict(zip(ids, subject.names(ids)))}
+
+
 # ---- the cache
 
 
