@@ -60,12 +60,17 @@ class Scores:
         K = self.keys[row, head // (self.queries.shape[1] // self.keys.shape[1])]
         return self.queries[row, head, query].astype(np.float64) * K
 
-    def weights(self):
-        """-> P: (B, H, T, S)"""
+    def weights(self, head=None):
+        """-> P: (B, H, T, S); of one head (B, 1, T, S)"""
+        Q, K = self.queries, self.keys
         with no_grad():
-            bias = self.module.positions.distance_bias(self.queries.shape[2], self.keys.shape[2])
-            bias = None if bias is None else bias.astype(self.queries.dtype, copy=False)
-            return attention_weights(self.queries, self.keys, scale=self.module.scale,
+            bias = self.module.positions.distance_bias(Q.shape[2], K.shape[2])
+            bias = None if bias is None else bias.astype(Q.dtype, copy=False)
+            if head is not None:
+                one, kv = slice(head, head + 1), head // (Q.shape[1] // K.shape[1])
+                Q, K = Q[:, one], K[:, kv : kv + 1]
+                bias = None if bias is None else bias[one]
+            return attention_weights(Q, K, scale=self.module.scale,
                                      bias=AttentionBias(self.module.causal, None, bias))[0]
 
     def value_norms(self):

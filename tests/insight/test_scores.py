@@ -28,6 +28,7 @@ def check(model, scores, inputs):
         model(**inputs)
     for each, name in zip(scores, names):
         np.testing.assert_allclose(each.weights(), t[name], atol=1e-6)
+        np.testing.assert_allclose(each.weights(1)[:, 0], t[name][:, 1], atol=1e-6)
         for h in range(each.queries.shape[1]):
             for query in range(each.queries.shape[2]):
                 np.testing.assert_allclose(explained(each, h, query), t[name][1, h, query],

@@ -43,6 +43,7 @@ class View {
     this.T = found.tokens.length;
     this.S = found.keys.length;
     this.by = context.state.get("by", "weights") === "norms" && found.whole ? "norms" : "weights";
+    this.scale = context.state.get("scale", found.whole ? "one" : "own");
     this.queryLabels = found.tokens.map(tokenText);
     this.keyLabels = found.keys.map(tokenText);
     this.query = clamp(context.state.get("query", this.T - 1), this.T);
@@ -67,7 +68,9 @@ class View {
       choices.push(select(t("attention.color"), ["weights", "norms"].map(by => ({value: by, label: t(`attention.by_${by}`)})), this.by,
         by => this.again({by: by === "weights" ? null : by})));
     }
-    return choices.length ? row(choices) : null;
+    choices.push(select(t("attention.scale"), ["one", "own"].map(each => ({value: each, label: t(`attention.scale_${each}_${this.by}`)})), this.scale,
+      scale => this.again({scale})));
+    return row(choices);
   }
 
   again(changes) {
@@ -118,7 +121,7 @@ class View {
         const [kind, strength] = this.kind(layer, h);
         const each = el("button", {type: "button", class: "att-cell", "aria-label": this.described(layer, h), title: this.described(layer, h),
           dataset: {layer, head: h}, onclick: () => this.open(layer, h, true), onkeydown: event => this.moveBetween(event, layer, h)},
-        thumbnail(this.small(layer, h), colors, this.most), el("span", {class: `att-kind att-${kind}`}, t(`attention.kind_${kind}`), " ", number(strength, 2)));
+        thumbnail(this.small(layer, h), colors, this.scale === "own" ? null : this.most), el("span", {class: `att-kind att-${kind}`}, t(`attention.kind_${kind}`), " ", number(strength, 2)));
         this.buttons.push(each);
         cells.push(each);
       }
@@ -127,7 +130,7 @@ class View {
     grid.style.gridTemplateColumns = `auto repeat(${H}, minmax(56px, 1fr))`;
     grid.style.minWidth = `${30 + 64 * H}px`;
     grid.style.maxWidth = `${30 + 150 * H}px`;
-    const scroll = el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": t("attention.all_heads")}, grid);
+    const scroll = el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": t("attention.grid")}, grid);
     return saveable(scroll, {name: "attention-heads", png: () => this.poster(), json: () => this.facts()});
   }
 
@@ -245,11 +248,18 @@ class View {
   // -> the weights of a query, computed here from its scores: softmax over the keys
   weights(query) {
     if (!this.rows.has(query)) {
-      const scores = Float64Array.from({length: this.S}, (_, key) => this.score(query, key).score);
-      const most = scores.reduce((a, b) => Math.max(a, b), -Infinity);
-      const found = scores.map(x => (most === -Infinity ? 0 : Math.exp(x - most)));
-      const total = found.reduce((a, b) => a + b, 0) || 1;
-      this.rows.set(query, found.map(x => x / total));
+      const {queries, key_vectors: {data: keys}, bias, scale} = this.one, D = queries.shape[1];
+      const q = queries.data.subarray(query * D, (query + 1) * D), found = new Float64Array(this.S);
+      let most = -Infinity, total = 0;
+      for (let key = 0, at = 0; key < this.S; key++) {
+        let sum = 0;
+        for (let d = 0; d < D; d++, at++) sum += q[d] * keys[at];
+        found[key] = scale * sum + bias.data[key - query + this.T - 1];
+        if (found[key] > most) most = found[key];
+      }
+      for (let key = 0; key < this.S; key++) total += found[key] = most === -Infinity ? 0 : Math.exp(found[key] - most);
+      for (let key = 0; key < this.S; key++) found[key] /= total || 1;
+      this.rows.set(query, found);
     }
     return this.rows.get(query);
   }
@@ -270,7 +280,7 @@ class View {
   }
 
   map() {
-    const common = {label: t(`attention.by_${this.by}`), name: `attention-${this.layer}-${this.h}`, limits: [0, this.most], maxHeight: 640};
+    const common = {label: t(`attention.by_${this.by}`), name: `attention-${this.layer}-${this.h}`, limits: this.scale === "own" ? null : [0, this.most], maxHeight: 640};
     if (this.found.whole) {
       const {data, offset} = this.small(this.layer, this.h);
       this.matrix = heatMap({...common, rows: this.T, columns: this.S, data, offset, rowLabels: this.queryLabels, columnLabels: this.keyLabels,
@@ -309,12 +319,13 @@ class View {
     const items = shown.map(key => ({label: `${key} ${this.keyLabels[key]}`, value: weights[key],
       title: `${key} ${this.keyLabels[key]}: ${number(weights[key])}; ‖v W_O‖ ${number(norms.data[key])}, ${t("attention.product")} ${number(weights[key] * norms.data[key])}`}));
     const rest = order.slice(MOST_BARS).reduce((total, key) => total + weights[key], 0);
+    const limits = [0, weights[order[0]] > 0.25 ? 1 : weights[order[0]]];
     const heading = t("attention.row_of", {token: this.queryLabels[query], n: query});
     if (!this.rowBars || !this.rowPanel.contains(this.rowBars)) {
-      this.rowBars = bars({items, limits: [0, 1], name: "attention-row", ariaLabel: heading, onclick: i => this.choose(this.shownRow.query, this.shownRow.keys[i])});
+      this.rowBars = bars({items, limits, name: "attention-row", ariaLabel: heading, onclick: i => this.choose(this.shownRow.query, this.shownRow.keys[i])});
       this.rowRest = note();
       this.rowPanel.replaceChildren(panel(heading, this.rowBars, this.rowRest));
-    } else this.rowBars.update({items, ariaLabel: heading});
+    } else this.rowBars.update({items, limits, ariaLabel: heading});
     this.shownRow = {query, keys: shown};
     this.rowPanel.querySelector("h3").textContent = heading;
     this.rowRest.textContent = order.length > shown.length ? t("attention.rest", {n: number(order.length - shown.length), sum: number(rest)}) : "";
@@ -427,9 +438,10 @@ function named({name, cross}, all) {
   return name;
 }
 
-// The square root of the weights, so that small ones are visible in a small picture
+// most: the value of the full color; null: the head's largest. The square root of the weights, so that small ones are visible in a small picture
 function thumbnail({rows, columns, data, offset}, colors, most) {
   const canvas = el("canvas", {width: columns, height: rows, "aria-hidden": "true"}), image = new ImageData(columns, rows);
+  if (most === null) most = data.subarray(offset, offset + rows * columns).reduce((a, b) => Math.max(a, b), 1e-12);
   for (let n = 0, at = 0; n < rows * columns; n++, at += 4) {
     const [r, g, b] = colors[Math.max(0, Math.min(255, Math.round(255 * Math.sqrt(data[offset + n] / most))))];
     image.data[at] = r;
@@ -510,7 +522,7 @@ function zoomMap(o) {
 function lineView(o) {
   const T = o.queries.length, S = o.keys.length, height = Math.max(T, S) * LINE;
   const picture = svg("svg", {class: "att-links", "aria-hidden": "true"});
-  let chosen = 0, hovered = null, hoveredKey = null, frame = 0, width = 120;
+  let chosen = 0, hovered = null, hoveredKey = null, focused = null, frame = 0, width = 120;
   const word = (text, i, side) => {
     const each = el("button", {type: "button", class: `att-word att-${side}`, tabindex: -1, title: `${i} ${text}`}, text);
     each.style.top = `${i * LINE}px`;
@@ -554,24 +566,27 @@ function lineView(o) {
   });
   scroller.addEventListener("scroll", soon, {passive: true});
 
-  function visible() {
+  function visible(n = T) {
     const from = Math.floor(scroller.scrollTop / LINE), count = Math.ceil((scroller.clientHeight || 400) / LINE);
-    return [Math.max(0, from), Math.min(T, from + count + 1)];
+    return [Math.max(0, Math.min(n, from)), Math.min(n, from + count + 1)];
   }
 
   function links() {
-    const found = [], least = 0.01;
-    const add = q => o.weights(q).forEach((weight, key) => weight >= least && found.push([q, key, weight]));
+    const found = [];
+    const add = q => {
+      const weights = o.weights(q), most = weights.reduce((a, b) => Math.max(a, b)), least = Math.max(1e-3, most / 20);
+      weights.forEach((weight, key) => weight >= least && found.push([q, key, weight, weight / most]));
+    };
     if (hovered !== null) add(hovered);
     else if (hoveredKey !== null) {
-      for (let q = 0; q < T; q++) found.push([q, hoveredKey, o.weights(q)[hoveredKey]]);
+      for (let q = 0; q < T; q++) found.push([q, hoveredKey, o.weights(q)[hoveredKey], o.weights(q)[hoveredKey]]);
     } else {
       const [from, to] = visible();
       for (let q = from; q < to; q++) add(q);
       found.sort((a, b) => b[2] - a[2]);
       found.length = Math.min(found.length, MOST_LINES);
     }
-    return found.filter(([, , weight]) => weight >= least);
+    return found;
   }
 
   function draw() {
@@ -580,12 +595,13 @@ function lineView(o) {
     picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
     picture.setAttribute("height", height);
     const focus = hovered ?? (hoveredKey === null ? chosen : null);
-    picture.replaceChildren(...links().map(([q, key, weight]) => svg("line", {class: q === focus ? "att-link att-on" : "att-link", x1: 0, y1: (q + 0.5) * LINE, x2: width, y2: (key + 0.5) * LINE,
-      "stroke-width": (0.5 + 6 * weight).toFixed(2), "stroke-opacity": Math.min(1, (hovered === null && hoveredKey === null && q !== chosen ? 0.55 : 1) * (0.12 + 0.88 * weight)).toFixed(3)},
+    picture.replaceChildren(...links().map(([q, key, weight, share]) => svg("line", {class: q === focus ? "att-link att-on" : "att-link", x1: 0, y1: (q + 0.5) * LINE, x2: width, y2: (key + 0.5) * LINE,
+      "stroke-width": (0.5 + 6 * weight).toFixed(2), "stroke-opacity": Math.min(1, (hovered === null && hoveredKey === null && q !== chosen ? 0.55 : 1) * (0.08 + 0.92 * share)).toFixed(3)},
       svg("title", {}, `${o.queries[q]} → ${o.keys[key]}: ${number(weight)}`))));
-    left.forEach((each, q) => each.classList.toggle("att-on", q === focus));
-    const weights = focus === null ? null : o.weights(focus);
-    right.forEach((each, key) => each.style.setProperty("--share", weights ? `${Math.round(100 * weights[key])}%` : "0%"));
+    if (focused !== null) left[focused].classList.remove("att-on");
+    if (focus !== null) left[focused = focus].classList.add("att-on");
+    const weights = focus === null ? null : o.weights(focus), [from, to] = visible(S);
+    for (let key = from; key < to; key++) right[key].style.setProperty("--share", weights ? `${Math.round(100 * weights[key])}%` : "0%");
   }
 
   new ResizeObserver(soon).observe(scroller);

@@ -63,6 +63,10 @@ class View {
       el("div", {class: "lens-pair"}, this.top, this.through), this.shares);
     this.showTuning();
     this.pin(this.layer, this.position);
+    requestAnimationFrame(() => {  // the cell that is kept comes into sight
+      const scroller = this.map.querySelector(".heat-scroll");
+      scroller.scrollLeft = (scroller.scrollWidth / this.T) * (this.position - 1);
+    });
     if (state.get("token", "")) this.ask(state.get("token", ""));
   }
 
@@ -172,6 +176,7 @@ class View {
     }
     this.map.update(this.options());
     this.showThrough();
+    if (this.own) this.element.dataset.own = this.own.name;
   }
 
   // ---- a cell that is kept
@@ -269,6 +274,10 @@ class View {
   async showShares(token) {
     const {position} = this, mine = (this.asked = (this.asked || 0) + 1);
     let found;
+    if (!this.found.is_sum) {
+      this.shares.replaceChildren(note(t("lens.no_sum")));
+      return;
+    }
     try {
       found = await this.context.ask("lens_contributions", {position, token});
     } catch (error) {

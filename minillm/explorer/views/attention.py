@@ -62,13 +62,14 @@ def attention_long(subject: Subject, text: str, report, name: str = "") -> dict:
     side = max(8, min(64, int((MOST_WHOLE / (L * H)) ** 0.5)))
     level = _level(max(T, S), side)
     thumbnails, kinds = [], []
-    for layer in range(L):
-        W = seen.weights(layer)
+    for done, (layer, h) in enumerate(np.ndindex(L, H), 1):
+        W = seen.weights(layer, h)
         thumbnails.append(pooled(W, 2**level)[1])
-        kinds.append(summarize_heads([W[None]]))
-        report(layer + 1, L)
+        kinds.append(summarize_heads([W[None]])[0, 0])
+        report(done, L * H)
+    thumbnails = np.concatenate(thumbnails)
     return {**seen.facts(), "whole": False, **seen.kinds(kinds), "level": level,
-            "thumbnails": np.stack(thumbnails)}
+            "thumbnails": thumbnails.reshape(L, H, *thumbnails.shape[1:])}
 
 
 @view
@@ -99,7 +100,7 @@ def attention_tile(subject: Subject, text: str, layer: int, level: int, row: int
     if kind == "rollout":
         W = seen.rollout()[layer]
     elif kind in ("weights", "norms"):
-        W = seen.weights(layer)[seen.head(head)]
+        W = seen.weights(layer, seen.head(head))[0]
         if kind == "norms":
             W = W * seen.layers[layer].value_norms()[0, head]
     else:
@@ -195,17 +196,21 @@ class _Seen:
     def query(self, position):
         return _index("position", position, self.shape[2])
 
-    def weights(self, layer):
-        """-> (H, T, S)"""
-        return self.layers[layer].weights()[0]
+    def weights(self, layer, head=None):
+        """-> (H, T, S); of one head (1, T, S)"""
+        return self.layers[layer].weights(head)[0]
 
     def kinds(self, summaries=None):
-        """-> {"kinds": {name: (L, H)}, "induction": (L, H) or None}"""
+        """summaries: list of L · H HeadSummaries, or None to make them
+
+        -> {"kinds": {name: (L, H)}, "induction": (L, H) or None}
+        """
         L, H = self.shape[:2]
         if summaries is None:
-            summaries = [summarize_heads([self.weights(layer)[None]]) for layer in range(L)]
-        kinds = {kind: np.array([[getattr(each[0, h], kind) for h in range(H)]
-                                 for each in summaries], np.float32) for kind in KINDS}
+            found = summarize_heads([self.weights(layer)[None] for layer in range(L)])
+            summaries = [found[place] for place in np.ndindex(L, H)]
+        kinds = {kind: np.reshape([getattr(each, kind) for each in summaries], (L, H))
+                 for kind in KINDS}
         if self._induction is None and not self.cross:
             found = induction_scores(self.model, self.stack)
             self._induction = np.array([[found[layer, h] for h in range(H)] for layer in range(L)],

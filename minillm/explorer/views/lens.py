@@ -42,6 +42,7 @@ def lens(subject: Subject, text: str, explorer=None, tuned: bool = False) -> dic
     actual: (T,), the token that is there in truth: the next one of a decoder, the position's own
     in other models; -1 where unknown
     tuned: read with the trained translators;  has_tuned: whether there are any
+    is_sum: whether `lens_contributions` has an answer
     long: only this, True, if it takes longer: ask `lens_long`
     """
     reading, model = _readable(subject, text), subject.model
@@ -117,6 +118,7 @@ def _lens(subject, reading, explorer, tuned, report=None):
         "embedding": len(found["ids"]) > len(Anatomy(subject.model)), **found,
         "names": {int(id): name for id, name in zip(seen, subject.names(seen))},
         "tuned": tuned, "has_tuned": subject in _tuned_lenses(explorer), "long": False,
+        "is_sum": _is_sum(subject.model),
     }
 
 
@@ -154,6 +156,11 @@ def _actual(subject, reading):
         return np.append(reading.ids[1:], -1)
     masked = reading.ids == subject.tokenizer.mask_token_id
     return np.where(masked, -1, reading.ids)
+
+
+def _is_sum(model):
+    """-> whether the residual stream is a sum of what the parts write: not with post-norm"""
+    return all(block.is_pre_norm for block in Anatomy(model).blocks)
 
 
 # ---- the tuned lens
@@ -257,7 +264,7 @@ def offline_lens(subject, text):
         return
     yield "lens", {}
     reading = subject.read(text)
-    if not all(block.is_pre_norm for block in Anatomy(subject.model).blocks):
+    if not _is_sum(subject.model):
         return
     with no_grad():
         said = subject.model(**reading.inputs).logits[0].argmax(axis=-1)
