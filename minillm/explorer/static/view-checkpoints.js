@@ -129,7 +129,7 @@ class Scrubber {
   buildHeads() {
     const [L, H] = this.shape;
     this.cells = [];
-    const grid = el("div", {class: "multiples", role: "group", "aria-label": t("checkpoints.heads")});
+    const grid = el("div", {class: "multiples", role: "group", "aria-label": t("checkpoints.pictures")});
     grid.style.setProperty("--heads", H);
     for (let layer = 0; layer < L; layer++) {
       for (let head = 0; head < H; head++) {
@@ -140,7 +140,7 @@ class Scrubber {
         grid.append(cell);
       }
     }
-    const scroller = el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": t("checkpoints.heads")}, grid);
+    const scroller = el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": t("checkpoints.pictures")}, grid);
     this.parts.heads.replaceChildren(saveable(scroller, {name: "heads", png: () => this.sheet(), json: () => this.weightsNow(),
       rows: () => this.scoreRows()}), note(t("checkpoints.heads_help")));
   }

@@ -268,7 +268,7 @@ class Training {
     const asked = shown.rows.map((_, i) => i);
     const rows = asked.map(i => [String(i), tokenText(shown.rows[i]), shown.targets[i] ? tokenText(shown.targets[i]) : "", ...(Number.isFinite(before[i]) ?
       [pair(before[i], after ? after[i] : null, most), before[i], after ? after[i] : "", after ? change(after[i] - before[i]) : ""] : ["", "", "", ""])]);
-    const figure = table(["", t("training.token"), t("training.right"), "", t("training.before"), t("training.after"), t("training.change")], rows,
+    const figure = table(["#", t("training.token"), t("training.right"), unseen(t("training.bars")), t("training.before"), t("training.after"), t("training.change")], rows,
       {name: "token-losses", onrow: i => this.choose(asked[i])});
     fill(this.parts.tokens, note(t("training.tokens_help")), figure, shown.now && note(t("training.now")));
     if (this.place < 0 || this.place >= shown.rows.length) this.place = shown.position;
@@ -299,7 +299,7 @@ class Training {
     const right = shown.targets[i];
     this.parts.prediction.replaceChildren(
       note(t(right ? "training.prediction_of" : "training.prediction_free", {token: tokenText(shown.rows[i]), right: tokenText(right || "")})),
-      table([t("training.says"), "", t("training.before"), t("training.after"), t("training.change")], rows, {name: "prediction"}));
+      table([t("training.says"), unseen(t("training.bars")), t("training.before"), t("training.after"), t("training.change")], rows, {name: "prediction"}));
   }
 
   showParameters() {
@@ -307,7 +307,7 @@ class Training {
     const most = Math.max(1e-30, ...parameters.map(p => p.relative || 0));
     const cell = x => (x === null ? "–" : x);
     const adam = parameters.some(p => p.m !== null);
-    const headings = [t("training.name"), t("training.shape"), "‖w‖", ...(step ? ["‖g‖", ...(adam ? ["‖m‖", "‖√v‖", "‖m̂‖", "‖√v̂‖"] : []), "‖Δw‖", "‖Δw‖ / ‖w‖", ""] : [])];
+    const headings = [t("training.name"), t("training.shape"), "‖w‖", ...(step ? ["‖g‖", ...(adam ? ["‖m‖", "‖√v‖", "‖m̂‖", "‖√v̂‖"] : []), "‖Δw‖", "‖Δw‖ / ‖w‖", t("training.of_largest")] : [])];
     const rows = parameters.map(p => [p.name, p.shape.join(" × "), p.weight, ...(step ? [cell(p.gradient), ...(adam ? [cell(p.m), cell(p.v), cell(p.m_hat), cell(p.v_hat)] : []),
       cell(p.update), cell(p.relative), p.relative === null ? "" : pair(null, p.relative, most, 70)] : [])]);
     const figure = table(headings, rows, {name: "parameters", sortable: true, onrow: i => this.open(parameters[i].name)});
@@ -417,7 +417,7 @@ class Training {
     const {computed, lines: steps} = w.optimizer === "SGD" ? descent(this.value("before"), this.value("gradient"), w) :
       adam(this.value("before"), this.value("gradient"), this.value("m_before"), this.value("v_before"), w);
     const after = this.value("after");
-    const figure = table(["", t("training.formula"), t("training.with_numbers"), ""],
+    const figure = table([t("training.symbol"), t("training.formula"), t("training.with_numbers"), t("training.result")],
       steps.map(([name, formula, numbers, result]) => [el("span", {class: "symbol"}, name), el("span", {class: "formula"}, formula),
         el("span", {class: "formula"}, numbers), el("output", {class: "mono", dataset: {symbol: name, value: result}}, f(result))]),
       {name: "one-number"});
@@ -484,6 +484,10 @@ function pair(before, after, most, width = 110) {
     svg("rect", {class: kind, x: 0, y, width: Math.max(1, (width * value) / most), height, rx: 1.5});
   return svg("svg", {class: "pair", width, height: 16, viewBox: `0 0 ${width} 16`, "aria-hidden": "true"},
     [after === null ? bar(before, 3, 10, "pair-before") : bar(before, 1, 6, "pair-before"), after !== null && (before === null ? bar(after, 4, 8, "pair-after") : bar(after, 8, 7, "pair-after"))]);
+}
+
+function unseen(text) {
+  return el("span", {class: "unseen"}, text);
 }
 
 function fill(element, ...children) {
