@@ -430,52 +430,181 @@ def _step(commands):
                         help="with --plain, show calls at most D levels deep")
 
 
-# What `minillm inspect` shows: name -> (what it is, options beside those that all have, an example)
+# What `minillm inspect` shows: name -> (what it is, groups of options, examples)
 INSPECTIONS = {
-    "attention": ("where each head looks, and what kind of head it is", (),
-                  'minillm inspect attention --picture heads.png "An iterator is an object"'),
-    "rollout": ("what reaches a vector of the last layer from each token, by rollout and flow", (),
-                'minillm inspect rollout "An iterator is an object"'),
-    "lens": ("what the model would say after each block", (),
-             'minillm inspect lens --picture lens.svg "The assignment statement"'),
-    "contributions": ("how much each head and layer adds to a logit", ("target", "top"),
-                      'minillm inspect contributions --token " is" "An iterator"'),
+    "attention": ("where each head looks, and what kind of head it is", ("text", "cross"),
+                  ['--picture heads.png "An iterator is an object"',
+                   '--model runs/translation-1 --stack cross "<en> twelve"']),
+    "rollout": ("what reaches a vector of the last layer from each token, by rollout and flow",
+                ("text", "cross", "position"),
+                ['"An iterator is an object"', '--position 2 "An iterator is an object"']),
+    "induction": ("which heads continue what they have seen before, on random tokens", ("top", "stack"),
+                  ["--picture induction.svg", "--model gpt2"]),
+    "lens": ("what the model would say after each block", ("text", "position"),
+             ['--picture lens.svg "The assignment statement"',
+              '--model bert-base-uncased "The [MASK] sat on the mat."']),
+    "tuned-lens": ("the lens, with a trained translator for each layer", ("text", "position", "learn"),
+                   ['"The assignment statement"',
+                    '--text-file my_notes.txt --save lens.safetensors "The assignment"',
+                    '--load lens.safetensors "The assignment"']),
+    "contributions": ("how much each head and layer adds to a logit",
+                      ("text", "position", "target", "top"), ['--token " is" "An iterator"']),
     "patch": ("put values of one run into another: which of them carry the answer?",
-              ("target", "top", "corrupt"),
-              'minillm inspect patch --corrupt "The class" "The function"'),
+              ("text", "position", "target", "top", "corrupt", "kind", "stack"),
+              ['--corrupt "The class" "The function"',
+               '--kind head --corrupt "The class" "The function"']),
+    "path": ("what each head says directly to another one, or to the output",
+             ("text", "position", "target", "top", "corrupt", "receiver", "stack"),
+             ['--corrupt "The class" "The function"',
+              '--receiver 3.1 --corrupt "The class" "The function"']),
+    "ablate": ("what the answer loses without each head and layer, in three ways, and by the gradient",
+               ("text", "position", "target", "top", "texts", "stack"),
+               ['--picture parts.svg "An iterator is an object"',
+                '--text-file my_notes.txt "An iterator is an object"']),
     "attribution": ("which tokens speak for the answer, by three methods and by measurement",
-                    ("target",), 'minillm inspect attribution "An iterator is an object"'),
+                    ("text", "position", "target"),
+                    ['"An iterator is an object"', '--model runs/sentiment-1 "not bad at all"',
+                     '--model all-MiniLM-L6-v2 --like "a parcel" "where is my box?"']),
     "importance": ("which heads the loss of a text needs, by the gradient and without them",
-                   ("top",), 'minillm inspect importance "An iterator is an object"'),
-    "neighbors": ("the tokens with the most similar embeddings", ("top",),
-                  'minillm inspect neighbors " function"'),
-    "anatomy": ("the blocks of a model", (), "minillm inspect anatomy --model gpt2 x"),
+                   ("text", "top", "ablation", "texts", "stack"),
+                   ['"An iterator is an object"', '--kind resample "An iterator is an object"']),
+    "probes": ("is a property of the tokens written in each layer? with a control task",
+               ("property", "texts", "tokens", "stack"),
+               ["--property word-goes-on", "--labels tagged_words.tsv --picture probes.svg",
+                "--model bert-base-uncased --labels tagged_words.tsv"]),
+    "features": ("a sparse autoencoder on a layer's vectors: what each of its features fires on",
+                 ("layer", "autoencoder", "top", "learn", "stack"),
+                 ["--layer 2 --save features.safetensors", "--layer 2 --load features.safetensors",
+                  "--features 1024 --text-file my_notes.txt"]),
+    "neighbors": ("the tokens with the most similar embeddings", ("text", "top"), ['" function"']),
+    "embeddings": ("the embeddings of a text's tokens, in the plane that shows most of them", ("text",),
+                   ['--picture plane.svg " one two three class function method"']),
+    "anatomy": ("the blocks of a model", (), ["--model gpt2"]),
+}
+LEARNING = {  # of what is trained: name -> (tokens of text, steps, tokens in a batch, learning rate)
+    "tuned-lens": (8192, 250, 128, 1e-3), "features": (32768, 1500, 256, 1e-3),
+    "probes": (8192, None, None, None),
 }
 
 
 def _inspect(commands):
     parser = commands.add_parser("inspect", help="look inside a model: heads, lenses, patches, …")
     parts = parser.add_subparsers(metavar="WHAT", required=True)
-    for name, (description, extras, example) in INSPECTIONS.items():
-        part = _command(parts, name, f"inspecting:inspect_{name}", description, [example])
-        part.add_argument("text", nargs="?", help="the text (default: read stdin)")
+    for name, (description, groups, examples) in INSPECTIONS.items():
+        module = "inspecting_texts" if name in LEARNING else "inspecting"
+        part = _command(parts, name, f"{module}:inspect_{name.replace('-', '_')}", description,
+                        [f"minillm inspect {name} {example}" for example in examples])
         _add_model(part)
-        if "corrupt" in extras:
-            part.add_argument("--corrupt", required=True, metavar="TEXT",
-                              help="the other text, of the same number of tokens")
-            part.add_argument("--kind", default="residual",
-                              choices=("residual", "attention", "feed_forward", "head"),
-                              help="the values to patch (default: %(default)s)")
-        if "target" in extras:
-            part.add_argument("--token", metavar="TOKEN",
-                              help="the token to explain (default: what the model says)")
-            part.add_argument("--against", metavar="TOKEN",
-                              help="explain its logit minus this one's")
-        if "top" in extras:
-            part.add_argument("--top", type=int, default=10, help="rows to show (default: 10)")
-        part.set_defaults(needs_target="target" in extras)
+        for group in groups:
+            _add_inspection[group](part, name)
+        part.set_defaults(needs_target="target" in groups)
         part.add_argument("--picture", type=_path, metavar="FILE", help="write a .png or .svg")
         part.add_argument("--json", type=_path, metavar="FILE", help="write all numbers")
+        if not groups:
+            part.add_argument("text", nargs="?", help=argparse.SUPPRESS)
+
+
+def _add_inspected_text(part, name):
+    part.add_argument("text", nargs="?",
+                      help="the text (default: read stdin); two texts of a pair: \"one [SEP] other\"")
+    part.add_argument("--target-text", metavar="TEXT",
+                      help="what an encoder-decoder has written so far (default: all that it writes)")
+
+
+def _add_stack(part, name, choices=("encoder", "decoder")):
+    part.add_argument("--stack", choices=choices,
+                      help="the blocks of an encoder-decoder to look at (default: decoder)")
+
+
+def _add_target(part, name):
+    part.add_argument("--token", metavar="TOKEN",
+                      help="the token to explain, or a classifier's label (default: what the model "
+                           "says)")
+    part.add_argument("--against", metavar="TOKEN", help="explain its logit minus this one's")
+    part.add_argument("--like", metavar="TEXT",
+                      help="for a model that makes a vector of a text: explain its likeness to this "
+                           "one's")
+
+
+def _add_texts(part, name):
+    part.add_argument("--text-file", type=_path, metavar="FILE",
+                      help="a UTF-8 text file or a folder, for other texts (default: the run's own, or "
+                           "the topics of Python's help())")
+    part.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
+
+
+def _add_tokens(part, name):
+    part.add_argument("--tokens", type=_positive, default=LEARNING[name][0], metavar="N",
+                      help="tokens of text to read (default: %(default)s)")
+
+
+def _add_learning(part, name):
+    _add_texts(part, name)
+    _add_tokens(part, name)
+    _, steps, batch, lr = LEARNING[name]
+    part.add_argument("--steps", type=_positive, default=steps,
+                      help="updates of the weights (default: %(default)s)")
+    part.add_argument("--batch-size", type=_positive, default=batch, metavar="N",
+                      help="tokens in a batch (default: %(default)s)")
+    part.add_argument("--lr", type=float, default=lr, help="learning rate (default: %(default)s)")
+    part.add_argument("--save", type=_path, metavar="FILE",
+                      help="write what is trained as a .safetensors file")
+    part.add_argument("--load", type=_path, metavar="FILE",
+                      help="read what --save has written, instead of training")
+
+
+def _add_autoencoder(part, name):
+    part.add_argument("--features", type=_positive, metavar="N",
+                      help="number of features (default: four times the width of the vectors)")
+    part.add_argument("--sparsity", type=float, default=3.0,
+                      help="the penalty on features that are on, for vectors of variance 1 "
+                           "(default: %(default)s)")
+
+
+def _add_property(part, name):
+    from minillm.insight.properties import PROPERTIES
+
+    one = part.add_mutually_exclusive_group()
+    one.add_argument("--property", choices=PROPERTIES, default="space",
+                     help="what to probe for: " + "; ".join(
+                         f"{name}: {each.what}" for name, each in PROPERTIES.items())
+                     + " (default: %(default)s)")
+    one.add_argument("--labels", type=_path, metavar="FILE",
+                     help="a word and its tag in a line, an empty line after each text")
+
+
+_add_inspection = {
+    "text": _add_inspected_text,
+    "cross": lambda part, name: _add_stack(part, name, ("encoder", "decoder", "cross")),
+    "stack": _add_stack,
+    "position": lambda part, name: part.add_argument(
+        "--position", type=int, metavar="N",
+        help="the token to look at, from 0 on (default: the last, the first [MASK], …)"),
+    "target": _add_target,
+    "top": lambda part, name: part.add_argument(
+        "--top", type=_positive, default=10, help="rows to show (default: 10)"),
+    "corrupt": lambda part, name: part.add_argument(
+        "--corrupt", required=True, metavar="TEXT", help="the other text, of the same number of tokens"),
+    "kind": lambda part, name: part.add_argument(
+        "--kind", default="residual",
+        choices=("residual", "attention", "cross_attention", "feed_forward", "head"),
+        help="the values to patch (default: %(default)s)"),
+    "receiver": lambda part, name: part.add_argument(
+        "--receiver", metavar="LAYER.HEAD", help="the head that is told (default: the output)"),
+    "ablation": lambda part, name: part.add_argument(
+        "--kind", default="zero", choices=("zero", "mean", "resample"),
+        help="what takes the place of a head's result: 0, its mean, another text's (default: "
+             "%(default)s)"),
+    "texts": _add_texts,
+    "tokens": _add_tokens,
+    "learn": _add_learning,
+    "layer": lambda part, name: part.add_argument(
+        "--layer", type=int, metavar="N",
+        help="whose vectors: in a pre-norm model 0 is the embedding, 1 the first block, … (default: "
+             "the middle)"),
+    "autoencoder": _add_autoencoder,
+    "property": _add_property,
+}
 
 
 def _explore(commands):
@@ -611,6 +740,17 @@ def _info(commands):
         commands, "info", "information:info", "show which kernels run here, and on which machine",
         ["minillm info", "MINILLM_KERNELS=numpy minillm info", "MINILLM_ISA=avx2 minillm info"],
     )
+
+
+def _positive(text):
+    """-> an integer from 1 on"""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return value
 
 
 def _path(text):

@@ -50,12 +50,15 @@ def say(message):
     print(for_stream(message, sys.stderr), file=sys.stderr, flush=True)
 
 
-def table(title, rows, headings=None):
-    """Print rows of cells as a table on stdout."""
+def table(title, rows, headings=None, left=(0,)):
+    """Print rows of cells as a table on stdout.
+
+    left: the numbers of the columns that hold text; the others, numbers, are aligned on the right
+    """
     grid = Table(title=title, title_justify="left", show_header=headings is not None)
     for index in range(len(rows[0])):
         heading = headings[index] if headings else ""
-        grid.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
+        grid.add_column(heading, justify="left" if index in left else "right", overflow="fold")
     for row in rows:
         grid.add_row(*(for_stream(str(cell)) for cell in row))
     draw(grid, Console(highlight=False, markup=False))  # "[red]" in a cell is text

@@ -8,11 +8,12 @@ The names are those that a trace takes (minillm/nn/trace.py). Nothing here knows
 model is a tree of modules, and its blocks are the EncoderBlocks and DecoderBlocks in it.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
-from minillm.figures import heat_map, new_figure
+from minillm.figures import COLORS, heat_map, new_figure
 from minillm.nn import DecoderBlock, EncoderBlock
 
 
@@ -55,6 +56,11 @@ class Block:
         return f"{self.name}.cross_attention" if crosses else None
 
     @property
+    def attentions(self):
+        """-> list: `attention` and, if there is one, `cross_attention`"""
+        return [name for name in (self.attention, self.cross_attention) if name is not None]
+
+    @property
     def feed_forward(self):
         """The feed-forward network; its output is what it adds to the residual stream."""
         return f"{self.name}.feed_forward"
@@ -62,8 +68,7 @@ class Block:
     @property
     def sublayers(self):
         """The names of all that the block adds to the residual stream."""
-        names = [self.attention, self.cross_attention, self.feed_forward]
-        return [name for name in names if name is not None]
+        return [*self.attentions, self.feed_forward]
 
     def input(self, values):
         """values: a trace with `residual` and `sublayers` of a pre-norm block
@@ -137,6 +142,18 @@ class Anatomy:
         before = [self.blocks[0].input(values)] if self.blocks[0].is_pre_norm else []
         return before + [values[block.residual] for block in self.blocks]
 
+    def label(self, name):
+        """-> a short name of a value that a trace sees: "block 3", "3.feed_forward", "3.head 1",
+        "3.cross head 1"
+        """
+        short = name.removeprefix(f"{self.stack}.")
+        index, _, part = short.partition(".")
+        if not part:
+            return f"block {index}"
+        return f"{index}." + re.sub(r"^(?:(cross)_)?attention\.head_(\d+)$",
+                                    lambda found: f"{found[1] + ' ' if found[1] else ''}head {found[2]}",
+                                    part)
+
     def by_head(self, values):
         """values: {(layer, head): number} or {name of a head: number} -> float64 (L, H), NaN where
         there is none
@@ -175,4 +192,23 @@ def plot_heads(table, title=None, label=None, signed=False):
     heat_map(axes, table, rows=[f"layer {layer}" for layer in range(L)],
              columns=[f"head {h}" for h in range(H)], numbers=".2f" if H <= 12 else False,
              signed=signed or None, limits=(-top, top) if signed else None, title=title, label=label)
+    return figure
+
+
+def plot_anatomy(model):
+    """-> matplotlib Figure: the parameters of each block, those of attention and the others"""
+    blocks = [block for stack in stacks_of(model).values() for block in stack]
+    figure, axes = new_figure(6, 0.9 + 0.22 * len(blocks))
+    left = np.zeros(len(blocks))
+    for name, color in (("attention", COLORS[1]), ("cross_attention", COLORS[5]),
+                        ("feed_forward", COLORS[4])):
+        sizes = np.array([sum(p.size for p in getattr(block.module, name).parameters())
+                          if hasattr(block.module, name) else 0 for block in blocks])
+        if sizes.any():
+            axes.barh(range(len(blocks)), sizes, left=left, color=color, label=name)
+            left = left + sizes
+    axes.set_yticks(range(len(blocks)), [block.name for block in blocks])
+    axes.invert_yaxis()
+    axes.set_xlabel("parameters")
+    axes.legend()
     return figure

@@ -29,6 +29,21 @@ def attention_weights(model, *inputs, stack=None, **options):
     return [t[name] for name in names]
 
 
+def cross_attention_weights(model, **inputs):
+    """-> list of float arrays, one for each block of the decoder: (B, H, T, S), row t: where
+    position t of the target looks in the source
+
+    inputs: the arguments of the forward. Raises ValueError for a model without cross-attention.
+    """
+    names = [f"{block.cross_attention}.weights" for block in Anatomy(model).blocks
+             if block.cross_attention is not None]
+    if not names:
+        raise ValueError(f"model is a {type(model).__name__}, wanted one with cross-attention")
+    with trace(model, names) as t, no_grad():
+        model(**inputs)
+    return [t[name] for name in names]
+
+
 # ---- what kind of head?
 
 
@@ -124,6 +139,27 @@ def rollout(weights):
     return found
 
 
+def rollout_across(encoder, decoder, cross):
+    """Attention rollout of an encoder-decoder: what is in each position of the target, in shares of
+    the source's tokens and of the target's
+
+    encoder: list of (B, H, S, S);  decoder: list of (B, H, T, T);  cross: list of (B, H, T, S)
+    -> list of float64 (B, T, S + T), one for each block of the decoder; each row sums to 1
+
+    Eq. 1 for each of a block's two attentions, the second of which takes in the encoder's output M:
+
+        R' = A_l R_{l-1},    R_l = ½ R' + ½ C_l [M 0],    R_0 = [0 I]       C: mean over the heads
+    """
+    B, _, T, S = cross[0].shape
+    M = np.concatenate([rollout(encoder)[-1], np.zeros((B, S, T))], axis=-1)
+    R = np.concatenate([np.zeros((B, T, S)), np.broadcast_to(np.eye(T), (B, T, T))], axis=-1)
+    found = []
+    for W, C in zip(decoder, cross):
+        R = 0.5 * with_residual(W) @ R + 0.5 * C.astype(np.float64).mean(axis=1) @ M
+        found.append(R)
+    return found
+
+
 def flow(weights, position, report=None):
     """Attention flow: how much could flow from each input token to a position after the last layer,
     if each A_l(t, s) were the capacity of a pipe from s in layer l - 1 to t in layer l
@@ -194,28 +230,33 @@ def _shortest_path(left, taken, start, goal, least=1e-12):
 # ---- pictures
 
 
-def plot_attention(weights, tokens, size=1.5):
+def plot_attention(weights, tokens, keys=None, size=1.5):
     """-> matplotlib Figure: a row for each layer, a column for each head
 
     weights: list of (H, T, T), of one text;  tokens: T strings
+    keys: S strings, the source, for the weights (H, T, S) of cross-attention
     """
+    keys = tokens if keys is None else keys
     n_layers, n_heads = len(weights), len(weights[0])
-    side = max(size, 0.12 * len(tokens))
+    side = max(size, 0.12 * max(len(tokens), len(keys)))
     figure, grid = new_figure(0.8 + side * n_heads, 0.8 + side * n_layers, rows=n_layers,
                               columns=n_heads, squeeze=False)
     for layer, W in enumerate(weights):
         for h in range(n_heads):
             heat_map(grid[layer, h], W[h], rows=tokens if h == 0 else None,
-                     columns=tokens if layer == n_layers - 1 else None, limits=(0, 1),
+                     columns=keys if layer == n_layers - 1 else None, limits=(0, 1),
                      title=f"layer {layer}, head {h}")
     return figure
 
 
-def plot_rollout(matrix, tokens):
-    """-> matplotlib Figure of a (T, T) matrix such as rollout's: rows are positions of the output"""
-    side = max(2.5, 0.2 * len(tokens))
-    figure, axes = new_figure(side + 1, side)
-    heat_map(axes, matrix, rows=tokens, columns=tokens, limits=(0, math.ceil(matrix.max() * 10) / 10),
+def plot_rollout(matrix, tokens, keys=None):
+    """-> matplotlib Figure of a (T, T) matrix such as rollout's: rows are positions of the output
+
+    keys: S strings, the columns of a (T, S) matrix
+    """
+    keys = tokens if keys is None else keys
+    figure, axes = new_figure(max(2.5, 0.2 * len(keys)) + 1, max(2.5, 0.2 * len(tokens)))
+    heat_map(axes, matrix, rows=tokens, columns=keys, limits=(0, math.ceil(matrix.max() * 10) / 10),
              label="share of the input token")
     axes.set_xlabel("input token")
     axes.set_ylabel("position")

@@ -47,9 +47,15 @@ def logit_lens(model, *inputs, k=5, **options):
     with no_grad():
         with trace(model, anatomy.stream_names) as t:
             logits = model(*inputs, **options).logits
-        final = logits.argmax(axis=-1)
-        rows = [_read(model.unembed(x), final, k) for x in anatomy.streams(t)]
-    return Lens(*map(np.stack, zip(*rows)))
+        return read_rows((model.unembed(x) for x in anatomy.streams(t)), logits.argmax(axis=-1), k)
+
+
+def read_rows(rows, final, k=5):
+    """-> Lens
+
+    rows: iterable of logits (B, T, V), one for each layer;  final: (B, T), what the model says
+    """
+    return Lens(*map(np.stack, zip(*(_read(logits, final, k) for logits in rows))))
 
 
 def _read(logits, final, k):

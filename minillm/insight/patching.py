@@ -269,8 +269,8 @@ def path_effects(model, clean, corrupt, target, receiver=None, senders=None, sta
     if senders is None:
         senders = [name for name, block in blocks.items()
                    if receiver is None or block.index < blocks[receiver].index]
-    crossing = [f"{block.cross_attention}.heads" for block in dict.fromkeys(blocks.values())
-                if block.cross_attention is not None]
+    crossing = [f"{name}.heads" for block in dict.fromkeys(blocks.values())
+                for name in block.attentions[1:]]
     m_clean, clean_values = record(model, clean, target, senders)
     m_corrupt, frozen = record(model, corrupt, target, [*blocks, *crossing])
     span, found = _span(m_clean, m_corrupt), {}

@@ -89,48 +89,6 @@ def probe_layers(model, batches, labels, stack=None, **options):
     return probe_streams(residual_streams(model, batches, stack), labels, words, **options)
 
 
-# ---- properties of tokens that need no labels
-
-
-def properties(tokens):
-    """-> {name: (int64 (T,), names of the labels)}, what can be told about the tokens of a text
-
-    tokens: T strings;  -100: no label
-    """
-    found = {}
-    for name, (labels, rule) in PROPERTIES.items():
-        values = [rule(tokens, t) for t in range(len(tokens))]
-        found[name] = np.array([-100 if value is None else int(value) for value in values]), labels
-    return found
-
-
-def _next(tokens, t):
-    return tokens[t + 1] if t + 1 < len(tokens) else ""
-
-
-def _thirds(tokens, t):
-    """In which third of its text a token is"""
-    return 3 * t // len(tokens)
-
-
-# name -> (names of the labels, function of the tokens and a place -> label, or None for none)
-PROPERTIES = {
-    "space": (["no space", "begins with a space"], lambda tokens, t: tokens[t][:1].isspace()),
-    "capital": (["no capital", "has a capital"],
-                lambda tokens, t: any(c.isupper() for c in tokens[t])),
-    "number": (["no digit", "has a digit"], lambda tokens, t: any(c.isdigit() for c in tokens[t])),
-    "position": (["first third", "second third", "last third"], _thirds),
-    "previous-capital": (["no capital before", "a capital before"],
-                         lambda tokens, t: any(c.isupper() for c in tokens[t - 1]) if t else None),
-    "word-goes-on": (["the word ends here", "the word goes on"],
-                     lambda tokens, t: _next(tokens, t)[:1].isalnum() and tokens[t][-1:].isalnum()
-                     if _next(tokens, t) else None),
-    "punctuation-next": (["no punctuation next", "punctuation next"],
-                         lambda tokens, t: not _next(tokens, t).strip()[:1].isalnum()
-                         if _next(tokens, t).strip() else None),
-}
-
-
 def plot_probes(probes, layers=None):
     """-> matplotlib Figure: accuracy, control and majority over the layers
 

@@ -97,6 +97,21 @@ class SparseAutoencoder(Module):
                 report(step + 1, steps)
         return history
 
+    def fit_normalized(self, X, *arguments, **options):
+        """`fit` on X / s, with s such that the mean ‖(x - mean) / s‖² is d: one λ then suits the
+        vectors of every layer of every model
+
+        Features and biases take the scale up, as relu(s a) = s relu(a): afterwards this is an
+        autoencoder of X itself, and its λ is s times as large.
+        """
+        spread = ((X - X.mean(axis=0)) ** 2).sum(axis=1, dtype=np.float64).mean() / X.shape[1]
+        s = np.float32(np.sqrt(spread) or 1)
+        history = self.fit(X / s, *arguments, **options)
+        self.b_d.data *= s
+        self.b_e.data *= s
+        self.sparsity *= float(s)
+        return history
+
     def _project_gradient(self):
         """Remove from W_d's gradient what would only change the rows' lengths."""
         W, dW = self.W_d.data, self.W_d.grad
@@ -182,18 +197,19 @@ class Dictionary(NamedTuple):
     densities: np.ndarray
 
 
-def describe(sae, X, words, *, top=10, contexts=8, densest=0.1):
-    """-> Dictionary, with the features of the greatest energy that fire on few tokens
+def describe(sae, X, words, *, top=10, contexts=8, densest=0.05):
+    """-> Dictionary, with the features of the greatest energy, first those that fire on few tokens
 
     X: (N, d);  words: integers (N,), the ids of the tokens;  top: how many features to describe
-    contexts: strongest places of each, and the fewest that it has to have
-    densest: the largest density. A feature that is on all the time is a part of the mean.
+    contexts: strongest places of each, and the fewest that it should have
+    densest: what "few" is. A feature that is on all the time is a part of the mean.
     """
     f = sae.features(X)
     on = (f > 0).sum(axis=0)
     energy = (f.astype(np.float64) ** 2).sum(axis=0)
     distinct = (on >= contexts) & (on <= densest * len(X))
-    order = np.argsort(-np.where(distinct, energy, -1), kind="stable")[: min(top, distinct.sum())]
+    order = np.lexsort((-energy, ~distinct))[:top]
+    order = order[on[order] > 0]
     found = []
     for j in order:
         of_tokens = np.bincount(words, f[:, j])

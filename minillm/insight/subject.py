@@ -15,6 +15,7 @@ from minillm.nn.module import no_grad
 from minillm.tasks.base import labels_of
 from minillm.tasks.shared_words import N_TYPES, with_shared_words
 from minillm.text.auto import AutoTokenizer
+from minillm.text.bert_tokenizer import BertTokenizer
 from minillm.training.run import model_folder
 
 HEADS = ("causal_lm", "masked_lm", "seq2seq_lm")  # with logits over the vocabulary, the best first
@@ -132,6 +133,26 @@ class Subject:
         """-> list of strings, one for each id"""
         return [self.tokenizer.decode([int(id)]) for id in ids]
 
+    def spelled(self, ids):
+        """-> list of strings as `names`, but with a space in front wherever a word begins, and ""
+        for special tokens
+
+        How a tokenizer marks that a word begins, "Ġ", "▁" or the absence of "##", is its own affair.
+        """
+        special = set(self.tokenizer.all_special_ids)
+        pieces = self.tokenizer.convert_ids_to_tokens([int(id) for id in ids])
+        by_words = isinstance(self.tokenizer, BertTokenizer)
+        found = []
+        for id, piece, name in zip(ids, pieces, self.names(ids)):
+            if int(id) in special:
+                name = ""
+            elif piece.startswith("##") and by_words:
+                name = piece[2:]
+            elif by_words or piece.startswith("▁"):
+                name = " " + name.lstrip()
+            found.append(name)
+        return found
+
     def read(self, text, target_text=None):
         """-> Reading; ValueError for an empty text, and for one longer than the model reads
 
@@ -197,14 +218,14 @@ class Subject:
             position = max(0, len(ids) - 2)
         else:
             written = self.tokenizer(text_target=target_text, add_special_tokens=False)
-            ids = np.array([self._start_id, *written["input_ids"]])
+            ids = np.array([self.start_id, *written["input_ids"]])
             self._require_length("the target text", len(ids))
             position = len(ids) - 1
         inputs = {"input_ids": source[None], "decoder_input_ids": ids[None]}
         return Reading(text, ids, self.names(ids), inputs, position, source, self.names(source))
 
     @property
-    def _start_id(self):
+    def start_id(self):
         """The id with which an encoder-decoder's target begins"""
         config = self.model.config
         start = config.decoder_start_token_id

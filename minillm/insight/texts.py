@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minillm.insight.anatomy import Anatomy
 from minillm.insight.inputs import read_ids
+from minillm.tasks.bio_files import read_tagged
+from minillm.tasks.tagger import LONGEST, rows_of
 from minillm.text.corpus import read_corpus
 from minillm.training.run import Run
 from minillm.training.task import PRETRAINING
@@ -52,8 +55,8 @@ def texts_for(subject, n_tokens=4096, length=64, path=None, of="decoder", seed=0
         less. Shorter documents are shorter texts.
     path: a text file or a folder; None: the subject's own data if it is a run, else the topics of
         Python's help()
-    of: "encoder": the ids are those that an encoder-decoder's encoder reads. Its decoder reads what
-        the model itself writes.
+    of: "encoder": the ids are those that an encoder-decoder's encoder reads, and its decoder reads
+        no more than its start token. "decoder": the decoder reads what the model itself writes.
     seed: which texts
 
     Raises FileNotFoundError and ValueError, in one line, for a path without text.
@@ -71,7 +74,7 @@ def texts_for(subject, n_tokens=4096, length=64, path=None, of="decoder", seed=0
             break
     rows = [np.array(group[start : start + ROWS]) for group in by_length.values()
             for start in range(0, len(group), ROWS)]
-    batches = [inputs for ids in rows for inputs in _inputs(subject, ids)]
+    batches = [inputs for ids in rows for inputs in _inputs(subject, ids, of)]
     ids = [inputs["input_ids"] if of == "encoder" else read_ids(inputs) for inputs in batches]
     return Texts(batches, ids)
 
@@ -105,8 +108,44 @@ def _run_of(folder):
     return Run(folder.parent) if (folder.parent / "run.json").is_file() else None
 
 
-def _inputs(subject, ids):
+def _inputs(subject, ids, of):
     """ids: (B, T) -> list of dicts of the forward's arguments"""
     if not subject.is_encoder_decoder:
         return [{"input_ids": ids}]
+    if of == "encoder":
+        return [{"input_ids": ids, "decoder_input_ids": np.full((len(ids), 1), subject.start_id)}]
     return [{"input_ids": row[None], "decoder_input_ids": subject.answer(row)[None]} for row in ids]
+
+
+# ---- labels of tokens
+
+
+def tagged_texts(subject, path):
+    """Read a file of tagged words, as tasks/bio_files.py describes it, but with tags of any kind
+
+    -> Texts, one in each batch; labels: int64 (N,), -100 where there is none; names: list of tags
+
+    A word's tag is the label of its first token; in a decoder, which has seen the whole word only
+    then, of its last one. Raises ValueError, in one line, for a file that isn't one.
+    """
+    if subject.is_encoder_decoder:
+        of, causal = "encoder", False
+    else:
+        of, causal = "decoder", Anatomy(subject.model).blocks[-1].module.attention.causal
+    limits = (subject.tokenizer.model_max_length, subject.model.config.position_limit, LONGEST)
+    max_length = min(limit for limit in limits if limit is not None)
+    read = read_tagged(path)
+    names = sorted({tag for _, tags in read for tag in tags})
+    number = {tag: n for n, tag in enumerate(names)}
+    batches, ids, labels = [], [], []
+    for words, tags in read:
+        starts = np.cumsum([0, *(len(word) + 1 for word in words)])[:-1].tolist()
+        spans = [(start, start + len(word)) for start, word in zip(starts, words)]
+        for row in rows_of(" ".join(words), spans, subject.tokenizer, max_length):
+            own = np.full(len(row.ids), -100)
+            places = [next_ - 1 for next_ in (*row.places[1:], row.end)] if causal else row.places
+            own[places] = [number[tags[word]] for word in row.words]
+            batches += _inputs(subject, np.array([row.ids]), of)
+            ids.append(np.array([row.ids]))
+            labels.append(own)
+    return Texts(batches, ids), np.concatenate(labels), names

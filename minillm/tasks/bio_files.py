@@ -21,11 +21,22 @@ SUFFIXES = (".tsv", ".bio", ".conll")
 def read_bio(path):
     """-> list of {"text", "spans"}: the words with a space between them, the spans in characters
 
+    Raises the errors of `read_tagged`, and ValueError with the number of the line for a tag that
+    isn't BIO's.
+    """
+    return [example_of(words, tags) for words, tags in read_tagged(path, _check_tag)]
+
+
+def read_tagged(path, check=lambda where, tag: None):
+    """-> list of (words, tags), two lists of strings for each text; tags of any kind
+
+    check(where, tag): raises ValueError for a tag that isn't wanted
+
     Lines that begin with -DOCSTART- are skipped. Raises FileNotFoundError if there is no file,
     ValueError with the number of the line for one without a tag, and for a file without words.
     """
     path = expand(path)
-    examples, words, tags = [], [], []
+    texts, words, tags = [], [], []
     for number, line in enumerate([*read_text(path).split("\n"), ""], 1):
         cells = [cell for cell in (line.split("\t") if "\t" in line else line.split())
                  if cell.strip()]
@@ -37,13 +48,13 @@ def read_bio(path):
                                  "tag, or an empty line")
             words.append(cells[0].strip())
             tags.append(cells[-1].strip())
-            _check_tag(f"{path}, line {number}", tags[-1])
+            check(f"{path}, line {number}", tags[-1])
         elif words:
-            examples.append(example_of(words, tags))
+            texts.append((words, tags))
             words, tags = [], []
-    if not examples:
+    if not texts:
         raise ValueError(f"{path}: no example in it")
-    return examples
+    return texts
 
 
 def example_of(words, tags):
