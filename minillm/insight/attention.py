@@ -7,7 +7,6 @@ importance.py and patching measure what the weights can't say.
 """
 
 import math
-from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -205,26 +204,36 @@ def _max_flow(capacities, top, bottom):
 
 
 def _shortest_path(left, taken, start, goal, least=1e-12):
-    """-> list of nodes, by breadth-first search through pipes with something left; or None"""
-    parents, queue = {start: None}, deque([start])
-    while queue:
-        node = queue.popleft()
-        if node == goal:
-            path = [node]
-            while parents[path[-1]] is not None:
-                path.append(parents[path[-1]])
-            return path[::-1]
-        level, t = node
-        neighbors = []
-        if level > 0:
-            neighbors += [(level - 1, int(s)) for s in np.flatnonzero(left[level - 1][t] > least)]
-        if level < len(left):
-            neighbors += [(level + 1, int(s)) for s in np.flatnonzero(taken[level][:, t] > least)]
-        for neighbor in neighbors:
-            if neighbor not in parents:
-                parents[neighbor] = node
-                queue.append(neighbor)
-    return None
+    """-> list of nodes, by breadth-first search through pipes with something left; or None
+
+    A step of the search takes all nodes that are equally far from the start: for each level, the
+    positions of its new nodes.
+    """
+    L, T = len(left), len(left[0])
+    seen = np.zeros((L + 1, T), bool)
+    seen[start] = True
+    parents = np.zeros((L + 1, T, 2), int)  # the node before each one, on a shortest path
+    front = {start[0]: np.array([start[1]])}
+    while front and not seen[goal]:
+        reached = {}
+        for level, positions in front.items():
+            pipes = [(level - 1, left[level - 1][positions])] if level > 0 else []
+            pipes += [(level + 1, taken[level][:, positions].T)] if level < L else []
+            for other, capacity in pipes:  # capacity: (positions, T)
+                is_open = (capacity > least) & ~seen[other]
+                new = np.flatnonzero(is_open.any(axis=0))
+                parents[other, new, 0] = level
+                parents[other, new, 1] = positions[is_open[:, new].argmax(axis=0)]
+                seen[other, new] = True
+                if new.size:
+                    reached.setdefault(other, []).append(new)
+        front = {level: np.concatenate(parts) for level, parts in reached.items()}
+    if not seen[goal]:
+        return None
+    path = [goal]
+    while path[-1] != start:
+        path.append(tuple(parents[path[-1]].tolist()))
+    return path[::-1]
 
 
 # ---- pictures

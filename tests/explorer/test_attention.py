@@ -89,9 +89,14 @@ def test_flow_and_rollout():
     assert calls[-1] == (W.shape[2], W.shape[2])
     share = attention.attention_reaches(one, TEXT, 0, 3)["share"]
     np.testing.assert_allclose(share, library.rollout([w[None] for w in W])[0][0, 3], atol=1e-6)
-    with pytest.raises(ValueError, match="^the text has 45 tokens, wanted at most 48|no rollout$"):
-        attention.attention_flow(subject("transformer"), TEXT, 0, lambda *call: None,
-                                 "model.decoder.layers.cross_attention")
+    matrix = attention.attention_flows(one, TEXT, lambda *call: calls.append(call))["flows"]
+    np.testing.assert_array_equal(matrix[4], found["flow"])
+    assert calls[-1] == (len(matrix) ** 2, len(matrix) ** 2)
+    crossed = {"name": "model.decoder.layers.cross_attention", "report": lambda *call: None}
+    with pytest.raises(ValueError, match="looks into another text: it has no flow$"):
+        attention.attention_flows(subject("transformer"), TEXT, **crossed)
+    with pytest.raises(ValueError, match="^the text has 49 tokens, wanted at most 48: "):
+        attention.attention_flow(thousand()[0], "z" * 49, 0, lambda *call: None)
 
 
 def test_what_training_changes_is_seen():

@@ -13,15 +13,18 @@ const KINDS = ["previous", "first", "itself", "induction", "entropy"];
 
 export default {
   id: "attention",
-  async render(root, context) {
-    const name = context.state.get("name", "");
-    const found = await answer(context, name);
-    if (context.signal.aborted) return;
-    const view = new View(found, context, name);
-    root.append(view.element);
-    await view.open(context.state.get("layer", 0), context.state.get("head", 0));
-  },
+  render: (root, context) => show(root, context),
 };
+
+// known: the View that stood here, whose answer may serve again
+async function show(root, context, known = null) {
+  const name = context.state.get("name", "");
+  const found = known && known.name === name ? known.found : await answer(context, name);
+  if (context.signal.aborted) return;
+  const view = new View(found, context, name);
+  root.replaceChildren(view.element);
+  await view.open(context.state.get("layer", 0), context.state.get("head", 0));
+}
 
 const fields = name => (name ? {name} : {});
 
@@ -42,16 +45,17 @@ class View {
     Object.assign(this, {found, context, name});
     this.T = found.tokens.length;
     this.S = found.keys.length;
-    this.by = context.state.get("by", "weights") === "norms" && found.whole ? "norms" : "weights";
-    this.scale = context.state.get("scale", found.whole ? "one" : "own");
+    this.by = context.state.get("by", "weights") === "norms" ? "norms" : "weights";
+    this.scale = !found.whole && this.by === "norms" ? "own" : context.state.get("scale", found.whole ? "one" : "own");
     this.queryLabels = found.tokens.map(tokenText);
     this.keyLabels = found.keys.map(tokenText);
     this.query = clamp(context.state.get("query", this.T - 1), this.T);
     this.key = context.state.get("key", -1);
-    this.head = el("div", {class: "att-head"});
+    this.head = el("div");
+    this.rowPanel = el("div");
     this.why = el("div");
     this.element = el("div", {}, this.controls(),
-      el("div", {class: "att-top"}, panel(t("attention.all_heads"), this.allHeads(), this.numbers()), this.head),
+      el("div", {class: "att-top"}, el("div", {}, panel(t("attention.all_heads"), this.allHeads(), this.numbers()), this.rowPanel), this.head),
       this.why, found.cross ? note(t("attention.no_rollout")) : this.rollout());
   }
 
@@ -64,29 +68,16 @@ class View {
         this.again({name: isDefault ? null : value, layer: null, head: null, query: null, key: null});
       }));
     }
-    if (this.found.whole) {
-      choices.push(select(t("attention.color"), ["weights", "norms"].map(by => ({value: by, label: t(`attention.by_${by}`)})), this.by,
-        by => this.again({by: by === "weights" ? null : by})));
-    }
-    choices.push(select(t("attention.scale"), ["one", "own"].map(each => ({value: each, label: t(`attention.scale_${each}_${this.by}`)})), this.scale,
+    choices.push(select(t("attention.color"), ["weights", "norms"].map(by => ({value: by, label: t(`attention.by_${by}`)})), this.by,
+      by => this.again({by: by === "weights" ? null : by})));
+    if (this.found.whole || this.by === "weights") choices.push(select(t("attention.scale"), ["one", "own"].map(each => ({value: each, label: t(`attention.scale_${each}_${this.by}`)})), this.scale,
       scale => this.again({scale})));
     return row(choices);
   }
 
   again(changes) {
     this.context.state.set(changes);
-    const root = this.element.parentElement;
-    root.replaceChildren();
-    return this.render(root);
-  }
-
-  async render(root) {
-    const {context} = this;
-    const name = context.state.get("name", "");
-    const found = name === this.name ? this.found : await answer(context, name);
-    const view = new View(found, context, name);
-    root.append(view.element);
-    await view.open(context.state.get("layer", 0), context.state.get("head", 0));
+    return show(this.element.parentElement, this.context, this);
   }
 
   // ---- all heads at once
@@ -95,7 +86,7 @@ class View {
   small(layer, h) {
     const [, H, rows, columns] = (this.found.weights || this.found.thumbnails).shape;
     const offset = (layer * H + h) * rows * columns;
-    if (this.by === "weights") return {rows, columns, data: (this.found.weights || this.found.thumbnails).data, offset};
+    if (this.by === "weights" || !this.found.whole) return {rows, columns, data: (this.found.weights || this.found.thumbnails).data, offset};
     return {rows, columns, data: this.longVectors(layer, h), offset: 0};
   }
 
@@ -112,7 +103,7 @@ class View {
   allHeads() {
     const {layers: L, heads: H} = this.found;
     const colors = Array.from({length: 256}, (_, i) => rgb(i, 0, 255));
-    this.most = this.by === "weights" ? 1 : this.largest();
+    this.most = this.by === "weights" || !this.found.whole ? 1 : this.largest();
     this.buttons = [];
     const cells = [];
     for (let layer = 0; layer < L; layer++) {
@@ -274,9 +265,8 @@ class View {
     const {layer, h} = this, title = t("attention.layer_head", {layer, head: h});
     this.lines = lineView({queries: this.queryLabels, keys: this.keyLabels, weights: q => this.weights(q), whole: this.found.whole,
       onhover: q => this.showRow(q ?? this.query), onchoose: q => this.choose(q, -1), onkey: key => this.choose(this.query, key), name: `attention-lines-${layer}-${h}`});
-    this.rowPanel = el("div");
     this.head.replaceChildren(panel(title, note(this.described(layer, h).replace(`${title}: `, "")), this.map()),
-      el("div", {class: "att-pair"}, panel(t("attention.lines"), this.lines), this.rowPanel));
+      panel(t("attention.lines"), this.lines));
   }
 
   map() {
@@ -366,32 +356,36 @@ class View {
     if (this.found.whole) this.showRollout(content);
     else {
       content.append(button(t("attention.compute"), async () => {
-        const progress = this.context.progress(t("attention.rollout"));
-        try {
-          await this.context.ask("attention_rollout", fields(this.name), {report: progress.update, signal: progress.signal});
-          this.showRollout(content);
-        } catch (error) {
-          if (error.name !== "AbortError") content.append(el("p", {class: "error"}, error.message));
-        } finally {
-          progress.done();
-        }
+        if (await this.long("attention_rollout", {}, t("attention.rollout"), content)) this.showRollout(content);
       }));
     }
     return box;
   }
 
   showRollout(content) {
-    const {layers: L} = this.found, size = this.T * this.T;
-    let layer = clamp(this.context.state.get("rollout", L - 1), L), position = this.query;
-    const map = el("div"), reaches = el("div"), flows = el("div");
+    const {layers: L} = this.found, size = this.T * this.T, isShort = this.T <= MOST_FLOWS;
+    let layer = clamp(this.context.state.get("rollout", L - 1), L), position = this.query, flows = null;
+    const map = el("div"), reaches = el("div"), flow = el("div"), choices = el("div");
     const show = () => {
-      const common = {label: t("attention.share"), name: `rollout-${layer}`, rows: this.T, columns: this.T, maxHeight: 640,
-        rowLabels: this.queryLabels, columnLabels: this.queryLabels, onclick: i => pick(i)};
-      this.rolled = this.found.whole
-        ? heatMap({...common, limits: [0, 1], data: this.found.rollout.data, offset: layer * size})
-        : zoomMap({...common, limits: [0, 1], ask: place => this.context.ask("attention_tile", {...fields(this.name), layer, kind: "rollout", ...place})});
+      const common = {label: t(flows ? "attention.flow_share" : "attention.share"), name: flows ? "flows" : `rollout-${layer}`, rows: this.T, columns: this.T,
+        maxHeight: 640, limits: [0, 1], rowLabels: this.queryLabels, columnLabels: this.queryLabels, onclick: i => pick(i)};
+      if (flows) this.rolled = heatMap({...common, data: flows, offset: 0});
+      else if (this.found.whole) this.rolled = heatMap({...common, data: this.found.rollout.data, offset: layer * size});
+      else this.rolled = zoomMap({...common, ask: place => this.context.ask("attention_tile", {...fields(this.name), layer, kind: "rollout", ...place})});
       map.replaceChildren(this.rolled);
+      choices.replaceChildren(row(select(t("attention.after_layer"), Array.from({length: L}, (_, n) => ({value: n, label: String(n)})), layer, value => {
+        layer = Number(value);
+        flows = null;
+        this.context.state.set({rollout: layer});
+        show();
+      }), isShort && button(t("attention.all_flows"), all, {pressed: flows !== null})));
       pick(position);
+    };
+    const all = async () => {
+      const found = flows ? null : await this.long("attention_flows", {}, t("attention.all_flows"), choices);
+      flows = found && found.flows.data;
+      layer = flows ? L - 1 : layer;
+      show();
     };
     const pick = async i => {
       position = i;
@@ -400,14 +394,24 @@ class View {
       if (this.context.signal.aborted || position !== i) return;
       this.rolled.select(i, 0);
       reaches.replaceChildren(panel(t("attention.reaches", {token: this.queryLabels[i], n: i, layer}), this.shares(share, "rollout-row")));
-      flows.replaceChildren(this.T <= MOST_FLOWS ? button(t("attention.flow"), () => this.flow(i, flows)) : note(t("attention.flow_limit", {n: MOST_FLOWS})));
+      if (flows) this.showFlow(i, flows.subarray(i * this.T, (i + 1) * this.T), flow);
+      else flow.replaceChildren(isShort ? button(t("attention.flow"), () => this.flow(i, flow)) : note(t("attention.flow_limit", {n: MOST_FLOWS})));
     };
-    content.replaceChildren(row(select(t("attention.after_layer"), Array.from({length: L}, (_, n) => ({value: n, label: String(n)})), layer, value => {
-      layer = Number(value);
-      this.context.state.set({rollout: layer});
-      show();
-    })), el("div", {class: "att-top"}, map, el("div", {}, reaches, flows)));
+    content.replaceChildren(choices, el("div", {class: "att-top"}, map, el("div", {}, reaches, flow)));
     show();
+  }
+
+  // Ask a long question, with a progress bar; an error is shown in `place` -> its answer, or null
+  async long(name, more, label, place) {
+    const progress = this.context.progress(label);
+    try {
+      return await this.context.ask(name, {...fields(this.name), ...more}, {report: progress.update, signal: progress.signal});
+    } catch (error) {
+      if (error.name !== "AbortError") place.append(note(error.offline ? t("shell.offline") : error.message));
+      return null;
+    } finally {
+      progress.done();
+    }
   }
 
   shares(share, name) {
@@ -416,15 +420,12 @@ class View {
   }
 
   async flow(position, place) {
-    const progress = this.context.progress(t("attention.flow"));
-    try {
-      const {flow} = await this.context.ask("attention_flow", {...fields(this.name), position}, {report: progress.update, signal: progress.signal});
-      place.replaceChildren(panel(t("attention.flow_of", {token: this.queryLabels[position], n: position}), this.shares(flow.data, "attention-flow"), note(t("attention.flow_note"))));
-    } catch (error) {
-      if (error.name !== "AbortError") place.replaceChildren(note(error.offline ? t("shell.offline") : error.message));
-    } finally {
-      progress.done();
-    }
+    const found = await this.long("attention_flow", {position}, t("attention.flow"), place);
+    if (found) this.showFlow(position, found.flow.data, place);
+  }
+
+  showFlow(position, flow, place) {
+    place.replaceChildren(panel(t("attention.flow_of", {token: this.queryLabels[position], n: position}), this.shares(flow, "attention-flow"), note(t("attention.flow_note"))));
   }
 }
 
@@ -458,6 +459,8 @@ function thumbnail({rows, columns, data, offset}, colors, most) {
 // o: heatMap's options, with ask({level, row, column}) -> Promise of {mean, max}
 function zoomMap(o) {
   const top = Math.max(0, Math.ceil(Math.log2(Math.max(o.rows, o.columns) / TILE)));
+  const kept = (o.state ? o.state.get("zoom", "") : "").split(",").map(Number);
+  const starts = kept.length === 3 && kept.every(Number.isInteger);
   let place = {level: top, row: 0, column: 0}, kind = "max", tile = null, chosen = null, asked = 0;
   const place_ = el("span", {class: "facts"}), holder = el("div", {class: "att-zoomed"});
   const cells = n => Math.ceil(n / 2 ** place.level);
@@ -465,7 +468,9 @@ function zoomMap(o) {
   function go(level, row, column) {  // row, column: of the first cell, at this level
     level = Math.max(0, Math.min(top, level));
     const last = n => Math.max(0, Math.ceil(n / 2 ** level) - TILE);
+    if (o.state) o.state.set({zoom: null});
     place = {level, row: Math.max(0, Math.min(last(o.rows), Math.round(row))), column: Math.max(0, Math.min(last(o.columns), Math.round(column)))};
+    if (o.state && level < top) o.state.set({zoom: [level, place.row, place.column].join(",")});
     return show();
   }
   // Zoom around a cell, which becomes the middle
@@ -511,8 +516,8 @@ function zoomMap(o) {
     chosen = [i, j];
     if (tile) draw();
   };
-  whole.goTo = (i, j) => go(0, i - TILE / 2, j - TILE / 2);
-  show();
+  if (starts) go(...kept);
+  else show();
   return whole;
 }
 

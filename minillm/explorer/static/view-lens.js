@@ -257,7 +257,7 @@ class View {
   async train() {
     this.message.textContent = "";
     try {
-      const {losses, source} = await withProgress(this.context, t("lens.training"), options => this.context.ask("lens_tune", {text: undefined}, options));
+      const {losses, source} = await withProgress(this.context, t("lens.training"), options => this.context.ask("lens_tune", {}, options));
       const [L, steps] = losses.shape, few = Math.min(10, steps);
       const mean = (l, from) => losses.data.subarray(l * steps + from, l * steps + from + few).reduce((a, b) => a + b, 0) / few;
       const told = Array.from({length: L}, (_, l) => `${this.rowNames[l]} ${number(mean(l, 0), 2)} → ${number(mean(l, steps - few), 2)}`);
@@ -271,15 +271,15 @@ class View {
 
   // ---- who put it there: direct logit attribution
 
-  async showShares(token) {
+  async showShares(token, against = -1) {
     const {position} = this, mine = (this.asked = (this.asked || 0) + 1);
-    let found;
     if (!this.found.is_sum) {
       this.shares.replaceChildren(note(t("lens.no_sum")));
       return;
     }
+    let found;
     try {
-      found = await this.context.ask("lens_contributions", {position, token});
+      found = await this.context.ask("lens_contributions", {position, token, ...(against < 0 ? {} : {against})});
     } catch (error) {
       if (error.name === "AbortError" || mine !== this.asked) return;
       this.shares.replaceChildren(note(t("lens.no_shares", {why: error.offline ? t("shell.offline") : error.message})));
@@ -295,8 +295,13 @@ class View {
       items.push({label: t("lens.others", {n: rest.length}), value, color: colored(value)});
     }
     const open = i => shown[i] && shown[i].head !== null && this.context.goTo("attention", {layer: shown[i].layer, head: shown[i].head, query: position, key: null,
-      name: shown[i].attention ?? null});
-    this.shares.replaceChildren(panel(t("lens.shares", {token: this.token(token), n: position, place: this.tokens[position]}), note(t("lens.shares_note")),
+      name: shown[i].kind === "cross head" ? found.cross : null});
+    const what = against < 0 ? this.token(token) : `${this.token(token)} − ${this.token(against)}`;
+    const others = this.important().filter(id => id !== token);
+    if (against >= 0 && !others.includes(against)) others.push(against);
+    this.shares.replaceChildren(panel(t("lens.shares", {token: what, n: position, place: this.tokens[position]}), note(t("lens.shares_note")),
+      row(select(t("lens.versus"), [{value: -1, label: t("lens.nothing")}, ...others.map(id => ({value: id, label: this.token(id)}))], against,
+        value => this.showShares(token, Number(value)))),
       el("div", {class: "lens-shares"}, bars({items, name: "lens-shares", onclick: open}),
         el("div", {}, table([t("lens.part"), t("lens.share")], [[t("lens.sum"), found.sum], [t("lens.logit"), found.logit]], {name: "lens-sum", digits: 5}),
           el("details", {class: "lens-more"}, el("summary", {}, t("lens.all_parts")),

@@ -136,13 +136,18 @@ def attention_reaches(subject: Subject, text: str, layer: int, position: int,
 def attention_flow(subject: Subject, text: str, position: int, report, name: str = "") -> dict:
     """flow: (T,), how much could flow from each token to a position after the last layer"""
     seen = _look(subject, text, name)
-    L, _, T, _ = seen.shape
-    if T > MOST_FLOWS:
-        raise ValueError(f"the text has {T} tokens, wanted at most {MOST_FLOWS}: each needs a "
-                         "maximum flow of its own")
-    seen.rollout(None)  # refuses cross-attention
-    weights = [seen.weights(layer) for layer in range(L)]
-    return {"flow": flow(weights, seen.query(position), report)}
+    return {"flow": flow(seen.for_flow(), seen.query(position), report)}
+
+
+@view
+def attention_flows(subject: Subject, text: str, report, name: str = "") -> dict:
+    """flows: (T, T), how much could flow from each token (column) to each position after the last
+    layer (row)
+    """
+    seen = _look(subject, text, name)
+    weights, T = seen.for_flow(), seen.shape[2]
+    return {"flows": np.stack([flow(weights, position, lambda done, _: report(
+        position * T + done, T * T)) for position in range(T)])}
 
 
 @offline
@@ -217,10 +222,22 @@ class _Seen:
                                        np.float32)
         return {"kinds": kinds, "induction": self._induction}
 
+    def for_flow(self):
+        """-> the weights of all layers; ValueError for a long text, and across stacks"""
+        self.require_one_text("flow")
+        L, _, T, _ = self.shape
+        if T > MOST_FLOWS:
+            raise ValueError(f"the text has {T} tokens, wanted at most {MOST_FLOWS}: each needs a "
+                             "maximum flow of its own")
+        return [self.weights(layer) for layer in range(L)]
+
+    def require_one_text(self, what):
+        if self.cross:
+            raise ValueError(f"{self.name} looks into another text: it has no {what}")
+
     def rollout(self, report=None):
         """-> list of float32 (T, T), one for each layer"""
-        if self.cross:
-            raise ValueError(f"{self.name} looks into another text: it has no rollout")
+        self.require_one_text("rollout")
         if self._rollout is None:
             R, found = np.eye(self.shape[2]), []
             for layer in range(self.shape[0]):

@@ -231,6 +231,7 @@ def lens_contributions(subject: Subject, text: str, position: int, token: int,
     minus that of `against` if given
 
     parts: list of {part, kind, layer, head, share}; the shares add up to logit;  sum, logit
+    cross: the name of the attention to an encoder, for the attention view; None without
     """
     reading = _readable(subject, text)
     T, V = len(reading.ids), subject.model.config.vocab_size
@@ -243,7 +244,8 @@ def lens_contributions(subject: Subject, text: str, position: int, token: int,
     with no_grad():
         logits = subject.model(**reading.inputs).logits[0, position].astype(np.float64)
     return {"parts": [{**_part(name), "share": share} for name, share in shares.items()],
-            "sum": sum(shares.values()),
+            "cross": f"{Anatomy(subject.model).stack}.cross_attention"
+            if any("cross" in name for name in shares) else None, "sum": sum(shares.values()),
             "logit": float(logits[token] - (0 if other is None else logits[other]))}
 
 
