@@ -170,6 +170,12 @@ def test_a_thousand_tokens_travel_in_parts():
         attention.attention_tile(one, text, 0, 7, 9, 0)
 
 
+def test_too_many_tokens_are_refused(monkeypatch):
+    monkeypatch.setattr(attention, "MOST_TOKENS", 5)
+    with pytest.raises(ValueError, match="^the text has 12 tokens, wanted at most 5: "):
+        attention.attention(subject("llama"), "q" * 12)
+
+
 def test_what_a_page_without_a_server_needs():
     one = subject("gpt2")
     asked = list(OFFLINE["attention"](one, TEXT))

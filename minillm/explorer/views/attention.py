@@ -18,6 +18,7 @@ from minillm.insight.subject import Subject
 
 TILE = 128  # rows and columns of a tile
 MOST_WHOLE = 1 << 19  # weights that travel at once: 2 MB
+MOST_TOKENS = 4096  # of a text; a head has T² weights
 MOST_FLOWS = 48  # tokens of a text whose flows are computed
 KINDS = ("previous", "first", "itself", "entropy")
 
@@ -176,6 +177,10 @@ class _Seen:
         self.model, self.name, self.cross = subject.model, name, found[name]["cross"]
         self.stack = name.rpartition(".")[0]
         reading = subject.read(text)
+        longest = max(len(reading.tokens), len(reading.source_tokens or []))
+        if longest > MOST_TOKENS:
+            raise ValueError(f"the text has {longest:,} tokens, wanted at most {MOST_TOKENS:,}: "
+                             "every head has a weight for each two of them")
         self.layers = attention_scores(subject.model, stack=self.stack, cross=self.cross,
                                        **reading.inputs)
         H, T = self.layers[0].queries.shape[1:3]
