@@ -73,28 +73,28 @@ def logits_of(subject, reading):
         return subject.model(**reading.inputs).logits
 
 
-def ask(subject, reading, token=-1, other=-1, position=-1, against=None):
+def ask(subject, reading, token=-1, against=-1, position=-1, beside=None):
     """-> Question
 
     token: -1: what the model says;  position: -1: the reading's own
-    other: -1: the answer that becomes likelier in the logits `against`, of another text; without
-        them none
+    against: the other answer; -1: the one that becomes likeliest in the logits `beside`, of another
+        text; without them none
     """
     position = checked_position(reading, position)
     p = probabilities(logits_of(subject, reading), position)[0]
-    for name, id in (("token", token), ("other", other)):
+    for name, id in (("token", token), ("against", against)):
         if not -2 < id < len(p):
             raise ValueError(f"{name} is {id}, wanted 0 to {len(p) - 1}, one of the answers")
     token = int(p.argmax()) if token < 0 else token
-    if other == token:
-        raise ValueError(f"token and other are both {token}, wanted two different answers")
-    if other < 0:
-        other = None
-        if against is not None:
-            gain = probabilities(against, position)[0] - p
+    if against == token:
+        raise ValueError(f"token and against are both {token}, wanted two different answers")
+    if against < 0:
+        against = None
+        if beside is not None:
+            gain = probabilities(beside, position)[0] - p
             gain[token] = -np.inf
-            other = int(gain.argmax())
-    return Question(subject, reading, token, other, position)
+            against = int(gain.argmax())
+    return Question(subject, reading, token, against, position)
 
 
 def checked_position(reading, position):

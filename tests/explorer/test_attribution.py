@@ -104,6 +104,6 @@ def test_errors(subject):
     for fields, error in (({"steps": 0}, "^steps is 0, wanted 1 to 1024$"),
                           ({"position": 9}, "^position is 9, wanted 0 to 4$"),
                           ({"token": 5000}, "^token is 5000, wanted 0 to 2047"),
-                          ({"token": 3, "other": 3}, "^token and other are both 3")):
+                          ({"token": 3, "against": 3}, "^token and against are both 3")):
         with pytest.raises(ValueError, match=error):
             views.attribute(subject, CLEAN, quiet, **fields)

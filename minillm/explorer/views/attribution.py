@@ -16,7 +16,7 @@ NEGLIGIBLE = 0.05  # of a method's largest score: its sign says nothing
 
 
 @view
-def attribute(subject: Subject, text: str, report, token: int = -1, other: int = -1,
+def attribute(subject: Subject, text: str, report, token: int = -1, against: int = -1,
               position: int = -1, steps: int = 32) -> dict:
     """Explain an answer by each method, and measure which of them to believe.
 
@@ -33,7 +33,7 @@ def attribute(subject: Subject, text: str, report, token: int = -1, other: int =
     """
     _require_steps(steps)
     model, reading = subject.model, subject.read(text)
-    question = ask(subject, reading, token, other, position)
+    question = ask(subject, reading, token, against, position)
     text, target, n_tokens = reading.inputs, question.target, len(reading.input_tokens)
     scores = {}
 
@@ -118,7 +118,7 @@ def _signs(x):
 
 
 @view
-def completeness(subject: Subject, text: str, report, token: int = -1, other: int = -1,
+def completeness(subject: Subject, text: str, report, token: int = -1, against: int = -1,
                  position: int = -1, steps: list[int] = STEPS) -> dict:
     """How the sum of integrated gradients comes closer to the whole fall with more steps.
 
@@ -126,7 +126,7 @@ def completeness(subject: Subject, text: str, report, token: int = -1, other: in
     partial: {steps: integer, sum: float}
     """
     reading = subject.read(text)
-    question = ask(subject, reading, token, other, position)
+    question = ask(subject, reading, token, against, position)
     for n in steps:
         _require_steps(n)
     T = len(reading.input_tokens)
@@ -144,7 +144,7 @@ def completeness(subject: Subject, text: str, report, token: int = -1, other: in
 
 
 @view
-def token_pairs(subject: Subject, text: str, report, token: int = -1, other: int = -1,
+def token_pairs(subject: Subject, text: str, report, token: int = -1, against: int = -1,
                 position: int = -1) -> dict:
     """Take two tokens away at a time: how much more do they do together than each alone?
 
@@ -157,7 +157,7 @@ def token_pairs(subject: Subject, text: str, report, token: int = -1, other: int
     if T > MOST_PAIRED:
         raise ValueError(f"the text has {T} tokens, wanted at most {MOST_PAIRED}: there are too many "
                          "pairs")
-    question = ask(subject, reading, token, other, position)
+    question = ask(subject, reading, token, against, position)
     one, two = np.triu_indices(T, 1)
     deleted = np.concatenate([_one_by_one(T)[:-1], np.zeros((len(one), T), bool)])
     pairs = np.arange(len(one)) + T + 1

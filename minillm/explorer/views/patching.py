@@ -33,7 +33,7 @@ class Comparison:
     base, donor: the arguments of the forward of these two
     """
 
-    def __init__(self, subject, text, corrupt, into="corrupt", token=-1, other=-1, position=-1,
+    def __init__(self, subject, text, corrupt, into="corrupt", token=-1, against=-1, position=-1,
                  stack=""):
         if into not in INTO:
             raise ValueError(f"into is {into!r:.40}, wanted 'corrupt' or 'clean'")
@@ -47,7 +47,7 @@ class Comparison:
         self.clean_tokens, self.corrupt_tokens = map(self.tokens_of, (self.clean, self.corrupt))
         T, T_corrupt = len(self.clean_tokens), len(self.corrupt_tokens)
         self.is_aligned = T == T_corrupt
-        self.question = ask(subject, self.clean, token, other, position,
+        self.question = ask(subject, self.clean, token, against, position,
                             logits_of(subject, self.corrupt) if self.is_aligned else None)
         self.base, self.donor = self.corrupt.inputs, self.clean.inputs
         if into == "clean":
@@ -95,7 +95,7 @@ def site_rows(model, stack=None):
 
 
 @view
-def patch_setup(subject: Subject, text: str, corrupt: str = "", token: int = -1, other: int = -1,
+def patch_setup(subject: Subject, text: str, corrupt: str = "", token: int = -1, against: int = -1,
                 position: int = -1, stack: str = "") -> dict:
     """Two texts side by side, the question, and the gradient's estimate of every patch.
 
@@ -106,7 +106,7 @@ def patch_setup(subject: Subject, text: str, corrupt: str = "", token: int = -1,
     estimate: {into: float64 (n, T)}: the estimated change of the value by patching one position
     suggestions: [{text, old, new, position}, …], texts of the same length
     """
-    pair = Comparison(subject, text, corrupt, "corrupt", token, other, position, stack)
+    pair = Comparison(subject, text, corrupt, "corrupt", token, against, position, stack)
     question, names = pair.question, pair.names()
     found = {"aligned": pair.is_aligned, "rows": pair.rows, "stacks": pair.stacks,
              "stack": pair.stack, **question.described(),
@@ -130,7 +130,7 @@ def patch_setup(subject: Subject, text: str, corrupt: str = "", token: int = -1,
 
 @view
 def patch_effect(subject: Subject, text: str, patches: list[str], corrupt: str = "",
-                 into: str = "corrupt", token: int = -1, other: int = -1, position: int = -1,
+                 into: str = "corrupt", token: int = -1, against: int = -1, position: int = -1,
                  stack: str = "") -> dict:
     """Several patches at once, exactly and by the gradient.
 
@@ -139,7 +139,7 @@ def patch_effect(subject: Subject, text: str, patches: list[str], corrupt: str =
     -> before, after, donor: answers;  change: after - before;  effect: its share of the way to the
         donor's value;  estimate: the gradient's, of `change`
     """
-    pair = Comparison(subject, text, corrupt, into, token, other, position, stack)
+    pair = Comparison(subject, text, corrupt, into, token, against, position, stack)
     moves = read_moves(patches, pair.require_aligned())
     target, question = pair.question.target, pair.question
     with no_grad(), trace(subject.model, sorted({move.source for move in moves})) as t:
@@ -224,7 +224,7 @@ def _positions(text):
 
 @view
 def patch_sweep(subject: Subject, text: str, report, corrupt: str = "", into: str = "corrupt",
-                kinds: list[str] = list(patching.KINDS), token: int = -1, other: int = -1,
+                kinds: list[str] = list(patching.KINDS), token: int = -1, against: int = -1,
                 position: int = -1, stack: str = "") -> dict:
     """Patch each site at each position, one at a time: the exact effects of all.
 
@@ -235,7 +235,7 @@ def patch_sweep(subject: Subject, text: str, report, corrupt: str = "", into: st
     for kind in kinds:
         if kind not in patching.KINDS:
             raise ValueError(f"kinds has {kind!r:.40}, wanted some of {', '.join(patching.KINDS)}")
-    pair = Comparison(subject, text, corrupt, into, token, other, position, stack)
+    pair = Comparison(subject, text, corrupt, into, token, against, position, stack)
     question, T = pair.require_aligned().question, len(pair.clean_tokens)
     rows = [row for row in pair.rows if row["kind"] in kinds]
     donor, values = patching.record(subject.model, pair.donor, question.target, pair.names(kinds))
@@ -260,12 +260,12 @@ class _Numbers:
 
 @view
 def patch_paths(subject: Subject, text: str, sender: str, report, corrupt: str = "",
-                token: int = -1, other: int = -1, position: int = -1, stack: str = "") -> dict:
+                token: int = -1, against: int = -1, position: int = -1, stack: str = "") -> dict:
     """What one head says directly to each head of later blocks, and to the output: path patching.
 
     -> sender;  paths: [{receiver, layer, head, effect}, …]; receiver None: the output itself
     """
-    pair = Comparison(subject, text, corrupt, "corrupt", token, other, position, stack)
+    pair = Comparison(subject, text, corrupt, "corrupt", token, against, position, stack)
     heads = [row for row in pair.require_aligned().rows if row["kind"] == "head"]
     layers = {row["name"]: row["layer"] for row in heads}
     if sender not in layers:
@@ -287,7 +287,7 @@ def patch_paths(subject: Subject, text: str, sender: str, report, corrupt: str =
 
 @view
 def switch_heads(subject: Subject, text: str, heads: list[str], how: str = "zero", token: int = -1,
-                 other: int = -1, position: int = -1, stack: str = "", seed: int = 0) -> dict:
+                 against: int = -1, position: int = -1, stack: str = "", seed: int = 0) -> dict:
     """Switch some heads off together -> before, after: {loss, value, p, p_other, top}
 
     heads: "layer.head", such as "2.0"
@@ -296,7 +296,7 @@ def switch_heads(subject: Subject, text: str, heads: list[str], how: str = "zero
     loss: of predicting each token of the text from those before it; None for a model that doesn't
     """
     reading = subject.read(text)
-    question = ask(subject, reading, token, other, position)
+    question = ask(subject, reading, token, against, position)
     known = {f"{row['layer']}.{row['head']}": row["name"] for row in head_rows(subject, stack)}
     for head in heads:
         if head not in known:
@@ -313,7 +313,7 @@ def switch_heads(subject: Subject, text: str, heads: list[str], how: str = "zero
 
 @view
 def heads_off(subject: Subject, text: str, report, how: str = "zero", token: int = -1,
-              other: int = -1, position: int = -1, stack: str = "", seed: int = 0) -> dict:
+              against: int = -1, position: int = -1, stack: str = "", seed: int = 0) -> dict:
     """Switch each head off alone -> what every one of them is for, in this text.
 
     -> heads: [{name, layer, head}, …];  before: {loss, value, …}
@@ -322,7 +322,7 @@ def heads_off(subject: Subject, text: str, report, how: str = "zero", token: int
     partial: {start, rise: (m, 2)}: both rises of the heads since the last report
     """
     reading = subject.read(text)
-    question = ask(subject, reading, token, other, position)
+    question = ask(subject, reading, token, against, position)
     heads = head_rows(subject, stack)
     names = [row["name"] for row in heads]
     changes = _silencing(subject, reading, names, how, seed)
