@@ -104,12 +104,11 @@ export function beams(context, {adopt, isSmall}) {
     const picture = svg("svg", {class: "chart gen-tree", viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": t("generation.beams")},
       steps.map((_, s) => svg("text", {class: "tick", x: x(s) + NODE / 2, y: 12, "text-anchor": "middle"}, t("generation.token_n", {n: s + 1}))),
       edges, svg("text", {class: "gen-root", x: 4, y: y(0), "dominant-baseline": "central"}, t("generation.text")), nodes);
-    const scroll = el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": t("generation.beams")}, picture);
-    const text = each => Array.from(each.ids.data, id => names[id] ?? "").join("");
+    const scroll = el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": t("generation.beam_tree")}, picture);
     const results = table([t("generation.rank"), t("generation.score"), t("generation.sum"), t("generation.tokens"), t("generation.sequence")],
       sequences.map((each, i) => {
         const n = each.ids.data.length;
-        return [i + 1, each.score, each.score * n ** settings.length_penalty, n, el("code", {}, tokenText(text(each)))];
+        return [i + 1, each.score, each.score * n ** settings.length_penalty, n, el("code", {}, tokenText(each.text))];
       }), {name: "beams", caption: t("generation.beam_results"), digits: 5});
     place.replaceChildren(
       el("div", {class: "legend gen-legend"}, ["kept", "finished", "dropped"].map(kind => el("span", {class: "legend-item"}, el("span", {class: `gen-key ${kind}`}), t(`generation.${kind}_word`)))),

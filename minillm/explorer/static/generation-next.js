@@ -70,7 +70,7 @@ export function distribution(title, sectionId) {
     const names = items.map(each => nameOf(state.names, each.id));
     const left = Math.min(width * 0.36, 16 + 7.2 * Math.max(4, ...names.map(name => [...name].length)));
     const fitting = Math.floor((left - 16) / 7.2);
-    const most = Math.max(1e-9, ...items.map(each => Math.max(each.p, each.raw)), found.rest.p);
+    const most = Math.max(1e-9, ...items.map(each => Math.max(each.p, each.raw)));
     const x = value => (value / most) * (width - left - right);
     const lines = items.map((item, i) => {
       const y = i * LINE, letters = [...names[i]], isNext = item.id === found.next;
@@ -99,7 +99,7 @@ export function distribution(title, sectionId) {
     const y = items.length * LINE;
     const rest = found.rest.count > 0 && svg("g", {class: "bar-line rest"},
       svg("text", {class: "bar-label", x: left - 8, y: y + LINE / 2, "text-anchor": "end", "dominant-baseline": "central"}, "…"),
-      svg("rect", {class: "bar", x: left, y: y + 3, width: Math.max(1, x(found.rest.p)), height: LINE - 7, rx: 2}),
+      svg("rect", {class: "bar", x: left, y: y + 3, width: Math.max(1, Math.min(x(found.rest.p), width - left - right)), height: LINE - 7, rx: 2}),
       svg("rect", {class: "bar-raw", x: left, y: y + 2, width: Math.max(1, Math.min(x(found.rest.raw), width - left - right)), height: LINE - 5, rx: 2}),
       svg("text", {class: "bar-value", x: width - right + 60, y: y + LINE / 2, "text-anchor": "end", "dominant-baseline": "central"}, percent(found.rest.p)),
       wide && svg("text", {class: "tick", x: width - 8, y: y + LINE / 2, "text-anchor": "end", "dominant-baseline": "central"}, t("generation.others", {n: number(found.rest.count)})));
@@ -113,7 +113,7 @@ export function distribution(title, sectionId) {
   }
 
   function tell() {
-    facts.textContent = found.kept ? t("generation.facts", {kept: number(found.kept), all: number(state.logits.length),
+    facts.textContent = found.kept ? t(state.truth === undefined ? "generation.facts" : "generation.facts_masked", {kept: number(found.kept), all: number(state.logits.length),
       before: number(entropy(found.raw), 3), after: number(entropy(found.p), 3)}) : t("generation.nothing_left");
     steps.replaceChildren(found.steps.length ? table(
       [t("generation.step"), t("generation.kept"), t("generation.removed"), t("generation.mass"), t("generation.likeliest_removed")],

@@ -253,7 +253,7 @@ class Generation extends View {
   filtered() {
     this.remember();
     this.next.update({logits: this.current.logits.data, ids: Array.from(this.current.ids.data), names: this.names, values: this.values, u: this.u,
-      onchoose: id => this.take(id), wantNames: ids => this.wantNames(ids), truth: null});
+      onchoose: id => this.take(id), wantNames: ids => this.wantNames(ids)});
     const next = this.next.result.next;
     this.drawn.textContent = this.u === null || next < 0 ? "" : t("generation.drawn", {k: this.depth + 1, u: number(this.u, 4), token: nameOf(this.names, next)});
   }
@@ -310,7 +310,7 @@ class Generation extends View {
     const text = el("span", {}), speed = el("span", {class: "facts"});
     this.written.replaceChildren(text, " ", speed);
     const tell = () => {
-      text.textContent = found.map(each => each.name).join("");
+      text.textContent = found.map(each => each.text).join("");
       speed.textContent = t("generation.speed", {n: number(found.length), speed: number(found.length / Math.max(1e-3, (found.length ? found[found.length - 1].seconds : 1)), 3)});
     };
     let failed = null;

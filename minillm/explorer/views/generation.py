@@ -11,10 +11,12 @@ import warnings
 import numpy as np
 
 from minillm.explorer.views import offline, view
+from minillm.explorer.views.tokenizer import token_bytes
 from minillm.generation.generate import follow_beams, stream
 from minillm.generation.options import complete_options
 from minillm.generation.processors import build_processors
 from minillm.generation.prompts import find_prompts
+from minillm.generation.text_stream import StreamDecoder
 from minillm.insight.anatomy import Anatomy
 from minillm.insight.subject import Subject
 from minillm.nn.module import inference
@@ -174,7 +176,29 @@ def _names(subject, found):
     if found["logits"] is not None:
         ids.append(np.argsort(-found["logits"], kind="stable")[:NAMED])
     unique = np.unique(np.concatenate(ids)).tolist()
-    return dict(zip(unique, subject.names(unique)))
+    return shown(subject, unique)
+
+
+def shown(subject, ids):
+    """-> {id: its text}; bytes that are no whole character are written as <E8>, and a token whose
+    text alone is empty, such as "▁", as in the vocabulary
+    """
+    found = {}
+    for id, text in zip(ids, subject.names(ids)):
+        if not text or "\ufffd" in text:
+            spelling = subject.tokenizer.convert_ids_to_tokens(int(id))
+            data = token_bytes(subject.tokenizer, int(id), spelling)
+            text = text_of_bytes(data) if data else spelling or text
+        found[int(id)] = text
+    return found
+
+
+def text_of_bytes(data):
+    """-> the bytes as text, or each of them in hexadecimal if they aren't UTF-8"""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "".join(f"<{byte:02X}>" for byte in data)
 
 
 @view
@@ -182,7 +206,7 @@ def generation_names(subject: Subject, ids: list[int]) -> dict:
     """names: {id: text}, where `generation_next` gave none"""
     if any(not 0 <= id < 2**31 for id in ids) or len(ids) > LONGEST:
         raise ValueError(f"ids has {len(ids)} numbers, wanted at most {LONGEST}, none negative")
-    return {"names": dict(zip(ids, subject.names(ids)))}
+    return {"names": shown(subject, ids)}
 
 
 # ---- the cache
@@ -258,10 +282,11 @@ def generation_draws(seed: int, count: int = 256) -> dict:
 @view
 def generation_stream(subject: Subject, text: str, report, ids: list[int] = None, n: int = 40,
                       do_sample: bool = True, seed: int = 0, options: dict = None) -> dict:
-    """Generate n tokens after `ids`; each is reported as it is made: {"id", "name", "seconds"}
+    """Generate n tokens after `ids`; each is reported as it is made: {"id", "name", "text": what it
+    completes of a text, "seconds"}
 
     options: values of the filters in NEUTRAL
-    -> {"ids": the new ones, "names", "seconds": of all}
+    -> {"ids": the new ones, "text", "seconds": of all}
     """
     so_far = Continuation(subject, text, ids)
     filters = _filters(options)
@@ -269,12 +294,14 @@ def generation_stream(subject: Subject, text: str, report, ids: list[int] = None
     if not do_sample:  # they don't change what is best
         filters = {name: filters[name] for name in ("repetition_penalty", "no_repeat_ngram_size")}
     started, new = time.perf_counter(), []
+    text = StreamDecoder(subject.tokenizer, skip_special_tokens=False)
     for id in stream(subject.model, **so_far.inputs(so_far.ids), max_new_tokens=n, do_sample=do_sample,
                      num_beams=1, num_return_sequences=1, seed=seed, **filters):
         new.append(id)
-        report(len(new), n, {"id": id, "name": subject.names([id])[0],
+        report(len(new), n, {"id": id, "name": shown(subject, [id])[id], "text": text.push(id),
                              "seconds": time.perf_counter() - started})
-    return {"ids": new, "names": subject.names(new), "seconds": time.perf_counter() - started}
+    return {"ids": new, "text": subject.tokenizer.decode(new),
+            "seconds": time.perf_counter() - started}
 
 
 @view
@@ -284,7 +311,7 @@ def generation_beams(subject: Subject, text: str, report, ids: list[int] = None,
     """All steps of `generate(num_beams=n_beams)` after `ids`:
 
     steps: list of BeamSteps as dicts, see beam_search.py; finished: list of (score, new ids)
-    sequences: list of {"score", "ids"}: the new ids of the best sequences, best first
+    sequences: list of {"score", "ids", "text"}: the new ids of the best sequences, best first
     names: {id: text}
     """
     if not 2 <= n_beams <= 10:
@@ -300,8 +327,9 @@ def generation_beams(subject: Subject, text: str, report, ids: list[int] = None,
         report(len(steps), n)
     found = set(np.concatenate([step["tokens"] for step in steps]).tolist())
     return {"steps": steps, "n_beams": n_beams,
-            "sequences": [{"score": score, "ids": ids} for score, ids in steps[-1]["finished"]],
-            "names": dict(zip(found, subject.names(found)))}
+            "sequences": [{"score": score, "ids": ids, "text": subject.tokenizer.decode(ids)}
+                          for score, ids in steps[-1]["finished"]],
+            "names": shown(subject, found)}
 
 
 def _filters(options):

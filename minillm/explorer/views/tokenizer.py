@@ -100,7 +100,8 @@ def _names(component, parts):
     inside = getattr(component, parts, None)
     if inside is not None:
         return [name for part in inside for name in _names(part, parts)]
-    return [] if component is None else [type(component).__name__]
+    is_step = component is not None and getattr(component, "type", "") is not None
+    return [type(component).__name__] if is_step else []
 
 
 def described(tokenizer, id):
@@ -110,14 +111,14 @@ def described(tokenizer, id):
     """
     token, added = tokenizer.convert_ids_to_tokens(id), tokenizer.added_tokens_decoder.get(id)
     return {"token": token, "text": tokenizer.decode([id]),
-            "bytes": list(_bytes(tokenizer, id, token)), "added": added is not None,
+            "bytes": list(token_bytes(tokenizer, id, token)), "added": added is not None,
             "special": added is not None and added.special or token in tokenizer.all_special_tokens}
 
 
 _BYTE = re.compile("<0x([0-9A-F]{2})>")
 
 
-def _bytes(tokenizer, id, token):
+def token_bytes(tokenizer, id, token):
     """-> the bytes that a token stands for, in UTF-8; a "▁" is a space"""
     if token is None:
         return b""
@@ -138,7 +139,7 @@ def tokenizer_token(subject: Subject, id: int) -> dict:
         another algorithm;  rank: the first merge that results in it, NONE: it is a first symbol
     neighbors: list of (id, token, cosine), the rows of the embedding table that are most similar
     norm: the length of its row, and mean_norm: that of all rows
-    containing: list of (id, token) whose spelling contains its own, the first ones; n_containing
+    containing: list of (id, text) of tokens whose spelling contains its own, the first ones; n_containing
     """
     tokenizer, table = subject.tokenizer, _embeddings(subject.model)
     if not 0 <= id < max(len(tokenizer), len(table)):
@@ -150,6 +151,8 @@ def tokenizer_token(subject: Subject, id: int) -> dict:
     containing = [(other, each) for each, other in tokenizer.get_vocab().items()
                   if spelling and spelling in each and other != id]
     containing.sort(key=lambda found: (len(found[1]), found[0]))
+    n_containing, containing = len(containing), [
+        (other, tokenizer.decode([other])) for other, _ in containing[:CONTAINING]]
     neighbors, norms = [], np.linalg.norm(table, axis=1)
     if id < len(table):
         neighbors = [(int(row), tokenizer.decode([int(row)]), float(cosine))
@@ -162,8 +165,8 @@ def tokenizer_token(subject: Subject, id: int) -> dict:
             for each in {symbol for symbol, *_ in steps.symbols}
             | {step.merged for step in steps.steps}},
         "neighbors": neighbors, "norm": float(norms[id]) if id < len(table) else None,
-        "mean_norm": float(norms.mean()), "containing": containing[:CONTAINING],
-        "n_containing": len(containing),
+        "mean_norm": float(norms.mean()), "containing": containing,
+        "n_containing": n_containing,
     }
 
 
