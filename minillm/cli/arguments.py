@@ -435,6 +435,10 @@ INSPECTIONS = {
     "attention": ("where each head looks, and what kind of head it is", ("text", "cross"),
                   ['--picture heads.png "An iterator is an object"',
                    '--model runs/translation-1 --stack cross "<en> twelve"']),
+    "scores": ("why a head looks at a token: its score, dimension by dimension",
+               ("text", "cross", "position", "head", "top"),
+               ['--head 2.1 "An iterator is an object"',
+                '--head 2.1 --position 3 --key 0 --picture why.svg "An iterator is an object"']),
     "rollout": ("what reaches a vector of the last layer from each token, by rollout and flow",
                 ("text", "cross", "position"),
                 ['"An iterator is an object"', '--position 2 "An iterator is an object"']),
@@ -561,6 +565,14 @@ def _add_autoencoder(part, name):
                            "(default: %(default)s)")
 
 
+def _add_head(part, name):
+    part.add_argument("--head", default="0.0", metavar="LAYER.HEAD",
+                      help="the head (default: %(default)s)")
+    part.add_argument("--key", type=int, metavar="N",
+                      help="the token that is looked at, from 0 on (default: where the weight is "
+                           "largest)")
+
+
 def _add_property(part, name):
     from minillm.insight.properties import PROPERTIES
 
@@ -589,6 +601,7 @@ _add_inspection = {
         "--kind", default="residual",
         choices=("residual", "attention", "cross_attention", "feed_forward", "head"),
         help="the values to patch (default: %(default)s)"),
+    "head": _add_head,
     "receiver": lambda part, name: part.add_argument(
         "--receiver", metavar="LAYER.HEAD", help="the head that is told (default: the output)"),
     "ablation": lambda part, name: part.add_argument(

@@ -20,6 +20,7 @@ from minillm.insight import (
     importance,
     lens,
     patching,
+    scores,
 )
 from minillm.insight.anatomy import Anatomy, plot_anatomy, plot_heads, stacks_of
 from minillm.insight.export import export, require_picture
@@ -128,11 +129,11 @@ class Inspected(Subject):
         return {"tokens": reading.tokens, **source, "position": reading.position}
 
 
-def _place(position, tokens):
+def _place(position, tokens, name="--position"):
     """-> position, counted from the front; ValueError for one outside the text"""
     n = len(tokens)
     if not -n <= position < n:
-        raise ValueError(f"--position is {position}, wanted 0 … {n - 1} (or -1, the last): the text "
+        raise ValueError(f"{name} is {position}, wanted 0 … {n - 1} (or -1, the last): the text "
                          f"has {n} tokens")
     return position % n
 
@@ -175,6 +176,37 @@ def _cross_attention(options, subject, weights):
           ("head", "first", "second", "third")[: n + 1])
     _write(options, lambda: attention.plot_attention(weights, subject.tokens, sources),
            {**subject.facts(), "weights": weights})
+
+
+def inspect_scores(options):
+    subject = Inspected.of_text(options)
+    crosses = subject.of == "cross"
+    found = scores.attention_scores(subject.model, stack=subject.stack, cross=crosses,
+                                    **subject.reading.inputs)
+    keys = subject.reading.source_tokens if crosses else subject.tokens
+    heads = [f"{layer}.{h}" for layer, each in enumerate(found) for h in range(each.n_heads)]
+    if options.head not in heads:
+        raise ValueError(f"--head is {options.head!r}, wanted LAYER.HEAD, one of {heads[0]} … "
+                         f"{heads[-1]}")
+    layer, h = map(int, options.head.split("."))
+    one, i = found[layer], subject.position
+    weights = one.weights(h)[0, 0, i]
+    j = int(weights.argmax()) if options.key is None else _place(options.key, keys, "--key")
+    products, bias = one.products(h, i)[j], one.bias()[h, j - i + len(subject.tokens) - 1]
+    steps = {"sum": products.sum(), "scale": one.scale, "bias": bias,
+             "score": one.scale * products.sum() + bias, "weight": float(weights[j]),
+             "value_norm": float(one.value_norms()[0, h, j])}
+    title = f"head {options.head}, from {subject.tokens[i]!r} at {keys[j]!r}"
+    order = np.argsort(-np.abs(products), kind="stable")[: options.top]
+    table(f"why it looks there: {title}", [
+        *((f"dimension {d}", f"{products[d]:+.4f}") for d in order),
+        ("sum of all dimensions", f"{steps['sum']:+.4f}"), ("times", f"{steps['scale']:.4f}"),
+        ("bias of the position", f"{bias:+.4f}"), ("score", f"{steps['score']:+.4f}"),
+        ("weight, the softmax over all keys", f"{steps['weight']:.4f}"),
+        ("length of the value behind W_O", f"{steps['value_norm']:.4f}")], ("part", "number"))
+    _write(options, lambda: scores.plot_score(products, title),
+           {**subject.facts(), "layer": layer, "head": h, "query": i, "key": j,
+            "products": products, **steps, "weights": weights})
 
 
 def _by_head(values):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minillm.figures import COLORS, new_figure
 from minillm.insight.anatomy import Anatomy
 from minillm.nn.module import no_grad
 from minillm.nn.trace import trace
@@ -34,6 +35,10 @@ class Scores:
     queries: np.ndarray
     keys: np.ndarray
     values: np.ndarray
+
+    @property
+    def n_heads(self):
+        return self.queries.shape[1]
 
     @property
     def scale(self):
@@ -101,3 +106,22 @@ def attention_scores(model, *inputs, stack=None, cross=False, **options):
         model(*inputs, **options)
     return [Scores(name, getattr(block.module, kind), *(t[f"{name}.{each}"] for each in seen))
             for name, block in zip(names, blocks)]
+
+
+def plot_score(products, title=None):
+    """-> matplotlib Figure: the share of each dimension in one score, the largest on top
+
+    products: (D,), a row of `Scores.products`
+    """
+    order = np.argsort(-np.abs(products), kind="stable")
+    figure, axes = new_figure(5, 0.8 + 0.17 * len(order))
+    axes.barh(range(len(order)), products[order],
+              color=[COLORS[1] if value >= 0 else COLORS[2] for value in products[order]])
+    axes.set_yticks(range(len(order)), order)
+    axes.invert_yaxis()
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_xlabel("query × key")
+    axes.set_ylabel("dimension of the head")
+    if title:
+        axes.set_title(title)
+    return figure

@@ -106,10 +106,11 @@ def test_every_kind_of_model(kind, folder, tmp_path, capsys):
             assert refusal in message.err or REFUSALS["lens"] in message.err
 
 
-@pytest.mark.parametrize("what", ["attention", "rollout", "patch", "importance", "ablate", "path"])
+@pytest.mark.parametrize("what", ["attention", "scores", "rollout", "patch", "importance", "ablate",
+                                  "path"])
 @pytest.mark.parametrize("stack", ["encoder", "cross"])
 def test_the_stacks_of_an_encoder_decoder(what, stack, folder, tmp_path, capsys):
-    if stack == "cross" and what not in ("attention", "rollout"):
+    if stack == "cross" and what not in ("attention", "scores", "rollout"):
         return
     path = tmp_path / "a.json"
     corrupt = ["--corrupt", corrupted(TINY_TEXT)] if what in ("patch", "path") else []
@@ -121,6 +122,9 @@ def test_the_stacks_of_an_encoder_decoder(what, stack, folder, tmp_path, capsys)
     if what == "attention":
         rows = S if stack == "encoder" else T
         assert np.shape(found["weights"][0]) == (2, rows, S)
+    if what == "scores":
+        e = np.exp(found["scale"] * found["sum"] + found["bias"])
+        assert len(found["weights"]) == S and e == pytest.approx(np.exp(found["score"]))
     if what == "rollout":
         rollout = np.array(found["rollout"])
         assert rollout.shape == ((S, S) if stack == "encoder" else (T, S + T))

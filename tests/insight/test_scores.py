@@ -6,7 +6,7 @@ from tests.insight.test_insight import DECODERS, IDS, bert, gpt2, transformer
 
 from minillm.insight.anatomy import stacks_of
 from minillm.insight.attention import attention_weights, flow, induction_scores, repeated_tokens
-from minillm.insight.scores import attention_scores
+from minillm.insight.scores import attention_scores, plot_score
 from minillm.nn.module import no_grad
 from minillm.nn.trace import trace
 
@@ -52,6 +52,12 @@ def check_values(scores, P, written):
 def test_products_add_up_to_the_weights(name):
     model = MODELS[name]()
     check(model, attention_scores(model, IDS), {"input_ids": IDS})
+
+
+def test_a_picture_of_a_score():
+    products = attention_scores(gpt2(), IDS)[0].products(1, 3)[2]
+    axes = plot_score(products, "why").axes[0]
+    assert [bar.get_width() for bar in axes.patches] == sorted(products, key=abs, reverse=True)
 
 
 def test_an_encoder_decoder():

@@ -257,11 +257,11 @@ class View {
   async train() {
     this.message.textContent = "";
     try {
-      const {losses, source} = await withProgress(this.context, t("lens.training"), options => this.context.ask("lens_tune", {}, options));
+      const {losses} = await withProgress(this.context, t("lens.training"), options => this.context.ask("lens_tune", {}, options));
       const [L, steps] = losses.shape, few = Math.min(10, steps);
       const mean = (l, from) => losses.data.subarray(l * steps + from, l * steps + from + few).reduce((a, b) => a + b, 0) / few;
       const told = Array.from({length: L}, (_, l) => `${this.rowNames[l]} ${number(mean(l, 0), 2)} → ${number(mean(l, steps - few), 2)}`);
-      this.tuned.replaceChildren(note(t("lens.trained", {source: t(`lens.source_${source}`), losses: told.join(", ")})), note(t("lens.tuned_note")));
+      this.tuned.replaceChildren(note(t("lens.trained", {source: t(this.context.info.run ? "lens.source_run" : "lens.source_corpus"), losses: told.join(", ")})), note(t("lens.tuned_note")));
       await this.switchTo(true);
     } catch (error) {
       if (error.name === "AbortError") return;

@@ -14,17 +14,16 @@ from minillm.insight.contributions import logit_contributions
 from minillm.insight.lens import divergence, ranks
 from minillm.insight.streams import residual_streams
 from minillm.insight.subject import Subject
+from minillm.insight.texts import texts_for
 from minillm.insight.tuned_lens import TunedLens
 from minillm.nn.module import no_grad
 from minillm.ops.softmax import softmax
-from minillm.text.corpus import load_corpus
-from minillm.training.run import Run
 
 K, TRACKED = 10, 12  # tokens of a cell; tokens of a position that are followed through the layers
 CHUNK = 1 << 22  # logits at a time, 16 MB
 MOST_AT_ONCE = 1 << 24  # logits of a short answer
 TUNING = {"steps": 250, "batch_size": 128, "lr": 2e-3}
-TUNING_TOKENS = 8192
+TUNING_TOKENS, SPOKEN_TOKENS = 8192, 1024  # an encoder-decoder writes its own
 
 
 @view
@@ -169,46 +168,19 @@ def _is_sum(model):
 @view
 def lens_tune(subject: Subject, explorer, report) -> dict:
     """Train the translators of a tuned lens, on the run's own training text, or else on the default
-    corpus -> losses: (layers, steps), KL(p_L || p_l) in nats;  source: "run" or "corpus"
+    corpus -> losses: (layers, steps), KL(p_L || p_l) in nats
     """
     _require_head(subject)
-    batches, source = _sample(subject)
+    texts = texts_for(subject, SPOKEN_TOKENS if subject.is_encoder_decoder else TUNING_TOKENS)
     steps = TUNING["steps"] * len(Anatomy(subject.model))
-    total = len(batches) + steps
-    streams = residual_streams(subject.model, batches,
-                               report=lambda done, _: report(done, total))
+    n = len(texts.batches)
+    streams = residual_streams(subject.model, texts.batches,
+                               report=lambda done, _: report(done, n + steps))
     lens = TunedLens(subject.model)
     losses = lens.fit_streams(streams, **TUNING, report=lambda done, of: report(
-        len(batches) + steps * done // of, total))
+        n + steps * done // of, n + steps))
     _tuned_lenses(explorer)[subject] = lens
-    return {"losses": np.array(losses, np.float32), "source": source}
-
-
-def _sample(subject):
-    """-> list of int64 (B, T) of training text, and where it is from"""
-    T = min(64, subject.model.config.position_limit or 64)
-    n = max(1, TUNING_TOKENS // T)
-    if subject.folder is not None and (subject.folder.parent / "run.json").is_file():
-        try:
-            data = Run(subject.folder.parent).dataset("train")
-            starts = np.random.default_rng(0).integers(max(1, len(data) - T), size=n)
-            return _batches(subject, data.windows(starts, min(T, len(data)))), "run"
-        except (AttributeError, KeyError, OSError, ValueError):
-            pass  # a task whose examples aren't a text
-    ids, wanted = [], n * T
-    documents = load_corpus()
-    for i in np.random.default_rng(0).permutation(len(documents)):
-        ids += list(subject.tokenizer.encode(documents[i].text[:4000], add_special_tokens=False))
-        if len(ids) >= wanted:
-            break
-    windows = np.array(ids[: len(ids) // T * T][:wanted], np.int64).reshape(-1, T)
-    return _batches(subject, windows), "corpus"
-
-
-def _batches(subject, windows, size=8):
-    """-> list of the forward's arguments; both halves of an encoder-decoder read the same"""
-    names = ("input_ids", *["decoder_input_ids"] * subject.is_encoder_decoder)
-    return [dict.fromkeys(names, windows[i : i + size]) for i in range(0, len(windows), size)]
+    return {"losses": np.array(losses, np.float32)}
 
 
 _alone = weakref.WeakKeyDictionary()  # for calls without an explorer
