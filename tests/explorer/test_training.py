@@ -294,3 +294,17 @@ def test_a_page_without_a_server_has_one_step(gpt2, open_subject):
     assert answer["parameter"]["gradient"].shape == (8, 24)
     alone = open_subject("bert alone")
     assert example_step(alone, TEXT)["parameter"] is None
+
+
+def test_a_model_that_learns_its_own_answer_keeps_to_it(open_subject):
+    """The target is what the origin says, also when the copy has come to say something else."""
+    subject = open_subject("bert texts")
+    explorer = explorer_of(subject)
+    first = step(subject, explorer, TEXT, lr=0.0)["step"]["targets"]
+    own, other = (subject.labels.index(name) for name in (
+        first[0], next(label for label in subject.labels if label != first[0])))
+    for _ in range(40):
+        step(subject, explorer, TEXT, lr=0.02, target=subject.labels[other])
+    trained = explorer.subjects["trained"]
+    assert trained.said(trained.read(TEXT)) == other
+    assert step(subject, explorer, TEXT)["step"]["targets"] == [subject.labels[own]]

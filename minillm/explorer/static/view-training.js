@@ -298,7 +298,7 @@ class Training {
       ...(shown.now ? ["", ""] : [after[c], change(after[c] - before[c])])]);
     const right = shown.targets[i];
     this.parts.prediction.replaceChildren(
-      note(t(right ? "training.prediction_of" : "training.prediction_free", {token: tokenText(shown.rows[i]), right: tokenText(right || "")})),
+      note(t(!right ? "training.prediction_free" : ["next token", "target text"].includes(shown.kind) ? "training.prediction_of" : "training.prediction_at", {token: tokenText(shown.rows[i]), right: tokenText(right || "")})),
       table([t("training.says"), unseen(t("training.bars")), t("training.before"), t("training.after"), t("training.change")], rows, {name: "prediction"}));
   }
 

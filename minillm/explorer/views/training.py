@@ -40,7 +40,7 @@ def step(subject: Subject, explorer, text: str, optimizer: str = "AdamW", lr: fl
     The copy becomes the model "trained" of all views.
     """
     mine = _mine(explorer, subject)
-    lesson = lesson_of(mine.subject, text, target, hide)
+    lesson = lesson_of(mine.origin, text, target, hide)
     mine.step(lesson, optimizer, lr, weight_decay, clip)
     return _answer(_keep(explorer, mine))
 
@@ -56,7 +56,7 @@ def steps(subject: Subject, explorer, report, text: str, n: int = 10, optimizer:
     if not 1 <= n <= MOST_STEPS:
         raise ValueError(f"n is {n}, wanted 1 to {MOST_STEPS:,}")
     mine = _mine(explorer, subject)
-    lesson = lesson_of(mine.subject, text, target, hide)
+    lesson = lesson_of(mine.origin, text, target, hide)
     for done in range(n):
         state = mine.step(lesson, optimizer, lr, weight_decay, clip)
         _keep(explorer, mine)
@@ -117,7 +117,7 @@ def example_step(subject: Subject, text: str) -> dict:
                 if parameter.ndim == 2 and "attention" in name)
     lesson = _lesson(mine, text, "", -1)
     if "error" not in lesson:
-        mine.step(lesson_of(mine.subject, text))
+        mine.step(lesson_of(mine.origin, text))
     answer = _answer(mine)
     answer["lesson"] = lesson
     answer["parameter"] = None if "error" in lesson else _parameter(mine, name, 0, 0, 24)
@@ -171,7 +171,7 @@ def _lesson(mine, text, target, hide):
             "mask": mine.subject.tokenizer.mask_token,
             "encoder_decoder": mine.subject.is_encoder_decoder}
     try:
-        lesson = lesson_of(mine.subject, text, target, hide)
+        lesson = lesson_of(mine.origin, text, target, hide)
     except ValueError as error:
         return {**says, "error": str(error)}
     measured = measure(mine.model, lesson)
