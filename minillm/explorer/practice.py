@@ -66,6 +66,7 @@ class State:
     norm: float = 0.0
     grad_scale: float = 1.0
     predicted: float = 0.0
+    rows: list | None = None  # of `Practice.rows`, once somebody has asked
 
     @property
     def n_bytes(self):
@@ -214,6 +215,11 @@ class Practice:
 
         update: ‖w_after - w_before‖, relative: as a share of ‖w_before‖; None for what isn't known
         """
+        if self.state.rows is None:
+            self.state.rows = self._rows()
+        return self.state.rows
+
+    def _rows(self):
         state, previous = self.state, self.previous
         found = []
         for index, (name, parameter) in enumerate(self.model.named_parameters()):

@@ -42,6 +42,15 @@ def shown(page, name):
     return float(page.locator(f"output[data-name={name}]").get_attribute("data-value"))
 
 
+def wait_for(page, name, value):
+    """Until the page shows this number"""
+    for _ in range(400):
+        if shown(page, name) == pytest.approx(value, rel=1e-5):
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError(f"{name} is {shown(page, name)}, wanted {value}")
+
+
 def output_at(run, step, subject):
     ids = subject.encode(TEXT)[None]
     with no_grad():
@@ -56,9 +65,9 @@ def test_each_step_shows_its_own_model(run, served_run, run_page, saved):
     for step in steps[:1:-1]:
         assert shown(page, "step") == step
         output = output_at(run, step, subject)
-        page.locator(f"output[data-name=loss][data-value='{output.loss.item()}']").wait_for()
+        wait_for(page, "loss", output.loss.item())
         p, _ = softmax(output.logits[0, -1].astype(np.float64))
-        assert shown(page, "answer") == pytest.approx(p[answer])
+        assert shown(page, "answer") == pytest.approx(p[answer], rel=1e-5)
         heads = saved(page, page.locator("[data-name=heads]"))
         weights = np.concatenate(attention_weights(History(run).open(step),
                                                    subject.encode(TEXT)[None]))
@@ -97,7 +106,7 @@ def test_the_loss_and_the_heads_over_the_steps(run, served_run, run_page, saved)
         assert curve["y"] == [found[step][layer, head].induction for step in history.paths]
     for row in saved(page, page.locator("[data-name=predictions]")):
         output = output_at(run, row["step"], subject)
-        assert row["loss of the text"] == output.loss.item()
+        assert row["loss of the text"] == pytest.approx(output.loss.item(), rel=1e-6)
 
 
 def test_playing_runs_to_the_end(run, run_page):
@@ -125,4 +134,4 @@ def test_a_saved_page_moves_through_the_run(browser, run, served_run, tmp_path):
         page.get_by_role("button", name="Earlier").click()
         step = list(History(run).paths)[-2]
         loss = output_at(run, step, served_run.subject).loss.item()
-        page.locator(f"output[data-name=loss][data-value='{loss}']").wait_for()
+        wait_for(page, "loss", loss)

@@ -64,7 +64,7 @@ def checkpoint(subject: Subject, explorer, text: str, step: int, exact: bool = F
     """
     history = _history(subject)
     model = _opened(explorer, subject, history, step)
-    seen = _look(subject, model, text)
+    seen = _look(explorer, subject, model, text)
     W = np.stack([w[0, :, :MOST_TOKENS, :MOST_TOKENS] for w in seen["weights"]])
     return {
         "step": step, "exact": not history.is_snapshot(step), "tokens": seen["tokens"][:MOST_TOKENS],
@@ -89,7 +89,7 @@ def head_history(subject: Subject, explorer, report, text: str) -> dict:
     history, found = _history(subject), []
     for done, step in enumerate(list(history.paths), 1):
         model = _opened(explorer, subject, history, step)
-        seen = _look(subject, model, text)
+        seen = _look(explorer, subject, model, text)
         scores = {**_scores(seen["weights"]),
                   "induction": _induction(explorer, subject, history, step, model)}
         top, answer = seen["top"], seen["answer"]
@@ -168,10 +168,11 @@ def _opened(explorer, subject, history, step):
         history.open(step)  # raises the error
     path = history.paths[step]
     kept = explorer.kept.setdefault("checkpoints", OrderedDict())
-    key = (str(path), path.stat().st_mtime_ns, type(subject.model))
+    cls = type(subject.model.model if subject.says == "vector" else subject.model)
+    key = (str(path), path.stat().st_mtime_ns, cls)
     if key not in kept:
         try:
-            kept[key] = history.open(step, type(subject.model))
+            kept[key] = history.open(step, cls)
         except FileNotFoundError as error:
             raise ValueError(f"{error}: the run has deleted it in the meantime") from None
         size = sum(x.nbytes for x in kept[key].state_dict().values())
@@ -181,18 +182,19 @@ def _opened(explorer, subject, history, step):
     return kept[key]
 
 
-def _look(subject, model, text):
+def _look(explorer, subject, model, text):
     """-> dict: tokens, weights: list of (1, H, T, T), loss, position, top, answer"""
-    reading = subject.read(text)
+    reading, lesson, answer = _asked(explorer, subject, text)
+    is_same = lesson is not None and lesson.kind == "next token"  # one forward serves both
     names = [block.weights for block in Anatomy(model).blocks]
-    with no_grad(), trace(model, names) as t:
-        output = model(**reading.inputs)
-    seen = {"tokens": reading.tokens, "weights": [t[name] for name in names],
-            "loss": _loss(subject, model, text), "position": reading.position, "top": [],
-            "answer": None}
-    if subject.says is not None:
+    with no_grad():
+        with trace(model, names) as t:
+            output = model(**(lesson if is_same else reading).inputs)
+        loss = None if lesson is None else (output if is_same else model(**lesson.inputs)).loss.item()
+    seen = {"tokens": reading.tokens, "weights": [t[name] for name in names], "loss": loss,
+            "position": reading.position, "top": [], "answer": None}
+    if answer is not None:
         p = probabilities(output.logits, reading.position)[0]
-        answer = subject.said(reading)
         best = np.argsort(-p, kind="stable")[:TOP]
         named = [{"id": int(id), "name": name, "p": float(p[id])}
                  for id, name in zip((*best, answer), subject.answer_names([*best, answer]))]
@@ -200,14 +202,24 @@ def _look(subject, model, text):
     return seen
 
 
-def _loss(subject, model, text):
-    """-> the loss of the text, of what `subject` says where the text is no target itself; or None"""
-    try:
-        lesson = lesson_of(subject, text)
-    except ValueError:
-        return None
-    with no_grad():
-        return model(**lesson.inputs).loss.item()
+def _asked(explorer, subject, text):
+    """-> Reading, Lesson, the answer of `subject`, all None that it doesn't have; the same for all
+    steps, so the last ones are kept
+
+    The lesson is what `subject` says, where the text is no target itself.
+    """
+    kept = explorer.kept.setdefault("asked", OrderedDict())
+    if (id(subject), text) not in kept:
+        reading = subject.read(text)
+        try:
+            lesson = lesson_of(subject, text)
+        except ValueError:
+            lesson = None
+        answer = None if subject.says in (None, "vector") else subject.said(reading)
+        kept[id(subject), text] = reading, lesson, answer
+        while len(kept) > 4:
+            kept.popitem(last=False)
+    return kept[id(subject), text]
 
 
 def _scores(weights):
