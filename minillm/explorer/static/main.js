@@ -227,7 +227,7 @@ class Side {
     this.showTokens(signal);
     this.root.style.minHeight = `${this.root.offsetHeight}px`;
     const root = el("div", {class: `view-root view-${viewId()}`});
-    this.root.replaceChildren(el("p", {class: "lead"}, t(`${viewId()}.help`)), root);
+    this.root.replaceChildren(el("h2", {class: "unseen"}, t(`${viewId()}.title`)), el("p", {class: "lead"}, t(`${viewId()}.help`)), root);
     try {
       const module = await VIEWS[IDS.indexOf(viewId())][1]();
       if (!signal.aborted) await module.default.render(root, this.context(signal));
