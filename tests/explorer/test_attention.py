@@ -14,6 +14,7 @@ from minillm.explorer.encoding import to_json
 from minillm.explorer.views import OFFLINE, VIEWS, attention
 from minillm.explorer.views.attention import pooled
 from minillm.insight import attention as library
+from minillm.insight.anatomy import stacks_of
 from minillm.insight.scores import attention_scores
 from minillm.insight.subject import Subject
 
@@ -58,10 +59,14 @@ def test_one_answer_explains_every_weight(kind):
             np.testing.assert_allclose(explained(found, layer, h, query), W[layer, h, query],
                                        atol=1e-5)
         if each["cross"]:
-            assert found["rollout"] is None and found["induction"] is None
+            inputs, stacks = one.read(TEXT).inputs, stacks_of(one.model)
+            own = [library.attention_weights(one.model, stack=stack, **inputs) for stack in stacks]
+            wanted = library.rollout_across(*own, [w[None] for w in W])
+            assert found["induction"] is None
         else:
             wanted = library.rollout([w[None] for w in W])
-            np.testing.assert_allclose(found["rollout"], [r[0] for r in wanted], atol=1e-6)
+        np.testing.assert_allclose(found["rollout"], [r[0] for r in wanted], atol=1e-6)
+        assert found["rollout"].shape[2] == len(found["rollout_tokens"])
         first = library.summarize_heads([W[0][None]])[0, 1]
         assert found["kinds"]["previous"][0, 1] == pytest.approx(first.previous, rel=1e-4)
         assert found["kinds"]["entropy"][0, 1] == pytest.approx(first.entropy, rel=1e-4)

@@ -56,7 +56,7 @@ class View {
     this.why = el("div");
     this.element = el("div", {}, this.controls(),
       el("div", {class: "att-top"}, el("div", {}, panel(t("attention.all_heads"), this.allHeads(), this.numbers()), this.rowPanel), this.head),
-      this.why, found.cross ? note(t("attention.no_rollout")) : this.rollout());
+      this.why, found.cross && !found.whole ? note(t("attention.no_rollout")) : this.rollout());
   }
 
   controls() {
@@ -137,13 +137,14 @@ class View {
   }
 
   measure(kind, layer, h) {
+    if (this.found.cross && kind !== "entropy") return null;  // of another text's positions
     const from = kind === "induction" ? this.found.induction : this.found.kinds[kind];
     return from ? from.data[layer * this.found.heads + h] : null;
   }
 
   // -> what a head does most, and how much
   kind(layer, h) {
-    const looks = ["previous", "first", "itself", "induction"].map(kind => [kind, this.measure(kind, layer, h)]).filter(each => each[1] !== null && !this.found.cross);
+    const looks = ["previous", "first", "itself", "induction"].map(kind => [kind, this.measure(kind, layer, h)]).filter(each => each[1] !== null);
     looks.sort((a, b) => b[1] - a[1]);
     if (looks.length && looks[0][1] >= 0.4) return looks[0];
     const entropy = this.measure("entropy", layer, h);
@@ -363,12 +364,14 @@ class View {
   }
 
   showRollout(content) {
-    const {layers: L} = this.found, size = this.T * this.T, isShort = this.T <= MOST_FLOWS;
+    const {layers: L, cross} = this.found, isShort = this.T <= MOST_FLOWS && !cross;
+    this.sources = this.found.whole ? this.found.rollout_tokens.map(tokenText) : this.queryLabels;
+    const columns = this.sources.length, size = this.T * columns;
     let layer = clamp(this.context.state.get("rollout", L - 1), L), position = this.query, flows = null;
     const map = el("div"), reaches = el("div"), flow = el("div"), choices = el("div");
     const show = () => {
-      const common = {label: t(flows ? "attention.flow_share" : "attention.share"), name: flows ? "flows" : `rollout-${layer}`, rows: this.T, columns: this.T,
-        maxHeight: 640, limits: [0, 1], rowLabels: this.queryLabels, columnLabels: this.queryLabels, onclick: i => pick(i)};
+      const common = {label: t(flows ? "attention.flow_share" : "attention.share"), name: flows ? "flows" : `rollout-${layer}`, rows: this.T, columns,
+        maxHeight: 640, limits: [0, 1], rowLabels: this.queryLabels, columnLabels: this.sources, onclick: i => pick(i)};
       if (flows) this.rolled = heatMap({...common, data: flows, offset: 0});
       else if (this.found.whole) this.rolled = heatMap({...common, data: this.found.rollout.data, offset: layer * size});
       else this.rolled = zoomMap({...common, ask: place => this.context.ask("attention_tile", {...fields(this.name), layer, kind: "rollout", ...place})});
@@ -389,13 +392,13 @@ class View {
     };
     const pick = async i => {
       position = i;
-      const share = this.found.whole ? this.found.rollout.data.subarray(layer * size + i * this.T, layer * size + (i + 1) * this.T)
+      const share = this.found.whole ? this.found.rollout.data.subarray(layer * size + i * columns, layer * size + (i + 1) * columns)
         : (await this.context.ask("attention_reaches", {...fields(this.name), layer, position})).share.data;
       if (this.context.signal.aborted || position !== i) return;
       this.rolled.select(i, 0);
       reaches.replaceChildren(panel(t("attention.reaches", {token: this.queryLabels[i], n: i, layer}), this.shares(share, "rollout-row")));
       if (flows) this.showFlow(i, flows.subarray(i * this.T, (i + 1) * this.T), flow);
-      else flow.replaceChildren(isShort ? button(t("attention.flow"), () => this.flow(i, flow)) : note(t("attention.flow_limit", {n: MOST_FLOWS})));
+      else flow.replaceChildren(isShort ? button(t("attention.flow"), () => this.flow(i, flow)) : cross ? "" : note(t("attention.flow_limit", {n: MOST_FLOWS})));
     };
     content.replaceChildren(choices, el("div", {class: "att-top"}, map, el("div", {}, reaches, flow)));
     show();
@@ -416,7 +419,7 @@ class View {
 
   shares(share, name) {
     const order = Array.from(share.keys()).sort((a, b) => share[b] - share[a]).filter(i => share[i] > 0).slice(0, MOST_BARS);
-    return bars({items: order.map(i => ({label: `${i} ${this.queryLabels[i]}`, value: share[i]})), limits: [0, Math.max(1e-9, share[order[0]])], name});
+    return bars({items: order.map(i => ({label: `${i} ${this.sources[i]}`, value: share[i]})), limits: [0, Math.max(1e-9, share[order[0]])], name});
   }
 
   async flow(position, place) {
@@ -528,12 +531,13 @@ function lineView(o) {
   const T = o.queries.length, S = o.keys.length, height = Math.max(T, S) * LINE;
   const picture = svg("svg", {class: "att-links", "aria-hidden": "true"});
   let chosen = 0, hovered = null, hoveredKey = null, focused = null, frame = 0, width = 120;
-  const word = (text, i, side) => {
+  const [down, across] = [height / T, height / S];  // the shorter text is spread over the same height
+  const word = (text, i, side, step) => {
     const each = el("button", {type: "button", class: `att-word att-${side}`, tabindex: -1, title: `${i} ${text}`}, text);
-    each.style.top = `${i * LINE}px`;
+    each.style.top = `${(i + 0.5) * step - LINE / 2}px`;
     return each;
   };
-  const left = o.queries.map((text, q) => word(text, q, "query")), right = o.keys.map((text, key) => word(text, key, "key"));
+  const left = o.queries.map((text, q) => word(text, q, "query", down)), right = o.keys.map((text, key) => word(text, key, "key", across));
   const inner = el("div", {class: "att-words"}, left, picture, right);
   inner.style.height = `${height}px`;
   const scroller = el("div", {class: "att-lines", tabindex: 0, role: "region", "aria-label": t("attention.lines_help")}, inner);
@@ -566,13 +570,13 @@ function lineView(o) {
     event.preventDefault();
     event.stopPropagation();
     o.onchoose(clamp(to, T));
-    const y = chosen * LINE;
+    const y = chosen * down;
     if (y < scroller.scrollTop || y > scroller.scrollTop + scroller.clientHeight - LINE) scroller.scrollTop = y - scroller.clientHeight / 2;
   });
   scroller.addEventListener("scroll", soon, {passive: true});
 
-  function visible(n = T) {
-    const from = Math.floor(scroller.scrollTop / LINE), count = Math.ceil((scroller.clientHeight || 400) / LINE);
+  function visible(n, step) {
+    const from = Math.floor(scroller.scrollTop / step), count = Math.ceil((scroller.clientHeight || 400) / step);
     return [Math.max(0, Math.min(n, from)), Math.min(n, from + count + 1)];
   }
 
@@ -586,7 +590,7 @@ function lineView(o) {
     else if (hoveredKey !== null) {
       for (let q = 0; q < T; q++) found.push([q, hoveredKey, o.weights(q)[hoveredKey], o.weights(q)[hoveredKey]]);
     } else {
-      const [from, to] = visible();
+      const [from, to] = visible(T, down);
       for (let q = from; q < to; q++) add(q);
       found.sort((a, b) => b[2] - a[2]);
       found.length = Math.min(found.length, MOST_LINES);
@@ -600,12 +604,12 @@ function lineView(o) {
     picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
     picture.setAttribute("height", height);
     const focus = hovered ?? (hoveredKey === null ? chosen : null);
-    picture.replaceChildren(...links().map(([q, key, weight, share]) => svg("line", {class: q === focus ? "att-link att-on" : "att-link", x1: 0, y1: (q + 0.5) * LINE, x2: width, y2: (key + 0.5) * LINE,
+    picture.replaceChildren(...links().map(([q, key, weight, share]) => svg("line", {class: q === focus ? "att-link att-on" : "att-link", x1: 0, y1: (q + 0.5) * down, x2: width, y2: (key + 0.5) * across,
       "stroke-width": (0.5 + 6 * weight).toFixed(2), "stroke-opacity": Math.min(1, (hovered === null && hoveredKey === null && q !== chosen ? 0.55 : 1) * (0.08 + 0.92 * share)).toFixed(3)},
       svg("title", {}, `${o.queries[q]} → ${o.keys[key]}: ${number(weight)}`))));
     if (focused !== null) left[focused].classList.remove("att-on");
     if (focus !== null) left[focused = focus].classList.add("att-on");
-    const weights = focus === null ? null : o.weights(focus), [from, to] = visible(S);
+    const weights = focus === null ? null : o.weights(focus), [from, to] = visible(S, across);
     for (let key = from; key < to; key++) right[key].style.setProperty("--share", weights ? `${Math.round(100 * weights[key])}%` : "0%");
   }
 
@@ -618,7 +622,7 @@ function lineView(o) {
     soon();
   };
   requestAnimationFrame(() => {
-    scroller.scrollTop = chosen * LINE - 200;
+    scroller.scrollTop = chosen * down - 200;
   });
   return whole;
 }

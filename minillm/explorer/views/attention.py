@@ -12,7 +12,14 @@ import numpy as np
 
 from minillm.explorer.views import offline, view
 from minillm.insight.anatomy import stacks_of
-from minillm.insight.attention import flow, induction_scores, summarize_heads, with_residual
+from minillm.insight.attention import (
+    attention_weights,
+    flow,
+    induction_scores,
+    rollout_across,
+    summarize_heads,
+    with_residual,
+)
 from minillm.insight.scores import attention_scores
 from minillm.insight.subject import Subject
 
@@ -31,7 +38,8 @@ def attention(subject: Subject, text: str, name: str = "") -> dict:
     tokens: T strings, the queries;  keys: S strings
     kinds: {previous, first, itself, entropy: (L, H)};  induction: (L, H), None across stacks
     whole: False if the text is too long: `attention_long` then has the rest. If True:
-    weights: (L, H, T, S);  rollout: (L, T, T), or None;  and of the scores, see insight/scores.py,
+    weights: (L, H, T, S);  rollout: (L, T, n), of the n tokens `rollout_tokens`: T, or across
+    stacks those of the source and then of the target;  and of the scores, see insight/scores.py,
     queries: (L, H, T, D);  key_vectors: (L, Hkv, S, D);  bias: (L, H, T + S - 1);  scale: (L,)
     value_norms: (L, H, S)
     """
@@ -43,7 +51,8 @@ def attention(subject: Subject, text: str, name: str = "") -> dict:
         return answer
     return {
         **answer, **seen.kinds(), "weights": np.stack([seen.weights(layer) for layer in range(L)]),
-        "rollout": None if seen.cross else np.stack(seen.rollout()),
+        "rollout": np.stack(seen.rollout()),
+        "rollout_tokens": seen.keys + seen.queries if seen.cross else seen.queries,
         "queries": np.stack([scores.queries[0] for scores in seen.layers]),
         "key_vectors": np.stack([scores.keys[0] for scores in seen.layers]),
         "bias": np.stack([scores.bias() for scores in seen.layers]),
@@ -181,6 +190,7 @@ class _Seen:
         if longest > MOST_TOKENS:
             raise ValueError(f"the text has {longest:,} tokens, wanted at most {MOST_TOKENS:,}: "
                              "every head has a weight for each two of them")
+        self.inputs = reading.inputs
         self.layers = attention_scores(subject.model, stack=self.stack, cross=self.cross,
                                        **reading.inputs)
         H, T = self.layers[0].queries.shape[1:3]
@@ -229,20 +239,18 @@ class _Seen:
 
     def for_flow(self):
         """-> the weights of all layers; ValueError for a long text, and across stacks"""
-        self.require_one_text("flow")
         L, _, T, _ = self.shape
+        if self.cross:
+            raise ValueError(f"{self.name} looks into another text: it has no flow")
         if T > MOST_FLOWS:
             raise ValueError(f"the text has {T} tokens, wanted at most {MOST_FLOWS}: each needs a "
                              "maximum flow of its own")
         return [self.weights(layer) for layer in range(L)]
 
-    def require_one_text(self, what):
-        if self.cross:
-            raise ValueError(f"{self.name} looks into another text: it has no {what}")
-
     def rollout(self, report=None):
-        """-> list of float32 (T, T), one for each layer"""
-        self.require_one_text("rollout")
+        """-> list of float32 (T, T), one for each layer; across stacks (T, S + T)"""
+        if self._rollout is None and self.cross:
+            self._rollout = self._rollout_across()
         if self._rollout is None:
             R, found = np.eye(self.shape[2]), []
             for layer in range(self.shape[0]):
@@ -252,6 +260,17 @@ class _Seen:
                     report(layer + 1, self.shape[0])
             self._rollout = found
         return self._rollout
+
+
+    def _rollout_across(self):
+        L, H, T, S = self.shape
+        if L * H * max(T, S) ** 2 > MOST_WHOLE:
+            raise ValueError(f"{self.name} looks into another text: only short texts have a rollout "
+                             "across both")
+        encoder, decoder = (attention_weights(self.model, stack=stack, **self.inputs)
+                            for stack in stacks_of(self.model))
+        cross = [scores.weights() for scores in self.layers]
+        return [R[0].astype(np.float32) for R in rollout_across(encoder, decoder, cross)]
 
 
 def _index(name, value, size):
