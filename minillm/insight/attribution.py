@@ -17,7 +17,7 @@ import numpy as np
 from minillm.figures import COLORS, LINES, new_figure, plain
 from minillm.insight.anatomy import stacks_of
 from minillm.insight.inputs import forward_inputs, repeated, variants_at_once
-from minillm.nn.module import no_grad
+from minillm.nn.module import no_grad, without_gradients
 from minillm.nn.trace import trace
 
 POINTS = 25  # of a deletion curve whose orders are compared
@@ -80,9 +80,9 @@ def from_embeddings(model, text, e):
 
 def _value_and_gradient(model, text, e, target):
     """-> m: (B,), ∂m/∂e: (B, T, d_model)"""
-    logits = from_embeddings(model, text, e)
-    de = model.backward(target.gradient(logits))
-    model.zero_grad()
+    with without_gradients(model):
+        logits = from_embeddings(model, text, e)
+        de = model.backward(target.gradient(logits))
     if isinstance(de, tuple):  # of the source and of the target
         de = np.concatenate(de, axis=1)
     return target.value(logits), de.astype(np.float64)
@@ -138,10 +138,9 @@ def attention_times_gradient(model, text, target):
             attentions.append((block.weights, own, own))
             if block.cross_attention is not None:
                 attentions.append((f"{block.cross_attention}.weights", own, source))
-    with trace(model, [name for name, *_ in attentions]) as t:
+    with without_gradients(model), trace(model, [name for name, *_ in attentions]) as t:
         logits = model(**inputs).logits
         model.backward(target.gradient(logits))
-    model.zero_grad()
     R = np.eye(T)
     for name, looking, seen in attentions:
         W, dW = t[name][0].astype(np.float64), t.grad[name][0]

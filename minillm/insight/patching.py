@@ -24,7 +24,7 @@ import numpy as np
 from minillm.figures import heat_map, new_figure
 from minillm.insight.anatomy import Anatomy
 from minillm.insight.inputs import forward_inputs, read_ids, repeated, variants_at_once
-from minillm.nn.module import no_grad
+from minillm.nn.module import no_grad, without_gradients
 from minillm.nn.trace import trace
 
 
@@ -206,10 +206,9 @@ class Slopes:
     """
 
     def __init__(self, model, inputs, target, names):
-        with trace(model, list(names)) as t:
+        with without_gradients(model), trace(model, list(names)) as t:
             self.logits = model(**inputs).logits
             model.backward(target.gradient(self.logits))
-        model.zero_grad()
         self._trace = t
         self.value = float(target.value(self.logits)[0])
 

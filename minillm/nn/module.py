@@ -46,6 +46,21 @@ def inference(model):
             model.train()
 
 
+@contextmanager
+def without_gradients(model):
+    """A context in which the parameters get no gradients, so that a backward costs less. Traces and
+    vectors that are inputs get theirs.
+    """
+    learning = [parameter for parameter in model.parameters() if parameter.trainable]
+    for parameter in learning:
+        parameter.trainable = False
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.trainable = True
+
+
 class Parameter:
     """An array `data` and its gradient `grad`, which is None until a backward computes it.
 

@@ -104,6 +104,19 @@ def test_patches_together_and_across_positions(make):
     assert slopes.change_by([patching.Patch(names[2], clean[names[2]])]) == pytest.approx(alone)
 
 
+def test_explaining_leaves_the_parameters_alone():
+    model = gpt2()
+    frozen = model.parameters()[2]
+    frozen.trainable = False
+    for parameter in model.parameters()[:2]:
+        parameter.add_grad(np.ones_like(parameter.data))
+    patching.patching(model, CLEAN, CORRUPT, TARGET, patching.sites(model, "head"))
+    attribution.attributions(model, CLEAN, TARGET)
+    assert [p.trainable for p in model.parameters()].count(False) == 1 and not frozen.trainable
+    for number, parameter in enumerate(model.parameters()):
+        assert (parameter.grad is None) == (number > 1)
+
+
 def test_a_sweep_in_batches_is_one_by_one(monkeypatch):
     model = gpt2()
     names = patching.sites(model, "head")

@@ -16,6 +16,7 @@ const key = (r, c) => `${r},${c}`;
 //   tokens: {clean, corrupt};  differs: Set of positions;  position: the one that answers
 //   effect(side, r, c) -> {share, exact}: the effect of patching this cell of the run `side`, or null
 //   patched(side, r, c) -> text, or null;  say(side, r, c) -> what a cell is called
+//   described: id of the text that says how to move values
 //   drop(from, cells: [[r, c], …], anchor: [r, c], target: [r, c]);  remove(side, r, c);  announce(text)
 // }
 export class PatchGrids {
@@ -28,7 +29,7 @@ export class PatchGrids {
     this.at = {clean: [0, o.columns[0]], corrupt: [0, o.columns[0]]}; // where the keyboard is
     this.status = el("p", {class: "hand", role: "status"});
     const n = o.columns[1] - o.columns[0];
-    this.element = el("div", {class: `patch-grids${n <= 9 ? " few" : n <= 13 ? " some" : " many"}`}, SIDES.map(side => this.grid(side)));
+    this.element = el("div", {class: `patch-grids${n <= 9 ? " few" : n <= 13 ? " some" : ""}${n > 13 && o.rows.length <= 8 ? " stacked" : ""}`}, SIDES.map(side => this.grid(side)));
     this.refresh();
     this.say();
   }
@@ -38,6 +39,11 @@ export class PatchGrids {
     const cell = this.cells.clean.get(key(0, c));
     const box = this.scrollers.clean;
     if (cell && box.scrollWidth > box.clientWidth) box.scrollLeft = cell.offsetLeft - box.clientWidth / 2;
+  }
+
+  follows(side) {
+    const [from, to] = [this.scrollers[side], this.scrollers[otherSide(side)]];
+    [to.scrollLeft, to.scrollTop] = [from.scrollLeft, from.scrollTop];
   }
 
   leave() {
@@ -61,7 +67,7 @@ export class PatchGrids {
       columns.map(c => el("div", {role: "columnheader", class: `column-head${o.differs.has(c) ? " differs" : ""}${c === o.position ? " asks" : ""}`,
         title: `${c}: ${o.tokens[side][c]}`}, el("span", {}, tokenText(o.tokens[side][c])))));
     const table = el("div", {role: "grid", class: "cells", "aria-label": t(`patching.grid_${side}`), "aria-multiselectable": "true",
-      "aria-describedby": "patch-how"}, lines, heads);
+      "aria-describedby": o.described}, lines, heads);
     table.addEventListener("keydown", event => this.keydown(event, side));
     table.addEventListener("pointerdown", event => this.pointerdown(event, side));
     table.addEventListener("click", event => this.click(event, side));
@@ -73,7 +79,7 @@ export class PatchGrids {
     });
     return el("section", {class: `run run-${side}`, "aria-label": t(`patching.run_${side}`)},
       el("h4", {}, el("span", {class: "dot-mark", "aria-hidden": "true"}), t(`patching.run_${side}`)),
-      this.scrollers[side] = el("div", {class: "scroll", tabindex: -1, onscroll: () => this.scrollers[otherSide(side)].scrollLeft = this.scrollers[side].scrollLeft}, table));
+      this.scrollers[side] = el("div", {class: "scroll", tabindex: -1, onscroll: () => this.follows(side)}, table));
   }
 
   // Show effects, patches, the selection and the hand anew.

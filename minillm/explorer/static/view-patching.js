@@ -1,6 +1,6 @@
 // Move a value of one run into another and see what becomes of the answer.
 
-import {el, svg, tokenText, number, percent} from "./dom.js";
+import {el, svg, newId, tokenText, number, percent} from "./dom.js";
 import {heatMap} from "./heatmap.js";
 import {bars, scatter} from "./chart.js";
 import {table} from "./table.js";
@@ -32,6 +32,7 @@ class Patching {
     this.context = context;
     this.sweeps = {clean: null, corrupt: null}; // exact effects of single patches, where measured
     this.asked = 0;
+    this.howId = newId("how");
     this.history = [];
   }
 
@@ -187,7 +188,7 @@ class Patching {
         this.drawGrids();
         this.drawSweep();
       }, {pressed: kind === this.kind, dataset: {kind}})));
-    return [choices, el("p", {class: "note", id: "patch-how"}, t("patching.how"))];
+    return [choices, el("p", {class: "note how", id: this.howId}, t("patching.how"))];
   }
 
   // -> indices of the setup's rows in sight, the highest layer first
@@ -222,7 +223,7 @@ class Patching {
       say: (side, r, c, short) => this.cellName(side, shown[r], c, short),
       drop: (from, cells, anchor, target) => this.drop(from, cells, anchor, target, shown),
       remove: (side, r, c) => this.removeAt(side, shown[r], c),
-      announce: this.context.announce,
+      announce: this.context.announce, described: this.howId,
     });
     this.gridBox.replaceChildren(this.grids.status,
       T > WIDEST ? row(slider(t("patching.from_position"), {min: 0, max: T - WIDEST, value: this.first}, value => {
@@ -496,8 +497,8 @@ class Patching {
       if (!this.patches[side].some(each => each.equals(move))) this.setPatches(side, [...this.patches[side], move]);
     };
     this.heat = heatMap({rows: shown.length, columns: T, value, signed: true, limits: this.sweepLimits(side, shown), name: `patching-${side}-${mode}`,
-      rowLabels: shown.map(i => this.shortName(i)), columnLabels: setup[side].tokens.map(tokenText), label: t(`patching.mode_${mode}`), onclick: apply,
-      cellText: (i, j) => (Number.isFinite(value(i, j)) && Math.abs(value(i, j)) >= 0.005 ? value(i, j).toFixed(2).replace(/^(-?)0\./, "$1.").replace("-", "−") : ""),
+      rowLabels: shown.map(i => this.shortName(i)), columnLabels: setup[side].tokens.map(tokenText), label: t("patching.in_percent", {what: t(`patching.mode_${mode}`)}), onclick: apply,
+      cellText: (i, j) => (Math.abs(value(i, j)) >= 0.005 ? (100 * value(i, j)).toFixed(0).replace("-", "−") : ""),
       describe: (i, j) => [this.cellName(side, shown[i], j), `${t("patching.by_gradient")}: ${percent(this.estimateAt(side, shown[i], j))}`],
       ariaLabel: t("patching.heat_label", {mode: t(`patching.mode_${mode}`)})});
     const pairs = shown.flatMap(i => Array.from({length: T}, (_, j) => ({x: this.exactAt(side, i, j), y: this.estimateAt(side, i, j), i, j}))).filter(p => p.x !== null);
