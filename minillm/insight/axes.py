@@ -9,7 +9,7 @@ import re
 from minillm.insight.recording import RETURNED
 
 SHAPE = re.compile(r"((?:\w+, )*(?:\w+ and )?\w+):? \(([^()]+)\)")
-GENERAL = {"n", "d", "N", "M", "K", "d_in", "d_out", "r", "rows", "columns"}  # sizes of anything
+GENERAL = {"...", "n", "d", "N", "M", "K", "d_in", "d_out", "r", "rows", "columns", "count"}  # sizes of anything
 
 
 @functools.cache
@@ -41,21 +41,23 @@ def name_axes(recording):
             known = shapes.get(name.split(".")[-1])
             if name.startswith(RETURNED):
                 known = shapes.get(next(results, None))
-            if known is None or "..." in known or len(known) != value.array.ndim:
+            if known is None or len(known) != value.array.ndim or GENERAL & set(known):
                 continue
             if all(not axis.isdecimal() or int(axis) == size
                    for axis, size in zip(known, value.array.shape)):
                 axes.setdefault(value, list(known))
                 for axis, size in zip(known, value.array.shape):
-                    if axis not in GENERAL and axis.isidentifier():
+                    if axis.isidentifier():
                         sizes.setdefault(axis, size)
     by_size = {}
     for axis, size in sizes.items():
-        by_size.setdefault(size, []).append(axis)
+        if size > 1:
+            by_size.setdefault(size, []).append(axis)
+    certain = {size: "T" if "T" in names else names[0] for size, names in by_size.items()
+               if len(names) == 1 or "T" in names}
     for value in recording.values.values():
         if value not in axes:
             shape = value.array.shape
             axes[value] = ["B" if place == 0 and size == 1 and len(shape) > 1 else
-                           by_size[size][0] if len(by_size.get(size, ())) == 1 else ""
-                           for place, size in enumerate(shape)]
+                           certain.get(size, "") for place, size in enumerate(shape)]
     return axes
