@@ -282,7 +282,7 @@ class Patching {
   patchedBy(side, i, c) {
     const name = this.setup.rows[i].name;
     const move = this.patches[side].findLast(each => each.name === name && each.places.includes(c));
-    return move ? t("patching.patched_from", {what: this.placeName(move.source, [move.sources[move.places.indexOf(c)]], otherSide(side))}) : null;
+    return move ? t("patching.patched_with", {what: this.placeName(move.source, [move.sources[move.places.indexOf(c)]], otherSide(side))}) : null;
   }
 
   placeName(name, positions, side) {
