@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from view_models import subjects_of_every_kind
 
 from minillm.explorer.encoding import to_json
+from minillm.explorer.views import VIEWS
 from minillm.explorer.views.generation import (
     ALTERNATIVES,
     NEUTRAL,
@@ -17,6 +18,7 @@ from minillm.explorer.views.generation import (
     generation_hidden,
     generation_next,
     generation_stream,
+    offline_generation,
 )
 from minillm.generation.fill_mask import fill_mask
 from minillm.generation.sampling import sample
@@ -168,6 +170,17 @@ def test_a_masked_model_fills_in(subjects):
         assert log_p == pytest.approx(expected[hidden["ids"][place]], abs=1e-4)
     with pytest.raises(ValueError, match="doesn't generate from left to right"):
         generation_stream(subject, text, quiet)
+
+
+def test_a_page_without_a_server_asks_what_can_be_answered(subjects):
+    for name, text in (("packaged", TEXT), ("packaged", " a" * 127 + " b"), ("Marian", TEXT),
+                       ("BERT", TEXT)):
+        subject = subjects[name]
+        for view, fields in offline_generation(subject, text):
+            question = VIEWS[view]
+            to_json(question.function(subject=subject, **question.arguments({"text": text, **fields}),
+                                      **({"report": quiet} if question.is_long else {}))
+                    if question.needs("subject") else question.function(**fields))
 
 
 def test_errors(subject):

@@ -159,6 +159,10 @@ def test_tokens_are_drawn_as_by_generate(page, open_view, subject):
     exchanged = the_ids(page)
     likeliest = np.argsort(-subject.model(ids).logits[0, 2])[:2].tolist()
     assert exchanged[:3] == ids[0, :3].tolist() and exchanged[3] in set(likeliest) - {ids[0, 3]}
+    page.get_by_label("Append").fill(" value")
+    page.get_by_label("Append").press("Enter")
+    wait_for_tokens(page, 5)
+    assert the_ids(page)[4:] == subject.tokenizer.encode(" value")
     page.locator(".gen-branch").nth(1).click()  # the old branch is still there
     wait_for_tokens(page, len(ids[0]) + 4)
     assert the_ids(page) == expected

@@ -19,7 +19,11 @@ export const FILTERS = [
   {name: "eta_cutoff", off: 0, min: 0, max: 0.05, step: 0.001},
 ];
 
-const largest = x => x.reduce((a, b) => (b > a ? b : a), -Infinity);
+function largest(x) {
+  let most = -Infinity;
+  for (let i = 0; i < x.length; i++) if (x[i] > most) most = x[i];
+  return most;
+}
 
 // e^(s - max) / Σ, in float64
 export function softmax(scores) {
@@ -52,6 +56,14 @@ export function byScore(scores) {
   return Array.from(scores.keys()).sort((a, b) => scores[b] - scores[a] || a - b);
 }
 
+// -> the indices of the k highest scores, without sorting all of them; those of -inf come last
+export function highest(scores, k) {
+  if (k >= scores.length) return byScore(scores);
+  const least = Float32Array.from(scores).sort()[scores.length - k], found = [];
+  for (let i = 0; i < scores.length; i++) if (scores[i] >= least) found.push(i);
+  return found.sort((a, b) => scores[b] - scores[a] || a - b).slice(0, k);
+}
+
 export const formulas = {
   // s / penalty where s > 0, else s * penalty, for every token that occurs in ids
   repetition_penalty(scores, penalty, ids) {
@@ -76,7 +88,7 @@ export const formulas = {
   },
   // the likeliest tokens whose terms -p log p add up to h H at most; p and H of the 100 likeliest
   top_h(scores, h) {
-    const order = byScore(scores).slice(0, TOP_H_CANDIDATES);
+    const order = highest(scores, TOP_H_CANDIDATES);
     const terms = softmax(order.map(i => scores[i])).map(p => (p > 0 ? -p * Math.log(p) : 0));
     const bound = h * terms.reduce((a, b) => a + b, 0), out = new Float32Array(scores.length).fill(-Infinity);
     let sum = 0;
@@ -150,8 +162,8 @@ function cut(scores, probability, bound) {
 
 // Apply the filters whose values aren't neutral, in the library's order.
 // scores: Float32Array (V);  ids: the tokens so far;  values: {name: number}
-// -> {scores, steps: [{name, value, before, after, removed: [ids, the likeliest first], kept: number of tokens,
-//     mass: the probability that they had before}]}
+// -> {scores, steps: [{name, value, before, after, removed, kept: numbers of tokens, mass: the probability that
+//     the kept ones had before}]}
 export function apply(scores, ids, values) {
   const steps = [];
   for (const {name, off} of FILTERS) {
@@ -159,18 +171,21 @@ export function apply(scores, ids, values) {
     if (value === undefined || value === null || value === off) continue;
     const before = scores, p = softmax(before);
     scores = formulas[name](before, value, ids);
-    const removed = [];
-    let kept = 0, mass = 0;
+    let kept = 0, removed = 0, mass = 0;
     for (let i = 0; i < scores.length; i++) {
       if (scores[i] > -Infinity) {
         kept++;
         mass += p[i];
-      } else if (before[i] > -Infinity) removed.push(i);
+      } else if (before[i] > -Infinity) removed++;
     }
-    removed.sort((a, b) => before[b] - before[a] || a - b);
     steps.push({name, value, before, after: scores, removed, kept, mass});
   }
   return {scores, steps};
+}
+
+// The likeliest tokens that a step removed
+export function likeliestRemoved({before, after}, k) {
+  return highest(before.map((s, i) => (after[i] === -Infinity ? s : -Infinity)), k).filter(i => before[i] > -Infinity && after[i] === -Infinity);
 }
 
 // The token that a uniform number u from 0 to 1 falls on: as sampling.sample chooses it; -1: none is left

@@ -3,6 +3,7 @@
 import {el, svg, tokenText, number, table} from "./dom.js";
 import {slider, checkbox, panel, button, row, note} from "./controls.js";
 import {saveable, svgText, svgPicture} from "./save.js";
+import {roving} from "./roving.js";
 import {t} from "./messages.js";
 
 const COLUMN = 118, LINE = 29, NODE = 100, LEFT = 66, TOP = 22;
@@ -87,7 +88,7 @@ export function beams(context, {adopt, isSmall}) {
       const letters = [...name], label = letters.length > 8 ? `${letters.slice(0, 7).join("")}…` : name;
       const said = t(`generation.beam_${kind}`, {token: name, score: number(each.score, 4), step: s + 1, rank: each.i + 1});
       const group = svg("g", {class: `gen-node ${kind}${best.has(`${s}.${each.i}`) ? " best" : ""}`, tabindex: 0, role: "button", "aria-label": said,
-        "data-score": each.score, "data-token": each.token, "data-step": s},
+        "data-score": each.score, "data-token": each.token, "data-step": s, "data-rank": each.i},
         svg("title", {}, said),
         svg("rect", {x: x(s), y: y(each.i) - 12, width: NODE, height: 24, rx: 5}),
         svg("text", {class: "gen-node-name", x: x(s) + 6, y: y(each.i), "dominant-baseline": "central"}, label),
@@ -104,6 +105,11 @@ export function beams(context, {adopt, isSmall}) {
     const picture = svg("svg", {class: "chart gen-tree", viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": t("generation.beams")},
       steps.map((_, s) => svg("text", {class: "tick", x: x(s) + NODE / 2, y: 12, "text-anchor": "middle"}, t("generation.token_n", {n: s + 1}))),
       edges, svg("text", {class: "gen-root", x: 4, y: y(0), "dominant-baseline": "central"}, t("generation.text")), nodes);
+    roving(picture, ".gen-node", (from, key, all) => {
+      const step = Number(from.dataset.step), rank = Number(from.dataset.rank);
+      const [ds, dr] = {ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1]}[key];
+      return all.find(each => Number(each.dataset.step) === step + ds && Number(each.dataset.rank) === rank + dr);
+    })();
     const scroll = el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": t("generation.beam_tree")}, picture);
     const results = table([t("generation.rank"), t("generation.score"), t("generation.sum"), t("generation.tokens"), t("generation.sequence")],
       sequences.map((each, i) => {

@@ -3,7 +3,8 @@
 import {el, svg, tokenText, number, percent, table} from "./dom.js";
 import {slider, button, note} from "./controls.js";
 import {saveable, svgText, svgPicture} from "./save.js";
-import {FILTERS, apply, softmax, entropy, draw, byScore} from "./filters.js";
+import {FILTERS, apply, softmax, entropy, draw, highest, likeliestRemoved} from "./filters.js";
+import {roving} from "./roving.js";
 import {t} from "./messages.js";
 
 const SHOWN = 40, LINE = 19;
@@ -42,24 +43,23 @@ export function distribution(title, sectionId) {
   const box = el("div", {class: "chart-box"}, picture);
   const facts = el("p", {class: "note gen-facts"});
   const steps = el("div", {class: "gen-steps"});
+  const settle = roving(picture, ".bar-line.choosable");
   let state = null, found = null, width = 0, items = [];
 
   function compute() {
     const raw = softmax(state.logits);
     const {scores, steps: taken} = apply(state.logits, state.ids, state.values);
-    const p = softmax(scores), order = byScore(scores);
-    const kept = order.filter(i => scores[i] > -Infinity);
-    const removedBy = new Map();
-    taken.forEach(step => step.removed.forEach(id => removedBy.set(id, step.name)));
-    const first = kept.slice(0, SHOWN);
-    const others = first.length < SHOWN ? byScore(state.logits).filter(i => removedBy.has(i)).slice(0, SHOWN - first.length) : [];
-    items = [...first, ...others].map(id => ({id, p: scores[id] > -Infinity ? p[id] : 0, raw: raw[id], removedBy: removedBy.get(id) || null}));
+    const p = softmax(scores), kept = scores.reduce((n, s) => n + (s > -Infinity), 0);
+    const first = highest(scores, SHOWN).filter(i => scores[i] > -Infinity);
+    const others = first.length < SHOWN ? highest(state.logits, 2 * SHOWN).filter(i => scores[i] === -Infinity && state.logits[i] > -Infinity) : [];
+    items = [...first, ...others.slice(0, SHOWN - first.length)].map(id => ({id, p: kept ? p[id] : 0, raw: raw[id],
+      removedBy: (taken.find(step => step.after[id] === -Infinity && step.before[id] > -Infinity) || {name: null}).name}));
     const sum = (a, b) => a + b;
-    found = {p, raw, scores, steps: taken, kept: kept.length,
-      next: kept.length && state.u !== null ? draw(scores, state.u) : -1,
+    found = {p, raw, scores, steps: taken, kept,
+      next: kept && state.u !== null ? draw(scores, state.u) : -1,
       rest: {count: state.logits.length - items.length, p: Math.max(0, 1 - items.map(each => each.p).reduce(sum, 0)),
         raw: Math.max(0, 1 - items.map(each => each.raw).reduce(sum, 0))}};
-    if (!kept.length) found.rest.p = 0;
+    if (!kept) found.rest.p = 0;
     const unknown = items.map(each => each.id).filter(id => !(id in state.names));
     if (unknown.length) state.wantNames(unknown);
   }
@@ -109,7 +109,8 @@ export function distribution(title, sectionId) {
     picture.setAttribute("height", height);
     const focused = picture.contains(document.activeElement) ? [...picture.children].indexOf(document.activeElement) : -1;
     picture.replaceChildren(...lines, ...(rest ? [rest] : []));
-    if (focused >= 0 && picture.children[focused] && picture.children[focused].tabIndex === 0) picture.children[focused].focus();
+    settle(picture.children[focused]);
+    if (focused >= 0 && picture.children[focused] && picture.children[focused].tabIndex >= 0) picture.children[focused].focus();
   }
 
   function tell() {
@@ -117,8 +118,8 @@ export function distribution(title, sectionId) {
       before: number(entropy(found.raw), 3), after: number(entropy(found.p), 3)}) : t("generation.nothing_left");
     steps.replaceChildren(found.steps.length ? table(
       [t("generation.step"), t("generation.kept"), t("generation.removed"), t("generation.mass"), t("generation.likeliest_removed")],
-      found.steps.map(step => [`${t(`generation.${step.name}`)} ${number(step.value, 3)}`, step.kept, step.removed.length,
-        percent(step.mass, 2), step.removed.slice(0, 4).map(id => nameOf(state.names, id)).join("  ") || "–"]),
+      found.steps.map(step => [`${t(`generation.${step.name}`)} ${number(step.value, 3)}`, step.kept, step.removed,
+        percent(step.mass, 2), likeliestRemoved(step, 4).map(id => nameOf(state.names, id)).join("  ") || "–"]),
       {name: "filters", caption: t("generation.steps")}) : note(t("generation.no_filter")));
   }
 

@@ -12,6 +12,7 @@ import {saveable} from "./save.js";
 import {t} from "./messages.js";
 
 const MOST_SURPRISED = 10; // nats: the deepest color
+const MANY = 16384; // tokens of a vocabulary: with more, the bars move once a frame at most
 const SMALL = 3e7; // parameters: models whose searches are fast enough to run unasked
 
 export default {
@@ -65,6 +66,18 @@ class View {
     this.asking = false;
   }
 
+  // Called at each move of a slider
+  moved() {
+    if (!this.current || !this.current.logits) return;
+    if (this.current.logits.data.length <= MANY) this.filtered();
+    else if (!this.waiting) {
+      this.waiting = requestAnimationFrame(() => {
+        this.waiting = 0;
+        if (!this.context.signal.aborted) this.filtered();
+      });
+    }
+  }
+
   failed(error) {
     if (this.context.signal.aborted || error.name === "AbortError") return;
     this.status.replaceChildren(el("p", {class: "error"}, error.offline ? t("shell.offline") : error.message));
@@ -112,6 +125,20 @@ class View {
         () => choose(each.id), {pressed: each.id === id, title: t("generation.exchange", {token: nameOf(this.names, each.id)})})));
   }
 
+  // Words that somebody writes, as tokens: take(ids)
+  ownWords(title, take) {
+    return field(title, "", async words => {
+      if (!words) return;
+      try {
+        const found = await this.context.ask("generation_words", {words});
+        Object.assign(this.names, found.names);
+        await take(found.ids);
+      } catch (error) {
+        this.failed(error);
+      }
+    }, {placeholder: t("generation.words_hint"), class: "gen-words"});
+  }
+
   // The text with −log p as a file
   savedPath(answer, scores) {
     return Array.from(answer.ids.data, (id, i) => ({place: i, id, token: this.names[id] ?? null, log_p: scores.has(i) ? scores.get(i).log_p : null, rank: scores.has(i) ? scores.get(i).rank + 1 : null}));
@@ -144,7 +171,7 @@ class Generation extends View {
     this.root.append(
       panel(t("generation.so_far"), this.source(), this.saveablePath(this.tokens), this.legendPlace, this.place, this.written, this.controls(), this.status, this.branches),
       el("div", {class: "gen-two"},
-        panel(t("generation.filters"), note(t("generation.filters_help")), filterControls(this.values, () => this.filtered()), this.next.steps),
+        panel(t("generation.filters"), note(t("generation.filters_help")), filterControls(this.values, () => this.moved()), this.next.steps),
         panel(t("generation.next"), this.next.facts, this.next.element)),
       this.cache.element, this.beams.element);
     await this.draws();
@@ -163,7 +190,7 @@ class Generation extends View {
       row(button(t("generation.best"), () => this.take(this.greedy()), {title: t("generation.best_help")}),
         button(t("generation.sample"), () => this.take(this.next.result.next), {title: t("generation.sample_help")}),
         field(t("generation.seed"), String(this.seed), value => this.reseed(value), {type: "number", min: 0, max: 4294967295, class: "gen-seed"}), this.drawn),
-      row(button(t("generation.undo"), () => this.undo(), {title: t("generation.undo_help")}),
+      row(this.ownWords(t("generation.append"), ids => this.extend(ids)), button(t("generation.undo"), () => this.undo(), {title: t("generation.undo_help")}),
         button(t("generation.to_text"), () => this.goTo(this.tree.nText - 1)),
         slider(t("generation.n_tokens"), {min: 1, max: 200, value: this.n}, value => {
           this.n = value;
@@ -215,7 +242,7 @@ class Generation extends View {
   }
 
   extend(ids) {
-    this.goTo(this.tree.extend(this.at, ids));
+    return this.goTo(this.tree.extend(this.at, ids));
   }
 
   undo() {
@@ -272,14 +299,14 @@ class Generation extends View {
     this.place.replaceChildren(...(this.chosen === null ? [] : scored ? [
       note(t("generation.instead", {token: nameOf(this.names, ids[this.chosen]), rank: scored.rank + 1, p: percent(Math.exp(scored.log_p), 2)})),
       this.alternatives(scored, ids[this.chosen], id => this.exchange(this.chosen, id)),
-      row(button(t("generation.go_here"), () => this.goTo(path[this.chosen])))] : [note(t("generation.not_predicted"))]));
+      row(this.ownWords(t("generation.other_words"), ids => this.exchange(this.chosen, ...ids)), button(t("generation.go_here"), () => this.goTo(path[this.chosen])))] : [note(t("generation.not_predicted"))]));
   }
 
   // Another token in an earlier place begins a branch there; the old one stays in the tree.
-  exchange(place, id) {
-    const path = this.tree.path(this.at);
-    if (this.tree.nodes[path[place]].id === id) return;
-    this.goTo(this.tree.add(this.tree.nodes[path[place]].parent, id));
+  exchange(place, ...ids) {
+    const node = this.tree.nodes[this.tree.path(this.at)[place]];
+    if (node.id !== ids[0] || ids.length > 1) return this.goTo(this.tree.extend(node.parent, ids));
+    return null;
   }
 
   drawBranches() {
@@ -345,7 +372,7 @@ class Masked extends View {
     this.legendPlace = el("div", {});
     this.next = distribution(t("generation.fill"));
     this.filling = el("div", {class: "gen-two"},
-      panel(t("generation.filters"), filterControls(this.values, () => this.filtered()), this.next.steps),
+      panel(t("generation.filters"), filterControls(this.values, () => this.moved()), this.next.steps),
       panel(t("generation.fill"), this.next.facts, this.next.element));
     this.root.append(
       panel(t("generation.hide_one"), note(t("generation.masked")), this.saveablePath(this.tokens), this.legendPlace,

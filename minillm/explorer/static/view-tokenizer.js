@@ -5,9 +5,11 @@ import {button, panel, row, note, setPressed} from "./controls.js";
 import {bars} from "./chart.js";
 import {saveable, svgText, svgPicture} from "./save.js";
 import {Merges, drawMerges, drawAttempts, drawLattice, label, hexOf, NONE} from "./tokenizer-steps.js";
+import {roving} from "./roving.js";
 import {t} from "./messages.js";
 
 const PLAY = 700; // milliseconds a step
+const MOST = 1200; // tokens and pieces that are drawn; the table has all of them
 const ALGORITHMS = {merges: "bpe", attempts: "wordpiece", lattice: "unigram", whole: "other"};
 
 export default {
@@ -22,9 +24,9 @@ class Replay {
   constructor(root, context, answer) {
     Object.assign(this, {root, context, answer, tokens: answer.tokens, playing: 0});
     this.words = answer.parts.flatMap(part => part.words.map(word => ({...word, added: part.added})));
-    const firstLong = this.words.findIndex(word => this.countOf(word) > 0);
+    const counts = this.words.slice(0, 40).map(word => this.countOf(word)); // the most interesting of the first pieces
     const kept = context.state.get("word", -1);
-    this.at = kept >= 0 && kept < this.words.length ? kept : Math.max(0, firstLong);
+    this.at = kept >= 0 && kept < this.words.length ? kept : Math.max(0, counts.indexOf(Math.max(...counts)));
     this.step = context.state.get("step", NONE);
     context.signal.addEventListener("abort", () => clearInterval(this.playing), {once: true});
   }
@@ -57,7 +59,7 @@ class Replay {
     const {answer} = this, {counts} = answer;
     const inside = this.words.flatMap((word, w) => Array.from({length: word.pieces.shape[0]}, (_, i) => ({id: word.pieces.data[3 * i], w})));
     const list = answer.template.flatMap(around => (around === null ? inside : around.map(id => ({id, w: null}))));
-    const chips = list.map(({id, w}) => {
+    const chips = list.slice(0, MOST).map(({id, w}) => {
       const token = this.tokens[id];
       return el("button", {type: "button", class: `tok-chip${token.special || token.added ? " special" : ""}${w !== null && w % 2 ? " odd" : ""}`, dataset: {id},
         title: t("tokenizer.box", {text: label(token), id, bytes: hexOf(token.bytes)}), onclick: () => this.showToken(id)},
@@ -65,15 +67,17 @@ class Replay {
     });
     const facts = [["characters", counts.characters], ["bytes", counts.bytes], ["words", counts.words], ["tokens", counts.tokens]];
     const ratio = counts.tokens ? t("tokenizer.ratio", {bytes: number(counts.bytes / counts.tokens, 3), words: counts.words ? number(counts.tokens / counts.words, 3) : "–"}) : "";
-    const rows = list.map(({id}, i) => [i, id, this.tokens[id].token ?? "", hexOf(this.tokens[id].bytes), label(this.tokens[id]),
+    const rows = () => list.map(({id}, i) => [i, id, this.tokens[id].token ?? "", hexOf(this.tokens[id].bytes), label(this.tokens[id]),
       this.tokens[id].special ? t("tokenizer.special") : this.tokens[id].added ? t("tokenizer.added") : ""]);
+    const details = el("details", {class: "tok-list"}, el("summary", {}, t("tokenizer.as_table")));
+    details.addEventListener("toggle", () => details.open && details.children.length === 1 && details.append(
+      table(["#", "id", t("tokenizer.spelling"), t("tokenizer.bytes"), t("tokenizer.text"), t("tokenizer.kind")], rows(), {name: "tokens", onrow: i => this.showToken(list[i].id)})));
     return panel(t("tokenizer.result"),
       el("p", {class: "note"}, t("tokenizer.about", {name: answer.class, algorithm: this.algorithm(), size: number(answer.size)}),
         answer.n_merges > 0 && ` ${t("tokenizer.about_merges", {n: number(answer.n_merges)})}`),
       el("div", {class: "tok-counts"}, facts.map(([name, n]) => el("div", {class: "tok-count", dataset: {count: name, n}}, el("strong", {}, number(n)), " ", t(`tokenizer.${name}`))), el("span", {class: "facts"}, ratio)),
       el("div", {class: "tok-chips", role: "group", "aria-label": t("tokenizer.result")}, chips),
-      el("details", {class: "tok-list"}, el("summary", {}, t("tokenizer.as_table")),
-        table(["#", "id", t("tokenizer.spelling"), t("tokenizer.bytes"), t("tokenizer.text"), t("tokenizer.kind")], rows, {name: "tokens", onrow: i => this.showToken(list[i].id)})));
+      list.length > MOST && note(t("tokenizer.more", {n: number(list.length - MOST)})), details);
   }
 
   algorithm() {
@@ -96,10 +100,11 @@ class Replay {
 
   pieces() {
     const names = this.answer.pre_tokenizer;
-    this.pieceButtons = this.words.map((word, i) => button(this.wordText(word), () => this.choose(i),
+    this.pieceButtons = this.words.slice(0, MOST).map((word, i) => button(this.wordText(word), () => this.choose(i),
       {pressed: i === this.at, class: `button tok-piece${word.added ? " special" : ""}`, dataset: {word: i}, title: t("tokenizer.n_pieces", {n: word.pieces.shape[0]})}));
     return panel(t("tokenizer.pieces"), note(names.length ? t("tokenizer.pieces_help", {names: names.join(", "), n: number(this.words.length)}) : t("tokenizer.not_split")),
-      el("div", {class: "tok-pieces", role: "group", "aria-label": t("tokenizer.pieces")}, this.pieceButtons));
+      el("div", {class: "tok-pieces", role: "group", "aria-label": t("tokenizer.pieces")}, this.pieceButtons),
+      this.words.length > MOST && note(t("tokenizer.more", {n: number(this.words.length - MOST)})));
   }
 
   // What the model reads, as people can read it: bytes as the characters that they spell
@@ -185,17 +190,27 @@ class Replay {
 
   drawMerging(name) {
     const {merges, tokens, step} = this, candidates = merges.candidates(step);
-    this.picture.replaceChildren(drawMerges(merges, step, tokens, id => this.showToken(id), name));
+    const drawn = drawMerges(merges, step, tokens, id => this.showToken(id), name);
+    roving(drawn, ".tok-box.top")();
+    this.picture.replaceChildren(drawn);
+    this.follow(drawn.querySelector(".new rect"));
     const last = step ? merges.steps[step - 1] : null;
     const before = last ? merges.after(step - 1).tops : [], at = before.findIndex(top => top.first === last.place);
     const done = last ? t("tokenizer.merged", {left: label(tokens[before[at].id]), right: label(tokens[before[at + 1].id]), merged: label(tokens[last.merged]), rank: number(last.rank)})
       : t("tokenizer.not_merged", {n: number(merges.n)});
     const next = candidates.length ? t("tokenizer.next_merge", {n: candidates.length, left: label(tokens[candidates[0].left]), right: label(tokens[candidates[0].right]), rank: number(candidates[0].rank)})
-      : t("tokenizer.no_merge", {n: merges.after(step).tops.length});
+      : t("tokenizer.no_merge");
     this.said.textContent = `${done} ${next}`;
     this.detail.replaceChildren(candidates.length ? table([t("tokenizer.left"), t("tokenizer.right"), t("tokenizer.rank"), t("tokenizer.order")],
       candidates.slice(0, 12).map((each, i) => [el("code", {}, label(tokens[each.left])), el("code", {}, label(tokens[each.right])), each.rank, i ? "–" : t("tokenizer.lowest")]),
       {name: "candidates", caption: t("tokenizer.candidates", {n: candidates.length})}) : "");
+  }
+
+  // Scroll to the box that has just been made.
+  follow(box) {
+    if (!box) return;
+    const at = box.x.baseVal.value, {scrollLeft, clientWidth} = this.picture;
+    if (at < scrollLeft || at > scrollLeft + clientWidth - 60) this.picture.scrollLeft = at - clientWidth / 2;
   }
 
   attempt(i) {

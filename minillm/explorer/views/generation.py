@@ -34,6 +34,7 @@ OWN_RULES = (  # options that a checkpoint may set, which the page has no contro
 )
 ALTERNATIVES = 10  # of a token of the text, with their probabilities
 NAMED = 300  # the likeliest next tokens, whose names the page gets with their logits
+OFFLINE_TOKENS, OFFLINE_LAYERS = 5, 4  # what a page without a server has of them
 STEPS = 8  # the last tokens, which are read one by one where the rest is prefilled
 MOST_LOGITS = 2**26  # numbers: of longer texts, the logits of the first tokens are left out
 LONGEST = 1024  # tokens to generate
@@ -150,7 +151,8 @@ def _by_own_rules(so_far, logits):
         warnings.simplefilter("ignore")  # of a length that nobody asked for
         given = {**NEUTRAL, "do_sample": False, "num_beams": 1, "max_new_tokens": LONGEST,
                  "renormalize_logits": False}
-        options = complete_options(so_far.model, given, None, so_far.n_text, 0)
+        full = so_far.limit is not None and so_far.n_text >= so_far.limit
+        options = complete_options(so_far.model, given, None, so_far.n_text - full, 0)
     source = ids if so_far.source is None else so_far.source[None]
     processors = build_processors(options, ids[:, : so_far.n_text], vocab_size=len(logits),
                                   source_ids=source)
@@ -207,6 +209,18 @@ def generation_names(subject: Subject, ids: list[int]) -> dict:
     if any(not 0 <= id < 2**31 for id in ids) or len(ids) > LONGEST:
         raise ValueError(f"ids has {len(ids)} numbers, wanted at most {LONGEST}, none negative")
     return {"names": shown(subject, ids)}
+
+
+@view
+def generation_words(subject: Subject, words: str) -> dict:
+    """ids: of words that somebody writes, as they follow or replace a token; names: {id: text}"""
+    if len(words) > LONGEST:
+        raise ValueError(f"words has {len(words):,} characters, wanted at most {LONGEST:,}")
+    side = "text_target" if subject.is_encoder_decoder else "text"
+    ids = subject.tokenizer(**{side: words}, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise ValueError("words is empty, wanted at least one token")
+    return {"ids": ids, "names": shown(subject, ids)}
 
 
 # ---- the cache
@@ -409,12 +423,22 @@ def generation_hidden(subject: Subject, text: str, report, ids: list[int] = None
 
 @offline
 def offline_generation(subject, text):
-    kind = kind_of(subject)
+    """The text's answers, and those of the likeliest continuation of the first of them"""
     yield "generation_next", {}
-    if kind in ("decoder", "encoder-decoder"):
-        yield "generation_draws", {"seed": 0}
+    if kind_of(subject) == "masked":
+        yield "generation_hidden", {}
+    if kind_of(subject) not in ("decoder", "encoder-decoder"):
+        return
+    yield "generation_draws", {"seed": 0}
+    for layer in range(min(OFFLINE_LAYERS, len(Anatomy(subject.model)))):
+        yield "generation_cache", {"layer": layer, "memory": False}
+    so_far = Continuation(subject, text)
+    ids, limit = so_far.ids.tolist(), so_far.limit
+    room = OFFLINE_TOKENS if limit is None else min(OFFLINE_TOKENS, limit - len(ids))
+    if room:
         yield "generation_beams", {"n": 10, "n_beams": 3, "length_penalty": 1,
                                    "early_stopping": False}
-        yield "generation_cache", {"layer": 0, "memory": False}
-    elif kind == "masked":
-        yield "generation_hidden", {}
+    for _ in range(room):
+        likeliest = generation_next(subject, text, ids)["logits"].argmax()
+        ids = [*ids, int(likeliest)]
+        yield "generation_next", {"ids": ids}
