@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from explorer_pages import serving, watched_page
 from tests.explorer.test_attention import subject as small
-from tests.explorer.test_attention import thousand, weights_of
+from tests.explorer.test_attention import thousand, thousand_weights, weights_of
 
 from minillm.insight import attention as library
 from minillm.insight.scores import attention_scores
@@ -106,27 +106,27 @@ def test_attention_of_a_decoder_to_its_encoder(browser, open_view, saved):
 def test_a_thousand_tokens(browser, open_view, saved):
     """Zoom from the whole to single weights; no answer is large, and the page stays usable."""
     one, text = thousand()
-    W = weights_of(one, text, NAME)
+    W = thousand_weights()
     sizes = []
     with serving(one) as served, watched_page(browser, served.url) as page:
         page.on("requestfinished", lambda request: "/api/" in request.url
                 and sizes.append(request.sizes()["responseBodySize"]))
-        root = open_view(page, "attention", text, {"layer": 1, "head": 2, "query": 1000})
+        root = open_view(page, "attention", text, {"layer": 1, "head": 1, "query": 1000})
         zoom = root.locator(".att-zoom").first
         page.wait_for_selector(".att-zoom[data-level='3']")
         figure = zoom.locator("figure").first
         matrix = saved(page, figure)
         np.testing.assert_allclose(
-            matrix["values"], W[1, 2].reshape(128, 8, 128, 8).max(axis=(1, 3)), atol=1e-6)
+            matrix["values"], W[1, 1].reshape(128, 8, 128, 8).max(axis=(1, 3)), atol=1e-6)
         for level in "210":
             zoom.get_by_role("button", name="Zoom in").first.click()
             page.wait_for_selector(f".att-zoom[data-level='{level}']")
         row, column = (int(zoom.get_attribute(f"data-{name}")) for name in ("row", "column"))
         matrix = saved(page, zoom.locator("figure").first)
-        np.testing.assert_allclose(matrix["values"], W[1, 2, row:row + 128, column:column + 128],
+        np.testing.assert_allclose(matrix["values"], W[1, 1, row:row + 128, column:column + 128],
                                    atol=1e-6)
         shown = saved(page, root.locator("[data-name=attention-row]"))
         np.testing.assert_allclose([each["value"] for each in shown],
-                                   np.sort(W[1, 2, 1000])[:-len(shown) - 1:-1], atol=1e-5)
+                                   np.sort(W[1, 1, 1000])[:-len(shown) - 1:-1], atol=1e-5)
         page.wait_for_timeout(50)
     assert sizes and max(sizes) < 1_500_000
