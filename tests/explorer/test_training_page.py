@@ -108,7 +108,7 @@ def test_one_step_its_numbers_and_undo(page, served, open_view, saved):
 
 def test_ten_steps_grow_a_curve_and_the_copy_is_a_model_of_all_views(page, served, open_view, saved):
     root = open_view(page, "training", state={"optimizer": "SGD", "lr": 0.05, "clip": 0})
-    root.get_by_role("button", name="10 steps").click()
+    root.get_by_role("button", name="10 steps", exact=True).click()
     page.get_by_text("Steps taken: 10").wait_for()
     _, losses = by_hand(served.subject, lambda p: SGD(p, lr=0.05), n=10)
     (curve,) = saved(page, root.locator("[data-name=loss-curve]"))
@@ -135,3 +135,15 @@ def test_a_saved_page_shows_one_step(browser, subject, tmp_path):
         root = page.locator(".view-root")
         assert (shown(root, "loss_before"), shown(root, "loss_after")) == losses[0]
         assert root.locator("output[data-symbol]").count() == 8
+
+
+def test_a_hundred_steps_can_be_cancelled(page, served, open_view):
+    root = open_view(page, "training", state={"lr": 1e-5})
+    root.get_by_role("button", name="100 steps").click()
+    page.get_by_role("button", name="Cancel").click()
+    root.locator("[data-symbol=after]").wait_for(state="attached")
+    number = served.explorer.practice.state.number
+    assert 1 <= number < 100
+    page.get_by_text(f"Steps taken: {number}. Undo: ").wait_for()
+    root.get_by_role("button", name="Undo").click()
+    page.get_by_text(f"Steps taken: {number - 1}. Undo: ").wait_for()

@@ -7,7 +7,7 @@ import {button, select, field, panel, row, note} from "./controls.js";
 import {t} from "./messages.js";
 
 const OPTIMIZERS = ["AdamW", "Adam", "SGD"];
-const MANY = 10;
+const MANY = [10, 100];
 const LONG = 6; // digits in formulas
 
 export default {
@@ -19,7 +19,7 @@ export default {
 
 class Training {
   constructor(root, context) {
-    Object.assign(this, {root, context, busy: false, answer: null, window: null});
+    Object.assign(this, {root, context, waiting: 0, queue: Promise.resolve(), answer: null, window: null});
     this.place = context.state.get("position", -1);
     this.parameter = context.state.get("parameter", "");
     this.at = [context.state.get("row", 0), context.state.get("column", 0)];
@@ -53,7 +53,7 @@ class Training {
   build() {
     this.buttons = {
       step: button(t("training.step"), () => this.act("step"), {class: "button primary"}),
-      many: button(t("training.many", {n: MANY}), () => this.many()),
+      ...Object.fromEntries(MANY.map(n => [`many${n}`, button(t("training.many", {n}), () => this.many(n))])),
       undo: button(t("training.undo"), () => this.act("undo")),
       redo: button(t("training.redo"), () => this.act("redo")),
       reset: button(t("training.reset"), () => this.reset()),
@@ -122,11 +122,11 @@ class Training {
     if (step) this.context.announce(t("training.said", {n: step.number, before: number(step.loss_before), after: number(step.loss_after)}));
   }
 
-  async many() {
-    const progress = this.context.progress(t("training.many", {n: MANY}));
+  async many(n) {
+    const progress = this.context.progress(t("training.many", {n}));
     await this.working(async () => {
       try {
-        const answer = await this.context.ask("steps", {n: MANY, ...this.options, ...this.lessonFields}, {
+        const answer = await this.context.ask("steps", {n, ...this.options, ...this.lessonFields}, {
           signal: progress.signal,
           report: (done, total, partial) => {
             progress.update(done, total);
@@ -152,28 +152,31 @@ class Training {
     });
   }
 
-  // One question at a time: the buttons wait, and an error is shown beside them.
-  async working(action) {
-    if (this.busy) return;
-    this.busy = true;
-    this.errors.replaceChildren();
-    this.enable();
-    try {
-      await action();
-    } catch (error) {
-      if (error.name === "AbortError" || this.context.signal.aborted) return;
-      this.errors.replaceChildren(el("p", {class: "error"}, error.offline ? t("shell.offline") : error.message));
-    } finally {
-      this.busy = false;
+  // One question after the other; an error is shown beside the buttons.
+  working(action) {
+    this.waiting += 1;
+    this.queue = this.queue.then(async () => {
+      if (this.context.signal.aborted) return;
+      this.errors.replaceChildren();
       this.enable();
-    }
+      try {
+        await action();
+      } catch (error) {
+        if (error.name === "AbortError" || this.context.signal.aborted) return;
+        this.errors.replaceChildren(el("p", {class: "error"}, error.offline ? t("shell.offline") : error.message));
+      }
+    }).finally(() => {
+      this.waiting -= 1;
+      this.enable();
+    });
+    return this.queue;
   }
 
   enable() {
     const {undo = 0, redo = 0, steps = 0} = this.answer || {};
-    const can = {step: !this.lesson.error, many: !this.lesson.error, undo: undo > 0, redo: redo > 0, reset: steps > 0 || redo > 0};
-    for (const [name, element] of Object.entries(this.buttons)) element.disabled = this.isOffline || !can[name];
-    this.root.setAttribute("aria-busy", String(this.busy));
+    const can = {undo: undo > 0, redo: redo > 0, reset: steps > 0 || redo > 0};
+    for (const [name, element] of Object.entries(this.buttons)) element.disabled = this.isOffline || !(can[name] ?? !this.lesson.error);
+    this.root.setAttribute("aria-busy", String(this.waiting > 0));
   }
 
   // ---- what is shown
