@@ -29,6 +29,7 @@ from minillm.insight.subject import Subject
 from minillm.insight.target import Likeness, Logit
 from minillm.insight.texts import texts_for
 
+LARGE = 2e7  # parameters of a model whose deletion curves are compared with fewer random orders
 MOST_FLOWS = 48  # tokens of a text whose attention flows are computed: they take seconds
 REFERENCES = 16  # texts whose values take the place of a text's own
 
@@ -396,7 +397,8 @@ def inspect_attribution(options):
         for done, (name, method) in enumerate(attribution.METHODS.items(), 1):
             scores[name] = method(subject.model, inputs, target)
             advance(5 * done)
-        deletion = attribution.deletion(subject.model, inputs, target, scores,
+        n_random = 20 if subject.model.num_parameters() < LARGE else 5
+        deletion = attribution.deletion(subject.model, inputs, target, scores, n_random=n_random,
                                         report=lambda done, total: advance(20 + 80 * done // total))
     trust = deletion.faithfulness()
     rows = [(f"{t} {token}", *(f"{values[t]:+.3f}" for values in scores.values()))

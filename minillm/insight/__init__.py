@@ -2,6 +2,9 @@
 
     subject.py         a model, its tokenizer, and a text as the model reads it
     inputs.py          a text as the arguments of a model's forward
+    text_vector.py     a model without a head, and the vector that stands for its text
+    texts.py           other texts, to learn from and to compare with
+    streams.py         the residual streams of many texts
     lesson.py          a text as something to learn: the loss, and its terms
     anatomy.py         where the blocks, the heads and the residual stream of any model are
     attention.py       attention weights, rollout and flow, what each head looks at
@@ -11,11 +14,12 @@
     lens.py            the logit lens: what would the model say after each block?
     tuned_lens.py      the lens with a trained translator for each layer
     contributions.py   direct logit attribution: how much did each head and layer add to a logit?
-    target.py          the number that an explanation is about: a logit, or a difference of two
+    target.py          the number that an explanation is about: a logit, a difference, a likeness
     patching.py        values of one run in another, exact and by the gradient; paths between heads
     circuits.py        what a head's weights say alone, and which heads read which others
     attribution.py     which input tokens mattered: three answers, and the measurement that judges
     probes.py          is a property written in a layer? with a control task
+    properties.py      properties of tokens that need no labels
     geometry.py        nearest neighbors and principal axes of vectors
     sparse_autoencoder.py  many features, few of them on: what a layer's vectors consist of
     modular_addition.py  a task whose rule a small model finds long after it has memorized it
@@ -29,6 +33,7 @@
     computation.py     from which numbers a number was computed
     finite_difference.py  the derivative of the loss with respect to any number of a run
     axes.py            what the axes of an array mean
+    saved.py, export.py  what was trained, and results, in files
 
 Everything works for every architecture of the library that has the part in question, and for
 models of your own on minillm.nn.
