@@ -41,8 +41,9 @@ def test_version(capsys):
 
 
 def test_demo_leaves_a_run_folder_with_everything_in_it(tmp_path, capsys):
-    for number in (1, 2):  # the second doesn't touch the first
-        assert main(["demo", "--quick"]) == 0
+    for number, n_snapshots in ((1, 20), (2, 3)):  # the second doesn't touch the first
+        given = [] if n_snapshots == 20 else ["--snapshots", str(n_snapshots)]
+        assert main(["demo", "--quick", *given]) == 0
         folder = tmp_path / "runs" / f"demo-{number}"
         output = capsys.readouterr()
         assert f"In runs/demo-{number}:" in output.err
@@ -53,6 +54,7 @@ def test_demo_leaves_a_run_folder_with_everything_in_it(tmp_path, capsys):
         GPT2LMHeadModel.from_pretrained(folder / "model")
         facts = json.loads((folder / "run.json").read_text())
         assert facts["data"]["train"]["documents"] > 10
+        assert len(list((folder / "snapshots").iterdir())) == n_snapshots
         assert "bits per byte" in output.out
     both = [Run(tmp_path / "runs" / name).model_folder / "model.safetensors"
             for name in ("demo-1", "demo-2")]
