@@ -87,7 +87,7 @@ def _attentions(block):
 
 def _normed(norm, part, x):
     """One summand of x behind the last norm, with the scale that x has"""
-    if norm is None:
+    if getattr(norm, "weight", None) is None:  # there is none, or one that changes nothing
         return part
     if isinstance(norm, RMSNorm):
         return part / np.sqrt((x**2).mean() + norm.eps) * norm.weight.data
