@@ -131,8 +131,8 @@ def follow_beams(model, inputs=None, generation_config=None, logits_processor=No
     decoding = _prepare(model, "follow_beams", inputs, generation_config, logits_processor,
                         stopping_criteria, prefix_allowed_tokens_fn, **options)
     if len(decoding.ids) != 1 or decoding.options.num_beams < 2:
-        raise ValueError("follow_beams follows one search, wanted one prompt and num_beams > 1, got "
-                         f"{len(decoding.ids)} and {decoding.options.num_beams}")
+        raise ValueError("follow_beams follows one search, wanted one prompt and num_beams > 1, "
+                         f"got {len(decoding.ids)} and {decoding.options.num_beams}")
     search = Beams(decoding.ids[0], decoding.options)
     return (search.last_step for _ in search_steps([search], decoding))
 

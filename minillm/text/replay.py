@@ -45,7 +45,7 @@ class Part(NamedTuple):
 
 class Replay(NamedTuple):
     """parts: list of Part
-    template: list of what the post-processor puts in a row: ids of special tokens, None for the text
+    template: what the post-processor puts in a row: lists of special ids, None for the text
     """
 
     parts: list

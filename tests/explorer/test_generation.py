@@ -178,9 +178,10 @@ def test_a_page_without_a_server_asks_what_can_be_answered(subjects):
         subject = subjects[name]
         for view, fields in offline_generation(subject, text):
             question = VIEWS[view]
-            to_json(question.function(subject=subject, **question.arguments({"text": text, **fields}),
-                                      **({"report": quiet} if question.is_long else {}))
-                    if question.needs("subject") else question.function(**fields))
+            given = {"text": text} if question.needs("text") else {}
+            filled = {name: value for name, value in (("subject", subject), ("report", quiet))
+                      if question.needs(name)}
+            to_json(question.function(**filled, **question.arguments({**given, **fields})))
 
 
 def test_errors(subject):

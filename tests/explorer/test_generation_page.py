@@ -17,7 +17,8 @@ APPLY = """async cases => {
   const {apply, draw, softmax, asOptions} = await import("./static/filters.js");
   return JSON.stringify(JSON.parse(cases).map(({scores, ids, values, u}) => {
     const found = apply(Float32Array.from(scores, s => s ?? -Infinity), ids, values);
-    return {p: Array.from(softmax(found.scores)), token: draw(found.scores, u), options: asOptions(values),
+    return {p: Array.from(softmax(found.scores)), token: draw(found.scores, u),
+      options: asOptions(values),
       steps: found.steps.map(({name, kept, removed, mass}) => ({name, kept, removed, mass}))};
   }));
 }"""
@@ -35,7 +36,7 @@ def random_values(rng):
 
 
 def random_cases(n):
-    """-> list of dicts: logits (of any scale, sometimes with equal ones), tokens so far, values, u"""
+    """-> list of dicts: logits of any scale, sometimes equal ones, tokens so far, values, u"""
     cases = []
     for seed in range(n):
         rng = np.random.default_rng(seed)
@@ -219,8 +220,8 @@ def test_other_kinds_of_models(browser, open_view, saved):
             for token in found["tokens"]:
                 assert token["p"] == pytest.approx(p[token["id"]], rel=1e-4)
             page.locator(".gen-bars [data-token]").first.click()
-            page.wait_for_function("id => document.querySelectorAll('.gen-token')[2].dataset.id === id",
-                                   arg=str(found["tokens"][0]["id"]))
+            page.wait_for_function("id => [...document.querySelectorAll('.gen-token')][2]"
+                                   ".dataset.id === id", arg=str(found["tokens"][0]["id"]))
 
             open_view(page, "generation", "The cat", model="b")
             page.get_by_role("button", name="Take the best").click()

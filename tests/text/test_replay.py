@@ -1,4 +1,4 @@
-"""The steps of every tokenizer: the last one is what encode returns, and each is the one it claims."""
+"""The steps of every tokenizer: the last is what encode returns, each is what it claims."""
 
 import importlib.util
 import json

@@ -17,7 +17,7 @@ export function cachePanel(context) {
   let map = null, shown = null, current = null, part = "K", layer = null, head = 0;
   const element = panel(t("generation.cache"), badge, facts, el("div", {class: "gen-cache"}, growing, detail));
 
-  const limitOf = i => current.cache.windows[Math.min(i, current.cache.windows.length - 1)];
+  const limitOf = i => current.cache.windows[Math.min(i, current.cache.windows.length - 1)] || 0;
   // A query at the next place reads the last `window` keys, its own among them.
   const isRead = (i, j) => !limitOf(i) || j > current.cache.shape[1] - limitOf(i);
 

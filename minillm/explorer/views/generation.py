@@ -15,9 +15,9 @@ from minillm.explorer.views.tokenizer import token_bytes
 from minillm.generation.generate import follow_beams, stream
 from minillm.generation.options import complete_options
 from minillm.generation.processors import build_processors
-from minillm.generation.prompts import find_prompts
+from minillm.generation.prompts import find_prompts, output_vocab_size
 from minillm.generation.text_stream import StreamDecoder
-from minillm.insight.anatomy import Anatomy
+from minillm.insight.anatomy import stacks_of
 from minillm.insight.subject import Subject
 from minillm.nn.module import inference
 from minillm.ops.softmax import log_softmax
@@ -102,15 +102,15 @@ class Continuation:
             read = find_prompts(self.model, read[None], None, None, [{}]).ids[0]
         self.n_text = len(read)
         self.ids = read if ids is None else np.array(ids, np.int64)
-        size = getattr(self.model.config, "decoder_vocab_size", None) or self.model.config.vocab_size
+        size = output_vocab_size(self.model.config)
         if not len(self.ids) or self.ids.min() < 0 or self.ids.max() >= size:
             raise ValueError(f"ids is {ids!r:.60}, wanted one or more ids below {size}")
         self._require_length("the text and what follows it", self.ids)
 
     def _require_length(self, name, ids):
         if self.limit is not None and len(ids) > self.limit:
-            raise ValueError(f"{name}: {len(ids)} tokens, wanted at most {self.limit}, which is all "
-                             "that the model reads")
+            raise ValueError(f"{name}: {len(ids)} tokens, wanted at most {self.limit}, which is "
+                             "all that the model reads")
 
     def inputs(self, ids):
         """-> the arguments of the model's forward, its prefill and `generate`"""
@@ -125,9 +125,10 @@ class Continuation:
 
     def uncached(self):
         """-> logits (n, V) of one pass over all tokens, without a cache: those after the last n"""
-        n = min(len(self.ids), max(STEPS + 1, MOST_LOGITS // self.model.config.vocab_size))
+        n = max(STEPS + 1, MOST_LOGITS // output_vocab_size(self.model.config))
+        few = {} if len(self.ids) <= n else {"logits_to_keep": n}
         with inference(self.model):
-            return self.model(**self.inputs(self.ids), logits_to_keep=n).logits[0]
+            return self.model(**self.inputs(self.ids), **few).logits[0]
 
     def cached(self):
         """Prefill all tokens but the last STEPS, and read those one by one
@@ -229,7 +230,7 @@ def generation_words(subject: Subject, words: str) -> dict:
 def _cache(so_far, expected):
     """What the model keeps of the tokens so far:
 
-    shape: (n_kv_heads, T, D) of K, and of V, in each of n_layers;  n_heads: the heads that read them
+    shape: (n_kv_heads, T, D) of K, and of V, in each of n_layers;  n_heads: the heads that read it
     bytes: of all;  windows: how many keys a query of each layer sees, or None
     memory: (n_kv_heads, S, D), of an encoder's output, or None
     norms: float32 (n_layers, 2, T), the lengths of all heads' keys and values of each token
@@ -240,11 +241,11 @@ def _cache(so_far, expected):
     if not own:  # an architecture of one's own keeps what it likes
         return found
     K, _ = own[0].views()
-    blocks = Anatomy(so_far.model).blocks
+    blocks = _blocks(so_far.model)
     norms = [[np.sqrt(np.square(x[0], dtype=np.float64).sum(axis=(0, 2))) for x in layer.views()]
              for layer in own]
     return {**found, "shape": K.shape[1:], "dtype": str(K.dtype), "n_layers": len(own),
-            "n_heads": blocks[0].n_heads,
+            "n_heads": blocks[0].n_heads if blocks else len(K[0]),
             "windows": [block.module.attention.positions.window for block in blocks],
             "bytes": sum(x.nbytes for layer in own for x in layer.views()),
             "memory": memory[0].views()[0].shape[1:] if memory else None,
@@ -258,6 +259,12 @@ def _layers(state):
     if hasattr(cache, "self_attention"):
         return cache.self_attention.layers, cache.cross_attention.layers
     return getattr(cache, "layers", []), []
+
+
+def _blocks(model):
+    """-> list of the blocks that write into the cache; empty for an architecture of other parts"""
+    stacks = list(stacks_of(model).values())
+    return stacks[-1] if stacks else []
 
 
 def _tolerance(logits):
@@ -309,8 +316,9 @@ def generation_stream(subject: Subject, text: str, report, ids: list[int] = None
         filters = {name: filters[name] for name in ("repetition_penalty", "no_repeat_ngram_size")}
     started, new = time.perf_counter(), []
     text = StreamDecoder(subject.tokenizer, skip_special_tokens=False)
-    for id in stream(subject.model, **so_far.inputs(so_far.ids), max_new_tokens=n, do_sample=do_sample,
-                     num_beams=1, num_return_sequences=1, seed=seed, **filters):
+    for id in stream(subject.model, **so_far.inputs(so_far.ids), max_new_tokens=n,
+                     do_sample=do_sample, num_beams=1, num_return_sequences=1, seed=seed,
+                     **filters):
         new.append(id)
         report(len(new), n, {"id": id, "name": shown(subject, [id])[id], "text": text.push(id),
                              "seconds": time.perf_counter() - started})
@@ -333,8 +341,8 @@ def generation_beams(subject: Subject, text: str, report, ids: list[int] = None,
     so_far = Continuation(subject, text, ids)
     n, start = _room(so_far, n), len(so_far.ids)
     steps = []
-    for step in follow_beams(subject.model, **so_far.inputs(so_far.ids), max_new_tokens=n, do_sample=False,
-                             num_beams=n_beams, num_return_sequences=1,
+    for step in follow_beams(subject.model, **so_far.inputs(so_far.ids), max_new_tokens=n,
+                             do_sample=False, num_beams=n_beams, num_return_sequences=1,
                              length_penalty=length_penalty, early_stopping=early_stopping):
         finished = [(score, ids[start:]) for score, ids in step.finished]
         steps.append({**step._asdict(), "finished": finished})
@@ -403,7 +411,8 @@ def generation_hidden(subject: Subject, text: str, report, ids: list[int] = None
     -> shown, log_p, rank, alternatives, alternatives_log_p as in `generation_next`; names
     """
     if kind_of(subject) != "masked":
-        raise ValueError("tokens are hidden from a masked language model, this one predicts the next")
+        raise ValueError("tokens are hidden from a masked language model, this one predicts "
+                         "the next")
     tokenizer = subject.tokenizer
     ids = subject.encode(text) if ids is None else Continuation(subject, text, ids).ids
     places = np.flatnonzero(~np.isin(ids, tokenizer.all_special_ids))
@@ -430,7 +439,7 @@ def offline_generation(subject, text):
     if kind_of(subject) not in ("decoder", "encoder-decoder"):
         return
     yield "generation_draws", {"seed": 0}
-    for layer in range(min(OFFLINE_LAYERS, len(Anatomy(subject.model)))):
+    for layer in range(min(OFFLINE_LAYERS, len(_blocks(subject.model)))):
         yield "generation_cache", {"layer": layer, "memory": False}
     so_far = Continuation(subject, text)
     ids, limit = so_far.ids.tolist(), so_far.limit

@@ -34,8 +34,8 @@ def tokenizer_replay(subject: Subject, text: str) -> dict:
     counts: {"characters", "bytes", "words", "tokens"}
     """
     if len(text) > LONGEST:
-        raise ValueError(f"the text has {len(text):,} characters, wanted at most {LONGEST:,} to show "
-                         "the steps of its tokenizer")
+        raise ValueError(f"the text has {len(text):,} characters, wanted at most {LONGEST:,} to "
+                         "show the steps of its tokenizer")
     tokenizer = subject.tokenizer
     found = replay(tokenizer, text)
     parts = [{"text": part.text, "normalized": part.normalized, "added": part.added,
@@ -75,7 +75,8 @@ def _word(word):
 
 
 def _merging(steps):
-    return {"symbols": _table(steps.symbols, 3), "ranks": _table([steps.ranks], len(steps.ranks))[0],
+    return {"symbols": _table(steps.symbols, 3),
+            "ranks": _table([steps.ranks], len(steps.ranks))[0],
             "steps": _table(steps.steps, 6)}
 
 
@@ -139,14 +140,16 @@ def tokenizer_token(subject: Subject, id: int) -> dict:
         another algorithm;  rank: the first merge that results in it, NONE: it is a first symbol
     neighbors: list of (id, token, cosine), the rows of the embedding table that are most similar
     norm: the length of its row, and mean_norm: that of all rows
-    containing: list of (id, text) of tokens whose spelling contains its own, the first ones; n_containing
+    containing: list of (id, text) of the first tokens whose spelling contains its own;
+        n_containing: the number of all
     """
     tokenizer, table = subject.tokenizer, _embeddings(subject.model)
     if not 0 <= id < max(len(tokenizer), len(table)):
         raise ValueError(f"id is {id}, wanted 0 … {max(len(tokenizer), len(table)) - 1}")
     spelling = tokenizer.convert_ids_to_tokens(id)
     steps, model = None, tokenizer.model
-    if spelling is not None and id not in tokenizer.added_tokens_decoder and hasattr(model, "merges"):
+    is_added = spelling is None or id in tokenizer.added_tokens_decoder
+    if hasattr(model, "merges") and not is_added:
         steps = model.replay(spelling)
     containing = [(other, each) for each, other in tokenizer.get_vocab().items()
                   if spelling and spelling in each and other != id]
