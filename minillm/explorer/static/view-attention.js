@@ -275,7 +275,7 @@ class View {
     if (this.found.whole) {
       const {data, offset} = this.small(this.layer, this.h);
       this.matrix = heatMap({...common, rows: this.T, columns: this.S, data, offset, rowLabels: this.queryLabels, columnLabels: this.keyLabels,
-        describe: (i, j) => this.said(i, j), onclick: (i, j) => this.choose(i, j)});
+        describe: (i, j) => this.said(i, j), onhover: i => this.shownRow && this.shownRow.query !== (i ?? this.query) && this.showRow(i ?? this.query), onclick: (i, j) => this.choose(i, j)});
       return this.matrix;
     }
     this.matrix = zoomMap({...common, rows: this.T, columns: this.S, rowLabels: this.queryLabels, columnLabels: this.keyLabels,
