@@ -7,6 +7,7 @@ import {table} from "./table.js";
 import {button, select, slider, panel, row, note, setPressed} from "./controls.js";
 import {rgb, inkOn} from "./color.js";
 import {saveable} from "./save.js";
+import {isOffline} from "./api.js";
 import {t} from "./messages.js";
 
 const METHODS = ["occlusion", "gradient", "integrated", "attention"];
@@ -101,12 +102,15 @@ class Attribution {
       this.show();
     } catch (error) {
       if (error.name === "AbortError" || mine !== this.round) return;
-      this.root.replaceChildren();
-      throw error;
+      if (!this.found) {
+        this.root.replaceChildren();
+        throw error;
+      }
+      this.answerBox.append(el("p", {class: "error", role: "alert"}, error.offline ? t("shell.offline") : error.message));
     } finally {
       progress.done();
     }
-    if (document.getElementById("answers")) {
+    if (isOffline && !Object.keys(this.fields()).length) {
       await this.measureSteps();
       await this.measurePairs();
     }

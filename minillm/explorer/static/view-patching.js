@@ -8,6 +8,7 @@ import {button, select, slider, panel, row, note, setPressed} from "./controls.j
 import {color, rgb, inkOn} from "./color.js";
 import {PatchGrids} from "./patch-grid.js";
 import {saveable, svgText, svgPicture} from "./save.js";
+import {isOffline} from "./api.js";
 import {t} from "./messages.js";
 
 const KINDS = ["residual", "attention", "cross_attention", "feed_forward", "head"];
@@ -563,7 +564,7 @@ class Patching {
 
   // A saved page contains the sweeps: use them.
   async sweepOffline() {
-    if (!document.getElementById("answers")) return;
+    if (!isOffline) return;
     for (const side of ["clean", "corrupt"]) await this.runAll(side).catch(() => {});
   }
 
@@ -726,7 +727,7 @@ class Patching {
     this.root.append(panel(t("patching.board_title"), note(t("patching.board_help")), controls, grid, out, list));
     paint();
     measure();
-    if (document.getElementById("answers")) each();
+    if (isOffline) each();
   }
 }
 

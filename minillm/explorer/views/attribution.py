@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minillm.explorer.question import ask
+from minillm.explorer.question import ask, logits_of
 from minillm.explorer.views import offline, view
 from minillm.insight import attribution
 from minillm.insight.subject import Subject
@@ -110,6 +110,7 @@ def disagreements(scores, measured):
     sign, true_sign = _signs(scores), _signs(measured)
     opposed = (sign * true_sign < 0) & (np.min(scores) < 0)
     far = np.abs(ranks(scores) - ranks(measured)) >= max(2, T / 3)
+    far &= (sign != 0) | (true_sign != 0)  # among tokens of no importance, ranks are noise
     return ["sign" if a else "rank" if b else "" for a, b in zip(opposed, far)]
 
 
@@ -172,7 +173,10 @@ def token_pairs(subject: Subject, text: str, report, token: int = -1, against: i
 
 @offline
 def offline_attribution(subject, text):
+    reading = subject.read(text)
     yield "attribute", {}
+    for answer in ask(subject, reading)(logits_of(subject, reading))["top"]:
+        yield "attribute", {"token": answer["id"]}
     yield "completeness", {}
-    if len(subject.read(text).input_tokens) <= MOST_PAIRED:
+    if len(reading.input_tokens) <= MOST_PAIRED:
         yield "token_pairs", {}

@@ -20,6 +20,7 @@ from minillm.ops.cross_entropy import cross_entropy
 INTO = ("corrupt", "clean")
 MOST_PATCHES = 200
 REPORT_EVERY = 0.04  # seconds
+MOST_OFFLINE = 64  # heads that a page without a server can switch off
 REFERENCES = 6  # texts from which "mean" and "resample" take what a head says elsewhere
 
 
@@ -483,3 +484,5 @@ def offline_patching(subject, text):
         yield "patch_sweep", {"corrupt": corrupt, "into": into}
     for how in ablation.KINDS:
         yield "heads_off", {"how": how}
+    for row in head_rows(subject)[:MOST_OFFLINE]:
+        yield "switch_heads", {"heads": [f"{row['layer']}.{row['head']}"], "how": "zero"}
