@@ -65,10 +65,7 @@ def probabilities(logits, position):
 
 
 def logits_of(subject, reading):
-    """-> the logits of a text, without a backward; ValueError for a model that has none"""
-    if subject.says in (None, "vector"):
-        raise ValueError(f"{subject.name or 'model'} is a {subject.architecture}, wanted one with a "
-                         "head, which says something")
+    """-> the logits of a text, without a backward"""
     with no_grad():
         return subject.model(**reading.inputs).logits
 
@@ -77,24 +74,38 @@ def ask(subject, reading, token=-1, against=-1, position=-1, beside=None):
     """-> Question
 
     token: -1: what the model says;  position: -1: the reading's own
-    against: the other answer; -1: the one that becomes likeliest in the logits `beside`, of another
-        text; without them none
+    against: the other answer; -1: the one that becomes likeliest in the reading `beside`, of
+        another text; without it none
     """
-    position = checked_position(reading, position)
-    p = probabilities(logits_of(subject, reading), position)[0]
+    position, n = checked_position(reading, position), n_answers(subject)
     for name, id in (("token", token), ("against", against)):
-        if not -2 < id < len(p):
-            raise ValueError(f"{name} is {id}, wanted 0 to {len(p) - 1}, one of the answers")
-    token = int(p.argmax()) if token < 0 else token
-    if against == token:
+        if not -2 < id < n:
+            raise ValueError(f"{name} is {id}, wanted 0 to {n - 1}, one of the answers")
+    if token >= 0 and against == token:
         raise ValueError(f"token and against are both {token}, wanted two different answers")
-    if against < 0:
-        against = None
-        if beside is not None:
-            gain = probabilities(beside, position)[0] - p
-            gain[token] = -np.inf
-            against = int(gain.argmax())
-    return Question(subject, reading, token, against, position)
+    if token < 0 or (against < 0 and beside is not None):
+        p = probabilities(logits_of(subject, reading), position)[0]
+        token = int(_without(p, against).argmax()) if token < 0 else token
+    if against < 0 and beside is not None:
+        gain = probabilities(logits_of(subject, beside), position)[0] - p
+        against = int(_without(gain, token).argmax())
+    return Question(subject, reading, token, against if against >= 0 else None, position)
+
+
+def _without(values, id):
+    """-> values with -inf at an id, unless it is negative"""
+    return np.where((np.arange(len(values)) == id) & (id >= 0), -np.inf, values)
+
+
+def n_answers(subject):
+    """-> the number of the model's answers: tokens, or labels; ValueError for a model without"""
+    if subject.labels is not None:
+        return len(subject.labels)
+    if subject.says is None:
+        raise ValueError(f"{subject.name or 'model'} is a {type(subject.model).__name__}, wanted "
+                         "one with a head, which says something")
+    config = subject.model.config
+    return config.decoder_vocab_size if subject.is_encoder_decoder else config.vocab_size
 
 
 def checked_position(reading, position):

@@ -88,12 +88,14 @@ export class PatchGrids {
     for (const side of SIDES) {
       for (const [id, cell] of this.cells[side]) {
         const [r, c] = id.split(",").map(Number);
-        const found = o.effect(side, r, c);
+        const found = o.effect(side, r, c), patch = o.patched(side, r, c);
+        const now = `${found ? found.share : ""} ${found && found.exact} ${patch}`;
+        if (cell.dataset.shown === now) continue; // thousands of cells: write only what changed
+        cell.dataset.shown = now;
         const bubble = cell.firstChild;
         const size = found ? Math.sqrt(Math.min(1, Math.abs(found.share))) : 0;
         bubble.style.setProperty("--size", size.toFixed(3));
         bubble.className = `bubble${found && found.share < 0 ? " less" : ""}${found && found.exact ? " exact" : ""}`;
-        const patch = o.patched(side, r, c);
         cell.classList.toggle("patched", patch !== null);
         cell.setAttribute("aria-label", o.say(side, r, c) + (patch ? `. ${patch}` : ""));
         cell.title = o.say(side, r, c) + (patch ? `\n${patch}` : "");
@@ -107,9 +109,10 @@ export class PatchGrids {
     for (const side of SIDES) {
       for (const [id, cell] of this.cells[side]) {
         const on = side === this.chosen.side && isChosen.has(id);
-        cell.setAttribute("aria-selected", String(on));
+        if (cell.ariaSelected !== String(on)) cell.setAttribute("aria-selected", String(on));
         cell.classList.toggle("held", on && this.hand !== null);
-        cell.tabIndex = id === key(...this.at[side]) ? 0 : -1;
+        const stop = id === key(...this.at[side]) ? 0 : -1;
+        if (cell.tabIndex !== stop) cell.tabIndex = stop;
       }
     }
     this.element.classList.toggle("holding", this.hand !== null);

@@ -365,12 +365,22 @@ class Patching {
       const what = this.placeName(move.source, move.sources, otherSide(into));
       const text = isStraight ? what : t("patching.moved", {what, to: this.placeName(move.name, move.places, into)});
       return el("li", {}, el("span", {class: `tag tag-${otherSide(into)}`}, "→"), el("span", {}, text),
+        isStraight ? el("span", {class: "alone", title: t("patching.alone")}, this.aloneShare(move)) : null,
         button("×", () => this.setPatches(into, mine.filter((_, k) => k !== n)), {"aria-label": t("patching.remove", {what: text}), title: t("patching.remove", {what: text})}));
     });
     this.listBox.replaceChildren(
       row(SIDES.map(choice), button(t("patching.undo"), () => this.undo(), {disabled: !this.history.length}),
         button(t("patching.clear"), () => this.setPatches(into, []), {disabled: !mine.length})),
       mine.length ? el("ul", {class: "patches", "aria-label": t("patching.list")}, items) : "");
+  }
+
+  // What a patch does alone: measured if it was, else by the gradient.
+  aloneShare(move) {
+    const i = this.setup.rows.findIndex(each => each.name === move.name);
+    if (!this.way(this.into)) return "";
+    const exact = move.places.length === 1 ? this.exactAt(this.into, i, move.places[0]) : null;
+    if (exact !== null) return percent(exact);
+    return `≈ ${percent(move.places.reduce((sum, c) => sum + this.estimateAt(this.into, i, c), 0))}`;
   }
 
   // ---- the answer
@@ -386,12 +396,14 @@ class Patching {
       this.showAnswer({before, donor, after: before, change: 0, effect: 0, estimate: 0});
       return;
     }
+    const known = this.sweptAnswer();
+    if (known) this.showEffect(known); // the likeliest tokens follow
     let found;
     try {
-      found = await this.context.ask("patch_effect", {...this.fields(), patches: patches.map(String), into});
+      found = await this.context.ask("patch_effect", {...this.fields(), token: setup.token.id, against: setup.other ? setup.other.id : undefined, patches: patches.map(String), into});
     } catch (error) {
       if (error.name === "AbortError" || asked !== this.asked) return;
-      found = error.offline ? this.sweptAnswer() : null;
+      found = error.offline ? known : null;
       if (!found) {
         this.effectBox.removeAttribute("aria-busy");
         this.effectBox.replaceChildren(el("p", {class: "error", role: "alert"}, error.offline ? t("shell.offline") : error.message));
@@ -424,12 +436,25 @@ class Patching {
     return t("patching.said", {effect: percent(effect), change: number(change), estimate: number(estimate)});
   }
 
-  showAnswer(found) {
-    const {setup, into} = this;
-    const {before, after, donor, change, effect, estimate} = found;
+  showEffect({before, donor, change, effect, estimate}) {
+    const {into} = this;
     const way = donor.value - before.value;
     const guess = way ? estimate / way : null;
     const isFar = effect !== null && guess !== null && Math.abs(guess - effect) > OFF;
+    const isEmpty = !this.patches[into].length;
+    this.effectBox.replaceChildren(el("div", {class: "effect-words"},
+      el("p", {class: "effect-line"}, el("strong", {class: "effect-number", dataset: {effect: effect === null ? "" : String(effect), patches: this.patches[into].length}}, effect === null ? "–" : percent(effect)),
+        " ", effect === null ? t("patching.no_way") : t("patching.effect_says", {to: t(`patching.${otherSide(into)}`)})),
+      isEmpty ? note(t("patching.no_patches")) : el("p", {class: isFar ? "warning" : "note", dataset: {far: String(isFar)}}, isFar ? t("patching.estimate_far", {estimate: percent(guess), off: percent(Math.abs(guess - effect))})
+        : t("patching.estimate_near", {estimate: guess === null ? "–" : percent(guess), change: number(change), guess: number(estimate)}))),
+      this.gauge(effect, isEmpty ? null : guess));
+  }
+
+  showAnswer(found) {
+    const {setup, into} = this;
+    const {before, after, donor} = found;
+    this.effectBox.removeAttribute("aria-busy");
+    this.showEffect(found);
     const other = setup.other ? tokenText(setup.other.name) : null, token = tokenText(setup.token.name);
     const side = name => t(`patching.run_${name}`);
     const rows = [
@@ -439,14 +464,6 @@ class Patching {
     const tops = answer => answer.top ? bars({items: answer.top.map(each => ({label: tokenText(each.name), value: each.p, text: percent(each.p),
       color: each.id === setup.token.id ? "var(--clean)" : setup.other && each.id === setup.other.id ? "var(--corrupt)" : "var(--muted)"})),
       limits: [0, 1], name: "answers", ariaLabel: t("patching.top")}) : note(t("shell.offline"));
-    const isEmpty = !this.patches[into].length;
-    this.effectBox.removeAttribute("aria-busy");
-    this.effectBox.replaceChildren(el("div", {class: "effect-words"},
-      el("p", {class: "effect-line"}, el("strong", {class: "effect-number", dataset: {effect: effect === null ? "" : String(effect), patches: this.patches[into].length}}, effect === null ? "–" : percent(effect)),
-        " ", effect === null ? t("patching.no_way") : t("patching.effect_says", {to: t(`patching.${otherSide(into)}`)})),
-      isEmpty ? note(t("patching.no_patches")) : el("p", {class: isFar ? "warning" : "note", dataset: {far: String(isFar)}}, isFar ? t("patching.estimate_far", {estimate: percent(guess), off: percent(Math.abs(guess - effect))})
-        : t("patching.estimate_near", {estimate: guess === null ? "–" : percent(guess), change: number(change), guess: number(estimate)}))),
-      this.gauge(effect, isEmpty ? null : guess));
     this.answerBox.replaceChildren(el("div", {class: "grid answers"},
       table([t("patching.quantity"), t("patching.before", {side: side(into)}), t("patching.after"), t("patching.donor", {side: side(otherSide(into))})], rows, {name: "patch", caption: t("patching.answers")}),
       [["before", before, "before_title"], ["after", after, "after_title"]].map(([name, answer, title]) =>

@@ -49,7 +49,7 @@ class Comparison:
         T, T_corrupt = len(self.clean_tokens), len(self.corrupt_tokens)
         self.is_aligned = T == T_corrupt
         self.question = ask(subject, self.clean, token, against, position,
-                            logits_of(subject, self.corrupt) if self.is_aligned else None)
+                            self.corrupt if self.is_aligned else None)
         self.base, self.donor = self.corrupt.inputs, self.clean.inputs
         if into == "clean":
             self.base, self.donor = self.donor, self.base
