@@ -47,8 +47,10 @@ def require_regular(path):
 
 
 @contextmanager
-def atomic_write(path, mode="wb", **open_arguments):
+def atomic_write(path, mode="wb", *, private=False, **open_arguments):
     """Open a temporary file beside `path`; on success it replaces `path` in one step.
+
+    private: only the user may read and write the file, from its first moment (permissions 0600)
 
     If the body raises (a full disk, Ctrl-C), an older file at `path` is untouched
     and the temporary file is removed. Text files are written as UTF-8 unless told otherwise.
@@ -69,7 +71,7 @@ def atomic_write(path, mode="wb", **open_arguments):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o600 if private else 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
         _try(temporary.unlink)

@@ -71,10 +71,13 @@ def parse_json(where, text):
     return content
 
 
-def write_json(path, content, **options):
-    """Write `content` as indented JSON, atomically. `options` are those of `json.dumps`."""
+def write_json(path, content, *, private=False, **options):
+    """Write `content` as indented JSON, atomically. `options` are those of `json.dumps`.
+
+    private: only the user may read and write the file
+    """
     text = json.dumps(content, **{"indent": 2, **options})
-    with atomic_write(path, "w") as file:
+    with atomic_write(path, "w", private=private) as file:
         file.write(text + "\n")
 
 

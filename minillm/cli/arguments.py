@@ -44,7 +44,7 @@ def _parser():
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_demo, _train, _finetune, _train_task, _predict, _similar, _generate, _fill, _eval,
                 _lora, _tokenizer, _course, _worked_example, _step, _inspect, _explore, _experiment,
-                _bench, _info):
+                _mask, _bench, _info):
         add(commands)
     return parser
 
@@ -737,6 +737,45 @@ def _add_experiment(parser, name, option, metavar, explanation, *, block_size=No
         ("seed", "seed of all randomness", 0),
     ):
         _add_settings(parser, setting, meaning, default)
+
+
+def _mask(commands):
+    parser = _command(
+        commands, "mask", "masking:mask_texts",
+        "replace personal data in texts: addresses, numbers, secrets, names",
+        ['echo "mira@example.org" | minillm mask',
+         "minillm mask letters/ --out masked/",
+         "minillm mask --check letters/                     # exit status 1 if there is any",
+         "minillm mask --report json letters/               # where, and of which kind",
+         "minillm mask --key k.key --out masked.txt letter.txt    # labels that can be restored",
+         "minillm mask --key k.key --restore masked.txt",
+         "minillm mask --names --model runs/entities-1 letter.txt"],
+        "\nkinds: SECRET, CREDENTIALS, IBAN, RESIDENT_ID, CARD, IP, EMAIL, PHONE; with --names "
+        "PERSON, PLACE\n\n" + _paragraph(
+            "With --key, a value becomes [KIND:letters], the same everywhere, and a map with the "
+            "values (KEY.map.json, readable for you alone) brings them back. Whoever has the text "
+            "and neither key nor map can't compute or guess a value from its label, but sees which "
+            "values are equal. The map isn't encrypted: keep it apart from the text. Patterns find "
+            "what has a form. What has none, such as a password in a sentence, stays."),
+    )
+    parser.add_argument("paths", nargs="*", metavar="PATH", type=_path,
+                        help="UTF-8 texts or folders of them (default: read stdin)")
+    parser.add_argument("--out", type=_path, help="the file or folder to write (default: stdout)")
+    parser.add_argument("--kinds", nargs="+", metavar="KIND", type=str.upper,
+                        help="mask only these (default: all that need no model)")
+    parser.add_argument("--check", action="store_true",
+                        help="write nothing, print where something is; exit status 1 if it is")
+    parser.add_argument("--report", choices=("json",),
+                        help="write nothing, print places and kinds, without the values")
+    parser.add_argument("--key", type=_path, metavar="FILE",
+                        help="labels instead of placeholders; the key is made if there is none")
+    parser.add_argument("--map", type=_path, metavar="FILE",
+                        help="where the labels' values are kept (default: KEY.map.json)")
+    parser.add_argument("--restore", action="store_true", help="put the values back")
+    parser.add_argument("--names", action="store_true",
+                        help="names of persons and places too; says how often the model misses")
+    parser.add_argument("--model", type=_path, metavar="RUN",
+                        help="a run of `minillm train-task entities`, for --names")
 
 
 def _bench(commands):

@@ -58,7 +58,7 @@ def read_corpus(path=None):
     if path is None:
         documents = load_python_topics()
     else:
-        documents = [part for name, file in _text_files(expand(path))
+        documents = [part for name, file in text_files(expand(path))
                      for part in _split_at_separators(Document(name, read_text(file)))]
     documents = [document for document in documents if document.text.strip()]
     if not documents:
@@ -128,8 +128,12 @@ def _read_bytes(path):
     return b"".join(parts)
 
 
-def _text_files(path):
-    """Yield (name, path) of the file, or of the text files below the folder, sorted."""
+def text_files(path, suffixes=TEXT_SUFFIXES):
+    """Yield (name, path) of the file, or of the files below the folder with `suffixes`, sorted.
+
+    Hidden files and folders are left out. Raises FileNotFoundError if `path` doesn't exist, and
+    ValueError for a folder without such files, and for a FIFO in one.
+    """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     if not path.is_dir():
@@ -139,9 +143,9 @@ def _text_files(path):
     for folder, subfolders, names in os.walk(path):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         found += [Path(folder, name) for name in names
-                  if name.lower().endswith(TEXT_SUFFIXES) and not name.startswith(".")]
+                  if name.lower().endswith(suffixes) and not name.startswith(".")]
     if not found:
-        raise ValueError(f"{path}: no text files in it (wanted {', '.join(TEXT_SUFFIXES)})")
+        raise ValueError(f"{path}: no text files in it (wanted {', '.join(suffixes)})")
     for file in sorted(found):
         if file.is_fifo():  # reading it would wait forever if no process writes to it
             raise ValueError(f"{file} is a FIFO: to read it, pass its path")
