@@ -107,8 +107,8 @@ class Practice:
         optimizer: "SGD", "Adam" or "AdamW"; another one than before starts with moments of 0
         clip: the maximum norm of all gradients together; 0 doesn't clip
 
-        Raises ValueError, with the model as it was, for options out of range, and if the gradient or
-        a new weight isn't finite; MemoryError for a model of which this machine can't hold copies.
+        Raises ValueError, with the model as it was, for options out of range, and if the gradient
+        or a new weight isn't finite; MemoryError for a model that this machine can't hold twice.
         """
         options = {"optimizer": optimizer, "lr": lr, "weight_decay": weight_decay, "clip": clip}
         self._begin()
@@ -242,7 +242,7 @@ class Practice:
         return found
 
     def moments_of(self, index):
-        """-> {"t", "betas", "eps", "m", "v"} of Adam after the last step; {} for another optimizer"""
+        """-> {"t", "betas", "eps", "m", "v"} of Adam after the last step; {} without Adam"""
         state = self.state
         if not isinstance(self.optimizer, Adam) or f"m.{index}" not in state.moments:
             return {}

@@ -55,8 +55,8 @@ def lesson_of(subject, text, target="", hide=-1):
     """-> Lesson
 
     text: what the model reads
-    target: what it should say: an encoder-decoder's text; the tokens that [MASK]s hide; the label of
-        a text, or those of its tokens with spaces between them, one for all or one for each; the
+    target: what it should say: an encoder-decoder's text; the tokens that [MASK]s hide; the label
+        of a text, or those of its tokens with spaces between them, one for all or one for each; the
         words of an answer that occur in the text; a number. "": what the model itself finds
         likeliest, so that learning makes it more certain. A decoder has no target but the text.
     hide: in a masked language model and a text without [MASK], the position of the token that is
@@ -113,7 +113,7 @@ def _target_text(subject, text, target):
 
 
 def _masked(subject, reading, target, hide):
-    """The hidden tokens are learned from all others.               (Devlin et al. 2019, section 3.1)"""
+    """The hidden tokens are learned from all others.         (Devlin et al. 2019, section 3.1)"""
     ids, mask = reading.ids.copy(), subject.tokenizer.mask_token_id
     masks = np.flatnonzero(ids == mask)
     if masks.size:
@@ -183,8 +183,9 @@ def _token_labels(subject, reading, target, hide):
     targets = np.full(len(reading.ids), -1)
     targets[plain] = right
     labels = np.where(targets < 0, -100, targets)
-    return Lesson({**reading.inputs, "labels": labels[None]}, "token labels", reading.tokens, targets,
-                  ["" if id < 0 else subject.labels[id] for id in targets], reading.position)
+    names = ["" if id < 0 else subject.labels[id] for id in targets]
+    return Lesson({**reading.inputs, "labels": labels[None]}, "token labels", reading.tokens,
+                  targets, names, reading.position)
 
 
 def _span(subject, reading, target, hide):

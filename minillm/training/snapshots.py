@@ -4,8 +4,8 @@
         model.safetensors, config.json     the model in Hugging Face's format, in float16
 
 A snapshot has 2 bytes a parameter, a sixth of a checkpoint, and none is deleted, so that a run's
-whole history is there. `History` opens the model at any step that a run has kept, from snapshots and
-checkpoints alike.
+whole history is there. `History` opens the model at any step that a run has kept, from snapshots
+and checkpoints alike.
 """
 
 import re
@@ -37,8 +37,8 @@ def snapshot_steps(n_steps, n):
 def save_snapshot(folder, step, model):
     """Write the weights of `model` as a folder inside `folder` -> its path
 
-    In float16; as float32 if they hold numbers that float16 can't. Raises OSError, with nothing left
-    behind, if it can't be written.
+    In float16; as float32 if they hold numbers that float16 can't. Raises OSError, with nothing
+    left behind, if it can't be written.
     """
     with atomic_folder(Path(folder) / f"step-{step:06d}") as temporary:
         try:
@@ -64,8 +64,8 @@ class History:
     """The models that a run went through.
 
     run: a Run (minillm/training/run.py)
-    paths: {step: the path of its checkpoint or else its snapshot}, in the order of steps. It is read
-        anew by `refresh`, for a run that is going on.
+    paths: {step: the path of its checkpoint or else its snapshot}, in the order of steps; `refresh`
+        reads them anew, for a run that is going on
     """
 
     def __init__(self, run):
@@ -85,8 +85,8 @@ class History:
     def open(self, step, cls=None):
         """-> the model after `step` steps, in eval mode
 
-        cls: the class of the model, one that has the same architecture as the run's; None: the run's
-        own, with the head that its task learns
+        cls: the class of the model, one that has the same architecture as the run's; None: the
+        run's own, with the head that its task learns
 
         Raises ValueError for a step that the run hasn't kept and for damaged files, and
         FileNotFoundError for files that are gone.
@@ -107,7 +107,7 @@ class History:
         return model.eval()
 
     def _with_kept_weights(self, weights):
-        """-> all weights of a fine-tuned model, as plain ones, from those that its checkpoint has"""
+        """-> all weights of a fine-tuned model, as plain ones, from those in its checkpoint"""
         model = self.run.new_model()
         frozen = {name: parameter.data for name, parameter in model.named_parameters()
                   if not parameter.trainable}

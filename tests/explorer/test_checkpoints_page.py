@@ -90,7 +90,8 @@ def test_one_head_with_exact_numbers(run, served_run, run_page, saved):
 def test_the_loss_and_the_heads_over_the_steps(run, served_run, run_page, saved):
     page, subject = run_page, served_run.subject
     records, _ = read_metrics(run.folder / "metrics.jsonl")
-    for curve, name in zip(saved(page, page.locator("[data-name=run-loss]")), ("loss", "valid_loss")):
+    curves = saved(page, page.locator("[data-name=run-loss]"))
+    for curve, name in zip(curves, ("loss", "valid_loss")):
         wanted = [(each["step"], each[name]) for each in records if name in each]
         assert list(zip(curve["x"], curve["y"])) == wanted
     history = History(run)

@@ -148,7 +148,8 @@ def test_every_kind_of_model_learns_and_the_subject_stays(kind, open_subject):
     shown = answer["step"]["distribution"]
     n_rows = len(answer["step"]["rows"])
     assert shown["ids"].shape == shown["before"].shape == shown["after"].shape
-    assert len(shown["ids"]) == n_rows and set(shown["names"]) == {str(i) for i in shown["ids"].flat}
+    assert len(shown["ids"]) == n_rows
+    assert set(shown["names"]) == {str(id) for id in shown["ids"].flat}
     reset = reset_practice(subject, explorer)
     assert reset["steps"] == 0 and explorer.practice is None and list(explorer.subjects) == ["a"]
 

@@ -63,7 +63,7 @@ def test_a_masked_model_learns_what_is_hidden(open_subject):
     for text, target, hide, message in (
             (TEXT, "", 0, "hide is 0, wanted the position of a token that isn't special: 1, 2"),
             (TEXT, "", -99, "hide is -99, wanted at least"),
-            ("[MASK] [MASK]", word, -1, r"target is .*, which is 1 tokens, wanted 2, one for each")):
+            ("[MASK] [MASK]", word, -1, r"target is .*, which is 1 tokens, wanted 2, one for")):
         with pytest.raises(ValueError, match=message):
             lesson_of(subject, text, target, hide)
 

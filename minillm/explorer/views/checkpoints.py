@@ -55,7 +55,8 @@ def checkpoint(subject: Subject, explorer, text: str, step: int, exact: bool = F
 
     -> {"step", "exact": whether its weights are exact, "tokens": strings,
         "n_tokens": of the text; attention is that of the first 128,
-        "weights": (L, H, T, T): uint8, 255 times the attention weights, rounded; float32 if `exact`,
+        "weights": (L, H, T, T): uint8, 255 times the attention weights, rounded; float32 if
+        `exact`,
         "scores": {"previous": float64 (L, H), …}, see `HeadSummary`; "induction" is None,
         "loss": of the text; None without one, "position": of the prediction,
         "top": [{"id", "name", "p"}, …], "answer": the same, of what the opened model says}
@@ -67,7 +68,8 @@ def checkpoint(subject: Subject, explorer, text: str, step: int, exact: bool = F
     seen = _look(explorer, subject, model, text)
     W = np.stack([w[0, :, :MOST_TOKENS, :MOST_TOKENS] for w in seen["weights"]])
     return {
-        "step": step, "exact": not history.is_snapshot(step), "tokens": seen["tokens"][:MOST_TOKENS],
+        "step": step, "exact": not history.is_snapshot(step),
+        "tokens": seen["tokens"][:MOST_TOKENS],
         "n_tokens": len(seen["tokens"]),
         "weights": W.astype(np.float32) if exact else np.rint(255 * W).astype(np.uint8),
         "scores": _scores(seen["weights"]), "loss": seen["loss"], "position": seen["position"],
@@ -79,8 +81,8 @@ def checkpoint(subject: Subject, explorer, text: str, step: int, exact: bool = F
 def head_history(subject: Subject, explorer, report, text: str) -> dict:
     """The scores of all heads, the loss of the text and its prediction, over all kept steps
 
-    -> {"steps": int (S,), "scores": {"previous": float64 (S, L, H), …}: on the text, but "induction"
-        on repeated random tokens; None for models that see both sides,
+    -> {"steps": int (S,), "scores": {"previous": float64 (S, L, H), …}: on the text, but
+        "induction" on repeated random tokens; None for models that see both sides,
         "loss": float64 (S,), nan without one, "p": float64 (S,), the probability of what the opened
         model says, "answer": its name, "said": S strings, "p_said": float64 (S,)}
 
@@ -131,8 +133,8 @@ def _run_of(subject):
 def _history(subject):
     run = _run_of(subject)
     if run is None:
-        raise ValueError(f"{subject.name or 'the model'} is not a run folder, wanted one, which has "
-                         "checkpoints")
+        raise ValueError(f"{subject.name or 'the model'} is not a run folder, wanted one, which "
+                         "has checkpoints")
     return History(run)
 
 
@@ -190,7 +192,9 @@ def _look(explorer, subject, model, text):
     with no_grad():
         with trace(model, names) as t:
             output = model(**(lesson if is_same else reading).inputs)
-        loss = None if lesson is None else (output if is_same else model(**lesson.inputs)).loss.item()
+        loss = None
+        if lesson is not None:
+            loss = (output if is_same else model(**lesson.inputs)).loss.item()
     seen = {"tokens": reading.tokens, "weights": [t[name] for name in names], "loss": loss,
             "position": reading.position, "top": [], "answer": None}
     if answer is not None:

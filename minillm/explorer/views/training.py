@@ -93,7 +93,8 @@ def reset_practice(subject: Subject, explorer) -> dict:
 
 
 @view
-def practice_parameter(subject: Subject, explorer, name: str, row: int = 0, column: int = 0) -> dict:
+def practice_parameter(subject: Subject, explorer, name: str, row: int = 0,
+                       column: int = 0) -> dict:
     """A window of at most 64 × 64 numbers of one parameter, before, in and after the last step
 
     row, column: where it begins; a vector is one row
