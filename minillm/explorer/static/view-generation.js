@@ -88,7 +88,8 @@ class View {
     const text = nameOf(this.names, id);
     const said = scored ? t("generation.surprise", {token: text, nats: number(-scored.log_p, 3), p: percent(Math.exp(scored.log_p), 2), rank: scored.rank + 1, all: vocabulary})
       : `${text}. ${t("generation.not_predicted")}`;
-    const chip = el("button", {type: "button", class: `gen-token${isNew ? " new" : ""}${label ? ` ${label}` : ""}`, title: said, "aria-label": said,
+    const expected = scored ? scored.alternatives.slice(0, 3).map(each => `${nameOf(this.names, each.id)} ${percent(Math.exp(each.log_p))}`).join(", ") : "";
+    const chip = el("button", {type: "button", class: `gen-token${isNew ? " new" : ""}${label ? ` ${label}` : ""}`, title: expected ? `${said}. ${t("generation.expected", {tokens: expected})}` : said, "aria-label": said,
       "aria-pressed": String(chosen), onclick, dataset: {id, ...(scored ? {nats: -scored.log_p} : {})}}, text);
     if (scored) {
       const color = rgb(Math.min(-scored.log_p, MOST_SURPRISED), 0, MOST_SURPRISED * 1.5);

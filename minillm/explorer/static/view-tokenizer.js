@@ -12,6 +12,12 @@ const PLAY = 700; // milliseconds a step
 const MOST = 1200; // tokens and pieces that are drawn; the table has all of them
 const ALGORITHMS = {merges: "bpe", attempts: "wordpiece", lattice: "unigram", whole: "other"};
 
+// The beginning of a long text
+function short(text, most = 60) {
+  const letters = [...text];
+  return letters.length > most ? `${letters.slice(0, most).join("")}…` : text;
+}
+
 export default {
   id: "tokenizer",
   async render(root, context) {
@@ -100,7 +106,7 @@ class Replay {
 
   pieces() {
     const names = this.answer.pre_tokenizer;
-    this.pieceButtons = this.words.slice(0, MOST).map((word, i) => button(this.wordText(word), () => this.choose(i),
+    this.pieceButtons = this.words.slice(0, MOST).map((word, i) => button(short(this.wordText(word), 300), () => this.choose(i),
       {pressed: i === this.at, class: `button tok-piece${word.added ? " special" : ""}`, dataset: {word: i}, title: t("tokenizer.n_pieces", {n: word.pieces.shape[0]})}));
     return panel(t("tokenizer.pieces"), note(names.length ? t("tokenizer.pieces_help", {names: names.join(", "), n: number(this.words.length)}) : t("tokenizer.not_split")),
       el("div", {class: "tok-pieces", role: "group", "aria-label": t("tokenizer.pieces")}, this.pieceButtons),
@@ -134,7 +140,7 @@ class Replay {
     const {word} = this, count = this.countOf(word);
     if (this.step === NONE || this.step > count) this.step = count;
     if (word.kind === "whole" || (word.kind === "merges" && !word.symbols.shape[0])) {
-      this.replayPlace.replaceChildren(panel(t("tokenizer.replay", {word: this.wordText(word)}), note(t(word.added ? "tokenizer.added_help" : "tokenizer.unknown_steps"))));
+      this.replayPlace.replaceChildren(panel(t("tokenizer.replay", {word: short(this.wordText(word))}), note(t(word.added ? "tokenizer.added_help" : "tokenizer.unknown_steps"))));
       return;
     }
     if (word.kind === "merges") this.merges = new Merges(word);
@@ -151,7 +157,7 @@ class Replay {
     this.forth = button("▶", () => this.goTo(this.step + 1, true), {"aria-label": t("tokenizer.forward")});
     const figure = saveable(this.picture, {name: `${word.kind}-${this.at}`, svg: () => svgText(this.picture.firstChild), png: () => svgPicture(this.picture.firstChild),
       json: () => this.asJson(), rows: () => this.asRows()});
-    this.replayPlace.replaceChildren(panel(t("tokenizer.replay", {word: this.wordText(word)}), note(t(`tokenizer.${word.kind}_help`)),
+    this.replayPlace.replaceChildren(panel(t("tokenizer.replay", {word: short(this.wordText(word))}), note(t(`tokenizer.${word.kind}_help`)),
       word.kind === "lattice" && !word.agrees && el("p", {class: "note warning"}, t("tokenizer.disagrees")),
       row(this.back, this.forth, this.playButton, this.range, this.counter), this.said, figure, this.detail));
     this.goTo(this.step);
@@ -167,7 +173,7 @@ class Replay {
     this.forth.disabled = this.step === count;
     clearTimeout(this.writing);
     this.writing = setTimeout(() => this.context.signal.aborted || this.context.state.set({word: this.at, step: this.step === count ? null : this.step}), 250);
-    const name = t("tokenizer.replay", {word: this.wordText(word)});
+    const name = t("tokenizer.replay", {word: short(this.wordText(word))});
     if (word.kind === "merges") this.drawMerging(name);
     else if (word.kind === "attempts") this.drawAttempting(name);
     else this.drawLattice(name);
