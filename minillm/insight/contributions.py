@@ -33,9 +33,9 @@ def logit_contributions(model, text, token, other=None, position=-1, **options):
     token: an id;  other: the id of another token: the shares are then of logit - other logit
     position: whose prediction is explained, by default the last
 
-    The parts: "embedding"; for each block "l.head h", "l.attention bias" and "l.feed_forward", in an
-    encoder-decoder also "l.cross head h" and "l.cross attention bias"; and "last norm's bias" and
-    "head's bias" if there are such biases.
+    The parts: "embedding"; for each block "l.head h", "l.attention bias" and "l.feed_forward", in
+    an encoder-decoder also "l.cross head h" and "l.cross attention bias"; and "last norm's bias"
+    and "head's bias" if there are such biases.
 
     Raises ValueError for a model that isn't such a sum: post-norm, or without an output head.
     """

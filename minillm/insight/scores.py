@@ -93,8 +93,8 @@ def attention_scores(model, *inputs, stack=None, cross=False, **options):
     inputs, options: the arguments of the model's forward, texts without padding
     stack: see `Anatomy`;  cross: the attention to the encoder's output instead of self-attention
 
-    The weights themselves are computed by `Scores.weights`, one layer at a time, so that a long text
-    fits in memory.
+    The weights themselves are computed by `Scores.weights`, one layer or head at a time, so that a
+    long text fits in memory.
     """
     blocks = Anatomy(model, stack).blocks
     if cross and getattr(blocks[0].module, "residual_cross", None) is None:

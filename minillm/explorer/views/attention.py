@@ -32,7 +32,7 @@ KINDS = ("previous", "first", "itself", "entropy")
 
 @view
 def attention(subject: Subject, text: str, name: str = "") -> dict:
-    """All heads of the attention `name`, such as "transformer.h.attention"; "": the last stack's own
+    """All heads of an attention, such as "transformer.h.attention"; "": the last stack's own
 
     attentions: list of {name, layers, heads, cross}, those that the model has
     tokens: T strings, the queries;  keys: S strings
@@ -265,8 +265,8 @@ class _Seen:
     def _rollout_across(self):
         L, H, T, S = self.shape
         if L * H * max(T, S) ** 2 > MOST_WHOLE:
-            raise ValueError(f"{self.name} looks into another text: only short texts have a rollout "
-                             "across both")
+            raise ValueError(f"{self.name} looks into another text: only short texts have a "
+                             "rollout across both")
         encoder, decoder = (attention_weights(self.model, stack=stack, **self.inputs)
                             for stack in stacks_of(self.model))
         cross = [scores.weights() for scores in self.layers]

@@ -28,8 +28,8 @@ TUNING_TOKENS, SPOKEN_TOKENS = 8192, 1024  # an encoder-decoder writes its own
 
 @view
 def lens(subject: Subject, text: str, explorer=None, tuned: bool = False) -> dict:
-    """Every row l (in front of the first block, if the model is pre-norm; after each block) at every
-    position t: R rows, T positions
+    """Every row l (in front of the first block, if the model is pre-norm; after each block) at
+    every position t: R rows, T positions
 
     tokens: T strings;  names: {id: string} of all ids below;  embedding: whether row 0 is before
     the first block;  position: of the prediction to explain
