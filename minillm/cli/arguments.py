@@ -692,9 +692,9 @@ def _experiment(commands):
     parser = _command(
         experiments, "grokking", "experiment:grokking",
         "train on a part of all additions modulo p, until the model finds the rule, if it does "
-        "(two minutes)",
+        "(five minutes)",
         ["minillm experiment grokking",
-         "minillm experiment grokking --prime 97 --held-out 0.7 --steps 5000",
+         "minillm experiment grokking --prime 97 --held-out 0.7 --steps 6000",
          "minillm experiment grokking --resume runs/grokking-1   # after Ctrl-C or a crash",
          "minillm experiment grokking --quick                    # a trial run of seconds",
          'minillm explore --model runs/grokking-1/grokking/model "12 34 ="'],
@@ -705,10 +705,10 @@ def _experiment(commands):
             "train on. Other settings may need more steps: repeat with other seeds."),
     )
     _add_experiment(parser, "grokking", "--variants", "VARIANT", "some of them (default: all)",
-                    n_layer=1, n_embd=64, steps=1500)
+                    n_layer=1, n_embd=64, steps=2500)
     _add_settings(parser, "vocab_size", "the modulus p, an odd number, usually a prime", 59,
                   option="--prime", metavar="P")
-    _add_settings(parser, "valid", "the share of the questions to hold out", 0.65,
+    _add_settings(parser, "valid", "the share of the questions to hold out", 0.6,
                   option="--held-out")
     _add_settings(parser, "lr", "the learning rate", 3e-3)
     _add_settings(parser, "weight_decay", "how much weights shrink at each step, in units of the "

@@ -47,9 +47,9 @@ def grokking(options):
             f"{each.test_accuracy[-1]:.1%}", f"{len(each.frequencies)}",
             f"{each.explained:.1%}") for variant, each in results.items()],
           ("model", "trained on", "step", "others", "at last", "waves", "explained"))
-    say("\nstep: the first at which 99 % of the questions trained on are answered; others: the same for "
-        "all others;\nat last: how many of those are right in the end; waves: frequencies that hold 90 % "
-        "of the embeddings' power;\nexplained: the share of the logits' variance that is cosines of them")
+    say("\nstep: the first at which 99 % of the questions trained on are answered; others: of the rest;"
+        "\nat last: how many others are right in the end; waves: frequencies that hold 90 % of the"
+        "\nembeddings' power; explained: the share of the logits' variance that is cosines of them")
     _say_what_is_where(experiment, "the learning curves", f'--max-new-tokens 1 "3 {p - 1} ="')
     return 0
 

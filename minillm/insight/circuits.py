@@ -13,9 +13,9 @@ its values. How well their matrices fit, from 0 to 1:
     K-composition   ‖W_QK W_OVᵀ‖ / (‖W_QK‖ ‖W_OV‖)       y W_OV takes the place of y, the key
     V-composition   ‖W_OV W'_OV‖ / (‖W_OV‖ ‖W'_OV‖)      y W_OV takes the place of y, the value
 
-‖·‖ is the Frobenius norm. Vectors are rows here, so the products are the paper's, transposed. Random
-matrices have about 1/√d; heads that use the same D directions evenly have 1/√D. A high score says that a head could listen to another one; that it does,
-only an intervention shows: patching.py.
+‖·‖ is the Frobenius norm. Vectors are rows here, so the products are the paper's, transposed.
+Random matrices have about 1/√d; heads that use the same D directions evenly have 1/√D. A high score
+says that a head could listen to another one; that it does, only an intervention shows: patching.py.
 """
 
 from typing import NamedTuple
@@ -124,7 +124,7 @@ def composition_scores(model, kind, stack=None):
 def copying(head, E, U):
     """-> float from -1 to 1: whether attending to a token makes the same token likelier
 
-        Σ λ / Σ |λ|,  λ: the eigenvalues of E W_OV U         (Elhage et al. 2021, "Detecting copying")
+        Σ λ / Σ |λ|,  λ: the eigenvalues of E W_OV U       (Elhage et al. 2021, "Detecting copying")
 
     E: (V, d), the embeddings;  U: (d, V), the output head
     """

@@ -1,4 +1,4 @@
-"""Waves in a model whose tokens are the numbers modulo p            (Nanda et al. 2023, sec. 4 and 5)
+"""Waves in a model whose tokens are the numbers modulo p          (Nanda et al. 2023, sec. 4 and 5)
 
 Every function of n = 0 … p - 1, p odd, is a sum of waves, which for different k are orthogonal:
 
@@ -25,7 +25,7 @@ from minillm.ops.cross_entropy import cross_entropy
 def waves(p):
     """-> float64 (p, p): rows 1, cos w_1 n, sin w_1 n, cos w_2 n, …, scaled to length 1
 
-    The rows are orthonormal, so waves(p) @ f are f's coefficients, and their squares add up to ‖f‖².
+    The rows are orthonormal: waves(p) @ f are f's coefficients, and their squares add up to ‖f‖².
     """
     if p < 3 or p % 2 == 0:
         raise ValueError(f"p is {p}, wanted an odd number of at least 3")
@@ -80,7 +80,7 @@ def tuning(neurons):
     share: how much of its variance is the products of {1, cos w_k a, sin w_k a} and
         {1, cos w_k b, sin w_k b}: 1 for a neuron that knows nothing but the two angles
 
-    A neuron that never changes has share 0.                             (Nanda et al. 2023, sec. 4.1)
+    A neuron that never changes has share 0.                           (Nanda et al. 2023, sec. 4.1)
     """
     p, _, m = neurons.shape
     F = waves(p)
@@ -112,7 +112,7 @@ class Cosines(NamedTuple):
 
 
 def cosines(logits):
-    """logits: (p², p), row a p + b, column c -> Cosines          (Nanda et al. 2023, sec. 4.2, eq. 1)
+    """logits: (p², p), row a p + b, column c -> Cosines       (Nanda et al. 2023, sec. 4.2, eq. 1)
 
     What a softmax doesn't see, the mean over c, is subtracted first.
     """
@@ -138,7 +138,7 @@ def mean_by_sum(logits):
     return logits[order].astype(np.float64).reshape(p, p, p).mean(axis=1)
 
 
-# ---- measures of progress                                              (Nanda et al. 2023, sec. 5.1)
+# ---- measures of progress                                            (Nanda et al. 2023, sec. 5.1)
 
 
 def restricted(logits, ks):
@@ -168,7 +168,7 @@ class Progress(NamedTuple):
 
 
 def progress(logits, data, ks):
-    """logits: (p², p) of all questions of `data`, a ModularAddition;  ks: key frequencies -> Progress"""
+    """-> Progress;  logits: (p², p) of all questions of `data`, a ModularAddition;  ks: frequencies"""
     return Progress(
         float(cross_entropy(restricted(logits, ks), data.sums)[0]),
         float(cross_entropy(excluded(logits, ks)[data.train], data.sums[data.train])[0]))

@@ -3,7 +3,7 @@
     minillm experiment grokking
 
 Train the same small transformer on a share of all questions a + b = ? modulo p (Power et al. 2022;
-Nanda et al. 2023): as they are, without weight decay, and on twice as many questions. Record at each
+Nanda et al. 2023): as it is, without weight decay, and on twice as many questions. Record at each
 checkpoint what it has memorized and what it knows, and, looking back from the end, how much of the
 final rule was there already.
 """
@@ -108,8 +108,8 @@ class GrokkingExperiment(Experiment):
 
     name = "grokking"
     VARIANTS = ("grokking", "no-decay", "more-data")
-    DEFAULT = {"vocab_size": 59, "valid": 0.65, "test": 0.0, "n_layer": 1, "n_head": 4,
-               "n_embd": 64, "block_size": 3, "dropout": 0.0, "steps": 1500, "lr": 3e-3,
+    DEFAULT = {"vocab_size": 59, "valid": 0.6, "test": 0.0, "n_layer": 1, "n_head": 4,
+               "n_embd": 64, "block_size": 3, "dropout": 0.0, "steps": 2500, "lr": 3e-3,
                "warmup": 10, "final_lr": 1.0, "weight_decay": 3.0, "clip": 1e6, "eval_every": 50,
                "checkpoint_every": 50, "keep": 1000}
     QUICK = {**DEFAULT, "vocab_size": 23, "n_embd": 16, "n_head": 2, "steps": 40, "eval_every": 10,

@@ -25,7 +25,8 @@ class ModularAddition:
     p: an odd number of at least 3, in the literature a prime;  share: of the questions to train on
     seed: which questions those are
 
-    ids: int64 (p², 3), row a p + b is [a, b, p]: p is the token "=";  sums: int64 (p²,), the answers
+    ids: int64 (p², 3), row a p + b is [a, b, p]: p is the token "="
+    sums: int64 (p²,), the answers
     train, test: int64, rows of both, in random order
     """
 
@@ -45,8 +46,8 @@ class ModularAddition:
 def new_config(p, d_model=64, n_heads=4, n_layers=1):
     """-> FamilyConfig: no norms and no biases, ReLU, d_ff = 4 d_model (Nanda et al. 2023, sec. 3)
 
-    Without norms the residual stream is a plain sum, so a wave in it stays a wave. The fourth position
-    is for the answer, if one is generated.
+    Without norms the residual stream is a plain sum, so a wave in it stays a wave. The fourth
+    position is for the answer, if one is generated.
     """
     return FamilyConfig(
         vocab_size=p + 1, hidden_size=d_model, intermediate_size=4 * d_model,
@@ -85,14 +86,15 @@ class Score(NamedTuple):
 def score(logits, data):
     """logits: (p², p), of all questions, as `answers(model, data.ids)` gives them -> Score"""
     right = logits.argmax(axis=1) == data.sums
-    losses = [cross_entropy(logits[rows], data.sums[rows])[0] for rows in (data.train, data.test)]
-    return Score(*map(float, losses), *(float(right[rows].mean()) for rows in (data.train, data.test)))
+    splits = data.train, data.test
+    return Score(*(float(cross_entropy(logits[rows], data.sums[rows])[0]) for rows in splits),
+                 *(float(right[rows].mean()) for rows in splits))
 
 
 def number_tokenizer(p):
     """-> LlamaTokenizer that reads "12 34 =" as [12, 34, p], and so for all numbers below p
 
-    A word is a token as a whole; a number that has none falls into its digits. Spaces only separate.
+    A word is a token as a whole; a number that has none falls into its digits. Spaces separate.
     """
     vocab = {name: id for id, name in enumerate([*map(str, range(p)), "="])}
     return LlamaTokenizer(vocab, [], bos_token=None, eos_token=None, unk_token=None, decoder=None,

@@ -60,7 +60,8 @@ def test_a_head_that_reads_where_the_other_writes(seed, D):
         assert composition(sender, deaf, kind) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("make", [lambda: gpt2(position_embedding="none"), llama], ids=["gpt2", "llama"])
+@pytest.mark.parametrize("make", [lambda: gpt2(position_embedding="none"), llama],
+                         ids=["gpt2", "llama"])
 def test_matrices_are_those_of_the_attention(make):
     """A head's result times W_O is the weighted sum of normed inputs times W_OV, and the bias."""
     model = make()
@@ -77,8 +78,9 @@ def test_matrices_are_those_of_the_attention(make):
         got = t[block.head(h)] @ head.W_O
         constant = np.zeros(block.head_dim)
         if not is_rms:
-            all_b = np.split(attention.qkv.bias.data + norm.bias.data @ attention.qkv.weight.data, 3)
-            constant = all_b[2][h * block.head_dim : (h + 1) * block.head_dim]
+            qkv = attention.qkv
+            b_V = np.split(qkv.bias.data + norm.bias.data @ qkv.weight.data, 3)[2]
+            constant = b_V[h * block.head_dim : (h + 1) * block.head_dim]
         want = t[block.weights][:, h] @ (t[x] / length) @ head.ov + constant @ head.W_O
         np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4)
 

@@ -1,4 +1,4 @@
-"""Waves modulo p: an orthonormal basis, and models built by hand from which they read what is in."""
+"""Waves modulo p: an orthonormal basis; neurons and logits made by hand; the task and its texts."""
 
 import numpy as np
 import pytest
@@ -122,7 +122,7 @@ def test_restricted_and_excluded_add_up(p, seed):
     # Only a + b decides about what is kept.
     a, b = np.divmod(np.arange(p * p), p)
     same = fourier.restricted(logits, ks)
-    np.testing.assert_allclose(same, same[(a + b) % p], atol=1e-9)  # row 0 p + s is the question 0 + s
+    np.testing.assert_allclose(same, same[(a + b) % p], atol=1e-9)  # row s is the question 0 + s
 
 
 def test_plot_power():
@@ -136,7 +136,8 @@ def test_plot_power():
 @pytest.mark.parametrize("p, share, seed", [(5, 0.4, 0), (7, 0.3, 1)])
 def test_questions(p, share, seed):
     data = ModularAddition(p, share, seed)
-    assert (data.ids[:, 2] == p).all() and ((data.ids[:, 0] + data.ids[:, 1]) % p == data.sums).all()
+    assert (data.ids[:, 2] == p).all()
+    assert ((data.ids[:, 0] + data.ids[:, 1]) % p == data.sums).all()
     assert len({tuple(row) for row in data.ids}) == p * p
     assert sorted([*data.train, *data.test]) == list(range(p * p))
     assert len(data.train) == round(share * p * p)

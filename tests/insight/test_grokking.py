@@ -11,8 +11,8 @@ from minillm.insight.subject import Subject
 from minillm.training.loop import Interrupted
 from minillm.training.settings import Settings
 
-SMALL = {**GrokkingExperiment.QUICK, "vocab_size": 7, "n_embd": 8, "steps": 4, "eval_every": 2,
-         "checkpoint_every": 2}
+SMALL = {**GrokkingExperiment.QUICK, "vocab_size": 7, "valid": 0.65, "n_embd": 8, "steps": 4,
+         "eval_every": 2, "checkpoint_every": 2}
 
 
 def small_experiment(tmp_path, name, variants=None, **changes):
@@ -52,7 +52,8 @@ def test_stopped_and_resumed_it_gives_the_same_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("variants, changes, message", [
-    (["groking"], {}, "'groking' is no variant"), (None, {"vocab_size": 8}, "p is 8, wanted an odd"),
+    (["groking"], {}, "'groking' is no variant"),
+    (None, {"vocab_size": 8}, "p is 8, wanted an odd"),
     (None, {"valid": 0.0}, "share is 1.0, wanted a number between 0 and 1"),
 ])
 def test_refusals_leave_nothing_behind(tmp_path, variants, changes, message):

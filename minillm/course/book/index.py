@@ -9,9 +9,9 @@ PARTS = {
     11: "From here on",
     13: "The family",
     16: "Tasks",
+    21: "Understanding",
 }
-LATER = """The library grows, and the course with it. Chapters to come: interpretability, privacy, bias,
-scale."""
+LATER = """The library grows, and the course with it. Chapters to come: privacy, bias, scale."""
 
 _TOP = """# The course
 
