@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("nbformat", reason="the extra [book] is not installed")
 
+from minillm.course.book.explorer_pages import ExplorerPage, pages_in, write_pages
 from minillm.course.book.index import PARTS, index_page, parts_of
 from minillm.course.book.notebooks import media_of, to_notebook, visible_prose, write_notebook
-from minillm.course.chapters import Cell, Chapter, split
+from minillm.course.chapters import Cell, Chapter, read_chapter, split
 from minillm.course.checking import Exercise, Report
 from minillm.course.running import ChapterError
 
@@ -164,7 +165,7 @@ def chapter(number, title="A title"):
 
 
 def test_every_chapter_is_in_one_part():
-    chapters = [chapter(number) for number in range(1, 20)]
+    chapters = [chapter(number) for number in range(1, 23)]
     found = [item for _, group in parts_of(chapters) for item in group]
     assert found == chapters
     assert [title for title, _ in parts_of(chapters)] == list(PARTS.values())
@@ -177,3 +178,41 @@ def test_first_page():
     assert "[**1. Attention by hand**](01-a-title.ipynb)" in page
     assert "You will be able to see it." in page
     assert page.count("{toctree}") == 1
+
+
+# ---- pages of the explorer
+
+MARKED = "Look: `minillm explore \"A list is a\"`, tab *Logit lens*.<!-- explorer: lens -->"
+
+
+def test_a_marked_paragraph_gets_a_frame():
+    assert pages_in(f"# 1. Title\n\n{MARKED}\n") == [ExplorerPage("lens", "A list is a")]
+    page = ExplorerPage("lens", "A list is a")
+    text = visible_prose(f"Before.\n\n{MARKED} And\nmore.\n\nAfter.\n")
+    before, sentence, frame, after = text.strip().split("\n\n")
+    assert sentence == "Look: `minillm explore \"A list is a\"`, tab *Logit lens*. And\nmore."
+    assert f'<iframe src="{page.file}" title="Logit lens of “A list is a”' in frame
+    assert f'<a href="{page.file}">' in frame and after == "After."
+    assert '“&lt;b&gt;”' in ExplorerPage("lens", "<b>").frame()
+
+
+@pytest.mark.parametrize("markdown, message", [
+    ("Look.<!-- explorer: lens -->", "stands without its command"),
+    (f"`minillm explore \"A\"`\n\n{MARKED[-24:]}", "stands without its command"),
+    (MARKED.replace("lens", "lense"), "view is 'lense', wanted one of graph, "),
+    (MARKED.replace('"A', '--model x "A'), "more than a text"),
+])
+def test_marks_that_cannot_be_pages(markdown, message):
+    with pytest.raises(ValueError, match=message):
+        pages_in(markdown)
+
+
+def test_pages_are_written_once(tmp_path):
+    path = chapter_file(tmp_path, f"\n{MARKED}\n\n{MARKED}\n")
+    write_pages([read_chapter(path)], tmp_path)
+    (written,) = (tmp_path / "explorer").iterdir()
+    page = written.read_text("utf-8")
+    assert written.name == Path(ExplorerPage("lens", "A list is a").file).name
+    assert '"A list is a"' in page and "minillm/view-lens.js" in page
+    write_pages([], tmp_path / "none")  # a book without such pages has no folder for them
+    assert not (tmp_path / "none").exists()

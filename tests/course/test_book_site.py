@@ -4,6 +4,7 @@ MINILLM_BOOK=FOLDER tests a book that `make book` has built. Without it, the cha
 here, as they stand and without running them.
 """
 
+import json
 import os
 import re
 import shutil
@@ -21,7 +22,9 @@ for module in NEEDED:
 
 from playwright.sync_api import sync_playwright
 
+from minillm.course.book.explorer_pages import pages_in
 from minillm.course.chapters import list_chapters
+from minillm.explorer.page import static_files
 
 BUILT = os.environ.get("MINILLM_BOOK")
 CHROMIUM = next(filter(None, map(shutil.which, [
@@ -166,6 +169,32 @@ def links(file):
     for target in re.findall(r'(?:href|src)="([^"]+)"', file.read_text(encoding="utf-8")):
         if target != "#" and not re.match(r"[a-z]+:", target):
             yield file, re.sub(r"\?[^#]*", "", target)
+
+
+FRAMES = [(chapter.path.stem, number, each) for chapter in CHAPTERS
+          for number, each in enumerate(pages_in(chapter.text))]
+
+
+@pytest.mark.parametrize("name, number, explored", FRAMES, ids=lambda value: str(value)[:40])
+def test_pages_of_the_explorer(name, number, explored, site, page):
+    """Each frame shows its text in its view, and fits a phone."""
+    page.set_viewport_size(PHONE)
+    page.goto((site / f"{name}.html").as_uri())
+    frame = page.locator(".explorer iframe").nth(number)
+    frame.scroll_into_view_if_needed()
+    inside = frame.content_frame
+    inside.locator(f"[role=tab][data-view={explored.view}][aria-selected=true]").wait_for()
+    assert inside.locator("main textarea").first.input_value() == explored.text
+    inside.locator("main").get_by_text("GPT2LMHeadModel").first.wait_for()
+    assert not "".join(inside.locator("[role=alert]").all_inner_texts())
+    assert frame.get_attribute("title").startswith(frame_title(explored.view))
+    assert frame.bounding_box()["width"] <= PHONE["width"]
+    assert page.locator(".explorer a").nth(number).get_attribute("href") == explored.file
+    assert page.problems == []
+
+
+def frame_title(view):
+    return json.loads(static_files()["messages.json"])[view]["title"]["en"]
 
 
 def test_navigation(site, page):

@@ -13,6 +13,7 @@ import matplotlib
 import numpy
 
 import minillm
+from minillm.course.book.explorer_pages import write_pages
 from minillm.course.book.index import index_page
 from minillm.course.book.notebooks import write_notebook
 from minillm.course.chapters import list_chapters
@@ -62,6 +63,7 @@ def build(output, run=True, chapters_folder=None):
         raise BookError("\n".join(problems))
     (source / "index.md").write_text(index_page(chapters), encoding="utf-8")
     _render(source, output, work / "doctrees")
+    write_pages(chapters, output)
     return output / "index.html"
 
 
@@ -116,7 +118,7 @@ def _fingerprint(chapter_path):
     for version in (sys.version, platform.platform(), numpy.__version__, matplotlib.__version__):
         known.update(version.encode())
     files = [path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".so", ".safetensors")
-             and (path.parent != HERE or path.name == "notebooks.py")]
+             and (path.parent != HERE or path.name in ("notebooks.py", "explorer_pages.py"))]
     for path in [Path(chapter_path), *sorted(files)]:
         known.update(path.read_bytes())
     return known.hexdigest()[:16]

@@ -12,6 +12,7 @@ from pprint import pformat
 
 import nbformat.v4 as nbformat
 
+from minillm.course.book.explorer_pages import with_frames
 from minillm.course.chapters import Cell, read_chapter
 from minillm.course.checking import Report
 from minillm.course.figures import Picture
@@ -38,7 +39,10 @@ _CHAPTER = re.compile(r"(\d\d-[\w-]+)\.md\b")
 
 
 def visible_prose(markdown):
-    """Markdown without HTML comments, and without links to files that the book lacks"""
+    """Markdown without HTML comments, and without links to files that the book lacks; with the
+    explorer's pages that it asks for
+    """
+    markdown = with_frames(markdown)
     markdown = _COMMENT.sub(lambda match: "" if match["comment"] else match[0], markdown)
     return _LINK.sub(_link, markdown)
 
