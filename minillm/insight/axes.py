@@ -9,7 +9,7 @@ import re
 from minillm.insight.recording import RETURNED
 
 SHAPE = re.compile(r"((?:\w+, )*(?:\w+ and )?\w+):? \(([^()]+)\)")
-GENERAL = {"...", "n", "d", "N", "M", "K", "d_in", "d_out", "r", "rows", "columns", "count"}  # sizes of anything
+GENERAL = {"...", "n", "d", "N", "M", "K", "d_in", "d_out", "r", "rows", "columns", "count"}
 
 
 @functools.cache
@@ -32,7 +32,11 @@ def results_in(doc):
 
 
 def name_axes(recording):
-    """-> {Value: list of names of its axes, "" for an unknown one}"""
+    """-> {Value: list of names of its axes, "" for an unknown one}
+
+    Where no docstring says it, a size that belongs to one name only does. Names of GENERAL are
+    sizes of anything.
+    """
     axes, sizes = {}, {}
     for call in recording.calls.values():
         doc = call.function.doc

@@ -108,7 +108,8 @@ class Differences:
                 loss, _ = text_loss(model, asked.inputs, asked.targets)
             change.undo()
         if not change.is_done:
-            raise ValueError(f"{change.value.path} can't be changed: its memory is read-only")
+            raise ValueError(f"{change.value.path} is memory that can't be written to, wanted a "
+                             "value that can change")
         return float(loss)
 
 
@@ -140,6 +141,8 @@ class Change(Tracer):
 
     def _replace(self, frame, returned):
         sys.settrace(None)
+        if frame.f_code is not self.value.maker.code:
+            return  # the run isn't the same, so this isn't the moment
         self.is_done = True
         name, statement = self.value.variable, self.value.statement
         is_shared = statement is not None and name in statement.written  # S += bias: by the caller
@@ -165,7 +168,7 @@ def _part(value, name):
     for part in name.replace("[", ".").replace("]", "").split("."):
         if part == "returned":
             continue
-        if isinstance(value, np.ndarray):
+        if value is None or isinstance(value, np.ndarray):
             break
         if part.isdecimal():
             value = value[int(part)]

@@ -4,58 +4,62 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minillm.generation import GenerationMixin
+from minillm.insight.lesson import lesson_of
 from minillm.nn.module import no_grad
 from minillm.ops.cross_entropy import cross_entropy, cross_entropy_backward
 from minillm.ops.mean_squared_error import mean_squared_error, mean_squared_error_backward
 
 OUTPUTS = (("start_logits", "end_logits"), ("prediction_logits", "seq_relationship_logits"),
            ("logits",), ("last_hidden_state",))
+LABELS = ("labels", "start_positions", "end_positions")
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The cross-entropy of some outputs of a model; without a head, the mean square of its vectors.
+    """The mean cross-entropy of some outputs of a model, or the mean square of its vectors.
 
-    inputs: the arguments of the model's forward
-    targets: list of integer arrays, one for each output; -100 where nothing is asked. Floats are
-        what vectors are compared with.
-    kind: "next token", "masked token", "class", "class of each token", "span",
-        "coordinate" (of a text's vector) or "vectors"
+    inputs: the arguments of the model's forward, without labels
+    targets: list of arrays, one for each output: integers, -100 where nothing is asked; or floats,
+        which numbers are compared with
+    kind: that of the Lesson; or "likeliest" (the logits of anything else, and what is the largest
+        among them), "coordinate" (the same of a text's vector), "vectors" (of a model without head)
+    tokens: strings, what the model reads
     """
 
     inputs: dict
     targets: list
     kind: str
+    tokens: list | None = None
 
 
-def objective_of(subject, reading):
-    """-> the Objective of a text
-
-    A model that generates: each next token of what it reads, an encoder-decoder's decoder too.
-    A masked one and a classifier: what it finds likeliest itself, so the loss says how sure it is.
-    """
-    model, inputs = subject.model, dict(reading.inputs)
+def objective_of(subject, text):
+    """-> the Objective of a text: the loss that training has, and where there is none, another"""
+    try:
+        return _as_lesson(lesson_of(subject, text))
+    except (ValueError, TypeError):  # no loss, or one that needs more than a text, or labels that
+        # the forward of an architecture of one's own doesn't take
+        reading = subject.read(text)
+    inputs = reading.inputs
     with no_grad():
-        outputs = outputs_of(model, inputs)
+        outputs = outputs_of(subject.model, inputs)
     if subject.says is None:
-        return Objective(inputs, [np.zeros_like(outputs[0])], "vectors")
-    best = [logits.argmax(axis=-1) for logits in outputs]
-    if isinstance(model, GenerationMixin):
-        targets = best[0].copy()  # the last token has no successor: the model's own choice,
-        targets[:, :-1] = reading.ids[None, 1:]
-        if len(reading.ids) > 1 and not subject.is_encoder_decoder:
-            targets[:, -1] = -100  # unless the others are enough
-        return Objective(inputs, [targets], "next token")
-    if getattr(model, "has_lm_head", False):
-        targets = np.full(best[0].shape, -100)
-        targets[:, reading.position] = best[0][:, reading.position]
-        return Objective(inputs, [targets, *best[1:]], "masked token")
-    if len(best) > 1:
-        return Objective(inputs, best, "span")
-    if subject.says == "vector":
-        return Objective(inputs, best, "coordinate")  # how much the largest one stands out
-    return Objective(inputs, best, "class" if best[0].ndim == 1 else "class of each token")
+        targets, kind = [np.zeros_like(outputs[0])], "vectors"
+    else:
+        targets = [logits.argmax(axis=-1) for logits in outputs]
+        kind = "coordinate" if subject.says == "vector" else "likeliest"
+    return Objective(inputs, targets, kind, reading.tokens)
+
+
+def _as_lesson(lesson):
+    inputs = {name: value for name, value in lesson.inputs.items() if name not in LABELS}
+    targets = np.where(lesson.targets < 0, -100, lesson.targets)
+    if lesson.kind == "span":
+        return Objective(inputs, [targets[:1], targets[1:]], lesson.kind)
+    if lesson.kind == "number":
+        return Objective(inputs, [lesson.inputs["labels"]], lesson.kind)
+    if lesson.kind == "label":
+        return Objective(inputs, [targets], lesson.kind)
+    return Objective(inputs, [targets[None]], lesson.kind, lesson.rows)
 
 
 def outputs_of(model, inputs):
@@ -75,7 +79,7 @@ def outputs_of(model, inputs):
 
 
 def text_loss(model, inputs, targets):
-    """-> the sum of the outputs' losses: a float; the cache of each"""
+    """-> the mean of the outputs' losses: a float; the cache of each"""
     losses, caches = [], []
     for logits, target in zip(outputs_of(model, inputs), targets):
         if target.dtype.kind == "f":
@@ -84,15 +88,14 @@ def text_loss(model, inputs, targets):
             loss, cache = cross_entropy(logits, target)
         losses.append(loss)
         caches.append(cache)
-    return sum(losses), caches
+    return sum(losses) / len(losses), caches
 
 
 def text_loss_backward(model, caches):
-    """Run the model's backward; dloss = 1"""
+    """Run the model's backward. Each of n losses has the gradient dloss = 1 / n."""
     gradients = []
     for cache in caches:
         backward = (cross_entropy_backward if hasattr(cache, "logits")
                     else mean_squared_error_backward)
-        dlogits = backward(1.0, cache)
-        gradients.append(dlogits)
+        gradients.append(backward(1 / len(caches), cache))
     model.backward(*gradients)

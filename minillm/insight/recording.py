@@ -22,7 +22,7 @@ from functools import cached_property
 
 import numpy as np
 
-from minillm.insight.objective import objective_of, text_loss, text_loss_backward
+from minillm.insight.objective import objective_of, outputs_of, text_loss, text_loss_backward
 from minillm.insight.source import (
     PACKAGE,
     function_of,
@@ -31,7 +31,7 @@ from minillm.insight.source import (
     new_memory_is_nan,
 )
 from minillm.kernels import use
-from minillm.nn.module import Module, Parameter
+from minillm.nn.module import Module, Parameter, no_grad
 from minillm.nn.trace import trace
 
 RETURNED = "returned"  # the name of a function's result among its variables
@@ -212,11 +212,13 @@ def record(subject, text, *, objective=None):
     was: its weights, its gradients and its mode.
     """
     reading = subject.read(text)
-    objective = objective or objective_of(subject, reading)
+    objective = objective or objective_of(subject, text)
     model = subject.model
     recorder = Recorder(model)
     recorder.recording.reading, recorder.recording.objective = reading, objective
     with use("numpy"), evaluated(model), trace(model, TRACED), new_memory_is_nan():
+        with no_grad():  # once before, because modules may keep something for the next run,
+            outputs_of(model, objective.inputs)  # such as the angles of rotary positions
         loss, caches = recorder.run(text_loss, model, objective.inputs, objective.targets)
         recorder.recording.loss = float(loss)
         if has_backward(model):
@@ -379,7 +381,7 @@ class Recorder(Tracer):
                     call.arguments[part] = self._value(array, call, part, None)
 
     def _trace_kernel(self, frame, event, result):
-        """The end of a kernel's call: what the caller gets may be a copy of what the formula made."""
+        """The end of a kernel's call: the caller may get a copy of what the formula made."""
         if event == "return":
             _, _, call, _ = self._kernels.pop()
             if call is not None and result is not None:

@@ -271,7 +271,7 @@ def _symbol(node):
 
 
 def formulas(text):
-    """-> the lines of a docstring that are formulas: its first one, and indented ones with " = " """
+    """-> list of the lines of a docstring that are formulas: its first one, and indented ones"""
     lines = text.splitlines()
     found = [line for line in lines if " = " in line and line.startswith("    ")
              and not line.strip().startswith(("->", "with ", "use("))]

@@ -1,4 +1,4 @@
-"""The backward as a twin of the forward: which call belongs to which, and which gradient to a value.
+"""The backward as a twin of the forward: which calls belong together, and which gradient to a value.
 
 A backward takes the gradient of what its forward returned, and returns those of what the forward
 was given. So the gradient of a value is, in this order,
@@ -31,6 +31,7 @@ class Twins:
         self._outputs = {}  # Value -> Value, its gradient
         self._locals = {}
         self._readers = defaultdict(list)  # Value -> calls that it is an argument of
+        self._computed_with = defaultdict(set)  # Value -> calls whose own statements read it
         self._found = {}
         passed = {}
         for call in forward:
@@ -70,7 +71,7 @@ class Twins:
             if part is None:
                 return None
             parts.append(part)
-        if not parts or self._computed_with.get(value, set()) - _below(self._readers[value]):
+        if not parts or self._computed_with[value] - _below(self._readers[value]):
             return None
         return sum(parts[1:], start=parts[0])
 
@@ -91,7 +92,7 @@ class Twins:
             found = _gradients_of(call.twin).get("d" + names[0])
             if found is not None and found.array.shape == value.array.shape:
                 return found.array
-        if value in self._computed_with_by(call):
+        if call in self._computed_with[value]:
             return None
         inner = [each for each in self._readers[value] if call in each.callers]
         parts = [self._part(each, value) for each in self._shallow(inner)]
@@ -128,15 +129,10 @@ class Twins:
                     self._locals.setdefault(fresh[0], gradient)
 
     def _learn_reads(self, call):
-        if not hasattr(self, "_computed_with"):
-            self._computed_with = defaultdict(set)  # Value -> calls whose statements read it
         for step in call.steps:
             for name in step.statement.direct:
                 if name in step.reads and (step.made or step.calls or call.outputs):
                     self._computed_with[step.reads[name]].add(call)
-
-    def _computed_with_by(self, call):
-        return [value for value, calls in self._computed_with.items() if call in calls]
 
 
 def _below(calls):

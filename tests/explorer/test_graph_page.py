@@ -70,7 +70,8 @@ def test_any_value_its_line_and_its_equation(page, open_view, served):
     assert shown(root.locator(".the-number")) == pytest.approx(weights[0, 3, 2, 1], rel=1e-4)
     assert f"(1, 4, {weights.shape[2]}, {weights.shape[3]})" in root.locator(".path").inner_text()
     statistics = root.locator("figure[data-name=statistics] tbody tr").first.locator("td")
-    numbers = [float(text.replace("−", "-").rstrip(" %")) for text in statistics.all_inner_texts()[1:]]
+    numbers = [float(text.replace("−", "-").rstrip(" %"))
+               for text in statistics.all_inner_texts()[1:]]
     assert numbers[:3] == pytest.approx([weights.min(), weights.max(), weights.mean()], abs=1e-4)
     assert numbers[5] == pytest.approx(100 * (weights == 0).mean(), abs=0.05)
     assert root.locator(".source-line.here").inner_text().strip().endswith(
@@ -99,9 +100,10 @@ def test_the_backward_as_a_twin_and_a_finite_difference(page, open_view, served)
     index = [0, 1, 2, 0]
     state = {"path": WEIGHTS, "index": "0,1,2,0", "matrix": 1, "mode": "both"}
     root = open_view(page, "graph", TEXT, state)
-    forward, backward = (root.locator(f".side-{side} .node").count()
+    forward, backward = (root.locator(f".side-{side} .node-label").all_text_contents()
                          for side in ("forward", "backward"))
-    assert forward == backward > 5
+    assert all(f"h.{layer}" in names for layer in range(4) for names in (forward, backward))
+    assert "softmax" in forward and "dp" in backward  # the twin of softmax, with its own lines
     number = graph_number(served.subject, TEXT, WEIGHTS, index)
     assert shown(root.locator(".the-gradient")) == pytest.approx(number["gradient"], rel=1e-3)
     assert "dx_i = Σ_j" in root.locator(".derivation").inner_text() or (

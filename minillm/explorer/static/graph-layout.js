@@ -15,7 +15,7 @@ export class Layout {
   // -> {call, w, h, items: [{node, call, x, y, w, h, inner}], edges: [{from, to, values, points}], flipped}
   of(call, depth = 0) {
     const shown = this.shownOf(call);
-    const flipped = shown !== call && this.backward;
+    const flipped = isOfBackward(this.graph.calls[shown]);
     const {nodes, edges} = this.parts(shown, depth);
     const layers = rank(nodes, edges);
     const {columns, links} = withDummies(nodes, edges, layers);
@@ -27,8 +27,8 @@ export class Layout {
   // A function of the backward graph shows its twin, whose own lines compute the gradients.
   shownOf(call) {
     const {calls} = this.graph;
-    if (!this.backward || calls[call].type || calls[call].twin < 0) return call;
-    return calls[call].parent < 0 ? call : calls[call].twin;
+    const {type, twin, parent} = calls[call];
+    return this.backward && !type && twin >= 0 && parent >= 0 && !isOfBackward(calls[call]) ? twin : call;
   }
 
   parts(call, depth) {
@@ -77,7 +77,7 @@ export class Layout {
     const h = Math.max(...nodes.map(each => each.y + each.h), 30);
     const up = (y, size = 0) => (flipped ? h - y - size : y);
     const edges = links.map(({from, to, values, path}) => {
-      const middle = path.slice(1, -1).map(each => [each.x + each.w / 2 - left, up(each.y + each.h / 2)]);
+      const middle = path.slice(1, -1).flatMap(each => [each.y, each.y + each.h].map(y => [each.x + each.w / 2 - left, up(y)]));
       const start = [from.x + from.w / 2 - left, up(from.y + from.h)], end = [to.x + to.w / 2 - left, up(to.y)];
       return {from, to, values, points: [start, ...middle, end]};
     });
@@ -88,6 +88,8 @@ export class Layout {
     return {call, shown, w: right - left, h, items: real, edges, flipped};
   }
 }
+
+export const isOfBackward = call => call.id.startsWith("backward/");
 
 export function isFloat(values, value) {
   return values.dtype[value].startsWith("float");
@@ -185,6 +187,7 @@ function place(columns, links) {
     let x = 0;
     for (const each of column) {
       each.x = x;
+      if (each.dummy) each.h = height;  // a line goes straight past everything in its layer
       each.y = y + (height - each.h) / 2;
       x += each.w + GAP_X;
     }

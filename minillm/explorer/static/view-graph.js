@@ -24,7 +24,7 @@ class GraphView {
     this.mode = MODES.includes(get("mode")) ? get("mode") : "forward";
     this.focus = this.byId.get(get("focus")) ?? graph.root;
     const open = get("open", null);
-    this.open = new Set(open === null ? this.firstOpen() : open.split(",").filter(Boolean).map(id => this.byId.get(id)));
+    this.open = new Set(open === null ? this.firstOpen() : open.split(",").map(id => this.byId.get(id)).filter(call => call !== undefined));
     this.value = graph.values.path.indexOf(get("path", ""));
     this.index = get("index", "") === "" ? null : String(get("index")).split(",").map(Number);
     const fits = this.value >= 0 && this.index && this.index.length === graph.values.shape[this.value].length;
@@ -60,6 +60,10 @@ class GraphView {
       this.crumbs,
       (this.frame = el("div", {class: "graph-frame"}, this.place, this.details)),
       el("p", {class: "note"}, t("graph.keys")));
+    if (this.value >= 0 && this.context.state.get("open", null) === null) {
+      this.goToValue(this.value, this.index);
+      return;
+    }
     this.draw();
     if (this.value >= 0) this.showValue(this.value);
     else this.showCall(this.focus);
@@ -78,7 +82,7 @@ class GraphView {
   draw(focused = null) {
     const modes = this.mode === "both" ? ["forward", "backward"] : [this.mode];
     this.figure = graphFigure({
-      graph: this.graph, focus: this.focus, isOpen: call => this.open.has(call), modes, selected: this.chosen,
+      graph: this.graph, focus: this.focus, isOpen: call => this.open.has(this.forwardOf(call)), modes, selected: this.chosen,
       onchoose: (item, key, mode, open) => this.choose(item, key, mode, open),
       onup: item => this.up(item), onzoom: call => this.zoom(call),
     });
@@ -126,8 +130,8 @@ class GraphView {
   // Escape: close what is open, then its surroundings, then zoom out
   up(item) {
     const {calls} = this.graph;
-    let call = item.kind === "call" && this.open.has(item.call) ? item.call : this.byId.get(item.owner.id);
-    if (calls[call].id.startsWith("backward/") && this.side === "backward" && calls[call].twin >= 0) call = calls[call].twin;
+    const isOpen = item.kind === "call" && this.open.has(this.forwardOf(item.call));
+    const call = this.forwardOf(isOpen ? item.call : this.byId.get(item.owner.id));
     if (call === this.focus) {
       if (calls[call].parent >= 0) this.zoom(calls[call].parent, call);
       return;
@@ -195,7 +199,7 @@ class GraphView {
     let maker = values.maker[value];
     if (maker < 0) maker = calls.findIndex(call => call.type && call.nodes.some(node => node[5].includes(value)) || Object.values(call.variables).includes(value));
     const isBackward = maker >= 0 && calls[maker].id.startsWith("backward/");
-    for (let at = maker; at >= 0; at = calls[at].parent) this.open.add(isBackward && calls[at].twin >= 0 ? calls[at].twin : at);
+    for (let at = maker; at >= 0; at = calls[at].parent) this.open.add(this.forwardOf(at));
     if (isBackward && this.mode === "forward") this.mode = "both";
     const node = maker < 0 ? -1 : calls[maker].nodes.findIndex(each => each[0] !== "input" && each[5].includes(value));
     this.focus = this.isInside(maker, this.focus) ? this.focus : this.graph.root;
@@ -226,7 +230,7 @@ class GraphView {
     this.details.replaceChildren(panel(own.type ? `${own.label} · ${own.type}` : own.label,
       el("p", {class: "facts path"}, el("code", {}, own.id)),
       el("div", {class: "row"},
-        button(this.open.has(call) ? t("graph.close") : t("graph.open"), () => this.toggle(call), {disabled: call === this.focus}),
+        button(this.open.has(this.forwardOf(call)) ? t("graph.close") : t("graph.open"), () => this.toggle(call), {disabled: call === this.focus}),
         button(t("graph.zoom"), () => this.zoom(call), {disabled: call === this.focus}),
         button(t("graph.out"), () => this.zoom(Math.max(0, calls[this.focus].parent), this.focus), {disabled: calls[this.focus].parent < 0})),
       this.equationOf(own.function),
@@ -239,6 +243,7 @@ class GraphView {
 
   // Open a call, or close it. With a block open its residual connections, so that one line goes through.
   turn(call) {
+    call = this.forwardOf(call);
     if (this.open.has(call)) {
       this.open.delete(call);
       return;
@@ -247,6 +252,12 @@ class GraphView {
     for (const [kind, , child] of this.graph.calls[call].nodes) {
       if (kind === "call" && this.isResidual(child)) this.open.add(child);
     }
+  }
+
+  // A call of the backward opens and closes together with its twin.
+  forwardOf(call) {
+    const {id, twin} = this.graph.calls[call];
+    return id.startsWith("backward/") && twin >= 0 ? twin : call;
   }
 
   // Whether a call adds what it was given to what it computed from it
@@ -280,7 +291,7 @@ class GraphView {
     const lines = [...seen].map(([value, names]) => [names.join(" = "), shapeText(graph, value), graph.values.norm.data[value], gradientNorm(graph, value)]);
     if (!lines.length) return null;
     const values = [...seen.keys()];
-    return table([t("graph.variable"), t("graph.shape"), t("graph.norm"), t("graph.gradient_norm")],
+    return table([t("graph.variable"), t("graph.shape"), t("graph.norm"), t("graph.gradient")],
       lines.map(line => line.map(cell => (Number.isNaN(cell) ? "–" : cell))), {onrow: k => this.showValue(values[k]), name: "variables", caption: t("graph.variables")});
   }
 

@@ -21,6 +21,7 @@ from minillm.insight.subject import Subject
 from minillm.insight.twins import Twins, norm
 
 KEPT = 3  # recordings, and runs for finite differences, of the last texts
+LARGE = 20_000_000  # parameters, from which on only the last one is kept
 WINDOW = 256  # rows and columns of a value that travel at once
 OFFLINE_NUMBERS, OFFLINE_LARGEST = 24_000, 2_400  # in a page without a server: of all, of one
 
@@ -33,7 +34,7 @@ def graph(subject: Subject, text: str, explorer=None) -> dict:
         `backward_root` are numbers of calls, as all others are
         nodes: [[kind, label, call or -1, first line, last line, [values]]], see dataflow.Node
         edges: [[from, to, value]] with numbers of nodes;  variables: {name: value}
-    values: {path, shape, axes, dtype, maker (-1: a parameter), function, first, last (lines): lists;
+    values: {path, shape, axes, dtype, maker (-1: a parameter), function, first, last: lists;
         norm, gradient: float32 (n,), of the value and of its gradient, nan where there is none}
     functions: [{name, place, first, lines, doc, equation, derivation}]
     loss, kind: the objective's;  tokens: strings
@@ -93,8 +94,7 @@ def graph_difference(subject: Subject, text: str, path: str, index: list[int], e
     if not 1e-9 <= eps <= 1:
         raise ValueError(f"eps is {eps:g}, wanted a number from 1e-9 to 1")
     value = _kept(explorer, subject, text).recording.value(path)
-    differences = _remembered(explorer, ("differences", *_key(subject, text)),
-                              lambda: Differences(subject, text))
+    differences = _remembered(explorer, "differences", subject, text, Differences)
     if value.path not in differences.recording.values:
         raise ValueError(f"{value.path} is no value of the run in float64")
     index = _checked_index(value, index)
@@ -146,7 +146,7 @@ class Run:
         self.answer = {
             "root": 0, "backward_root": self._place.get(self.recording.backward_root, -1),
             "calls": calls, "functions": self._functions, "loss": self.recording.loss,
-            "kind": objective.kind, "tokens": reading.tokens,
+            "kind": objective.kind, "tokens": objective.tokens or reading.tokens,
             "source_tokens": reading.source_tokens,
             "targets": [np.asarray(each) for each in objective.targets
                         if each.dtype.kind in "iu"],
@@ -224,18 +224,20 @@ def _tree(root):
 
 
 def _kept(explorer, subject, text):
-    return _remembered(explorer, ("run", *_key(subject, text)), lambda: Run(subject, text))
+    return _remembered(explorer, "run", subject, text, Run)
 
 
-def _remembered(explorer, key, make):
-    """-> what was made for this key the last time, or make()"""
+def _remembered(explorer, kind, subject, text, make):
+    """-> what make(subject, text) made for these weights and this text the last time"""
     if explorer is None:
-        return make()
-    kept = explorer.kept.setdefault("graph", OrderedDict())
+        return make(subject, text)
+    kept = explorer.kept.setdefault(f"graph {kind}", OrderedDict())
+    key = _key(subject, text)
     if key not in kept:
-        kept[key] = make()
-        while sum(each[0] == key[0] for each in kept) > KEPT:
-            del kept[next(each for each in kept if each[0] == key[0])]
+        size = sum(parameter.size for parameter in subject.model.parameters())
+        while len(kept) >= (1 if size >= LARGE else KEPT):
+            kept.popitem(last=False)
+        kept[key] = make(subject, text)
     kept.move_to_end(key)
     return kept[key]
 
