@@ -10,7 +10,7 @@ their memory, so nothing here knows an architecture.
 
 from dataclasses import dataclass, field
 
-from minillm.insight.recording import Call
+from minillm.insight.recording import RETURNED, Call
 
 
 @dataclass(eq=False)
@@ -123,7 +123,7 @@ class Flow:
         return self._makers[value]
 
     def _input(self, value):
-        name = self._arguments.get(value, value.parameter or value.name)
+        name = self._arguments.get(value) or value.parameter or name_of(value)
         node = Node("parameter" if value.parameter else "input",
                     value.parameter or name, values=[value])
         self.nodes.append(node)
@@ -135,6 +135,18 @@ def is_shown(call):
     """-> whether anything flows through a call: a property has neither arguments nor results"""
     return bool(call.outputs or call.calls or call.rewritten) and bool(
         call.arguments or call.module)
+
+
+def name_of(value):
+    """-> the name that the function has for it which made it, or called what made it"""
+    call = value.maker
+    if value.name.startswith(RETURNED):
+        while call.parent is not None:
+            call = call.parent
+            for name, other in call.variables().items():
+                if other is value and not name.startswith(RETURNED):
+                    return name
+    return value.name
 
 
 def label_of(call):
