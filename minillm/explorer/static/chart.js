@@ -1,6 +1,6 @@
 // Bars, lines and points, as SVG that follows the width of its place.
 
-import {el, svg, number} from "./dom.js";
+import {el, svg, number, textWidth, fitted} from "./dom.js";
 import {saveable, svgText, svgPicture} from "./save.js";
 import {announce} from "./announce.js";
 import {t} from "./messages.js";
@@ -54,16 +54,14 @@ export function bars(o) {
     const values = o.items.map(each => each.value).filter(Number.isFinite);
     let [lo, hi] = o.limits || [Math.min(0, ...values), Math.max(0, ...values)];
     if (lo === hi) hi = lo + 1;
-    const longest = Math.max(2, ...o.items.map(each => [...each.label].length));
-    const left = Math.min(width * 0.4, 12 + longest * 7.2), right = 74;
+    const longest = Math.max(15, ...o.items.map(each => textWidth(each.label)));
+    const left = Math.min(width * 0.4, 12 + longest), right = 74;
     const x = value => left + ((Math.max(lo, Math.min(hi, value)) - lo) / (hi - lo)) * (width - left - right);
-    const fitting = Math.max(3, Math.floor((left - 12) / 7.2));
     const children = o.items.map((item, i) => {
       const y = i * LINE, from = Math.min(x(0), x(item.value)), size = Math.abs(x(item.value) - x(0));
       const kind = item.value < 0 ? "bar less" : lo < 0 ? "bar more" : "bar";
       const shown = item.text ?? number(item.value, o.digits ?? 4);
-      const letters = [...item.label];
-      const short = letters.length > fitting ? `${letters.slice(0, fitting - 1).join("")}…` : item.label;
+      const short = fitted(item.label, Math.max(24, left - 11));
       const line = svg("g", {class: "bar-line"}, svg("title", {}, item.title || `${item.label}: ${shown}`),
         svg("rect", {class: "bar-back", x: 0, y, width, height: LINE}),
         svg("text", {class: "bar-label", x: left - 8, y: y + LINE / 2, "text-anchor": "end", "dominant-baseline": "central"}, short),
@@ -83,22 +81,23 @@ export const SERIES = ["var(--series-1)", "var(--series-2)", "var(--series-3)", 
 
 const tickText = x => number(x, 3).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
 
-function ticks(lo, hi, count) {
-  const raw = (hi - lo) / Math.max(1, count), power = 10 ** Math.floor(Math.log10(raw || 1));
+// whole: only whole numbers, such as layers and steps
+function ticks(lo, hi, count, whole = false) {
+  const raw = Math.max((hi - lo) / Math.max(1, count), whole ? 1 : 0), power = 10 ** Math.floor(Math.log10(raw || 1));
   const step = [1, 2, 5, 10].map(k => k * power).find(each => each >= raw) || raw || 1;
   const found = [];
   for (let x = Math.ceil(lo / step) * step; x <= hi + step * 1e-6 && found.length < 20; x += step) found.push(Math.abs(x) < step * 1e-6 ? 0 : x);
   return found;
 }
 
-function frame(width, height, [x0, x1], [y0, y1], o) {
+function frame(width, height, [x0, x1], [y0, y1], o, whole = false) {
   const left = 58, right = 14, top = 10, bottom = 38;
   const x = value => left + ((value - x0) / (x1 - x0 || 1)) * (width - left - right);
   const y = value => height - bottom - ((value - y0) / (y1 - y0 || 1)) * (height - top - bottom);
   const parts = [
     ticks(y0, y1, 4).map(value => [svg("line", {class: "gridline", x1: left, x2: width - right, y1: y(value), y2: y(value)}),
       svg("text", {class: "tick", x: left - 6, y: y(value), "text-anchor": "end", "dominant-baseline": "central"}, tickText(value))]),
-    ticks(x0, x1, Math.min(8, width / 90)).map(value => svg("text", {class: "tick", x: x(value), y: height - bottom + 15, "text-anchor": "middle"}, tickText(value))),
+    ticks(x0, x1, Math.min(8, width / 90), whole).map(value => svg("text", {class: "tick", x: x(value), y: height - bottom + 15, "text-anchor": "middle"}, tickText(value))),
     svg("line", {class: "axis", x1: left, x2: width - right, y1: height - bottom, y2: height - bottom}),
     svg("text", {class: "tick", x: (left + width - right) / 2, y: height - 5, "text-anchor": "middle"}, o.xLabel || ""),
     svg("text", {class: "tick", transform: `translate(11 ${(top + height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle"}, o.yLabel || ""),
@@ -120,7 +119,7 @@ export function lines(o) {
   const figure = chart(width => {
     const height = o.height || 240;
     const xs = o.series.flatMap(each => Array.from(each.x)), ys = o.series.flatMap(each => Array.from(each.y));
-    const f = frame(width, height, range(xs, o.xLimits), range(ys, o.yLimits), o);
+    const f = frame(width, height, range(xs, o.xLimits), range(ys, o.yLimits), o, xs.every(Number.isInteger));
     const drawn = o.series.map((each, k) => {
       let path = "", pen = "M";
       for (let i = 0; i < each.x.length; i++) {

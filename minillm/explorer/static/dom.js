@@ -55,6 +55,26 @@ export function percent(p, digits = 1) {
   return `${(100 * p).toFixed(digits)} %`;
 }
 
+// How wide a text is in the figures' 12 px monospace font, in pixels: Chinese characters are wider.
+const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u;
+const letterWidth = letter => (WIDE.test(letter) ? 12.4 : 7.3);
+
+export function textWidth(text) {
+  return [...text].reduce((sum, letter) => sum + letterWidth(letter), 0);
+}
+
+// -> the text, with … for what doesn't fit into so many pixels
+export function fitted(text, pixels) {
+  if (textWidth(text) <= pixels) return text;
+  let short = "", room = pixels - letterWidth("…");
+  for (const letter of text) {
+    room -= letterWidth(letter);
+    if (room < 0) break;
+    short += letter;
+  }
+  return `${short}…`;
+}
+
 let ids = 0;
 export function newId(prefix = "id") {
   return `${prefix}-${++ids}`;

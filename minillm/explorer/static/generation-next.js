@@ -1,6 +1,6 @@
 // The distribution of the next token, and the filters that shape it: every move of a slider is computed here.
 
-import {el, svg, tokenText, number, percent, table} from "./dom.js";
+import {el, svg, tokenText, number, percent, table, textWidth, fitted} from "./dom.js";
 import {slider, button, note} from "./controls.js";
 import {saveable, svgText, svgPicture} from "./save.js";
 import {FILTERS, apply, softmax, entropy, draw, highest, likeliestRemoved} from "./filters.js";
@@ -68,13 +68,12 @@ export function distribution(title, sectionId) {
     width = Math.max(240, Math.floor(box.clientWidth || 480));
     const wide = width > 430, right = wide ? 186 : 66;
     const names = items.map(each => nameOf(state.names, each.id));
-    const left = Math.min(width * 0.36, 16 + 7.2 * Math.max(4, ...names.map(name => [...name].length)));
-    const fitting = Math.floor((left - 16) / 7.2);
+    const left = Math.min(width * 0.36, 16 + Math.max(30, ...names.map(textWidth)));
     const most = Math.max(1e-9, ...items.map(each => Math.max(each.p, each.raw)));
     const x = value => (value / most) * (width - left - right);
     const lines = items.map((item, i) => {
-      const y = i * LINE, letters = [...names[i]], isNext = item.id === found.next;
-      const label = letters.length > fitting ? `${letters.slice(0, fitting - 1).join("")}…` : names[i];
+      const y = i * LINE, isNext = item.id === found.next;
+      const label = fitted(names[i], left - 15);
       const said = item.removedBy ? t("generation.bar_removed", {token: names[i], raw: percent(item.raw, 2), filter: t(`generation.${item.removedBy}`)})
         : t("generation.bar", {token: names[i], p: percent(item.p, 2), raw: percent(item.raw, 2)});
       const line = svg("g", {class: `bar-line choosable${item.removedBy ? " removed" : ""}${isNext ? " next" : ""}${item.id === state.truth ? " truth" : ""}`,
