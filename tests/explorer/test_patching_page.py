@@ -80,12 +80,32 @@ def test_by_keyboard(page, open_view, subject):
     assert measured(page, 0) == 0
 
 
+def hold_and_drag(page, source, target):
+    """With a finger, which scrolls unless it rests first"""
+    page.locator(".patch-grids").evaluate("e => { e.scrollIntoView(); scrollBy(0, -60); }")
+    finger = page.context.new_cdp_session(page)
+
+    def touch(kind, *places):
+        points = [{"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+                  for box in (place.bounding_box() for place in places)]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", source)
+    page.locator(".ghost").wait_for()
+    touch("touchMove", target)
+    touch("touchEnd")
+
+
 def test_fingers_and_state_in_the_address(browser, served, open_view, exact):
     with watched_page(browser, served.url, has_touch=True, is_mobile=True,
                       viewport={"width": 360, "height": 800}) as page:
         open_view(page, "patching", CLEAN)
-        cell(page, "clean", 2, 1).tap()
-        cell(page, "corrupt", 2, 1).tap()
+        cell(page, "clean", 3, 1).tap()
+        cell(page, "corrupt", 3, 1).tap()
+        assert measured(page, 1) == pytest.approx(exact.exact[0, 1], abs=1e-4)
+        page.locator(".patches button").click()
+        assert measured(page, 0) == 0
+        hold_and_drag(page, cell(page, "clean", 2, 1), cell(page, "corrupt", 2, 1))
         assert measured(page, 1) == pytest.approx(exact.exact[1, 1], abs=1e-4)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         page.reload()
@@ -141,3 +161,18 @@ def test_an_encoder_decoder(browser, open_view):
         page.locator(".run-clean .row-grip").first.click()
         page.locator(".run-corrupt .row-grip").first.click()
         assert np.isfinite(measured(page, 1))
+
+
+def test_another_text_is_another_question(page, open_view):
+    open_view(page, "patching", CLEAN)
+    page.locator(".ask-at").nth(3).click()
+    page.locator(".ask-at[aria-pressed=true]").nth(0).wait_for()
+    cell(page, "clean", 3, 1).click()
+    cell(page, "corrupt", 3, 1).click()
+    assert measured(page, 1) != 0
+    assert "patching.position=3" in page.url
+    page.locator("textarea").fill("The for")
+    page.locator(".run-clean .column-head").nth(2).wait_for(state="detached")
+    page.locator(".run-clean .column-head").nth(1).wait_for()
+    assert measured(page, 0) == 0
+    assert "position" not in page.url

@@ -8,6 +8,7 @@ import {button, select, slider, panel, row, note, setPressed} from "./controls.j
 import {rgb, inkOn} from "./color.js";
 import {saveable} from "./save.js";
 import {isOffline} from "./api.js";
+import {mark, forgetOthers} from "./question.js";
 import {t} from "./messages.js";
 
 const METHODS = ["occlusion", "gradient", "integrated", "attention"];
@@ -55,6 +56,7 @@ class Attribution {
   }
 
   async start() {
+    forgetOthers(this.state, this.context.text, ["token", "against", "position", "without"]);
     this.answerBox = el("div");
     this.trustBox = el("div", {class: "trust", role: "status"});
     this.scoresBox = el("div");
@@ -73,7 +75,7 @@ class Attribution {
   }
 
   change(changes) {
-    this.state.set(changes);
+    this.state.set({...changes, of: mark(this.context.text)});
     this.picked = null;
     this.errors.clear();
     this.explain();
@@ -232,7 +234,7 @@ class Attribution {
 
   pick(i) {
     this.picked = i;
-    this.state.set({without: i});
+    this.state.set({without: i, of: mark(this.context.text)});
     this.markPicked();
     this.showPicked();
     this.context.announce(this.pickedBox.querySelector("h4").textContent);

@@ -9,6 +9,7 @@ import {color, rgb, inkOn} from "./color.js";
 import {PatchGrids} from "./patch-grid.js";
 import {saveable, svgText, svgPicture} from "./save.js";
 import {isOffline} from "./api.js";
+import {mark, forgetOthers} from "./question.js";
 import {t} from "./messages.js";
 
 const KINDS = ["residual", "attention", "cross_attention", "feed_forward", "head"];
@@ -60,6 +61,7 @@ class Patching {
 
   async start() {
     const {context} = this;
+    forgetOthers(this.state, context.text, ["token", "against", "position", "patches", "back", "into"]);
     const beside = context.otherText && context.otherText !== context.text ? context.otherText : "";
     this.wantedCorrupt = this.state.get("corrupt", "") || beside;
     try {
@@ -150,7 +152,7 @@ class Patching {
   }
 
   change(changes) {
-    this.state.set(changes);
+    this.state.set({...changes, of: mark(this.context.text)});
     this.again();
   }
 
@@ -226,13 +228,12 @@ class Patching {
       remove: (side, r, c) => this.removeAt(side, shown[r], c),
       announce: this.context.announce, described: this.howId,
     });
-    this.gridBox.replaceChildren(this.grids.status,
-      T > WIDEST ? row(slider(t("patching.from_position"), {min: 0, max: T - WIDEST, value: this.first}, value => {
+    this.gridBox.replaceChildren(T > WIDEST ? row(slider(t("patching.from_position"), {min: 0, max: T - WIDEST, value: this.first}, value => {
         this.first = value;
         clearTimeout(this.sliding);
         this.sliding = setTimeout(() => this.drawGrids(), 80);
       })) : "",
-      this.grids.element, this.legend());
+      this.grids.element, this.grids.status, this.legend());
     requestAnimationFrame(() => this.grids.reveal(focus));
   }
 
@@ -331,7 +332,7 @@ class Patching {
   setPatches(side, patches, {keep = true} = {}) {
     if (keep) this.history.push({side, patches: this.patches[side], into: this.into});
     this.patches[side] = patches;
-    this.state.set({patches: this.patches.corrupt.join(";") || null, back: this.patches.clean.join(";") || null, into: this.into === "clean" ? "clean" : null});
+    this.state.set({of: mark(this.context.text), patches: this.patches.corrupt.join(";") || null, back: this.patches.clean.join(";") || null, into: this.into === "clean" ? "clean" : null});
     this.grids.refresh();
     this.refresh();
   }
@@ -575,6 +576,7 @@ class Patching {
       if (!context.signal.aborted) {
         this.drawSweep();
         this.grids.refresh();
+        this.drawList();
       }
     }
   }
@@ -613,9 +615,17 @@ class Patching {
       }
     };
     const list = heads.map(each => ({value: each.name, label: t("patching.row_head", {layer: each.layer, head: each.head})}));
-    const control = select(t("patching.sender"), list, heads[0].name, () => {});
+    const control = select(t("patching.sender"), list, this.loudestHead(), () => {});
     const chosen = control.querySelector("select");
     return panel(t("patching.paths_title"), note(t("patching.paths_help")), row(control, button(t("patching.trace_paths"), trace, {dataset: {trace: "paths"}})), out);
+  }
+
+  // -> the name of the head that matters most, by the gradient
+  loudestHead() {
+    const {rows, estimate, clean} = this.setup;
+    const T = clean.tokens.length;
+    const sizes = rows.map((each, i) => (each.kind === "head" ? Math.abs(estimate.corrupt.data.subarray(i * T, (i + 1) * T).reduce((a, b) => a + b, 0)) : -1));
+    return rows[sizes.indexOf(Math.max(...sizes))].name;
   }
 
   // ---- heads switched off
@@ -692,7 +702,7 @@ class Patching {
         const hasLoss = alone.loss.some(Number.isFinite);
         const rows = heads.map((head, n) => [`${head.layer}.${head.head}`, ...(hasLoss ? [alone.loss[n]] : []), alone.value[n], ...(alone.estimate ? [alone.estimate[n]] : [])]);
         const rho = alone.estimate ? correlation(alone.value, alone.estimate) : null;
-        list.replaceChildren(el("details", {}, el("summary", {}, t("patching.each_table")), table([t("patching.head"), ...(hasLoss ? [t("patching.loss_rise")] : []), t("patching.value_rise"), ...(alone.estimate ? [t("patching.by_gradient")] : [])], rows, {name: "each-head", sortable: true, caption: t("patching.each_table")})),
+        list.replaceChildren(el("details", {}, el("summary", {}, t("patching.each_table")), table([t("patching.head"), ...(hasLoss ? [t("patching.loss_rise")] : []), t("patching.value_rise"), ...(alone.estimate ? [t("patching.by_gradient")] : [])], rows, {name: "each-head", sortable: true, caption: t("patching.each_caption"), onrow: n => context.goTo("attention", {layer: heads[n].layer, head: heads[n].head})})),
           rho === null ? "" : note(t("patching.each_correlation", {rho: number(rho, 3)})));
         const modes = [...(hasLoss ? ["loss"] : []), "value", ...(alone.estimate ? ["estimate"] : [])];
         if (!modes.includes(shownBy)) shownBy = "value";
