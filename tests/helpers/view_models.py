@@ -36,7 +36,8 @@ def masked_subject():
     model = BertForMaskedLM(BertConfig(
         vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
         intermediate_size=32), seed=1)
-    return Subject(model.eval() or model, tokenizer, "bert")
+    model.eval()
+    return Subject(model, tokenizer, "bert")
 
 
 def translating_subject():

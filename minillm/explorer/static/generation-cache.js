@@ -8,7 +8,9 @@ import {t} from "./messages.js";
 
 const bytes = n => (n < 10240 ? t("generation.n_bytes", {n: number(n)}) : n < 1e7 ? `${number(n / 1024, 3)} KiB` : `${number(n / 1024 ** 2, 3)} MiB`);
 
-// -> {element, badge, update(answer, ids, own)}
+const partName = part => (part.startsWith("source") ? t("generation.of_source", {part: part.slice(-1)}) : part);
+
+// -> {element, update(answer, names, own)}: own, whether the tokens aren't just the text's
 export function cachePanel(context) {
   const badge = el("p", {class: "gen-badge", role: "status"});
   const facts = el("p", {class: "note"});
@@ -72,17 +74,18 @@ export function cachePanel(context) {
   async function showLayer() {
     const mine = (shown = {});
     try {
-      const found = await context.ask("generation_cache", {...(current.own ? {ids: Array.from(current.ids.data)} : {}), layer, memory: false});
+      const found = await context.ask("generation_cache", {...(current.own ? {ids: Array.from(current.ids.data)} : {}), layer, memory: part.startsWith("source")});
       if (mine !== shown) return;
+      const values = found[part.slice(-1)], said = t("generation.rows_of", {part: partName(part), layer, head});
       const [heads, T, D] = found.K.shape;
       head = Math.min(head, heads - 1);
       const rows = el("div", {});
       const draw = () => rows.replaceChildren(heatMap({
-        rows: T, columns: D, data: found[part].data, offset: head * T * D, signed: true, label: part, name: `cache-${layer}-${part}-${head}`,
+        rows: T, columns: D, data: values.data, offset: head * T * D, signed: true, label: part.slice(-1), name: `cache-${layer}-${part}-${head}`,
         rowLabels: found.tokens.map(tokenText), rowTitle: t("generation.token"), columnTitle: t("generation.dimension"), maxHeight: 380,
-        ariaLabel: t("generation.rows_of", {part, layer, head})}));
-      detail.replaceChildren(el("h4", {}, t("generation.rows_of", {part, layer, head})), row(
-        select(t("generation.part"), ["K", "V"], part, value => {
+        ariaLabel: said}));
+      detail.replaceChildren(el("h4", {}, said), row(
+        select(t("generation.part"), ["K", "V", ...(current.cache.memory ? ["source K", "source V"] : [])].map(value => ({value, label: partName(value)})), part, value => {
           part = value;
           showLayer();
         }),

@@ -176,7 +176,13 @@ class Generation extends View {
         panel(t("generation.next"), this.next.facts, this.next.element)),
       this.cache.element, this.beams.element);
     await this.draws();
-    await this.show();
+    try {
+      await this.show();
+    } catch (error) { // an address may hold anything
+      this.at = this.tree.nText - 1;
+      await this.show();
+      this.failed(error);
+    }
   }
 
   source() {
@@ -295,7 +301,8 @@ class Generation extends View {
         this.tokens.children[i].focus();
       }}));
     this.tokens.replaceChildren(...chips, el("span", {class: "gen-caret", "aria-hidden": "true"}));
-    this.legendPlace.replaceChildren(this.legend(this.scored), ...(this.current.own_rules.length ? [note(t("generation.own_rules", {names: this.current.own_rules.join(", ")}))] : []));
+    this.legendPlace.replaceChildren(this.legend(this.scored), ...(ends.has(ids[ids.length - 1]) && ids.length > 1 ? [note(t("generation.ended"))] : []),
+      ...(this.current.own_rules.length ? [note(t("generation.own_rules", {names: this.current.own_rules.join(", ")}))] : []));
     const scored = this.scored.get(this.chosen);
     this.place.replaceChildren(...(this.chosen === null ? [] : scored ? [
       note(t("generation.instead", {token: nameOf(this.names, ids[this.chosen]), rank: scored.rank + 1, p: percent(Math.exp(scored.log_p), 2)})),

@@ -96,7 +96,7 @@ class Continuation:
         read = subject.encode(text)
         self.limit = self.model.config.position_limit
         self.source = read if subject.is_encoder_decoder else None
-        self.source_names = None if self.source is None else subject.names(read)
+        self.source_names = None if self.source is None else texts(subject, read)
         if self.source is not None:
             self._require_length("the text", read)
             read = find_prompts(self.model, read[None], None, None, [{}]).ids[0]
@@ -196,6 +196,12 @@ def shown(subject, ids):
     return found
 
 
+def texts(subject, ids):
+    """-> list of what is `shown` of each of the ids"""
+    names = shown(subject, ids)
+    return [names[int(id)] for id in ids]
+
+
 def text_of_bytes(data):
     """-> the bytes as text, or each of them in hexadecimal if they aren't UTF-8"""
     try:
@@ -285,7 +291,7 @@ def generation_cache(subject: Subject, text: str, ids: list[int] = None, layer: 
         raise ValueError(f"layer is {layer}, wanted 0 … {len(layers) - 1}")
     K, V = layers[layer].views()
     return {"K": K[0].astype(np.float32), "V": V[0].astype(np.float32),
-            "tokens": so_far.source_names if memory else subject.names(so_far.ids)}
+            "tokens": so_far.source_names if memory else texts(subject, so_far.ids)}
 
 
 # ---- several tokens
@@ -309,16 +315,21 @@ def generation_stream(subject: Subject, text: str, report, ids: list[int] = None
     options: values of the filters in NEUTRAL
     -> {"ids": the new ones, "text", "seconds": of all}
     """
-    so_far = Continuation(subject, text, ids)
-    filters = _filters(options)
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed}, wanted 0 … 2 ** 32 - 1")
+    so_far, filters = Continuation(subject, text, ids), _filters(options)
     n = _room(so_far, n)
     if not do_sample:  # they don't change what is best
         filters = {name: filters[name] for name in ("repetition_penalty", "no_repeat_ngram_size")}
+    try:
+        tokens = stream(subject.model, **so_far.inputs(so_far.ids), max_new_tokens=n,
+                        do_sample=do_sample, num_beams=1, num_return_sequences=1, seed=seed,
+                        **filters)
+    except TypeError as error:  # an option of a wrong type is the page's mistake, not ours
+        raise ValueError(str(error)) from None
     started, new = time.perf_counter(), []
     text = StreamDecoder(subject.tokenizer, skip_special_tokens=False)
-    for id in stream(subject.model, **so_far.inputs(so_far.ids), max_new_tokens=n,
-                     do_sample=do_sample, num_beams=1, num_return_sequences=1, seed=seed,
-                     **filters):
+    for id in tokens:
         new.append(id)
         report(len(new), n, {"id": id, "name": shown(subject, [id])[id], "text": text.push(id),
                              "seconds": time.perf_counter() - started})
@@ -338,6 +349,8 @@ def generation_beams(subject: Subject, text: str, report, ids: list[int] = None,
     """
     if not 2 <= n_beams <= 10:
         raise ValueError(f"n_beams is {n_beams}, wanted 2 … 10")
+    if not -10 <= length_penalty <= 10:
+        raise ValueError(f"length_penalty is {length_penalty}, wanted -10 … 10")
     so_far = Continuation(subject, text, ids)
     n, start = _room(so_far, n), len(so_far.ids)
     steps = []
