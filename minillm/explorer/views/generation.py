@@ -105,6 +105,8 @@ class Continuation:
         size = output_vocab_size(self.model.config)
         if not len(self.ids) or self.ids.min() < 0 or self.ids.max() >= size:
             raise ValueError(f"ids is {ids!r:.60}, wanted one or more ids below {size}")
+        if self.source is not None and self.ids[0] != read[0]:
+            raise ValueError(f"ids begins with {self.ids[0]}, wanted the start token {read[0]}")
         self._require_length("the text and what follows it", self.ids)
 
     def _require_length(self, name, ids):
@@ -284,6 +286,7 @@ def generation_cache(subject: Subject, text: str, ids: list[int] = None, layer: 
 
     memory: those of an encoder's output instead;  tokens: T strings
     """
+    _require_writing(subject)
     so_far = Continuation(subject, text, ids)
     own, of_memory = _layers(so_far.cached()[1])
     layers = of_memory if memory else own
@@ -377,14 +380,21 @@ def _filters(options):
 
 def _room(so_far, n):
     """-> n, or less where the model can't read more"""
-    if kind_of(so_far.subject) == "masked":
-        raise ValueError("a masked language model doesn't generate from left to right")
+    _require_writing(so_far.subject)
     if not 1 <= n <= LONGEST:
         raise ValueError(f"n is {n}, wanted 1 … {LONGEST}")
     room = n if so_far.limit is None else min(n, so_far.limit - len(so_far.ids))
     if room < 1:
         raise ValueError(f"the model reads {so_far.limit} tokens, and that many are there")
     return room
+
+
+def _require_writing(subject):
+    """Raise ValueError for a model that has no next token."""
+    if kind_of(subject) == "masked":
+        raise ValueError("a masked language model doesn't generate from left to right")
+    if kind_of(subject) == "none":
+        raise ValueError(f"a {type(subject.model).__name__} doesn't generate")
 
 
 # ---- a masked language model
