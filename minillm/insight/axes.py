@@ -41,7 +41,7 @@ def name_axes(recording):
     for call in recording.calls.values():
         doc = call.function.doc
         shapes, results = shapes_in(doc), iter(results_in(doc))
-        for name, value in call.variables().items():
+        for name, value in call.variables.items():
             known = shapes.get(name.split(".")[-1])
             if name.startswith(RETURNED):
                 known = shapes.get(next(results, None))

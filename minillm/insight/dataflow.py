@@ -47,6 +47,8 @@ class Flow:
             self.nodes.append(output)
 
     def _add(self, step):
+        if not (step.calls or step.made or step is self.call.steps[-1]):
+            return
         waiting = {}  # what calls of this step made and no other call of it has read
         for call in step.calls:
             if not is_shown(call):
@@ -143,7 +145,7 @@ def name_of(value):
     if value.name.startswith(RETURNED):
         while call.parent is not None:
             call = call.parent
-            for name, other in call.variables().items():
+            for name, other in call.variables.items():
                 if other is value and not name.startswith(RETURNED):
                     return name
     return value.name

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minillm.insight.objective import Objective, text_loss
-from minillm.insight.recording import TRACED, Tracer, evaluated, record
+from minillm.insight.recording import TRACED, Tracer, evaluated, has_backward, record
 from minillm.insight.subject import Subject
 from minillm.insight.twins import Twins
 from minillm.kernels import use
@@ -51,6 +51,9 @@ class Differences:
     """
 
     def __init__(self, subject, text, objective=None):
+        if not has_backward(subject.model):
+            raise ValueError("the model's weights are stored in few bits, which can't change a "
+                             "little, wanted plain ones")
         with evaluated(subject.model):
             model = copy.deepcopy(subject.model).astype(np.float64)
         self._subject = Subject(model, subject.tokenizer, subject.name)

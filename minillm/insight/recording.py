@@ -33,6 +33,7 @@ from minillm.insight.source import (
 from minillm.kernels import use
 from minillm.nn.module import Module, Parameter, no_grad
 from minillm.nn.trace import trace
+from minillm.ops.quantized import QuantizedWeights, dequantize
 
 RETURNED = "returned"  # the name of a function's result among its variables
 BACKWARD = "backward/"
@@ -134,8 +135,9 @@ class Call:
     def calls(self):
         return [call for step in self.steps for call in step.calls]
 
+    @cached_property
     def variables(self):
-        """-> {name: Value} of all its variables, as they were last, and of what it returned"""
+        """{name: Value} of all its variables, as they were last, and of what it returned"""
         found = dict(self.arguments)
         for step in self.steps:
             found.update(step.made)
@@ -197,7 +199,7 @@ class Recording:
             return self.values[name]
         id, _, variable = name.partition(":")
         if id in self.calls:
-            found = self.calls[id].variables().get(variable)
+            found = self.calls[id].variables.get(variable)
             if found is not None:
                 return found
         raise ValueError(f"{name[:200]!r} is no value of this run")
@@ -306,10 +308,12 @@ class Recorder(Tracer):
         self._alive = []  # keeps all arrays alive, so that addresses and ids stay theirs
         self._room = KEPT
         for name, parameter in model.named_parameters():
-            value = Value(name, name, parameter.data, parameter=name)
-            self.recording.values[name] = value
-            if isinstance(parameter.data, np.ndarray):
-                self._know(parameter.data, value)
+            data = parameter.data
+            if isinstance(data, QuantizedWeights):  # shown as what they stand for
+                data = dequantize(data.values, data.scale)
+            value = self.recording.values[name] = Value(name, name, data, parameter=name)
+            if data is parameter.data:
+                self._know(data, value)
 
     def run(self, function, *arguments, prefix=""):
         self._prefix = prefix

@@ -316,6 +316,19 @@ def test_the_meaning_of_axes(recorded):
     assert axes[recording.value(weights)] == ["B", "H", "Tq", "Tk"]
 
 
+def test_quantized_weights_have_a_forward_only(tmp_path):
+    model, tokenizer = MAKERS["gpt2"]()
+    shaken(model).save_pretrained(tmp_path)
+    subject = Subject(GPT2LMHeadModel.from_pretrained(tmp_path, dtype="int8"), tokenizer)
+    recording = record(subject, TEXT)
+    assert recording.backward_root is None and np.isfinite(recording.loss)
+    weight = recording.value("transformer.h.0.attention.qkv.weight").array
+    assert weight.dtype == np.float32
+    assert Twins(recording).gradient(recording.value("transformer.h.0:returned")) is None
+    with pytest.raises(ValueError, match="stored in few bits, which can't change a little"):
+        Differences(subject, TEXT)
+
+
 def test_what_cant_change_a_little():
     differences = Differences(subject_of("gpt2"), TEXT)
     scores = "transformer.h.0.attention/attend/_attend_with_weights/attention_weights/add_bias:S"

@@ -21,7 +21,8 @@ class GraphView {
     Object.assign(this, {root, context, graph});
     this.byId = new Map(graph.calls.map((call, k) => [call.id, k]));
     const get = (key, fallback) => context.state.get(key, fallback);
-    this.mode = MODES.includes(get("mode")) ? get("mode") : "forward";
+    this.hasBackward = graph.backward_root >= 0;  // quantized weights have none
+    this.mode = this.hasBackward && MODES.includes(get("mode")) ? get("mode") : "forward";
     this.focus = this.byId.get(get("focus")) ?? graph.root;
     const open = get("open", null);
     this.open = new Set(open === null ? this.firstOpen() : open.split(",").map(id => this.byId.get(id)).filter(call => call !== undefined));
@@ -52,7 +53,7 @@ class GraphView {
     this.place = el("div", {class: "graph-place"});
     this.details = el("div", {class: "graph-details"});
     const modes = el("div", {class: "modes", role: "group", "aria-label": t("graph.direction")},
-      MODES.map(mode => button(t(`graph.${mode}`), () => this.setMode(mode), {pressed: mode === this.mode, "data-mode": mode})));
+      MODES.map(mode => button(t(`graph.${mode}`), () => this.setMode(mode), {pressed: mode === this.mode, "data-mode": mode, disabled: mode !== "forward" && !this.hasBackward})));
     this.modes = modes;
     this.root.append(
       el("div", {class: "row graph-tools"}, modes, this.search(),

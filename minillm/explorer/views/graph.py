@@ -165,7 +165,7 @@ class Run:
                        *((node.statement.first, node.statement.last) if node.statement else (0, 0)),
                        [self._value(value) for value in node.values]] for node in flow.nodes],
             "edges": [[place[a], place[b], self._value(value)] for a, b, value in flow.edges],
-            "variables": {name: self._value(value) for name, value in call.variables().items()
+            "variables": {name: self._value(value) for name, value in call.variables.items()
                           if not value.is_unwritten},
         }
 
@@ -208,7 +208,7 @@ class Run:
 
     def by_importance(self):
         """-> numbers of the values: attention weights, what modules return, then the others"""
-        weights = {call.variables().get("weights") for call in self._calls}
+        weights = {call.variables.get("weights") for call in self._calls}
         returned = {value for call in self._calls if call.is_module
                     for value in call.outputs.values()}
         return sorted(range(len(self.values)), key=lambda place: (
