@@ -101,7 +101,7 @@ def n_answers(subject):
     """-> the number of the model's answers: tokens, or labels; ValueError for a model without"""
     if subject.labels is not None:
         return len(subject.labels)
-    if subject.says is None:
+    if subject.says in (None, "vector"):
         raise ValueError(f"{subject.name or 'model'} is a {type(subject.model).__name__}, wanted "
                          "one with a head, which says something")
     config = subject.model.config
