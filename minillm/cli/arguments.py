@@ -444,6 +444,9 @@ INSPECTIONS = {
                 ['"An iterator is an object"', '--position 2 "An iterator is an object"']),
     "induction": ("which heads continue what they have seen before, on random tokens", ("top", "stack"),
                   ["--picture induction.svg", "--model gpt2"]),
+    "composition": ("which heads could read which others, by their weights alone",
+                    ("composition", "top", "stack"),
+                    ["--model gpt2", "--kind V --picture values.svg"]),
     "lens": ("what the model would say after each block", ("text", "position"),
              ['--picture lens.svg "The assignment statement"',
               '--model bert-base-uncased "The [MASK] sat on the mat."']),
@@ -520,6 +523,11 @@ def _add_stack(part, name, choices=("encoder", "decoder")):
                       help="the blocks of an encoder-decoder to look at (default: decoder)")
 
 
+def _add_composition(part, name):
+    part.add_argument("--kind", choices=("Q", "K", "V"), default="K",
+                      help="what the later head makes of it: queries, keys or values (default: K)")
+
+
 def _add_target(part, name):
     part.add_argument("--token", metavar="TOKEN",
                       help="the token to explain, or a classifier's label (default: what the model "
@@ -587,6 +595,7 @@ def _add_property(part, name):
 
 _add_inspection = {
     "text": _add_inspected_text,
+    "composition": _add_composition,
     "cross": lambda part, name: _add_stack(part, name, ("encoder", "decoder", "cross")),
     "stack": _add_stack,
     "position": lambda part, name: part.add_argument(

@@ -15,6 +15,7 @@ from minillm.insight import (
     ablation,
     attention,
     attribution,
+    circuits,
     contributions,
     geometry,
     importance,
@@ -254,6 +255,21 @@ def inspect_induction(options):
     scores = subject.anatomy.by_head(found)
     _write(options, lambda: plot_heads(scores, "induction", "share of the weight"),
            {"induction": scores})
+
+
+def inspect_composition(options):
+    subject = Inspected.open_for(options)
+    found, names = circuits.composition_scores(subject.model, options.kind, subject.stack)
+    if np.isnan(found).all():
+        raise ValueError(f"{options.model} has one block, wanted at least two: heads read what earlier "
+                         "blocks have written")
+    pairs = [tuple(pair) for pair in np.argwhere(~np.isnan(found))]
+    order = sorted(pairs, key=lambda pair: -found[pair])[: options.top]
+    table(f"{options.kind}-composition: how well a later head's weights fit what an earlier one "
+          "writes", [(names[i], names[j], f"{found[i, j]:.3f}") for i, j in order],
+          ("earlier head", "later head", "score"))
+    _write(options, lambda: circuits.plot_composition(found, names, options.kind),
+           {"kind": options.kind, "heads": names, "scores": found})
 
 
 # ---- layers

@@ -42,6 +42,8 @@ def test_grokking(capsys):
     model = "runs/grokking-1/no-decay/model"
     assert main(["generate", "--model", model, "--max-new-tokens", "1", "3 6 ="]) == 0
     assert main(["inspect", "attention", "--model", model, "3 6 ="]) == 0
+    assert main(["inspect", "composition", "--model", model]) == 2
+    assert f"{model} has one block, wanted at least two" in capsys.readouterr().err
 
 
 def test_length_of_another_architecture(capsys):

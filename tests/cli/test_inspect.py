@@ -17,7 +17,7 @@ OPTIONS = {"patch": ["--corrupt", "The for statement defines"],
            "path": ["--corrupt", "The for statement defines"], "contributions": ["--token", " a"],
            "tuned-lens": QUICK, "features": [*QUICK, "--features", "32"],
            "probes": ["--tokens", "300"]}
-WITHOUT_TEXT = ("anatomy", "induction", "probes", "features")
+WITHOUT_TEXT = ("anatomy", "induction", "composition", "probes", "features")
 
 
 def inspect(what, *arguments, text=TEXT):
