@@ -15,6 +15,7 @@ import {t} from "./messages.js";
 const KINDS = ["residual", "attention", "cross_attention", "feed_forward", "head"];
 const SIDES = ["corrupt", "clean"];
 const OFF = 0.25; // an estimate this far from the exact effect is marked
+const MOST_AT_ONCE = 1e10; // parameters × cells of a sweep over all kinds
 const WIDEST = 48; // positions of the grids in sight
 const otherSide = side => (side === "clean" ? "corrupt" : "clean");
 const sameAs = (a, b) => a.length === b.length && a.every((x, i) => x === b[i]);
@@ -426,6 +427,7 @@ class Patching {
     if (move.source !== move.name || move.places.length !== 1 || move.sources[0] !== move.places[0]) return null;
     const i = setup.rows.findIndex(each => each.name === move.name), T = setup.clean.tokens.length;
     const cell = i * T + move.places[0];
+    if (!Number.isFinite(sweep.values[cell])) return null;
     const before = setup[into].answer, donor = setup[otherSide(into)].answer;
     const after = {value: sweep.values[cell], p: sweep.p[cell], p_other: setup.other ? sweep.other[cell] : null, top: null};
     const change = after.value - before.value;
@@ -545,18 +547,24 @@ class Patching {
     const {setup, context} = this;
     const T = setup.clean.tokens.length, n = setup.rows.length * T;
     const [before, donor] = [setup[side].answer.value, setup[otherSide(side)].answer.value];
-    const sweep = {values: new Float64Array(n).fill(NaN), p: new Float64Array(n), other: new Float64Array(n), before, way: donor - before || 1};
+    const sweep = this.sweeps[side] || {values: new Float64Array(n).fill(NaN), p: new Float64Array(n), other: new Float64Array(n), before, way: donor - before || 1};
     this.sweeps[side] = sweep;
+    // Of a large model only the kind in sight is measured.
+    const some = this.kind !== "all" && context.info.n_parameters * n > MOST_AT_ONCE && !isOffline ? {kinds: [this.kind]} : {};
+    const measured = setup.rows.map((_, i) => i).filter(i => !some.kinds || setup.rows[i].kind === this.kind);
     this.into = side;
     this.drawList();
     this.drawSweep();
     const fill = (start, numbers) => {
-      for (let k = 0; k < numbers.shape[0]; k++) [sweep.values[start + k], sweep.p[start + k], sweep.other[start + k]] = numbers.data.subarray(3 * k, 3 * k + 3);
+      for (let k = 0; k < numbers.shape[0]; k++) {
+        const cell = measured[Math.floor((start + k) / T)] * T + ((start + k) % T);
+        [sweep.values[cell], sweep.p[cell], sweep.other[cell]] = numbers.data.subarray(3 * k, 3 * k + 3);
+      }
     };
     const progress = context.progress(t("patching.running"));
-    let drawn = 0;
+    let drawn = 0, failed = null;
     try {
-      const found = await context.ask("patch_sweep", {...this.fields(), into: side}, {signal: progress.signal, report: (done, total, partial) => {
+      const found = await context.ask("patch_sweep", {...this.fields(), ...some, into: side}, {signal: progress.signal, report: (done, total, partial) => {
         progress.update(done, total);
         if (partial) fill(partial.start, partial.numbers);
         if (performance.now() - drawn > 120 && this.heat) {
@@ -564,12 +572,12 @@ class Patching {
           this.heat.redraw();
         }
       }});
-      fill(0, {shape: [n], data: found.numbers.data});
-      context.announce(t("patching.sweep_done", {n: number(n)}));
+      fill(0, {shape: [measured.length * T], data: found.numbers.data});
+      context.announce(t("patching.sweep_done", {n: number(measured.length * T)}));
     } catch (error) {
       if (error.name !== "AbortError") {
-        if (!error.offline) throw error;
-        this.sweeps[side] = null;
+        failed = error.offline ? null : error;
+        if (sweep.values.every(Number.isNaN)) this.sweeps[side] = null;
       }
     } finally {
       progress.done();
@@ -577,6 +585,7 @@ class Patching {
         this.drawSweep();
         this.grids.refresh();
         this.drawList();
+        if (failed) this.sweepBox.append(el("p", {class: "error", role: "alert"}, failed.message));
       }
     }
   }
