@@ -86,22 +86,24 @@ class WordPiece:
 
     def encode_piece(self, word):
         """-> list of (id, start, end) of one word: the characters that each token stands for"""
-        return self.replay(word).pieces()
+        pieces = [(id, start, end) for start, end, id in self.attempts(word) if id is not None]
+        found = pieces[-1][2] if pieces else 0
+        return pieces if found == len(word) else self._unknown(word)
 
     def replay(self, word):
-        """-> Matching: all that is tried to find the pieces of one word"""
-        attempts = [] if len(word) > self.max_characters else list(self._attempts(word))
-        found = attempts[-1].end if attempts and attempts[-1].id is not None else 0
-        return Matching(attempts, [] if found == len(word) else self._unknown(word))
+        """-> Matching: how encode_piece(word) finds the pieces"""
+        attempts = [Attempt(*attempt) for attempt in self.attempts(word)]
+        return Matching(attempts, self.encode_piece(word))
 
-    def _attempts(self, word):
-        start = 0
+    def attempts(self, word):
+        """Yield the fields of an Attempt for all that is tried, until a piece isn't found."""
+        start = 0 if len(word) <= self.max_characters else len(word)
         while start < len(word):
             prefix = self.prefix if start else ""
             # Try the rest of the word, then without its last character, and so on.
             for end in range(min(len(word), start + self._longest), start, -1):
                 id = self._ids.get(prefix + word[start:end])
-                yield Attempt(start, end, id)
+                yield start, end, id
                 if id is not None:
                     break
             else:
@@ -128,13 +130,13 @@ class Matching(NamedTuple):
     """How the pieces of one word are found.
 
     attempts: list of Attempt, in order; one with an id ends the search for that piece
-    unknown: [(id, start, end)], the unknown token instead of all pieces; empty if all were found
+    found: list of (id, start, end): those with an id; if a part of the word has none, the unknown
+        token instead
     """
 
     attempts: list
-    unknown: list
+    found: list
 
     def pieces(self):
         """-> list of (id, start, end)"""
-        return self.unknown or [(attempt.id, attempt.start, attempt.end)
-                                for attempt in self.attempts if attempt.id is not None]
+        return self.found

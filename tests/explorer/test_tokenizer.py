@@ -58,6 +58,12 @@ def test_bytes_of_tokens(subjects):
     assert b"".join(bytes_of).decode().strip() == "語 a"
 
 
+def test_a_word_with_an_unknown_part(subjects):
+    for text, unknown in (("pieces", False), ("pieces語x☃", True), ("a" * 101, True)):
+        words = tokenizer_replay(subjects["BERT"], text)["parts"][0]["words"]
+        assert any(word["unknown"] for word in words) == unknown
+
+
 def test_a_token(subject):
     tokenizer, table = subject.tokenizer, subject.model.get_input_embeddings().weight.data
     id, = tokenizer.encode(" statement")

@@ -114,7 +114,8 @@ def test_attempts_of_a_word_by_hand(tokenizers):
     assert [(one.start, one.end, one.id) for one in found.attempts] == [
         (0, 5, None), (0, 4, None), (0, 3, 1), (3, 8, None), (3, 7, None), (3, 6, 2),
         (6, 9, 3)]
-    assert not found.unknown and model.replay("unx").unknown == [(0, 0, 3)]
+    assert found.found == [(1, 0, 3), (2, 3, 6), (3, 6, 9)]
+    assert model.replay("unx").found == [(0, 0, 3)]
     assert model.replay("x" * 101).attempts == []
 
 

@@ -25,7 +25,8 @@ def tokenizer_replay(subject: Subject, text: str) -> dict:
     parts: list of {"text", "normalized", "added", "words"}; see minillm.text.replay.Part
     words: of each part a list of {"text", "start", "end", "pieces": int (n, 3), "kind", …}, with
         kind "merges": symbols (n, 3), ranks (n - 1,) and steps (n, 6), the fields of a Merging
-        kind "attempts": attempts (n, 3), unknown; those of a Matching
+        kind "attempts": attempts (n, 3), those of a Matching; unknown: whether a part of the word
+            is no token
         kind "lattice": normalized, edges (n, 4): start, end, is unknown, is the best to its end;
             scores, totals (n,); path (n, 3), agrees; those of a Lattice
         kind "whole": an added token, or a word whose steps aren't known
@@ -62,8 +63,9 @@ def _word(word):
     if isinstance(steps, Merging):
         return {**shown, "kind": "merges", **_merging(steps)}
     if isinstance(steps, Matching):
+        unknown = not steps.attempts or steps.attempts[-1].id is None
         return {**shown, "kind": "attempts", "attempts": _table(steps.attempts, 3),
-                "unknown": bool(steps.unknown)}
+                "unknown": unknown}
     if isinstance(steps, Lattice):
         edges = [(edge.start, edge.end, edge.unknown, edge.best) for edge in steps.edges]
         return {**shown, "kind": "lattice", "code": steps.code, "normalized": steps.normalized,
