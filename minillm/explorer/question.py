@@ -65,7 +65,8 @@ def probabilities(logits, position):
 
 
 def logits_of(subject, reading):
-    """-> the logits of a text, without a backward"""
+    """-> the logits of a text, without a backward; ValueError for a model that has none"""
+    require_answers(subject)
     with no_grad():
         return subject.model(**reading.inputs).logits
 
@@ -97,13 +98,21 @@ def _without(values, id):
     return np.where((np.arange(len(values)) == id) & (id >= 0), -np.inf, values)
 
 
+def has_answers(subject):
+    return subject.says not in (None, "vector")
+
+
+def require_answers(subject):
+    if not has_answers(subject):
+        raise ValueError(f"{subject.name or 'model'} is a {subject.architecture}, wanted one with "
+                         "a head, which says something")
+
+
 def n_answers(subject):
     """-> the number of the model's answers: tokens, or labels; ValueError for a model without"""
+    require_answers(subject)
     if subject.labels is not None:
         return len(subject.labels)
-    if subject.says in (None, "vector"):
-        raise ValueError(f"{subject.name or 'model'} is a {type(subject.model).__name__}, wanted "
-                         "one with a head, which says something")
     config = subject.model.config
     return config.decoder_vocab_size if subject.is_encoder_decoder else config.vocab_size
 

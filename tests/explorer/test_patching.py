@@ -164,6 +164,14 @@ def test_every_kind_of_model(kind):
     assert np.isfinite(off["loss"]).all() == hasattr(subject.model, "lm_head")
 
 
+def test_a_model_without_a_head_has_no_answer():
+    with pytest.raises(ValueError, match="^bert alone is a .*, wanted one with a head"):
+        views.patch_setup(small("bert alone"), TEXT)
+    with pytest.raises(ValueError, match="wanted one with a head"):
+        views.heads_off(small("bert alone"), TEXT, quiet)
+    assert not list(views.offline_patching(small("bert alone"), TEXT))
+
+
 def test_the_encoder_of_an_encoder_decoder():
     subject = small("marian")
     stack = views.patch_setup(subject, "the dog")["stacks"][0]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minillm.explorer.question import ask, logits_of
+from minillm.explorer.question import ask, has_answers, logits_of
 from minillm.explorer.views import offline, view
 from minillm.insight import attribution
 from minillm.insight.subject import Subject
@@ -173,6 +173,8 @@ def token_pairs(subject: Subject, text: str, report, token: int = -1, against: i
 
 @offline
 def offline_attribution(subject, text):
+    if not has_answers(subject):
+        return
     reading = subject.read(text)
     yield "attribute", {}
     for answer in ask(subject, reading)(logits_of(subject, reading))["top"]:

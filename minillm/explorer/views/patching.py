@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from minillm.explorer.question import ask, logits_of, probabilities
+from minillm.explorer.question import ask, has_answers, logits_of, probabilities
 from minillm.explorer.views import offline, view
 from minillm.insight import ablation, patching
 from minillm.insight.anatomy import Anatomy, stacks_of
@@ -478,6 +478,8 @@ def _differs_at(subject, text, ids, t):
 
 @offline
 def offline_patching(subject, text):
+    if not has_answers(subject):
+        return
     corrupt = default_corrupt(subject, subject.read(text)).text
     yield "patch_setup", {}
     for into in INTO:
