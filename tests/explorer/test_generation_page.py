@@ -153,7 +153,9 @@ def test_tokens_are_drawn_as_by_generate(page, open_view, subject):
     for _ in range(2):
         page.get_by_role("button", name="Undo", exact=True).click()
     wait_for_tokens(page, len(ids[0]) + 2)
-    page.locator(".gen-token").nth(3).click()  # exchange a token of the text
+    page.locator(".gen-token").nth(2).focus()  # exchange a token of the text, by keyboard
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
     other = page.locator(".gen-alternatives [aria-pressed=false]").first
     other.click()
     wait_for_tokens(page, 4)

@@ -9,6 +9,7 @@ import {distribution, filterControls, nameOf} from "./generation-next.js";
 import {beams} from "./generation-beams.js";
 import {cachePanel} from "./generation-cache.js";
 import {saveable} from "./save.js";
+import {roving} from "./roving.js";
 import {t} from "./messages.js";
 
 const MOST_SURPRISED = 10; // nats: the deepest color
@@ -162,6 +163,7 @@ class Generation extends View {
     this.answers.set(this.tree.ids(this.tree.nText - 1).join(), first);
 
     this.tokens = el("div", {class: "gen-path", role: "group", "aria-label": t("generation.so_far")});
+    this.settle = roving(this.tokens, ".gen-token");
     this.place = el("div", {class: "gen-place"});
     this.legendPlace = el("div", {});
     this.branches = el("div", {class: "gen-branches"});
@@ -301,6 +303,7 @@ class Generation extends View {
         this.tokens.children[i].focus();
       }}));
     this.tokens.replaceChildren(...chips, el("span", {class: "gen-caret", "aria-hidden": "true"}));
+    this.settle(chips[this.chosen ?? chips.length - 1]);
     this.legendPlace.replaceChildren(this.legend(this.scored), ...(ends.has(ids[ids.length - 1]) && ids.length > 1 ? [note(t("generation.ended"))] : []),
       ...(this.current.own_rules.length ? [note(t("generation.own_rules", {names: this.current.own_rules.join(", ")}))] : []));
     const scored = this.scored.get(this.chosen);
@@ -377,6 +380,7 @@ class Masked extends View {
     const position = kept ? context.state.get("position", -1) : -1;
     this.position = position >= 0 && position < this.ids.length ? position : first.position;
     this.tokens = el("div", {class: "gen-path", role: "group", "aria-label": t("generation.hide_one")});
+    this.settle = roving(this.tokens, ".gen-token");
     this.legendPlace = el("div", {});
     this.next = distribution(t("generation.fill"));
     this.filling = el("div", {class: "gen-two"},
@@ -429,6 +433,7 @@ class Masked extends View {
     this.tokens.replaceChildren(...this.ids.map((id, i) => this.chip(id, this.scored.get(i) || null, {
       chosen: i === this.position, isNew: false, vocabulary, label: id === this.current.mask || i === this.position ? "masked" : "",
       onclick: () => this.change(this.ids, i).then(() => this.tokens.children[i].focus())})));
+    this.settle(this.tokens.children[this.position ?? 0]);
     this.legendPlace.replaceChildren(this.scored.size ? this.legend(this.scored) : "");
   }
 

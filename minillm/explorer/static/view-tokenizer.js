@@ -71,6 +71,8 @@ class Replay {
         title: t("tokenizer.box", {text: label(token), id, bytes: hexOf(token.bytes)}), onclick: () => this.showToken(id)},
         el("span", {class: "tok-text"}, label(token)), el("span", {class: "tok-id"}, String(id)));
     });
+    const chipBox = el("div", {class: "tok-chips", role: "group", "aria-label": t("tokenizer.result")}, chips);
+    roving(chipBox, ".tok-chip")();
     const facts = [["characters", counts.characters], ["bytes", counts.bytes], ["words", counts.words], ["tokens", counts.tokens]];
     const ratio = counts.tokens ? t("tokenizer.ratio", {bytes: number(counts.bytes / counts.tokens, 3), words: counts.words ? number(counts.tokens / counts.words, 3) : "–"}) : "";
     const rows = () => list.map(({id}, i) => [i, id, this.tokens[id].token ?? "", hexOf(this.tokens[id].bytes), label(this.tokens[id]),
@@ -82,7 +84,7 @@ class Replay {
       el("p", {class: "note"}, t("tokenizer.about", {name: answer.class, algorithm: this.algorithm(), size: number(answer.size)}),
         answer.n_merges > 0 && ` ${t("tokenizer.about_merges", {n: number(answer.n_merges)})}`),
       el("div", {class: "tok-counts"}, facts.map(([name, n]) => el("div", {class: "tok-count", dataset: {count: name, n}}, el("strong", {}, number(n)), " ", t(`tokenizer.${name}`))), el("span", {class: "facts"}, ratio)),
-      el("div", {class: "tok-chips", role: "group", "aria-label": t("tokenizer.result")}, chips),
+      chipBox,
       list.length > MOST && note(t("tokenizer.more", {n: number(list.length - MOST)})), details);
   }
 
@@ -108,8 +110,10 @@ class Replay {
     const names = this.answer.pre_tokenizer;
     this.pieceButtons = this.words.slice(0, MOST).map((word, i) => button(short(this.wordText(word), 300), () => this.choose(i),
       {pressed: i === this.at, class: `button tok-piece${word.added ? " special" : ""}`, dataset: {word: i}, title: t("tokenizer.n_pieces", {n: word.pieces.shape[0]})}));
+    const box = el("div", {class: "tok-pieces", role: "group", "aria-label": t("tokenizer.pieces")}, this.pieceButtons);
+    roving(box, ".tok-piece")(this.pieceButtons[this.at]);
     return panel(t("tokenizer.pieces"), note(names.length ? t("tokenizer.pieces_help", {names: names.join(", "), n: number(this.words.length)}) : t("tokenizer.not_split")),
-      el("div", {class: "tok-pieces", role: "group", "aria-label": t("tokenizer.pieces")}, this.pieceButtons),
+      box,
       this.words.length > MOST && note(t("tokenizer.more", {n: number(this.words.length - MOST)})));
   }
 
