@@ -1,11 +1,14 @@
 """Circuits of heads: equal to their definitions with whole matrices, for every kind of block."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.insight.test_insight import IDS, gpt2, llama
 
+from minillm import GPT2LMHeadModel
 from minillm.insight.anatomy import Anatomy
 from minillm.insight.circuits import (
     KINDS,
@@ -108,3 +111,19 @@ def test_copying_is_the_share_of_positive_eigenvalues(seed):
     same = HeadMatrices(head.W_Q, head.W_K, head.W_V, head.W_V.T)  # W_OV ≥ 0
     assert copying(same, E, E.T) == pytest.approx(1)
     assert copying(HeadMatrices(*same[:3], -same.W_O), E, E.T) == pytest.approx(-1)
+
+
+# ---- beside PyTorch: fixtures/make_circuits.py
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+def test_scores_of_gpt2_are_those_of_pytorch():
+    want, model = np.load(FIXTURES / "circuits.npz"), GPT2LMHeadModel.from_pretrained(
+        FIXTURES / "gpt2_tiny")
+    for kind in KINDS:
+        scores, _ = composition_scores(model, kind)
+        np.testing.assert_allclose(scores[:3, 3:], want[kind], rtol=1e-6)
+    heads, E = head_matrices(model), model.transformer.wte.weight.data.astype(np.float64)
+    found = [copying(heads[1, h], E, E.T) for h in range(3)]
+    np.testing.assert_allclose(found, want["copying"], rtol=1e-5, atol=1e-7)

@@ -1,5 +1,7 @@
 """Waves modulo p: an orthonormal basis; neurons and logits made by hand; the task and its texts."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -123,6 +125,18 @@ def test_restricted_and_excluded_add_up(p, seed):
     a, b = np.divmod(np.arange(p * p), p)
     same = fourier.restricted(logits, ks)
     np.testing.assert_allclose(same, same[(a + b) % p], atol=1e-9)  # row s is the question 0 + s
+
+
+def test_waves_are_those_of_pytorch():
+    """fixtures/make_circuits.py"""
+    want = np.load(Path(__file__).parents[1] / "fixtures" / "circuits.npz")
+    np.testing.assert_allclose(fourier.power(want["W"]), want["power"])
+    k, share = fourier.tuning(want["neurons"])
+    assert (k == want["k"]).all()
+    np.testing.assert_allclose(share, want["share"])
+    np.testing.assert_allclose(fourier.cosines(want["logits"]).alpha, want["alpha"])
+    np.testing.assert_allclose(fourier.restricted(want["logits"], [2]), want["restricted"],
+                               atol=1e-12)
 
 
 def test_plot_power():
