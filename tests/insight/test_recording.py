@@ -4,6 +4,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.helpers.bag_of_words import BagConfig, BagForSequenceClassification, BagModel
 from tests.helpers.subjects import MAKERS, TEXT, shaken
 from tests.helpers.tiny_models import FIXTURES
@@ -305,6 +307,28 @@ def test_a_number_is_computed_from_its_operands(recorded):
     number, found = of("lm_head:returned", (0, 1, 77))
     assert found.product[1].path == "transformer.wte.weight"
     assert found.product[0].values @ found.product[1].values == pytest.approx(number, rel=1e-4)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_every_number_is_what_it_is_said_to_come_from(recorded, data):
+    _, recording, _ = recorded(data.draw(st.sampled_from(["gpt2", "llama", "bert", "transformer"])))
+    values = [value for value in recording.values.values() if value.array.dtype.kind == "f"
+              and not value.is_unwritten]
+    value = data.draw(st.sampled_from(values))
+    index = tuple(data.draw(st.integers(0, size - 1)) for size in value.array.shape)
+    number, found = float(value.array[index]), computation(recording, value, index)
+    if found.same is not None:
+        there = recording.values[found.same.path].array[found.same.index]
+        assert found.same.values == there == number or np.isnan(number)
+    if found.product is not None:
+        row, column = found.product
+        size = np.abs(row.values) @ np.abs(column.values)
+        total = row.values @ column.values + (found.bias.values if found.bias else 0)
+        assert total == pytest.approx(number, abs=1e-4 * size + 1e-12)
+    for each in [*found.operands, *(found.product or ())]:
+        at = tuple(slice(None) if k is None else k for k in each.index)
+        np.testing.assert_array_equal(recording.values[each.path].array[at], each.values)
 
 
 def test_the_meaning_of_axes(recorded):

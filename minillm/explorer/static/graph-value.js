@@ -43,7 +43,7 @@ export async function valuePanel(context, graph, value, options) {
         rows > 256 && pager(t("graph.rows"), row, rows, at => { row = at; load(); }),
         columns > 256 && pager(t("graph.columns"), column, columns, at => { column = at; load(); }));
     }
-    box.replaceChildren(statisticsTable(found), el("div", {class: "row"}, controls), pictures());
+    box.replaceChildren(statisticsTable(found, path), el("div", {class: "row"}, controls), pictures());
     if (index && index.length === shape.length) showNumber(index);
   }
 
@@ -178,7 +178,7 @@ export async function valuePanel(context, graph, value, options) {
         [t("graph.by_central", {eps: found.eps}), exact(found.central)],
         [t("graph.relative_error"), found.relative_error === null ? "–" : exact(found.relative_error)],
         ["L(v − ε)", exact(found.losses[0])], ["L(v + ε)", exact(found.losses[1])],
-      ], {name: "finite-difference"}),
+      ], {name: "finite-difference", caption: t("graph.difference")}),
       el("p", {class: agrees ? "good" : "note"}, found.relative_error === null ? t("graph.only_measured") : agrees ? t("graph.agree") : t("graph.differ")));
   }
 
@@ -216,13 +216,13 @@ function unravel(flat, shape) {
   return index;
 }
 
-function statisticsTable({statistics, gradient}) {
+function statisticsTable({statistics, gradient}, path) {
   const cell = (from, name) => (from[name] === null || from[name] === undefined ? "–" : from[name]);
   const percent = x => (typeof x === "number" ? `${(100 * x).toFixed(x && x < 0.001 ? 3 : 1)} %` : x);
   const line = from => NAMES.map(name => (name === "zeros" ? percent(cell(from, name)) : cell(from, name)));
   const rows = [[t("graph.value"), ...line(statistics)]];
   if (gradient) rows.push([t("graph.gradient"), ...line(gradient.statistics)]);
-  return table([t("graph.statistics"), ...NAMES.map(name => t(`graph.${name}`))], rows, {name: "statistics"});
+  return table([t("graph.of"), ...NAMES.map(name => t(`graph.${name}`))], rows, {name: "statistics", caption: t("graph.statistics_of", {name: lastName(path)})});
 }
 
 // From the server, or from what a saved page contains

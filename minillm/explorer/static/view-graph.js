@@ -281,10 +281,10 @@ class GraphView {
   }
 
   variablesPanel(call) {
-    return panel(t("graph.backward_variables"), this.variablesOf(call));
+    return panel(t("graph.backward_source"), this.variablesOf(call, t("graph.backward_variables")));
   }
 
-  variablesOf(call) {
+  variablesOf(call, caption = t("graph.variables")) {
     const {graph} = this;
     const rows = Object.entries(graph.calls[call].variables);
     const seen = new Map();
@@ -293,7 +293,7 @@ class GraphView {
     if (!lines.length) return null;
     const values = [...seen.keys()];
     return table([t("graph.variable"), t("graph.shape"), t("graph.norm"), t("graph.gradient")],
-      lines.map(line => line.map(cell => (Number.isNaN(cell) ? "–" : cell))), {onrow: k => this.showValue(values[k]), name: "variables", caption: t("graph.variables")});
+      lines.map(line => line.map(cell => (Number.isNaN(cell) ? "–" : cell))), {onrow: k => this.showValue(values[k]), name: "variables", caption});
   }
 
   async showValue(value, index = null, siblings = null) {
