@@ -113,6 +113,19 @@ def test_paths_are_the_librarys(subject):
     assert found["paths"][0]["effect"] == pytest.approx(want, abs=1e-5)
 
 
+def test_the_circuit_is_all_paths(subject):
+    calls = []
+    found = views.patch_circuit(subject, CLEAN, lambda *call: calls.append(call), CORRUPT)
+    effects = found["effects"]
+    assert effects.shape == (16, 17) and np.isfinite(effects[:, -1]).all()
+    layers = np.array([head["layer"] for head in found["heads"]])
+    np.testing.assert_array_equal(np.isfinite(effects[:, :-1]), layers[:, None] < layers)
+    paths = views.patch_paths(subject, CLEAN, found["heads"][9]["name"], quiet, CORRUPT)["paths"]
+    np.testing.assert_allclose([path["effect"] for path in paths],
+                               [effects[9, 16], *effects[9, 12:16]], atol=1e-6)
+    assert calls[-1][:2] == (6 * 16 + 16,) * 2
+
+
 def test_heads_switched_off(subject):
     ids = subject.encode(CLEAN)[None]
     found = views.switch_heads(subject, CLEAN, ["0.1", "3.2"])

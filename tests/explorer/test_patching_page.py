@@ -126,6 +126,18 @@ def test_run_all(page, open_view, saved, exact):
     assert "exact" in cell(page, "corrupt", 0, 4).locator(".bubble").get_attribute("class")
 
 
+def test_paths_between_heads(page, open_view, saved, subject):
+    open_view(page, "patching", CLEAN)
+    page.locator("[data-trace=all]").click()
+    page.locator(".progress").wait_for()
+    page.locator(".progress").wait_for(state="detached")
+    values = saved(page, page.locator("figure[data-name=paths-all]"))["values"]
+    target = Logit(subject.token("", " class"), subject.token("", " function"))
+    want = patching.path_effects(subject.model, subject.encode(CLEAN), subject.encode(CORRUPT),
+                                 target)
+    np.testing.assert_allclose([row[-1] for row in values], list(want.values()), atol=1e-5)
+
+
 def test_heads_switched_off(page, open_view, saved, subject):
     open_view(page, "patching", CLEAN, {"off": "0.1"})
     page.locator("[data-head='3.2']").click()

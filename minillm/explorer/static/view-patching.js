@@ -601,7 +601,7 @@ class Patching {
   paths() {
     const {setup, context} = this;
     const heads = setup.rows.filter(each => each.kind === "head");
-    const out = el("div");
+    const out = el("div"), circuit = el("div");
     const name = each => (each.layer === null ? t("patching.to_output") : t("patching.row_head", {layer: each.layer, head: each.head}));
     const trace = async () => {
       const sender = chosen.value;
@@ -626,7 +626,39 @@ class Patching {
     const list = heads.map(each => ({value: each.name, label: t("patching.row_head", {layer: each.layer, head: each.head})}));
     const control = select(t("patching.sender"), list, this.loudestHead(), () => {});
     const chosen = control.querySelector("select");
-    return panel(t("patching.paths_title"), note(t("patching.paths_help")), row(control, button(t("patching.trace_paths"), trace, {dataset: {trace: "paths"}})), out);
+    return panel(t("patching.paths_title"), note(t("patching.paths_help")), row(control, button(t("patching.trace_paths"), trace, {dataset: {trace: "paths"}}),
+      button(t("patching.all_paths"), () => this.circuit(heads, circuit, name => {
+        chosen.value = name;
+        trace();
+      }), {dataset: {trace: "all"}})), el("div", {class: "grid"}, out, circuit));
+  }
+
+  // Every head to every later head and to the output, as a map that grows.
+  async circuit(heads, box, choose) {
+    const {context} = this, n = heads.length;
+    const values = new Float64Array(n * (n + 1)).fill(NaN);
+    const ids = heads.map(each => `${each.layer}.${each.head}`);
+    const progress = context.progress(t("patching.tracing"));
+    const limit = () => values.reduce((a, b) => (Number.isFinite(b) ? Math.max(a, Math.abs(b)) : a), 1e-9);
+    const map = heatMap({rows: n, columns: n + 1, value: (i, j) => values[i * (n + 1) + j], signed: true, limits: [-1, 1], rowLabels: ids, columnLabels: [...ids, t("patching.to_output")],
+      label: t("patching.in_percent", {what: t("patching.direct_effect")}), name: "paths-all",
+      cellText: (i, j) => (Math.abs(values[i * (n + 1) + j]) >= 0.005 ? (100 * values[i * (n + 1) + j]).toFixed(0).replace("-", "−") : ""), onclick: i => choose(heads[i].name), describe: (i, j) => [`${ids[i]} → ${j < n ? ids[j] : t("patching.to_output")}`,
+        Number.isFinite(values[i * (n + 1) + j]) ? percent(values[i * (n + 1) + j], 2) : t("patching.not_above")], ariaLabel: t("patching.all_paths_label")});
+    box.replaceChildren(map);
+    try {
+      const found = await context.ask("patch_circuit", this.fields(), {signal: progress.signal, report: (done, total, partial) => {
+        progress.update(done, total);
+        if (!partial) return;
+        for (let i = 0; i < n; i++) values[i * (n + 1) + partial.receiver] = partial.effects.data[i];
+        map.update({limits: [-limit(), limit()]});
+      }});
+      values.set(found.effects.data);
+      map.update({limits: [-limit(), limit()]});
+    } catch (error) {
+      if (error.name !== "AbortError") box.replaceChildren(el("p", {class: "error", role: "alert"}, error.offline ? t("shell.offline") : error.message));
+    } finally {
+      progress.done();
+    }
   }
 
   // -> the name of the head that matters most, by the gradient

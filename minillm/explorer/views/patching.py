@@ -283,6 +283,36 @@ def patch_paths(subject: Subject, text: str, sender: str, report, corrupt: str =
     return {"sender": sender, "paths": paths}
 
 
+@view
+def patch_circuit(subject: Subject, text: str, report, corrupt: str = "", token: int = -1,
+                  against: int = -1, position: int = -1, stack: str = "") -> dict:
+    """What every head says directly to every head of a later block, and to the output.
+
+    -> heads: see site_rows, n of them
+    effects: float64 (n, n + 1): row: the sender, column: the receiver, the output last; nan where
+        the receiver isn't above the sender
+    partial: {receiver: number of a column, effects: (n,)}
+    """
+    pair = Comparison(subject, text, corrupt, "corrupt", token, against, position, stack)
+    heads = [row for row in pair.require_aligned().rows if row["kind"] == "head"]
+    rows = {row["name"]: n for n, row in enumerate(heads)}
+    n = len(heads)
+    receivers = [n, *(i for i in reversed(range(n)) if heads[i]["layer"] > heads[0]["layer"])]
+    effects = np.full((n, n + 1), np.nan)
+    done = 0
+    total = sum(1 for one in heads for other in heads if one["layer"] < other["layer"]) + n
+    for column in receivers:
+        found = patching.path_effects(
+            subject.model, pair.clean.inputs, pair.corrupt.inputs, pair.question.target,
+            heads[column]["name"] if column < n else None, stack=pair.stack,
+            report=lambda part, _: report(done + part, total))
+        for name, effect in found.items():
+            effects[rows[name], column] = effect
+        done += len(found)
+        report(done, total, {"receiver": column, "effects": effects[:, column].copy()})
+    return {"heads": heads, "effects": effects}
+
+
 # ---- heads switched off
 
 
