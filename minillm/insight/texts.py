@@ -18,6 +18,7 @@ from minillm.training.run import Run
 from minillm.training.task import PRETRAINING
 
 ROWS = 16  # texts in a batch
+LONGEST_TEXT = 64  # characters that are read of a document, for each token of a text
 
 
 class Texts(NamedTuple):
@@ -94,7 +95,8 @@ def _windows(subject, path, length, rng):
     else:
         documents = [document.text for document in read_corpus(path)]
     for i in rng.permutation(len(documents)):
-        ids = subject.tokenizer.encode(documents[i], add_special_tokens=False)
+        text = documents[i][: LONGEST_TEXT * length]  # more of one text would be more of the same
+        ids = subject.tokenizer.encode(text, add_special_tokens=False)
         if len(ids) < length:
             if len(ids) > 1:
                 yield ids
