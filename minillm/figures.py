@@ -11,10 +11,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from minillm.files import atomic_write
 
 # Okabe and Ito's colors (2008), those that stay apart in greyscale, from dark to light.
@@ -40,16 +36,26 @@ _STYLE = {
 }
 
 
+def _style(more=()):
+    """-> a context in which matplotlib has our style, and the settings `more`"""
+    from matplotlib import rc_context
+
+    return rc_context({**_STYLE, **dict(more)})
+
+
 def new_figure(width, height, rows=1, columns=1, **options):
     """-> a matplotlib Figure of width × height inches, and its axes (an array if several)
 
     Lines take COLORS and LINES in turn. The options are those of Figure.subplots, such as
     `sharey=True`.
     """
+    # Imported here, as it takes a third of a second, and most programs never draw. Not pyplot, which
+    # keeps every figure in a global list and may need a display.
     from cycler import cycler
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    # Not pyplot, which keeps every figure in a global list and may need a display.
-    with rc_context({**_STYLE, "axes.prop_cycle": cycler(color=COLORS, linestyle=LINES)}):
+    with _style({"axes.prop_cycle": cycler(color=COLORS, linestyle=LINES)}):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         return figure, figure.subplots(rows, columns, **options)
@@ -66,7 +72,7 @@ def heat_map(axes, values, rows=None, columns=None, label=None, numbers=False, s
     signed:  True centers the colors at 0; by default, if there are negative values
     limits:  (lowest, highest) value of the colors
     """
-    with rc_context(_STYLE):
+    with _style():
         return _heat_map(axes, np.asarray(values, dtype=float), rows, columns, label, numbers,
                          signed, limits, title)
 
@@ -133,7 +139,7 @@ def figure_svg(figure):
     """-> the SVG of a matplotlib Figure, on white, so that it is readable on dark pages too"""
     _finish(figure)
     file = io.StringIO()
-    with rc_context(_STYLE), warnings.catch_warnings():
+    with _style(), warnings.catch_warnings():
         # matplotlib measures text in its own font, which has no Chinese; the browser draws it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
@@ -149,7 +155,7 @@ def write_figure(path, figure):
     else:
         _finish(figure)
         file = io.BytesIO()
-        with rc_context(_STYLE):
+        with _style():
             figure.savefig(file, format="png", dpi=150, facecolor="white")
         content = file.getvalue()
     with atomic_write(path) as file:

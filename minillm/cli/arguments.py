@@ -442,16 +442,16 @@ INSPECTIONS = {
     "rollout": ("what reaches a vector of the last layer from each token, by rollout and flow",
                 ("text", "cross", "position"),
                 ['"An iterator is an object"', '--position 2 "An iterator is an object"']),
-    "induction": ("which heads continue what they have seen before, on random tokens", ("top", "stack"),
-                  ["--picture induction.svg", "--model gpt2"]),
+    "induction": ("which heads continue what they have seen before, on random tokens",
+                  ("top", "stack"), ["--picture induction.svg", "--model gpt2"]),
     "composition": ("which heads could read which others, by their weights alone",
                     ("composition", "top", "stack"),
                     ["--model gpt2", "--kind V --picture values.svg"]),
     "lens": ("what the model would say after each block", ("text", "position"),
              ['--picture lens.svg "The assignment statement"',
               '--model bert-base-uncased "The [MASK] sat on the mat."']),
-    "tuned-lens": ("the lens, with a trained translator for each layer", ("text", "position", "learn"),
-                   ['"The assignment statement"',
+    "tuned-lens": ("the lens, with a trained translator for each layer",
+                   ("text", "position", "learn"), ['"The assignment statement"',
                     '--text-file my_notes.txt --save lens.safetensors "The assignment"',
                     '--load lens.safetensors "The assignment"']),
     "contributions": ("how much each head and layer adds to a logit",
@@ -464,7 +464,7 @@ INSPECTIONS = {
              ("text", "position", "target", "top", "corrupt", "receiver", "stack"),
              ['--corrupt "The class" "The function"',
               '--receiver 3.1 --corrupt "The class" "The function"']),
-    "ablate": ("what the answer loses without each head and layer, in three ways, and by the gradient",
+    "ablate": ("what the answer loses without each head and layer, in three ways and by the gradient",
                ("text", "position", "target", "top", "texts", "stack"),
                ['--picture parts.svg "An iterator is an object"',
                 '--text-file my_notes.txt "An iterator is an object"']),
@@ -484,11 +484,11 @@ INSPECTIONS = {
                  ["--layer 2 --save features.safetensors", "--layer 2 --load features.safetensors",
                   "--features 1024 --text-file my_notes.txt"]),
     "neighbors": ("the tokens with the most similar embeddings", ("text", "top"), ['" function"']),
-    "embeddings": ("the embeddings of a text's tokens, in the plane that shows most of them", ("text",),
-                   ['--picture plane.svg " one two three class function method"']),
+    "embeddings": ("the embeddings of a text's tokens, in the plane that shows most of them",
+                   ("text",), ['--picture plane.svg " one two three class function method"']),
     "anatomy": ("the blocks of a model", (), ["--model gpt2"]),
 }
-LEARNING = {  # of what is trained: name -> (tokens of text, steps, tokens in a batch, learning rate)
+LEARNING = {  # of what is trained: name -> tokens of text, steps, tokens in a batch, learning rate
     "tuned-lens": (8192, 250, 128, 1e-3), "features": (32768, 1500, 256, 1e-3),
     "probes": (8192, None, None, None),
 }
@@ -513,9 +513,9 @@ def _inspect(commands):
 
 def _add_inspected_text(part, name):
     part.add_argument("text", nargs="?",
-                      help="the text (default: read stdin); two texts of a pair: \"one [SEP] other\"")
+                      help="the text (default: read stdin); a pair: \"one [SEP] other\"")
     part.add_argument("--target-text", metavar="TEXT",
-                      help="what an encoder-decoder has written so far (default: all that it writes)")
+                      help="what an encoder-decoder has written so far (default: all it writes)")
 
 
 def _add_stack(part, name, choices=("encoder", "decoder")):
@@ -534,14 +534,14 @@ def _add_target(part, name):
                            "says)")
     part.add_argument("--against", metavar="TOKEN", help="explain its logit minus this one's")
     part.add_argument("--like", metavar="TEXT",
-                      help="for a model that makes a vector of a text: explain its likeness to this "
-                           "one's")
+                      help="for a model that makes a vector of a text: explain its likeness to "
+                           "this one's")
 
 
 def _add_texts(part, name):
     part.add_argument("--text-file", type=_path, metavar="FILE",
-                      help="a UTF-8 text file or a folder, for other texts (default: the run's own, or "
-                           "the topics of Python's help())")
+                      help="a UTF-8 text file or a folder, for other texts (default: the run's "
+                           "own, or the topics of Python's help())")
     part.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
 
 
@@ -581,6 +581,14 @@ def _add_head(part, name):
                            "largest)")
 
 
+def _add_kind(part, name):
+    part.add_argument("--kind", default="residual",
+                      choices=("residual", "attention", "cross_attention", "feed_forward", "head"),
+                      help="the values to patch (default: %(default)s)")
+    part.add_argument("--whole", action="store_true",
+                      help="patch all positions of a value together: much faster")
+
+
 def _add_property(part, name):
     from minillm.insight.properties import PROPERTIES
 
@@ -605,11 +613,9 @@ _add_inspection = {
     "top": lambda part, name: part.add_argument(
         "--top", type=_positive, default=10, help="rows to show (default: 10)"),
     "corrupt": lambda part, name: part.add_argument(
-        "--corrupt", required=True, metavar="TEXT", help="the other text, of the same number of tokens"),
-    "kind": lambda part, name: part.add_argument(
-        "--kind", default="residual",
-        choices=("residual", "attention", "cross_attention", "feed_forward", "head"),
-        help="the values to patch (default: %(default)s)"),
+        "--corrupt", required=True, metavar="TEXT",
+        help="the other text, of the same number of tokens"),
+    "kind": _add_kind,
     "head": _add_head,
     "receiver": lambda part, name: part.add_argument(
         "--receiver", metavar="LAYER.HEAD", help="the head that is told (default: the output)"),
@@ -622,8 +628,8 @@ _add_inspection = {
     "learn": _add_learning,
     "layer": lambda part, name: part.add_argument(
         "--layer", type=int, metavar="N",
-        help="whose vectors: in a pre-norm model 0 is the embedding, 1 the first block, … (default: "
-             "the middle)"),
+        help="whose vectors: in a pre-norm model 0 is the embedding, 1 the first block, … "
+             "(default: the middle)"),
     "autoencoder": _add_autoencoder,
     "property": _add_property,
 }

@@ -102,8 +102,8 @@ class Inspected(Subject):
                                  "wanted --like TEXT")
             return super().target(self.reading, options.like and self.read(options.like))
         if options.like:
-            raise ValueError(f"--like is {options.like!r}, wanted none: a {self.architecture} makes "
-                             "no vector of a text, it says something")
+            raise ValueError(f"--like is {options.like!r}, wanted none: a {self.architecture} "
+                             "makes no vector of a text, it says something")
         return super().target(self.reading, self._spelled("token", options.token),
                               self._spelled("against", options.against))
 
@@ -249,9 +249,9 @@ def inspect_induction(options):
     subject = Inspected.open_for(options)
     found = attention.induction_scores(subject.model, subject.stack)
     order = sorted(found, key=lambda head: -found[head])[: options.top]
-    table("on random tokens that are repeated, how much a head looks at the token that followed the "
-          "last time", [(f"layer {layer}, head {h}", f"{found[layer, h]:.3f}") for layer, h in order],
-          ("head", "induction"))
+    rows = [(f"layer {layer}, head {h}", f"{found[layer, h]:.3f}") for layer, h in order]
+    table("on random tokens that are repeated, how much a head looks at the token that followed "
+          "the last time", rows, ("head", "induction"))
     scores = subject.anatomy.by_head(found)
     _write(options, lambda: plot_heads(scores, "induction", "share of the weight"),
            {"induction": scores})
@@ -280,8 +280,8 @@ def _require_lens(subject):
         says = {"vector": "makes a vector of a text", None: "has no head"}.get(
             subject.says, "predicts labels")
         raise ValueError(f"a lens reads each layer with the head that predicts tokens, and "
-                         f"{subject.name} is a {subject.architecture}, which {says}; wanted a model "
-                         "with such a head")
+                         f"{subject.name} is a {subject.architecture}, which {says}; wanted a "
+                         "model with such a head")
 
 
 def inspect_lens(options):
@@ -335,8 +335,8 @@ def _pair(options, subject):
     if subject.is_encoder_decoder:  # another source, the same target
         inputs["decoder_input_ids"] = subject.reading.inputs["decoder_input_ids"]
     elif len(corrupt.ids) != len(subject.reading.ids):
-        raise ValueError(f"corrupt has {len(corrupt.ids)} tokens, wanted {len(subject.reading.ids)}, "
-                         "as many as clean")
+        raise ValueError(f"corrupt has {len(corrupt.ids)} tokens, wanted "
+                         f"{len(subject.reading.ids)}, as many as clean")
     if isinstance(target, Likeness) or target.other is not None:
         return inputs, target
     other = subject.said(replace(subject.reading, inputs=inputs))
@@ -351,19 +351,21 @@ def inspect_patch(options):
     if not names:
         raise ValueError(f"--kind is {options.kind!r}, but {options.model} is a "
                          f"{subject.architecture}, whose blocks have none")
-    tokens = subject.tokens
+    tokens = [f"{t} {token}" for t, token in enumerate(subject.tokens)]
+    tokens = ["all"] if options.whole else tokens
     with progress_bar("patching", len(names) * len(tokens)) as advance:
         found = patching.patching(subject.model, subject.reading.inputs, corrupt, target, names,
+                                  by_position=not options.whole,
                                   report=lambda done, total: advance(done))
-    order = np.argsort(-np.abs(found.exact), axis=None)[: options.top]
-    label = subject.anatomy.label
-    rows = [(label(names[i]), f"{t} {tokens[t]}", f"{found.exact[i, t]:+.3f}",
-             f"{found.estimate[i, t]:+.3f}")
-            for i, t in zip(*np.unravel_index(order, found.exact.shape))]
+    exact, estimate = (values.reshape(len(names), -1) for values in (found.exact, found.estimate))
+    order = np.argsort(-np.abs(exact), axis=None)[: options.top]
+    rows = [(subject.anatomy.label(names[i]), tokens[t], f"{exact[i, t]:+.3f}",
+             f"{estimate[i, t]:+.3f}") for i, t in zip(*np.unravel_index(order, exact.shape))]
     table(f"clean values in the corrupt text: {subject.describe(target)}, {found.clean:.2f} and "
           f"{found.corrupt:.2f}", rows, ("value", "position", "effect", "by the gradient"))
     say(f"The gradient's estimates correlate with the effects: {found.correlation():.2f}.")
-    _write(options, lambda: patching.plot_effects(found, tokens),
+    _write(options, lambda: patching.plot_effects(
+        found, None if options.whole else subject.tokens),
            {**subject.facts(), "corrupt_tokens": subject.names(np.ravel(corrupt["input_ids"])),
             **found._asdict()})
 
@@ -377,8 +379,8 @@ def inspect_path(options):
             subject.model, subject.reading.inputs, corrupt, target, receiver, stack=subject.stack,
             report=lambda done, total: advance(done))
     if not found:
-        raise ValueError(f"--receiver is {options.receiver!r}, wanted a head above the lowest block: "
-                         "nothing is below it")
+        raise ValueError(f"--receiver is {options.receiver!r}, wanted a head above the lowest "
+                         "block: nothing is below it")
     effects = subject.anatomy.by_head(found)
     order = sorted(found, key=lambda name: -abs(found[name]))[: options.top]
     to = "the output" if receiver is None else f"head {options.receiver}"
@@ -534,7 +536,8 @@ def inspect_neighbors(options):
         rows, cosines = geometry.nearest(vectors, int(id), options.top)
         names = subject.names(rows)
         data[token] = [{"token": name, "cosine": float(c)} for name, c in zip(names, cosines)]
-        shown.append((repr(token), ", ".join(f"{name!r} {c:.2f}" for name, c in zip(names, cosines))))
+        shown.append((repr(token), ", ".join(f"{name!r} {c:.2f}"
+                                             for name, c in zip(names, cosines))))
         if len(shown) == 1:
             first = np.concatenate([[int(id)], rows])
     table("the tokens with the most similar embeddings", shown, ("token", "neighbors (cosine)"))
@@ -546,13 +549,14 @@ def inspect_embeddings(options):
     subject = Inspected.of_text(options)
     ids = list(dict.fromkeys(int(id) for id in _own_tokens(subject)[0]))
     if len(ids) < 3:
-        raise ValueError(f"the text has {len(ids)} different tokens, wanted three or more: two points "
-                         "span no plane")
+        raise ValueError(f"the text has {len(ids)} different tokens, wanted three or more: two "
+                         "points span no plane")
     found = geometry.pca(subject.model.get_input_embeddings().weight.data[ids])
     names = subject.names(ids)
     table("the embeddings of the tokens in the plane that shows most of them: "
           + ", ".join(f"{share:.0%}" for share in found.explained) + " of the variance",
-          [(repr(name), *(f"{x:+.3f}" for x in row)) for name, row in zip(names, found.coordinates)],
+          [(repr(name), *(f"{x:+.3f}" for x in row))
+           for name, row in zip(names, found.coordinates)],
           ("token", "axis 1", "axis 2"))
     _write(options, lambda: geometry.plot_plane(found, names),
            {"tokens": names, "coordinates": found.coordinates, "explained": found.explained})

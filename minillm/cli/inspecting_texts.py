@@ -51,11 +51,11 @@ def inspect_tuned_lens(options):
     found, divergences = _tuned(subject, tuned), tuned.divergences(test)
     rows = [(*row[:3], row[4], f"{plain:.3f}", f"{own:.3f}") for row, plain, own in zip(
         lens_rows(subject, found), divergences[0, ::-1], divergences[1, ::-1])]
-    table(f"what the model would say after {subject.tokens[subject.position]!r}, layer by layer, as "
-          "the tuned lens reads it", rows,
+    table(f"what the model would say after {subject.tokens[subject.position]!r}, layer by layer, "
+          "as the tuned lens reads it", rows,
           ("after", "first", "second", "of the final token", "KL, logit lens", "KL, this lens"))
-    say(f"KL: to the model's own answer, in nats, the mean of {n_test:,} tokens that the lens didn't "
-        "learn from.")
+    say(f"KL: to the model's own answer, in nats, the mean of {n_test:,} tokens that the lens "
+        "didn't learn from.")
     _write(options, lambda: lens.plot_lens(found, subject.tokens, subject.tokenizer.decode),
            {**subject.facts(), **lens_facts(subject, found), "kl_of_logit_lens": divergences[0],
             "kl_of_tuned_lens": divergences[1], "losses": [] if options.load else losses})
@@ -72,8 +72,8 @@ def inspect_probes(options):
     subject = Inspected.open_for(options)
     if options.labels:
         if subject.is_encoder_decoder and subject.of != "encoder":
-            raise ValueError("--labels are of the words that a model reads: with an encoder-decoder "
-                             "give --stack encoder, too")
+            raise ValueError("--labels are of the words that a model reads: with an "
+                             "encoder-decoder give --stack encoder, too")
         texts, labels, names = tagged_texts(subject, options.labels)
         what = f"the tags of {options.labels}"
     else:
@@ -125,8 +125,8 @@ def inspect_features(options):
         rows.append((str(feature.feature), f"{feature.density:.2%}",
                      f"{token[:16]!r} {feature.of_token:.0%}", "\n".join(contexts[:3])))
     if not rows:
-        raise ValueError(f"none of {len(found.densities)} features ever fires: train for more --steps, "
-                         "or with a smaller --sparsity")
+        raise ValueError(f"none of {len(found.densities)} features ever fires: train for more "
+                         "--steps, or with a smaller --sparsity")
     table(f"features of the vectors after {layers[layer]}", rows,
           ("feature", "fires on", "most on", "strongest contexts"), left=(0, 2, 3))
     say(f"{found.explained:.1%} of the variance explained with {found.n_on:.1f} of "

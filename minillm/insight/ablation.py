@@ -1,7 +1,7 @@
 """Ablation: take away what a part of the model says, and see what is lost.
 
     zero       its value becomes 0
-    mean       its mean over reference texts: what it says on average     (Wang et al. 2022, sec. 2.1)
+    mean       its mean over reference texts: what it says on average   (Wang et al. 2022, sec. 2.1)
     resample   its value in another text, drawn at random                 (Chan et al. 2022)
 
 A part that never says 0 doesn't fall silent at 0: it says something that later layers have never
@@ -49,7 +49,10 @@ def ablation_effects(model, inputs, target, names, kind="zero", references=None,
 
 
 def effects_of(model, inputs, target, changes, report=None):
-    """-> float64 (n,): how much the target falls by each of `changes`, {name: replacement}, alone"""
+    """-> float64 (n,): how much the target falls by each of `changes` alone
+
+    changes: {name: replacement}
+    """
     inputs, found = forward_inputs(inputs), np.zeros(len(changes))
     with no_grad():
         whole = target.value(model(**inputs).logits)
@@ -144,8 +147,8 @@ def _mean_of(name, values, by_position):
 def _first(name, means, T):
     """-> the means of the first T positions"""
     if means.shape[-2] < T:
-        raise ValueError(f"references have at most {means.shape[-2]} tokens, wanted {T}, as many as "
-                         f"the text: {name} has no mean at the last positions")
+        raise ValueError(f"references have at most {means.shape[-2]} tokens, wanted {T}, as many "
+                         f"as the text: {name} has no mean at the last positions")
     return means[..., :T, :]
 
 
@@ -157,8 +160,8 @@ def _resampled_from(name, values, rng):
         long_enough = [value for value in values if value.shape[-2] >= T]
         if not long_enough:
             longest = max(value.shape[-2] for value in values)
-            raise ValueError(f"references have at most {longest} tokens, wanted {T}, as many as the "
-                             f"text: nothing can take the place of {name}")
+            raise ValueError(f"references have at most {longest} tokens, wanted {T}, as many as "
+                             f"the text: nothing can take the place of {name}")
         drawn = rng.integers(len(long_enough), size=len(x))
         return np.stack([long_enough[i][..., :T, :] for i in drawn])
 
@@ -189,8 +192,8 @@ def plot_ablation(names, effects, estimates=None):
     for axes, (kind, values) in zip(grid[0], effects.items()):
         axes.barh(places, values, color=COLORS[1], label="exact")
         if kind in estimates:
-            axes.plot(estimates[kind], places, "|", color=COLORS[2], markersize=8, markeredgewidth=2,
-                      label="by the gradient")
+            axes.plot(estimates[kind], places, "|", color=COLORS[2], markersize=8,
+                      markeredgewidth=2, label="by the gradient")
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set(title=kind, xlabel="lost without it")
     grid[0, 0].set_yticks(places, names)

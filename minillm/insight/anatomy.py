@@ -150,9 +150,8 @@ class Anatomy:
         index, _, part = short.partition(".")
         if not part:
             return f"block {index}"
-        return f"{index}." + re.sub(r"^(?:(cross)_)?attention\.head_(\d+)$",
-                                    lambda found: f"{found[1] + ' ' if found[1] else ''}head {found[2]}",
-                                    part)
+        part = re.sub(r"^attention\.head_", "head ", part)
+        return f"{index}." + re.sub(r"^cross_attention\.head_", "cross head ", part)
 
     def by_head(self, values):
         """values: {(layer, head): number} or {name of a head: number} -> float64 (L, H), NaN where
@@ -191,7 +190,8 @@ def plot_heads(table, title=None, label=None, signed=False):
     top = max(float(np.nanmax(np.abs(table), initial=0)), 1e-9)
     heat_map(axes, table, rows=[f"layer {layer}" for layer in range(L)],
              columns=[f"head {h}" for h in range(H)], numbers=".2f" if H <= 12 else False,
-             signed=signed or None, limits=(-top, top) if signed else None, title=title, label=label)
+             signed=signed or None, limits=(-top, top) if signed else None, title=title,
+             label=label)
     return figure
 
 

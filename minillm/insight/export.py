@@ -1,7 +1,5 @@
 """Pictures and numbers of everything that looks inside, in files."""
 
-from matplotlib.figure import Figure
-
 from minillm.figures import write_figure
 from minillm.files import expand
 from minillm.json_files import plain, write_json
@@ -12,7 +10,8 @@ PICTURES = (".png", ".svg")
 def require_picture(path, name="path"):
     """ValueError for a path, of the argument `name`, that isn't a picture's"""
     if expand(path).suffix.lower() not in PICTURES:
-        raise ValueError(f"{name} is {str(path)!r}, wanted a name that ends in {' or '.join(PICTURES)}")
+        raise ValueError(f"{name} is {str(path)!r}, wanted a name that ends in "
+                         f"{' or '.join(PICTURES)}")
 
 
 def export(path, result):
@@ -27,7 +26,7 @@ def export(path, result):
     Raises ValueError for a picture with another suffix.
     """
     path = expand(path)
-    if isinstance(result, Figure):
+    if hasattr(result, "savefig"):  # a matplotlib Figure
         require_picture(path)
         write_figure(path, result)
     else:

@@ -264,7 +264,8 @@ def path_effects(model, clean, corrupt, target, receiver=None, senders=None, sta
     blocks = {block.head(h): block for block, h in Anatomy(model, stack).heads()}
     for name in filter(None, (receiver, *(senders or ()))):
         if name not in blocks:
-            raise ValueError(f"{name!r} is no head of the model, wanted one like {next(iter(blocks))!r}")
+            raise ValueError(f"{name!r} is no head of the model, wanted one like "
+                             f"{next(iter(blocks))!r}")
     if senders is None:
         senders = [name for name, block in blocks.items()
                    if receiver is None or block.index < blocks[receiver].index]

@@ -65,7 +65,8 @@ def probe_streams(streams, labels, words, *, report=None, **options):
     """
     labels, words = np.asarray(labels), np.asarray(words)
     if len(labels) != len(words):
-        raise ValueError(f"labels has {len(labels)} tokens, wanted {len(words)}, as many as batches")
+        raise ValueError(f"labels has {len(labels)} tokens, wanted {len(words)}, as many as "
+                         "batches")
     kept = labels >= 0
     found = np.unique(labels[kept])
     if len(found) < 2:

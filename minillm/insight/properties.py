@@ -1,7 +1,7 @@
 """Properties of tokens that need no labels: what a probe may look for.
 
-They are about how tokens are written, `tokens`: T strings, with a space in front where a word begins
-and "" for special tokens, as `Subject.spelled` gives them.
+They are about how tokens are written: `tokens` are T strings, with a space in front where a word
+begins and "" for special tokens, as `Subject.spelled` gives them.
 """
 
 from typing import NamedTuple
@@ -45,13 +45,15 @@ def _capital(token):
 
 NO_YES = ["no", "yes"]
 PROPERTIES = {
-    "space": Property("does it begin with a space?", NO_YES, lambda tokens, t: tokens[t][0].isspace()),
+    "space": Property("does it begin with a space?", NO_YES,
+                      lambda tokens, t: tokens[t][0].isspace()),
     "capital": Property("has it a capital letter?", NO_YES, lambda tokens, t: _capital(tokens[t])),
     "digit": Property("has it a digit?", NO_YES,
                       lambda tokens, t: any(c.isdigit() for c in tokens[t])),
     "previous-capital": Property("had the token before it a capital letter?", NO_YES,
                                  lambda tokens, t: _capital(tokens[t - 1]) if t else None),
-    "position": Property("in which quarter of its text is it?", ["first", "second", "third", "last"],
+    "position": Property("in which quarter of its text is it?",
+                         ["first", "second", "third", "last"],
                          lambda tokens, t: 4 * t // len(tokens)),
     "word-goes-on": Property("is the next token of the same word?", NO_YES, _goes_on),
     "punctuation-next": Property("is the next token punctuation?", NO_YES, _punctuation_next),

@@ -14,7 +14,8 @@ def read_shapes(path, shapes):
         raise ValueError(f"{path} holds {_names(arrays)}, wanted {_names(shapes)}")
     for name, shape in shapes.items():
         if arrays[name].shape != tuple(shape):
-            raise ValueError(f"{path}: {name} has shape {arrays[name].shape}, wanted {tuple(shape)}")
+            raise ValueError(f"{path}: {name} has shape {arrays[name].shape}, wanted "
+                             f"{tuple(shape)}")
     return arrays
 
 

@@ -235,6 +235,6 @@ def plot_features(dictionary, labels):
     right.barh(range(n), [feature.energy for feature in dictionary.features], color=COLORS[1])
     right.set_yticks(range(n), [plain(label) for label in labels])
     right.invert_yaxis()
-    right.set(xlabel="share of all features' energy",
-              title=f"{dictionary.explained:.0%} of the variance, {dictionary.n_on:.1f} on at a time")
+    title = f"{dictionary.explained:.0%} of the variance, {dictionary.n_on:.1f} on at a time"
+    right.set(xlabel="share of all features' energy", title=title)
     return figure

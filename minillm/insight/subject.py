@@ -137,7 +137,7 @@ class Subject:
         """-> list of strings as `names`, but with a space in front wherever a word begins, and ""
         for special tokens
 
-        How a tokenizer marks that a word begins, "Ġ", "▁" or the absence of "##", is its own affair.
+        Tokenizers mark that a word begins by "Ġ", by "▁" or by the absence of "##".
         """
         special = set(self.tokenizer.all_special_ids)
         pieces = self.tokenizer.convert_ids_to_tokens([int(id) for id in ids])
@@ -207,8 +207,8 @@ class Subject:
     def _require_length(self, what, n):
         limit = self.model.config.position_limit
         if limit is not None and n > limit:
-            raise ValueError(f"{what} has {n} tokens, wanted at most {limit}, which is all that the "
-                             "model reads")
+            raise ValueError(f"{what} has {n} tokens, wanted at most {limit}, which is all that "
+                             "the model reads")
 
     def _read_source(self, text, target_text):
         source = self.encode(text)

@@ -62,7 +62,8 @@ def texts_for(subject, n_tokens=4096, length=64, path=None, of="decoder", seed=0
 
     Raises FileNotFoundError and ValueError, in one line, for a path without text.
     """
-    limit, added = subject.model.config.position_limit, subject.tokenizer.num_special_tokens_to_add()
+    limit = subject.model.config.position_limit
+    added = subject.tokenizer.num_special_tokens_to_add()
     if limit is not None:
         length = max(1, min(length, limit - added))
     windows = _windows(subject, path, length, np.random.default_rng(seed))

@@ -11,7 +11,8 @@ from minillm.tasks.seq2seq import token_ids, train_tokenizer
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 WORDS = ["a cat and a dog saw the owl in a garden", "the dog sat on the old mat and saw a cat"] * 3
-SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 8, "intermediate_size": 12}
+SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 8,
+         "intermediate_size": 12}
 LABELS = label_fields(["no", "yes", "perhaps"])
 TEXT = "a cat and the dog"
 
