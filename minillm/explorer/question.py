@@ -8,6 +8,16 @@ from minillm.nn.module import no_grad
 from minillm.ops.softmax import softmax
 
 TOP = 5  # answers that are listed
+MOST_TOKENS = 1024  # of a text that is explained: each token costs forwards of the whole text
+
+
+def read(subject, text, *target_text):
+    """-> Reading; ValueError for a text of more than MOST_TOKENS, too"""
+    n = len(subject.encode(text))
+    if n > MOST_TOKENS:
+        raise ValueError(f"the text has {n:,} tokens, wanted at most {MOST_TOKENS:,}: explaining "
+                         "it takes too long")
+    return subject.read(text, *target_text)
 
 
 class Question:

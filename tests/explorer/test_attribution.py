@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from subjects import MAKERS
 from tests.explorer.test_patching import ALL, CLEAN, quiet, small
 
 from minillm.explorer.views import attribution as views
 from minillm.insight import attribution
+from minillm.insight.subject import Subject
 from minillm.insight.target import Logit
 from minillm.nn.module import no_grad
 from minillm.ops.softmax import softmax
@@ -98,6 +100,15 @@ def test_ranks_and_disagreements(x, data):
 def ranks_of_all(x):
     """The mean place of each value among the sorted ones, by counting"""
     return [(x < a).sum() + ((x == a).sum() - 1) / 2 for a in x]
+
+
+def test_a_text_that_takes_too_long_is_refused():
+    model, tokenizer = MAKERS["gpt2"]()
+    model = type(model)(model.config.replace(position_embedding="alibi")).eval()
+    subject = Subject(model, tokenizer)
+    for view in (views.attribute, views.token_pairs):
+        with pytest.raises(ValueError, match="wanted at most 1,024"):
+            view(subject, "a b " * 2000, quiet)
 
 
 def test_errors(subject):

@@ -42,7 +42,8 @@ def test_scores_trust_and_the_answer_without_a_token(page, open_view, saved, sub
         subject.model, subject.encode(CLEAN), target, want["occlusion"]), atol=1e-4)
     # Where a method disagrees, the token says so in words and by a sign, not by color alone.
     marked = page.locator(".scored.disagrees")
-    assert marked.count() == sum(bool(kind) for name in LIBRARY for kind in found[name]["disagrees"])
+    assert marked.count() == sum(bool(kind) for name in LIBRARY
+                                 for kind in found[name]["disagrees"])
     assert all("≠" in each.inner_text() for each in marked.all())
     page.locator(".method-occlusion .scored").nth(1).click()
     with no_grad():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minillm.explorer.question import ask, has_answers, logits_of
+from minillm.explorer.question import ask, has_answers, logits_of, read
 from minillm.explorer.views import offline, view
 from minillm.insight import attribution
 from minillm.insight.subject import Subject
@@ -32,7 +32,7 @@ def attribute(subject: Subject, text: str, report, token: int = -1, against: int
     partial: {method: scores}, as soon as they are known
     """
     _require_steps(steps)
-    model, reading = subject.model, subject.read(text)
+    model, reading = subject.model, read(subject, text)
     question = ask(subject, reading, token, against, position)
     text, target, n_tokens = reading.inputs, question.target, len(reading.input_tokens)
     scores = {}
@@ -126,7 +126,7 @@ def completeness(subject: Subject, text: str, report, token: int = -1, against: 
     -> steps: list;  sums: float64, one for each;  wanted: m(e) - m(e0), what it should be
     partial: {steps: integer, sum: float}
     """
-    reading = subject.read(text)
+    reading = read(subject, text)
     question = ask(subject, reading, token, against, position)
     for n in steps:
         _require_steps(n)
@@ -152,12 +152,12 @@ def token_pairs(subject: Subject, text: str, report, token: int = -1, against: i
     -> tokens;  interaction: float64 (T, T), symmetric: the fall of the value without both, minus
     the sum of the falls without each;  alone: (T,), these falls, also on the diagonal
     """
-    reading = subject.read(text)
+    reading = read(subject, text)
     tokens = reading.input_tokens
     T = len(tokens)
     if T > MOST_PAIRED:
-        raise ValueError(f"the text has {T} tokens, wanted at most {MOST_PAIRED}: there are too many "
-                         "pairs")
+        raise ValueError(f"the text has {T} tokens, wanted at most {MOST_PAIRED}: there are too "
+                         "many pairs")
     question = ask(subject, reading, token, against, position)
     one, two = np.triu_indices(T, 1)
     deleted = np.concatenate([_one_by_one(T)[:-1], np.zeros((len(one), T), bool)])
@@ -175,7 +175,7 @@ def token_pairs(subject: Subject, text: str, report, token: int = -1, against: i
 def offline_attribution(subject, text):
     if not has_answers(subject):
         return
-    reading = subject.read(text)
+    reading = read(subject, text)
     yield "attribute", {}
     for answer in ask(subject, reading)(logits_of(subject, reading))["top"]:
         yield "attribute", {"token": answer["id"]}

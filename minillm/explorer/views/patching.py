@@ -1,4 +1,4 @@
-"""Patching: values of one text's run in another's, exactly and by the gradient; heads switched off."""
+"""Patching: values of one text's run in another's, measured and estimated; heads switched off."""
 
 import re
 import time
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from minillm.explorer.question import ask, has_answers, logits_of, probabilities
+from minillm.explorer.question import ask, has_answers, logits_of, probabilities, read
 from minillm.explorer.views import offline, view
 from minillm.insight import ablation, patching
 from minillm.insight.anatomy import Anatomy, stacks_of
@@ -39,7 +39,7 @@ class Comparison:
         if into not in INTO:
             raise ValueError(f"into is {into!r:.40}, wanted 'corrupt' or 'clean'")
         self.subject, self.model, self.into = subject, subject.model, into
-        self.clean = subject.read(text)
+        self.clean = read(subject, text)
         self.corrupt = (read_beside(subject, self.clean, corrupt) if corrupt
                         else default_corrupt(subject, self.clean))
         self.stacks = list(stacks_of(subject.model))
@@ -72,8 +72,8 @@ class Comparison:
 def read_beside(subject, clean, text):
     """-> Reading of a text, with the target of `clean` if the model is an encoder-decoder"""
     if not subject.is_encoder_decoder:
-        return subject.read(text)
-    reading = subject.read(text, "")
+        return read(subject, text)
+    reading = read(subject, text, "")
     inputs = {**reading.inputs, "decoder_input_ids": clean.inputs["decoder_input_ids"]}
     return replace(reading, ids=clean.ids, tokens=clean.tokens, inputs=inputs,
                    position=clean.position)
@@ -326,7 +326,7 @@ def switch_heads(subject: Subject, text: str, heads: list[str], how: str = "zero
         tokens in random orders.
     loss: of predicting each token of the text from those before it; None for a model that doesn't
     """
-    reading = subject.read(text)
+    reading = read(subject, text)
     question = ask(subject, reading, token, against, position)
     known = {f"{row['layer']}.{row['head']}": row["name"] for row in head_rows(subject, stack)}
     for head in heads:
@@ -352,7 +352,7 @@ def heads_off(subject: Subject, text: str, report, how: str = "zero", token: int
     estimate: float64 (n,): the rise of the value by the gradient, for "zero"; else None
     partial: {start, rise: (m, 2)}: both rises of the heads since the last report
     """
-    reading = subject.read(text)
+    reading = read(subject, text)
     question = ask(subject, reading, token, against, position)
     heads = head_rows(subject, stack)
     names = [row["name"] for row in heads]
@@ -510,7 +510,7 @@ def _differs_at(subject, text, ids, t):
 def offline_patching(subject, text):
     if not has_answers(subject):
         return
-    corrupt = default_corrupt(subject, subject.read(text)).text
+    corrupt = default_corrupt(subject, read(subject, text)).text
     yield "patch_setup", {}
     for into in INTO:
         yield "patch_sweep", {"corrupt": corrupt, "into": into}
