@@ -14,7 +14,7 @@ FLOORS = [
     {"nn"},
     {"text", "generation"},
     {"models", "training"},
-    {"tasks", "insight", "trust"},
+    {"tasks", "insight", "trust", "preparing"},
     {"explorer", "course"},
     {"cli"},
 ]

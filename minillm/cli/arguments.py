@@ -44,7 +44,7 @@ def _parser():
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_demo, _train, _finetune, _train_task, _predict, _similar, _generate, _fill, _eval,
                 _lora, _tokenizer, _course, _worked_example, _step, _inspect, _explore, _experiment,
-                _mask, _bench, _info):
+                _prepare, _mask, _bench, _info):
         add(commands)
     return parser
 
@@ -752,6 +752,51 @@ def _add_experiment(parser, name, option, metavar, explanation, *, block_size=No
         ("seed", "seed of all randomness", 0),
     ):
         _add_settings(parser, setting, meaning, default)
+
+
+def _prepare(commands):
+    parser = _command(
+        commands, "prepare", "preparing:prepare_texts",
+        "make a corpus of files: clean, filter, deduplicate, mask, split",
+        ["minillm prepare texts/ corpus",
+         "minillm train --text corpus",
+         "minillm prepare wiki.jsonl.zst corpus --filters gopher c4 --languages en de",
+         "minillm prepare texts/ corpus --against test_questions.jsonl   # decontaminate",
+         "minillm prepare poems/ corpus --filters none --no-mask",
+         "minillm prepare texts/ corpus --workers 8                      # the same bytes, sooner"],
+        "\n" + _paragraph(
+            "Reads .txt, .md, .rst, .jsonl, .csv, .tsv, .html, and these as .gz or .zst. A file that "
+            "can't be read is named and skipped. Of equal and nearly equal documents one stays; "
+            "alike ones are on one side of the split. Personal data is masked (see: minillm mask "
+            "--help). After Ctrl-C or a kill, the same command goes on where it was. HTML, .zst and "
+            'other encodings than UTF-8 need: pip install "minillm[prepare]"'),
+    )
+    parser.add_argument("source", metavar="IN", type=_path, help="a file, or a folder of files")
+    parser.add_argument("out", metavar="OUT", type=_path, help="the new folder to write")
+    parser.add_argument("--filters", nargs="+", default=["gopher"], metavar="FILTER",
+                        help="rules for quality: gopher, c4, or none (default: gopher)")
+    parser.add_argument("--languages", nargs="+", metavar="TAG",
+                        help="keep only these, such as en zh (default: all)")
+    parser.add_argument("--mask", nargs="+", metavar="KIND", type=str.upper,
+                        help="kinds of personal data to mask (default: all)")
+    parser.add_argument("--no-mask", action="store_true", help="leave personal data in")
+    parser.add_argument("--against", metavar="TEST", type=_path,
+                        help="drop documents that share 13 words in a row with this file or folder")
+    parser.add_argument("--near", type=float, default=0.8, metavar="S",
+                        help="the Jaccard similarity from which on documents are nearly the same "
+                             "(default: %(default)s)")
+    parser.add_argument("--related", type=float, default=0.5, metavar="S",
+                        help="the one from which on they are in one split (default: %(default)s)")
+    parser.add_argument("--valid", type=float, default=0.05,
+                        help="share of the documents to validate on (default: %(default)s)")
+    parser.add_argument("--test", type=float, default=0.05,
+                        help="share of the documents to test on (default: %(default)s)")
+    parser.add_argument("--field", default="text",
+                        help="the field of .jsonl and column of .csv (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
+    parser.add_argument("--strict", action="store_true",
+                        help="end with an error at the first file or line that can't be read")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
 
 
 def _mask(commands):

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from minillm.json_files import write_json
 from minillm.nn.loss import cross_entropy_loss
 from minillm.text.auto import AutoTokenizer
 from minillm.text.cleaning import prepare_corpus
 from minillm.text.corpus import split_documents
 from minillm.text.dataset import TokenDataset, random_batches, write_documents
 from minillm.text.gpt2_tokenizer import GPT2Tokenizer
+from minillm.text.prepared import MANIFEST, is_prepared, read_prepared
 from minillm.training.architecture import new_config, pretrained_config
 from minillm.training.evaluate import evaluate
 from minillm.training.task import Prepared
@@ -92,8 +94,13 @@ class LanguageModeling:
             new_config(settings, cls.head, len(tokenizer) if tokenizer else settings.vocab_size)
 
         report("reading the text")
-        corpus = prepare_corpus(settings.text)
-        splits = split_documents(corpus.documents, settings.valid, settings.test, settings.seed)
+        if is_prepared(settings.text):
+            splits, manifest = read_prepared(settings.text)
+            notes = ["the splits of the prepared corpus are used as they are"]
+        else:
+            corpus, manifest = prepare_corpus(settings.text), None
+            notes = corpus.notes
+            splits = split_documents(corpus.documents, settings.valid, settings.test, settings.seed)
         if tokenizer is None:
             report("training the tokenizer", 0)
             tokenizer = cls.tokenizer_class.train(
@@ -117,6 +124,10 @@ class LanguageModeling:
                 dataset.require_context(1, 1)
             data[split] = {"documents": len(documents), "tokens": len(dataset),
                            "bytes": dataset.n_bytes}
+            if manifest:
+                data[split]["sha256"] = manifest["sha256"][f"{split}.jsonl"]
+        if manifest:  # what each text was made of, down to the hashes of the first files
+            write_json(folder / "data" / MANIFEST, manifest, ensure_ascii=False)
         tokenizer.model_max_length = settings.block_size
         tokenizer.save_pretrained(folder / "model")
-        return Prepared(config, data, corpus.notes)
+        return Prepared(config, data, notes)
