@@ -20,7 +20,8 @@ PROSE = ("The committee met in the old town hall on Monday and talked about the 
          "had expected that the costs would rise so quickly, but the engineers explained that the "
          "ground was softer than their first measurements had shown. Some members asked for "
          "another opinion, and others wanted to begin before the winter. In the end they agreed to "
-         "wait for a month, to ask two more companies, and to tell the citizens what they had learned.")
+         "wait for a month, to ask two more companies, and to tell the citizens what they had "
+         "learned.")
 
 
 def read(path, field="text"):
