@@ -16,7 +16,6 @@ from minillm.text.llama_tokenizer import LlamaTokenizer
 def subjects_of_every_kind():
     """-> {"Llama": decoder, character BPE; "BERT": masked, WordPiece; "Marian": encoder-decoder,
     SentencePiece}"""
-    pytest.importorskip("sentencepiece")
     llama = base_model("qwen2")
     tokenizer = llama_tokenizer()
     llama.resize_token_embeddings(len(tokenizer), mean_resizing=False)
@@ -41,6 +40,7 @@ def masked_subject():
 
 
 def translating_subject():
+    pytest.importorskip("sentencepiece", reason="needs the optional library sentencepiece")
     tokenizer = AutoTokenizer.from_pretrained(FIXTURES / "marian_tokenizer")
     model = base_model("marian")
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)

@@ -16,7 +16,7 @@ export function cachePanel(context) {
   const facts = el("p", {class: "note"});
   const growing = el("div", {});
   const detail = el("div", {class: "gen-cache-detail"});
-  let map = null, shown = null, current = null, part = "K", layer = null, head = 0;
+  let shown = null, current = null, part = "K", layer = null, head = 0;
   const element = panel(t("generation.cache"), badge, facts, el("div", {class: "gen-cache"}, growing, detail));
 
   const limitOf = i => current.cache.windows[Math.min(i, current.cache.windows.length - 1)] || 0;
@@ -66,8 +66,7 @@ export function cachePanel(context) {
       rowTitle: t("generation.layer"), ariaLabel: t("generation.cache"), maxHeight: 360,
       cell: [Math.max(6, Math.min(30, Math.floor((growing.clientWidth - 80) / T))), 17],
     };
-    map = heatMap(options);
-    growing.replaceChildren(map);
+    growing.replaceChildren(heatMap(options));
     if (layer === null) detail.replaceChildren(note(t("generation.cache_click")));
   }
 

@@ -38,7 +38,7 @@ export function filterControls(values, onchange) {
 
 // -> {element, update(state), result}: state has logits, ids, names, values, u (the next draw), onchoose(id),
 // wantNames(ids), truth (an id to mark) or null
-export function distribution(title, sectionId) {
+export function distribution(title) {
   const picture = svg("svg", {class: "chart gen-bars", role: "group", "aria-label": title});
   const box = el("div", {class: "chart-box"}, picture);
   const facts = el("p", {class: "note gen-facts"});
