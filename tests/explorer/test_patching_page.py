@@ -129,8 +129,7 @@ def test_run_all(page, open_view, saved, exact):
 def test_paths_between_heads(page, open_view, saved, subject):
     open_view(page, "patching", CLEAN)
     page.locator("[data-trace=all]").click()
-    page.locator(".progress").wait_for()
-    page.locator(".progress").wait_for(state="detached")
+    page.locator("figure[data-name=paths-all][data-done]").wait_for()
     values = saved(page, page.locator("figure[data-name=paths-all]"))["values"]
     target = Logit(subject.token("", " class"), subject.token("", " function"))
     want = patching.path_effects(subject.model, subject.encode(CLEAN), subject.encode(CORRUPT),

@@ -376,6 +376,20 @@ class Patching {
       mine.length ? el("ul", {class: "patches", "aria-label": t("patching.list")}, items) : "");
   }
 
+  // For a start: the place that matters most by the gradient, where the texts aren't asked.
+  tryOne() {
+    const {setup, into} = this, T = setup.clean.tokens.length;
+    const isAsked = c => T > 1 && c === setup.position && setup.differs.some(each => each !== c);
+    let best = null;
+    for (const i of this.shownRows()) {
+      for (let c = 0; c < T; c++) {
+        if (!isAsked(c) && (!best || Math.abs(this.estimateAt(into, i, c)) > Math.abs(this.estimateAt(into, ...best)))) best = [i, c];
+      }
+    }
+    const {name} = setup.rows[best[0]];
+    this.setPatches(into, [new Move(name, [best[1]], name, [best[1]])]);
+  }
+
   // What a patch does alone: measured if it was, else by the gradient.
   aloneShare(move) {
     const i = this.setup.rows.findIndex(each => each.name === move.name);
@@ -448,7 +462,7 @@ class Patching {
     this.effectBox.replaceChildren(el("div", {class: "effect-words"},
       el("p", {class: "effect-line"}, el("strong", {class: "effect-number", dataset: {effect: effect === null ? "" : String(effect), patches: this.patches[into].length}}, effect === null ? "–" : percent(effect)),
         " ", effect === null ? t("patching.no_way") : t("patching.effect_says", {to: t(`patching.${otherSide(into)}`)})),
-      isEmpty ? note(t("patching.no_patches")) : el("p", {class: isFar ? "warning" : "note", dataset: {far: String(isFar)}}, isFar ? t("patching.estimate_far", {estimate: percent(guess), off: percent(Math.abs(guess - effect))})
+      isEmpty ? note(t("patching.no_patches"), " ", button(t("patching.try_one"), () => this.tryOne(), {dataset: {try: "one"}})) : el("p", {class: isFar ? "warning" : "note", dataset: {far: String(isFar)}}, isFar ? t("patching.estimate_far", {estimate: percent(guess), off: percent(Math.abs(guess - effect))})
         : t("patching.estimate_near", {estimate: guess === null ? "–" : percent(guess), change: number(change), guess: number(estimate)}))),
       this.gauge(effect, isEmpty ? null : guess));
   }
@@ -654,6 +668,7 @@ class Patching {
       }});
       values.set(found.effects.data);
       map.update({limits: [-limit(), limit()]});
+      map.dataset.done = "true";
     } catch (error) {
       if (error.name !== "AbortError") box.replaceChildren(el("p", {class: "error", role: "alert"}, error.offline ? t("shell.offline") : error.message));
     } finally {
