@@ -268,8 +268,7 @@ class Tracer:
     def __init__(self, model):
         self.event = 0
         self._watched = {}  # code object -> whether
-        self._files = {inspect.getsourcefile(type(module)) for module in model.modules()
-                       if not type(module).__module__.startswith("minillm.")}
+        self._files = {_file_of(type(module)) for module in model.modules()} - {None}
 
     def is_watched(self, code):
         known = self._watched.get(code)
@@ -287,6 +286,16 @@ class Tracer:
             yield
         finally:
             sys.settrace(previous)
+
+
+def _file_of(module_class):
+    """-> the file of a class that isn't minillm's; None for what has none, such as typed-in code"""
+    if module_class.__module__.startswith("minillm."):
+        return None
+    try:
+        return inspect.getsourcefile(module_class)
+    except (TypeError, OSError):
+        return None
 
 
 class Recorder(Tracer):

@@ -340,6 +340,21 @@ def test_the_meaning_of_axes(recorded):
     assert axes[recording.value(weights)] == ["B", "H", "Tq", "Tk"]
 
 
+def test_a_layer_without_a_source_is_passed_over():
+    subject = subject_of("gpt2")
+    names = {"Module": Module, "__name__": "typed_in"}
+    exec("class Doubled(Module):\n"
+         "    def forward(self, x):\n        return 2 * x\n"
+         "    def backward(self, dy):\n        return 2 * dy\n", names)
+    subject.model.transformer.drop = names["Doubled"]()
+    recording = record(subject, TEXT)
+    x = recording.value("transformer.h.0:x")
+    gradient = Twins(recording).gradient(x)
+    assert "transformer.drop" not in recording.calls and gradient.shape == x.array.shape
+    embedded = recording.value("transformer.wte:returned")
+    np.testing.assert_array_equal(Twins(recording).gradient(embedded).shape, gradient.shape)
+
+
 def test_quantized_weights_have_a_forward_only(tmp_path):
     model, tokenizer = MAKERS["gpt2"]()
     shaken(model).save_pretrained(tmp_path)

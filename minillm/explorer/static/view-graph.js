@@ -94,7 +94,6 @@ class GraphView {
     const scroller = this.place.querySelector(".graph-scroll");
     [scroller.scrollTop, scroller.scrollLeft] = [top, left];
     if (!old) this.figure.center();
-    this.drawCrumbs();
     if (focused !== null) this.figure.focusOn(focused, this.side);
     else if (this.chosen !== null) this.figure.show(this.chosen);
     this.save();
@@ -105,13 +104,17 @@ class GraphView {
       el("span", {}, t(mode === "forward" ? "graph.by_norm" : "graph.by_gradient"))]));
   }
 
+  // From the whole down to what is shown: calls, a value, an index; the drawing begins at the bold one.
   drawCrumbs() {
-    const {calls} = this.graph;
+    const {calls, values} = this.graph;
+    const maker = this.value >= 0 ? values.maker[this.value] : this.shownCall ?? this.focus;
     const way = [];
-    for (let at = this.focus; at >= 0; at = calls[at].parent) way.unshift(at);
-    this.crumbs.replaceChildren(...way.flatMap((call, k) => [k ? el("span", {"aria-hidden": "true"}, " › ") : null,
-      call === this.focus ? el("b", {"aria-current": "location"}, calls[call].label)
-        : button(calls[call].label, () => this.zoom(call), {class: "link"})]).filter(Boolean));
+    for (let at = maker < 0 ? this.focus : maker; at >= 0; at = calls[at].parent) way.unshift(at);
+    const steps = way.map(call => (this.forwardOf(call) === this.focus ? el("b", {"aria-current": "location"}, calls[call].label)
+      : button(calls[call].label, () => this.zoom(this.forwardOf(call)), {class: "link"})));
+    if (this.value >= 0) steps.push(el("span", {}, maker < 0 ? values.path[this.value] : lastName(values.path[this.value])));
+    if (this.index) steps.push(el("span", {}, `[${this.index.join(", ")}]`));
+    this.crumbs.replaceChildren(...steps.flatMap((step, k) => [k ? el("span", {"aria-hidden": "true"}, " › ") : null, step]).filter(Boolean));
   }
 
   choose(item, key, mode, open) {
@@ -151,6 +154,7 @@ class GraphView {
   }
 
   save() {
+    this.drawCrumbs();
     this.context.state.set({
       mode: this.mode === "forward" ? null : this.mode, focus: this.focus === this.graph.root ? null : this.graph.calls[this.focus].id,
       open: [...this.open].map(call => this.graph.calls[call].id).join(","), node: this.chosen,
