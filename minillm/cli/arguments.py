@@ -477,7 +477,7 @@ INSPECTIONS = {
                    ['"An iterator is an object"', '--kind resample "An iterator is an object"']),
     "probes": ("is a property of the tokens written in each layer? with a control task",
                ("property", "texts", "tokens", "stack"),
-               ["--property word-goes-on", "--labels tagged_words.tsv --picture probes.svg",
+               ["--property capital", "--labels tagged_words.tsv --picture probes.svg",
                 "--model bert-base-uncased --labels tagged_words.tsv"]),
     "features": ("a sparse autoencoder on a layer's vectors: what each of its features fires on",
                  ("layer", "autoencoder", "top", "learn", "stack"),
@@ -593,7 +593,7 @@ def _add_property(part, name):
     from minillm.insight.properties import PROPERTIES
 
     one = part.add_mutually_exclusive_group()
-    one.add_argument("--property", choices=PROPERTIES, default="space",
+    one.add_argument("--property", choices=PROPERTIES, default="word-goes-on",
                      help="what to probe for: " + "; ".join(
                          f"{name}: {each.what}" for name, each in PROPERTIES.items())
                      + " (default: %(default)s)")

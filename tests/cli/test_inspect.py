@@ -12,7 +12,7 @@ from minillm.cli import main
 from minillm.cli.arguments import INSPECTIONS
 
 TEXT = "The class statement defines"
-QUICK = ["--tokens", "300", "--steps", "3", "--batch-size", "16"]
+QUICK = ["--tokens", "150", "--steps", "2", "--batch-size", "16"]
 OPTIONS = {"patch": ["--corrupt", "The for statement defines"],
            "path": ["--corrupt", "The for statement defines"], "contributions": ["--token", " a"],
            "tuned-lens": QUICK, "features": [*QUICK, "--features", "32"],
@@ -67,11 +67,11 @@ def folder(tmp_path_factory):
 ON_LAYERS = ["attention", "rollout", "patch", "attribution", "importance", "ablate", "probes"]
 LENSES = ["lens", "tuned-lens", "contributions"]
 VIEWS = {  # kind of model -> the views that it has, the views that it refuses
-    "llama": (INSPECTIONS, []),
-    "pre-norm transformer": (INSPECTIONS, []),
-    "marian": ([*ON_LAYERS, "lens", "tuned-lens", "neighbors"], ["contributions"]),
-    "bert": ([*ON_LAYERS, "lens", "tuned-lens"], ["contributions"]),
-    "gpt2 texts": (ON_LAYERS, LENSES),
+    "llama": ([*ON_LAYERS, *LENSES, "path", "features"], []),
+    "pre-norm transformer": (["contributions", "path", "composition", "embeddings"], []),
+    "marian": ([*ON_LAYERS, "lens", "tuned-lens", "induction", "neighbors"], ["contributions"]),
+    "bert": (["attribution", "ablate", "lens", "tuned-lens"], ["contributions"]),
+    "gpt2 texts": (["attribution", "importance", "patch", "ablate"], LENSES),
     "bert tokens": ([*ON_LAYERS, "features", "path"], LENSES),
     "bert spans": (["attention", "attribution", "patch", "importance"], LENSES),
     "bert alone": (["attention", "rollout", "patch", "attribution", "ablate", "anatomy"],
@@ -94,19 +94,21 @@ def corrupted(text):
 def test_every_kind_of_model(kind, folder, tmp_path, capsys):
     path = tmp_path / "a.json"
     text = TINY_TEXT.replace("the", "[MASK]") if kind == "bert" else TINY_TEXT
-    stack = ["--stack", "encoder"] * (kind in ("pre-norm transformer", "marian"))
+    stack = ["--stack", "encoder"] * (kind == "marian")
     corrupt = ["--corrupt", corrupted(text)]
+    model = ["--model", folder(kind)]
     options = {"tuned-lens": QUICK, "features": QUICK, "probes": ["--tokens", "200", *stack],
                "patch": [*corrupt, "--whole"] if kind == "llama" else corrupt, "path": corrupt}
     sees, refuses = VIEWS[kind]
     for what in sees:
-        found = inspect(what, "--model", folder(kind), "--json", str(path), *options.get(what, []),
+        written = ["--target-text", "a"] if what in ON_LAYERS[:-1] and stack else []
+        found = inspect(what, *model, "--json", str(path), *options.get(what, []), *written,
                         text=text)
         assert found == 0, (what, capsys.readouterr().err)
         assert json.loads(path.read_text())["model"] == folder(kind)
     for what in refuses:
         capsys.readouterr()
-        assert inspect(what, "--model", folder(kind), *options.get(what, []), text=text) == 2
+        assert inspect(what, *model, *options.get(what, []), text=text) == 2
         message = capsys.readouterr().err
         assert message.count("\n") == 1
         assert any(why in message for why in (REFUSALS[what], REFUSALS["lens"]))
