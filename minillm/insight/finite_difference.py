@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minillm.insight.objective import Objective, text_loss
-from minillm.insight.recording import TRACED, Tracer, evaluated, has_backward, record
+from minillm.insight.objective import text_loss
+from minillm.insight.recording import BACKWARD, TRACED, Tracer, evaluated, has_backward, record
 from minillm.insight.subject import Subject
 from minillm.insight.twins import Twins
 from minillm.kernels import use
@@ -58,7 +58,7 @@ class Differences:
             model = copy.deepcopy(subject.model).astype(np.float64)
         self._subject = Subject(model, subject.tokenizer, subject.name)
         self.recording = record(self._subject, text, objective=objective)
-        self._objective: Objective = self.recording.objective
+        self._objective = self.recording.objective
         self.twins = Twins(self.recording)
 
     def difference(self, path, index, eps=1e-4):
@@ -73,7 +73,7 @@ class Differences:
         if value.array.dtype.kind != "f":
             raise ValueError(f"{path} holds {value.array.dtype} numbers, which can't change a "
                              "little")
-        if value.maker is not None and value.maker.id.startswith("backward/"):
+        if value.maker is not None and value.maker.id.startswith(BACKWARD):
             raise ValueError(f"{path} belongs to the backward: the loss is computed before it")
         if value.array.dtype != np.float64:
             raise ValueError(f"{path} is a table that the model keeps in {value.array.dtype}, so a "

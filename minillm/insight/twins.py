@@ -1,4 +1,4 @@
-"""The backward as a twin of the forward: which calls belong together, and which gradient to a value.
+"""The backward as a twin of the forward: which calls belong together, whose gradient is what.
 
 A backward takes the gradient of what its forward returned, and returns those of what the forward
 was given. So the gradient of a value is, in this order,
@@ -15,6 +15,8 @@ from collections import defaultdict
 
 import numpy as np
 
+from minillm.insight.recording import BACKWARD
+
 
 class Twins:
     """The gradients of a recording's values.
@@ -26,7 +28,7 @@ class Twins:
         self._recording = recording
         forward, backward = [], []
         for call in recording.calls.values():
-            (backward if call.id.startswith("backward/") else forward).append(call)
+            (backward if call.id.startswith(BACKWARD) else forward).append(call)
         _match(forward, backward)
         self._outputs = {}  # Value -> Value, its gradient
         self._locals = {}

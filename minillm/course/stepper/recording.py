@@ -13,8 +13,6 @@ import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
-
 from minillm.insight.source import function_of, is_readable, new_memory_is_nan
 from minillm.kernels.dispatch import current, observe, registry
 from minillm.nn.module import Parameter

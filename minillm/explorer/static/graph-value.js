@@ -3,7 +3,7 @@
 
 import {el, number, table} from "./dom.js";
 import {t} from "./messages.js";
-import {button, select, panel} from "./controls.js";
+import {button, select} from "./controls.js";
 import {heatMap} from "./heatmap.js";
 import {shapeText} from "./graph-figure.js";
 
@@ -245,5 +245,3 @@ async function fetchValue(context, graph, value, {matrix, row, column}) {
 }
 
 const finite = x => (Number.isFinite(x) ? x : null);
-
-export {panel};

@@ -3,7 +3,7 @@
 import {el, number, table} from "./dom.js";
 import {t} from "./messages.js";
 import {button, panel, field} from "./controls.js";
-import {graphFigure, keyOf, gradientNorm, axesText, shapeText} from "./graph-figure.js";
+import {graphFigure, gradientNorm, shapeText} from "./graph-figure.js";
 import {valuePanel, lastName} from "./graph-value.js";
 
 const MODES = ["forward", "backward", "both"];
@@ -358,5 +358,3 @@ class GraphView {
       derivation.length ? el("pre", {class: "derivation", tabindex: 0, role: "region", "aria-label": t("graph.derivation")}, derivation.join("\n")) : null, code);
   }
 }
-
-export {keyOf, axesText};
