@@ -11,6 +11,7 @@ from minillm.insight import attribution, importance, lens, patching
 from minillm.insight.target import Logit
 
 FIXTURE = np.load(Path(__file__).parents[1] / "fixtures" / "insight.npz")
+FIXTURE_OF_PATCHES = Path(__file__).parents[1] / "fixtures" / "insight_patches.npz"
 CLEAN, CORRUPT = np.array([3, 1, 4, 1, 5, 9]), np.array([3, 8, 4, 1, 5, 9])
 TARGET = Logit(7, 2)
 
@@ -37,6 +38,20 @@ def test_patching(model):
     found = patching.patching(model, CLEAN, CORRUPT, TARGET, patching.sites(model, "residual"))
     np.testing.assert_allclose(found.exact, FIXTURE["exact"], atol=1e-4)
     np.testing.assert_allclose(found.estimate, FIXTURE["estimate"], atol=1e-4)
+
+
+def test_heads_patched_and_moved(model):
+    """fixtures/make_insight_patches.py"""
+    wanted = np.load(FIXTURE_OF_PATCHES)
+    heads = patching.sites(model, "head")
+    found = patching.patching(model, CLEAN, CORRUPT, TARGET, heads)
+    np.testing.assert_allclose(found.exact, wanted["sweep"], atol=1e-4)
+    corrupt = {"input_ids": CORRUPT[None]}
+    _, clean = patching.record(model, {"input_ids": CLEAN[None]}, TARGET, heads)
+    patch = patching.Patch(heads[2], clean[heads[1]], [2], [5])
+    logits = patching.run_patched(model, corrupt, [patch])
+    moved = (TARGET.value(logits)[0] - found.corrupt) / (found.clean - found.corrupt)
+    assert moved == pytest.approx(wanted["moved"], abs=1e-4)
 
 
 def test_importance(model):
