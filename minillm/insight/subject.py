@@ -16,6 +16,7 @@ from minillm.tasks.base import labels_of
 from minillm.tasks.shared_words import N_TYPES, with_shared_words
 from minillm.text.auto import AutoTokenizer
 from minillm.text.bert_tokenizer import BertTokenizer
+from minillm.text.token_bytes import token_text
 from minillm.training.run import model_folder
 
 HEADS = ("causal_lm", "masked_lm", "seq2seq_lm")  # with logits over the vocabulary, the best first
@@ -130,8 +131,8 @@ class Subject:
         return ids
 
     def names(self, ids):
-        """-> list of strings, one for each id"""
-        return [self.tokenizer.decode([int(id)]) for id in ids]
+        """-> list of strings, one for each id, as `token_text` writes them"""
+        return [token_text(self.tokenizer, int(id)) for id in ids]
 
     def spelled(self, ids):
         """-> list of strings as `names`, but with a space in front wherever a word begins, and ""

@@ -11,7 +11,6 @@ import warnings
 import numpy as np
 
 from minillm.explorer.views import offline, view
-from minillm.explorer.views.tokenizer import token_bytes
 from minillm.generation.generate import follow_beams, stream
 from minillm.generation.options import complete_options
 from minillm.generation.processors import build_processors
@@ -96,7 +95,7 @@ class Continuation:
         read = subject.encode(text)
         self.limit = self.model.config.position_limit
         self.source = read if subject.is_encoder_decoder else None
-        self.source_names = None if self.source is None else texts(subject, read)
+        self.source_names = None if self.source is None else subject.names(read)
         if self.source is not None:
             self._require_length("the text", read)
             read = find_prompts(self.model, read[None], None, None, [{}]).ids[0]
@@ -185,31 +184,8 @@ def _names(subject, found):
 
 
 def shown(subject, ids):
-    """-> {id: its text}; bytes that are no whole character are written as <E8>, and a token whose
-    text alone is empty, such as "▁", as in the vocabulary
-    """
-    found = {}
-    for id, text in zip(ids, subject.names(ids)):
-        if not text or "\ufffd" in text:
-            spelling = subject.tokenizer.convert_ids_to_tokens(int(id))
-            data = token_bytes(subject.tokenizer, int(id), spelling)
-            text = text_of_bytes(data) if data else spelling or text
-        found[int(id)] = text
-    return found
-
-
-def texts(subject, ids):
-    """-> list of what is `shown` of each of the ids"""
-    names = shown(subject, ids)
-    return [names[int(id)] for id in ids]
-
-
-def text_of_bytes(data):
-    """-> the bytes as text, or each of them in hexadecimal if they aren't UTF-8"""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return "".join(f"<{byte:02X}>" for byte in data)
+    """-> {id: its text}"""
+    return dict(zip(map(int, ids), subject.names(ids)))
 
 
 @view
@@ -294,7 +270,7 @@ def generation_cache(subject: Subject, text: str, ids: list[int] = None, layer: 
         raise ValueError(f"layer is {layer}, wanted 0 … {len(layers) - 1}")
     K, V = layers[layer].views()
     return {"K": K[0].astype(np.float32), "V": V[0].astype(np.float32),
-            "tokens": so_far.source_names if memory else texts(subject, so_far.ids)}
+            "tokens": so_far.source_names if memory else subject.names(so_far.ids)}
 
 
 # ---- several tokens

@@ -1,7 +1,5 @@
 """From the text to its tokens, step by step, and what there is to know about a token."""
 
-import re
-
 import numpy as np
 
 from minillm.explorer.views import offline, view
@@ -11,6 +9,7 @@ from minillm.text.bpe import Merging
 from minillm.text.byte_level import text_to_bytes
 from minillm.text.replay import replay
 from minillm.text.sentence_piece import Lattice
+from minillm.text.token_bytes import token_bytes
 from minillm.text.wordpiece import Matching
 
 LONGEST = 20_000  # characters of a text whose steps are shown
@@ -116,22 +115,6 @@ def described(tokenizer, id):
     return {"token": token, "text": tokenizer.decode([id]),
             "bytes": list(token_bytes(tokenizer, id, token)), "added": added is not None,
             "special": added is not None and added.special or token in tokenizer.all_special_tokens}
-
-
-_BYTE = re.compile("<0x([0-9A-F]{2})>")
-
-
-def token_bytes(tokenizer, id, token):
-    """-> the bytes that a token stands for, in UTF-8; a "▁" is a space"""
-    if token is None:
-        return b""
-    if hasattr(tokenizer, "token_bytes"):
-        return tokenizer.token_bytes(id)
-    byte = _BYTE.fullmatch(token)
-    if byte:
-        return bytes([int(byte[1], 16)])
-    prefix = getattr(tokenizer.model, "prefix", "")
-    return text_to_bytes((token.removeprefix(prefix) if prefix else token).replace("▁", " "))
 
 
 @view
