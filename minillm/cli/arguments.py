@@ -3,6 +3,7 @@
 import argparse
 import textwrap
 from dataclasses import fields
+from functools import cache
 
 from minillm import __version__
 from minillm.cli.visible import cut, visible
@@ -26,6 +27,7 @@ def parse_arguments(arguments=None):
     return _parser().parse_args(arguments)
 
 
+@cache  # a program that calls `main` often, such as a test, builds it once
 def _parser():
     parser = Parser(
         prog="minillm",

@@ -24,14 +24,38 @@ def inspect(what, *arguments, text=TEXT):
     return main(["inspect", what, *arguments, *([] if what in WITHOUT_TEXT else [text])])
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    written = {}
+
+    def write(kind):
+        if kind not in written:
+            written[kind] = write_subject(kind, tmp_path_factory.mktemp("model"))
+        return written[kind]
+
+    return write
+
+
+def corrupted(text):
+    """-> the other text, of as many tokens in every tokenizer here: cat and dog change places"""
+    return text.replace("cat", "?").replace("dog", "cat").replace("?", "dog")
+
+
 @pytest.mark.parametrize("what", INSPECTIONS)
-def test_every_view_prints_draws_and_writes(what, tmp_path, capsys):
+def test_every_view_prints_draws_and_writes(what, folder, tmp_path, capsys):
     picture, numbers = tmp_path / "a.svg", tmp_path / "a.json"
-    assert inspect(what, *OPTIONS.get(what, []), "--picture", str(picture), "--json",
-                   str(numbers)) == 0
+    options = {**OPTIONS, **dict.fromkeys(["patch", "path"], ["--corrupt", corrupted(TINY_TEXT)])}
+    assert inspect(what, "--model", folder("gpt2"), *options.get(what, []), "--picture",
+                   str(picture), "--json", str(numbers), text=TINY_TEXT) == 0
     assert len(capsys.readouterr().out.splitlines()) > 4
     assert picture.read_text(encoding="utf-8").lstrip().startswith("<?xml")
-    assert json.loads(numbers.read_text(encoding="utf-8"))["model"] == "pydoc-tiny"
+    assert json.loads(numbers.read_text(encoding="utf-8"))["model"] == folder("gpt2")
+
+
+@pytest.mark.parametrize("what", ["attention", "patch", "ablate", "probes"])
+def test_the_packaged_model(what, capsys):
+    assert inspect(what, *OPTIONS.get(what, [])) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 4
 
 
 @pytest.mark.parametrize("what", INSPECTIONS)
@@ -50,18 +74,6 @@ def test_help_has_examples_that_parse(what, capsys):
 
 
 # ---- every kind of model
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    written = {}
-
-    def write(kind):
-        if kind not in written:
-            written[kind] = write_subject(kind, tmp_path_factory.mktemp("model"))
-        return written[kind]
-
-    return write
 
 
 ON_LAYERS = ["attention", "rollout", "patch", "attribution", "importance", "ablate", "probes"]
@@ -83,11 +95,6 @@ REFUSALS = {
     "tuned-lens": "a lens reads each layer with the head that predicts tokens, and",
     "importance": "which says nothing that could be right or wrong",
 }
-
-
-def corrupted(text):
-    """-> the other text, of as many tokens in every tokenizer here: cat and dog change places"""
-    return text.replace("cat", "?").replace("dog", "cat").replace("?", "dog")
 
 
 @pytest.mark.parametrize("kind", VIEWS)
@@ -123,7 +130,7 @@ STACKS += [(what, "cross") for what in ("attention", "scores", "rollout")]
 def test_the_stacks_of_an_encoder_decoder(what, stack, folder, tmp_path, capsys):
     path = tmp_path / "a.json"
     corrupt = ["--corrupt", corrupted(TINY_TEXT)] if what in ("patch", "path") else []
-    picture = [] if what == "ablate" else ["--picture", str(tmp_path / "a.svg")]
+    picture = ["--picture", str(tmp_path / "a.svg")] if stack == "cross" else []
     assert inspect(what, "--model", folder("transformer"), "--stack", stack, "--target-text",
                    "the owl", *corrupt, "--json", str(path), *picture, text=TINY_TEXT) == 0
     found = json.loads(path.read_text())
