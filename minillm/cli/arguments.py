@@ -544,7 +544,7 @@ def _add_texts(part, name):
     part.add_argument("--text-file", type=_path, metavar="FILE",
                       help="a UTF-8 text file or a folder, for other texts (default: the run's "
                            "own, or the topics of Python's help())")
-    part.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
+    part.add_argument("--seed", type=_natural, default=0, help="of all randomness (default: 0)")
 
 
 def _add_tokens(part, name):
@@ -858,12 +858,21 @@ def _info(commands):
 
 def _positive(text):
     """-> an integer from 1 on"""
+    return _integer(text, 1)
+
+
+def _natural(text):
+    """-> an integer from 0 on"""
+    return _integer(text, 0)
+
+
+def _integer(text, least):
     try:
         value = int(text)
     except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is no integer from {least} on")
     return value
 
 

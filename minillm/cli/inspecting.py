@@ -11,6 +11,7 @@ from minillm.cli.generation import read_stdin
 from minillm.cli.opening import open_trained
 from minillm.cli.terminal import progress_bar, say, table
 from minillm.cli.visible import visible
+from minillm.files import expand
 from minillm.insight import (
     ablation,
     attention,
@@ -48,6 +49,11 @@ class Inspected(Subject):
         """-> Inspected, without a text; refuses at once what could only be refused at the end"""
         if options.picture:
             require_picture(options.picture, "--picture")
+        for name in ("picture", "json", "save"):
+            path = getattr(options, name, None)
+            if path and not expand(path).parent.is_dir():
+                raise FileNotFoundError(f"--{name} is {path!r}, but there is no folder "
+                                        f"{expand(path).parent}")
         subject = cls.open(options.model, open_trained)
         subject.of = getattr(options, "stack", None) or "decoder"
         stacks = list(stacks_of(subject.model))
@@ -253,7 +259,8 @@ def inspect_induction(options):
     table("on random tokens that are repeated, how much a head looks at the token that followed "
           "the last time", rows, ("head", "induction"))
     scores = subject.anatomy.by_head(found)
-    _write(options, lambda: plot_heads(scores, "induction", "share of the weight"),
+    _write(options, lambda: plot_heads(scores, "induction", "share of the weight",
+                                        limits=(0, 1)),
            {"induction": scores})
 
 

@@ -180,17 +180,17 @@ def stacks_of(model):
     return stacks
 
 
-def plot_heads(table, title=None, label=None, signed=False):
+def plot_heads(table, title=None, label=None, signed=False, limits=None):
     """-> matplotlib Figure: a number for each head, as from `Anatomy.by_head`
 
-    table: (L, H);  signed: whether 0 is in the middle of the colors
+    table: (L, H);  signed: whether 0 is in the middle of the colors;  limits: of the colors
     """
     L, H = table.shape
     figure, axes = new_figure(1.8 + 0.5 * H, 0.9 + 0.35 * L)
     top = max(float(np.nanmax(np.abs(table), initial=0)), 1e-9)
     heat_map(axes, table, rows=[f"layer {layer}" for layer in range(L)],
              columns=[f"head {h}" for h in range(H)], numbers=".2f" if H <= 12 else False,
-             signed=signed or None, limits=(-top, top) if signed else None, title=title,
+             signed=signed or None, limits=(-top, top) if signed else limits, title=title,
              label=label)
     return figure
 
@@ -210,5 +210,5 @@ def plot_anatomy(model):
     axes.set_yticks(range(len(blocks)), [block.name for block in blocks])
     axes.invert_yaxis()
     axes.set_xlabel("parameters")
-    axes.legend()
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     return figure

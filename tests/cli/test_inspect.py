@@ -238,6 +238,7 @@ def test_a_bert_is_asked_about_its_mask(folder, capsys):
     (["features", "--layer", "9"], "--layer is 9, wanted 0 … 4: 0 is embedding, 1 is block 0"),
     (["embeddings", "x"], "wanted three or more: two points span no plane"),
     (["probes", "--labels", "/nowhere.tsv"], "/nowhere.tsv"),
+    (["features", "--save", "/nowhere/a.safetensors"], "but there is no folder /nowhere"),
 ])
 def test_one_line_errors(arguments, error, capsys):
     assert main(["inspect", *arguments]) == 2
@@ -247,6 +248,7 @@ def test_one_line_errors(arguments, error, capsys):
 
 @pytest.mark.parametrize("arguments", [
     ["features", "--features", "0"], ["probes", "--property", "x"], ["ablate", "--top", "-1", "x"],
+    ["ablate", "--seed", "-1", "x"],
 ])
 def test_arguments_out_of_range(arguments, capsys):
     with pytest.raises(SystemExit):
