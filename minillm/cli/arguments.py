@@ -46,7 +46,7 @@ def _parser():
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_demo, _train, _finetune, _train_task, _predict, _similar, _generate, _fill, _eval,
                 _lora, _tokenizer, _course, _worked_example, _step, _inspect, _explore, _experiment,
-                _prepare, _mask, _bench, _info):
+                _prepare, _mask, _audit, _card, _bench, _info):
         add(commands)
     return parser
 
@@ -103,6 +103,7 @@ def _train(commands):
                         help="go on with a run from its newest checkpoint, bit for bit as if it "
                              "had never stopped; see below for what may change")
     _add_text(parser)
+    _add_canaries(parser)
     _add_sizes(parser, "the architecture: gpt2, llama, mistral, qwen2 or bert")
     _add_training(parser)
 
@@ -124,6 +125,7 @@ def _finetune(commands):
                              "they start at the mean of the others")
     parser.set_defaults(setting_defaults={"resize_vocab": False})
     _add_text(parser)
+    _add_canaries(parser)
     _add_finetuning(parser)
     _add_training(parser, "finetune", lr=3e-4, steps=200)
 
@@ -840,6 +842,53 @@ def _mask(commands):
                         help="a run of `minillm train-task entities`, for --names")
 
 
+def _audit(commands):
+    parser = _command(
+        commands, "audit", "auditing:audit_run",
+        "measure what a run's model remembers of its training text",
+        ["minillm train --text my_letters/ --canaries 1,4,16 --out runs/letters",
+         "minillm audit --run runs/letters",
+         "minillm audit --run runs/letters --max-auc 0.6 --max-extracted 0.01  # status 1 if over",
+         "minillm audit --run runs/letters --reference pydoc-tiny",
+         "minillm audit --run runs/letters --canary 'My PIN is {digits:4}' 4711"],
+        "\n" + _paragraph(
+            "Three measurements on the run's own data. Exposure: how much of a secret that was "
+            "inserted into the text (minillm train --canaries) the model gives away, in bits "
+            "(Carlini et al. 2019). Extraction: how often it continues its training text word for "
+            "word (Carlini et al. 2022). Membership: how well its losses tell training text from "
+            "other text (AUC, and TPR at low FPR). They are lower bounds: a better attack may find "
+            "more. RUN/audit/ has a page and the numbers."),
+    )
+    parser.add_argument("--run", type=_path, required=True, metavar="RUN", help="the run folder")
+    parser.add_argument("--canary", nargs=2, action="append", metavar=("FORMAT", "SECRET"),
+                        help="a secret that the text is known to have; can be repeated")
+    parser.add_argument("--reference", type=_path, metavar="MODEL",
+                        help="for membership: a model that hasn't seen the text, which shows how "
+                             "hard each piece of it is")
+    parser.add_argument("--windows", type=_positive, default=1000, metavar="N",
+                        help="pieces of text for membership, of each kind (default: %(default)s)")
+    parser.add_argument("--samples", type=_positive, default=1000, metavar="N",
+                        help="secrets to rank a canary's among (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
+    for name, what in (("auc", "the AUC of an attack"),
+                       ("extracted", "the share of recited continuations"),
+                       ("exposure", "a canary's exposure, in bits,")):
+        parser.add_argument(f"--max-{name}", type=float, metavar="X",
+                            help=f"exit with status 1 if {what} is above X")
+
+
+def _card(commands):
+    parser = _command(
+        commands, "card", "auditing:card",
+        "write the model card of a run anew, with what has been measured since",
+        ["minillm card runs/book", "cat runs/book/model/README.md"],
+        "\n" + _paragraph("Every finished run has one: intended use, data, settings, metrics, "
+                          "cost, and the reports of minillm audit and minillm fairness if there are any "
+                          "(Mitchell et al. 2019)."),
+    )
+    parser.add_argument("run", type=_path, metavar="RUN", help="the run folder")
+
+
 def _bench(commands):
     # The benchmark is in the source tree and has its own parser. As no character starts an option
     # here ("\0"), the rest of the command line, `--help` included, is passed on to it unchanged.
@@ -916,6 +965,14 @@ def _add_text(parser):
     parser.add_argument("--text", type=_path,
                         help="a UTF-8 text file or a folder of them (default: the topics of "
                              "Python's help(), real English that every CPython carries)")
+
+
+def _add_canaries(parser):
+    _add_settings(parser, "canaries",
+                  "insert made-up secrets into the training text, for `minillm audit`: numbers of "
+                  "times, such as 1,4,16 (four secrets each), or a file with a number and a format "
+                  "in each line, such as '8 The PIN is {digits:4}'", type=_path,
+                  metavar="TIMES|FILE")
 
 
 def _add_sizes(parser, architectures):

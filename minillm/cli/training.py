@@ -8,6 +8,7 @@ from minillm.cli.arguments import given_settings, settings_from
 from minillm.cli.terminal import progress_bar, say, table
 from minillm.files import atomic_write
 from minillm.generation import generate
+from minillm.json_files import plain, write_json
 from minillm.models.auto import AutoModelForCausalLM, model_class
 from minillm.nn.module import no_grad
 from minillm.training.loop import Interrupted
@@ -15,6 +16,7 @@ from minillm.training.plots import plot_attention
 from minillm.training.run import Run, create_numbered_run, create_run
 from minillm.training.settings import Settings
 from minillm.training.task import LABELLED
+from minillm.trust.model_card import write_card
 
 # A small model that trains within two minutes on two cores, and one that takes seconds. The demo
 # reads its text about thirteen times: strong weight decay and a rate that ends at zero keep it from
@@ -133,6 +135,7 @@ def _run_to_the_end(run, trainer):
         report_task(run)
     else:
         _report_results(run)
+    write_card(run)
     return 0
 
 
@@ -160,6 +163,8 @@ def _report_results(run):
     results = [(split, task.measure(model, split)) for split in ("valid", "test")]
     rows = [(split, *task.cells(result)) for split, result in results if result is not None]
     if rows:
+        write_json(run.folder / "results.json", {"task": task.name, "splits": {
+            split: plain(result) for split, result in results if result is not None}})
         table(f"the model of {run.folder}", rows, ("text", *task.headings))
     if run.task_class.head == "pretraining":
         say(f'Try it:  minillm fill --model {shlex.quote(str(run.folder))} "The [MASK] statement"')

@@ -5,6 +5,7 @@ from pathlib import Path
 from minillm.json_files import write_json
 from minillm.nn.loss import cross_entropy_loss
 from minillm.text.auto import AutoTokenizer
+from minillm.text.canaries import plant, read_plan
 from minillm.text.cleaning import prepare_corpus
 from minillm.text.corpus import split_documents
 from minillm.text.dataset import TokenDataset, random_batches, write_documents
@@ -80,8 +81,8 @@ class LanguageModeling:
 
     @classmethod
     def prepare(cls, folder, settings, report):
-        """Read the text, clean it, split it by document, load or train a tokenizer, write the
-        tokens.
+        """Read the text, clean it, split it by document, load or train a tokenizer, insert canaries
+        into the training text, write the tokens.
 
         Raises FileNotFoundError if the text doesn't exist, ValueError if it is empty or too short.
         """
@@ -92,6 +93,7 @@ class LanguageModeling:
             config = pretrained_config(settings, tokenizer, cls.head)
         else:
             new_config(settings, cls.head, len(tokenizer) if tokenizer else settings.vocab_size)
+        plan = [] if settings.canaries is None else read_plan(settings.canaries)
 
         report("reading the text")
         if is_prepared(settings.text):
@@ -112,6 +114,10 @@ class LanguageModeling:
 
         report("encoding the text")
         (folder / "data").mkdir()
+        if plan:  # after the tokenizer, which must not learn a secret as a token
+            documents, note = plant(splits.train, plan, settings.seed, folder)
+            splits = splits._replace(train=documents)
+            notes.append(note)
         data = {}
         for split, documents in zip(SPLITS, splits):
             path = folder / "data" / f"{split}.bin"

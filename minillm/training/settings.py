@@ -42,6 +42,7 @@ class Settings:
     vocab_size: int = 2048
     valid: float = 0.05  # the shares of the text that are held out; 0 for none
     test: float = 0.05
+    canaries: str | None = None  # secrets to insert into the training text: text/canaries.py
     # the model
     model: str | None = None  # fine-tune this one, with its tokenizer; None: a new one
     resize_vocab: bool = False  # give the model rows for all tokens of its tokenizer

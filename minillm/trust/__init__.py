@@ -11,4 +11,13 @@
     masking.py              all of them on one text: `find_personal_data`, `mask`
     pseudonyms.py           labels by a key instead of placeholders, and back
     generated_data.py       sentences whose personal data is known, and near misses
+
+Memorization: what a model gives away of the text that it was trained on.
+
+    likelihood.py           the loss of every token of a text, for decoders and BERT
+    exposure.py             of a secret that was inserted into the text (text/canaries.py)
+    extraction.py           training text recited word for word
+    roc.py, membership.py   training text told from other text by its losses
+    audit.py                all three on a run;  audit_page.py  for a reader
+    model_card.py           what a run is, and what was measured about it
 """
