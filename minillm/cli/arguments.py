@@ -468,7 +468,7 @@ INSPECTIONS = {
              ("text", "position", "target", "top", "corrupt", "receiver", "stack"),
              ['--corrupt "The class" "The function"',
               '--receiver 3.1 --corrupt "The class" "The function"']),
-    "ablate": ("what the answer loses without each head and layer, in three ways and by the gradient",
+    "ablate": ("what the answer loses without each head and layer, in three ways, and the estimates",
                ("text", "position", "target", "top", "texts", "stack"),
                ['--picture parts.svg "An iterator is an object"',
                 '--text-file my_notes.txt "An iterator is an object"']),

@@ -91,7 +91,7 @@ def _summary(W, period):
 
 
 def repeated_tokens(vocab_size, period, n_times=2, batch_size=4, seed=0):
-    """-> int64 (B, n_times · period): random ids, repeated: no head can know them but by induction"""
+    """-> int64 (B, n_times · period): random ids, repeated: only induction can know them"""
     once = np.random.default_rng(seed).integers(vocab_size, size=(batch_size, period))
     return np.tile(once, n_times)
 

@@ -1,6 +1,6 @@
 """Which heads matter? By the gradient, and by switching each one off.
 
-    by gradient:  I_h = mean over the texts of |Σ head_h · ∂L/∂head_h|     (Michel et al. 2019, eq. 2)
+    by gradient:  I_h = mean over the texts of |Σ head_h · ∂L/∂head_h|   (Michel et al. 2019, eq. 2)
     by ablation:  the loss without the head - the loss               (ablation.py: three ways)
 
 The first costs one backward for all heads. It is a linear guess at the second, which is the truth

@@ -1,13 +1,13 @@
 """A sparse autoencoder: many features of which few are on       (Bricken et al. 2023; Cunningham et
 al. 2023)
 
-    f = relu((x - b_d) W_e + b_e)                x: (N, d), f: (N, m), m > d
-    x̂ = f W_d + b_d                              rows of W_d: unit vectors, the features' directions
+    f = relu((x - b_d) W_e + b_e)              x: (N, d), f: (N, m), m > d
+    x̂ = f W_d + b_d                            rows of W_d: unit vectors, the features' directions
     L = mean over rows of ‖x - x̂‖² + λ Σ_j f_j
 
 A model has more things to say than it has dimensions, so it writes them in directions that overlap.
-The penalty on f makes the autoencoder explain each x by few directions; ideally, each of them is one
-thing. Without unit rows it would cheat: a smaller f and a larger W_d give the same x̂.
+The penalty on f makes the autoencoder explain each x by few directions; ideally, each of them is
+one thing. Without unit rows it would cheat: a smaller f and a larger W_d give the same x̂.
 """
 
 from typing import NamedTuple

@@ -55,7 +55,8 @@ def test_the_mean_is_the_mean(what, layer):
     with trace(model, []) as t:
         t.patch(name, np.concatenate(values).mean(axis=0))
         want = logits_of(model)
-    np.testing.assert_allclose(ablate(model, IDS, [name], "mean", REFERENCES).logits, want, atol=1e-5)
+    found = ablate(model, IDS, [name], "mean", REFERENCES).logits
+    np.testing.assert_allclose(found, want, atol=1e-5)
     by_position = np.stack([sum(v[i] for v in values) / 3 for i in range(6)])
     with trace(model, []) as t:
         t.patch(name, by_position)
@@ -121,5 +122,5 @@ def test_errors():
     with pytest.raises(ValueError, match="^references is empty, wanted texts: kind is 'mean'$"):
         ablate(model, IDS, names, "mean")
     for options in ({"kind": "resample"}, {"kind": "mean", "by_position": True}):
-        with pytest.raises(ValueError, match="^references have at most 3 tokens, wanted 6, as many"):
+        with pytest.raises(ValueError, match="^references have at most 3 tokens, wanted 6, as"):
             ablate(model, IDS, names, references=[[1, 2, 3]], **options)

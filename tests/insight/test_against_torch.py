@@ -72,7 +72,8 @@ def test_ablation(name, kind, models):
         kind_of = kind.split()[0]
         found = ablation_effects(model, CLEAN, TARGET, heads, kind_of, REFERENCES, **options)
         by_loss = importance.importance_by_ablation(
-            model, lambda: model(CLEAN[None], labels=CLEAN[None]).loss, kind_of, REFERENCES, **options)
+            model, lambda: model(CLEAN[None], labels=CLEAN[None]).loss, kind_of, REFERENCES,
+            **options)
         np.testing.assert_allclose(by_loss, HEADS[f"{name}.ablation.loss.{kind}"], atol=ATOL)
     np.testing.assert_allclose(found, want.ravel(), atol=ATOL)
 

@@ -1,4 +1,4 @@
-"""What has to hold for random models of every pre-norm architecture, and for every encoder-decoder."""
+"""What holds for random models of every pre-norm architecture, encoder-decoders among them."""
 
 import numpy as np
 import pytest
@@ -85,8 +85,8 @@ def test_the_last_row_of_the_lens_is_what_the_model_says(model, text):
     found = lens.logit_lens(model, k=V, **inputs)
     with no_grad():
         P = softmax(model(**inputs).logits.astype(np.float64))[0]
-    np.testing.assert_allclose(np.take_along_axis(P, found.ids[-1], axis=-1), found.probabilities[-1],
-                               atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(P, found.ids[-1], axis=-1),
+                               found.probabilities[-1], atol=1e-5)
     np.testing.assert_allclose(found.probabilities.sum(axis=-1), 1, atol=1e-5)
     assert len(found.ids) == len(Anatomy(model).stream_labels)
 
@@ -102,11 +102,15 @@ def test_patching_everything_is_the_clean_run_and_nothing_the_corrupt_one(model,
              for name in patching.sites(model, kind, stack)]
     _, values = patching.record(model, clean, Logit(1), names)
     everything = [patching.Patch(name, value) for name, value in values.items()]
-    np.testing.assert_allclose(patching.run_patched(model, corrupt, everything), logits[0], atol=1e-4)
-    np.testing.assert_allclose(patching.run_patched(model, corrupt, []), logits[1], atol=1e-5)
+
+    def run(patches):
+        return patching.run_patched(model, corrupt, patches)
+
+    np.testing.assert_allclose(run(everything), logits[0], atol=1e-4)
+    np.testing.assert_allclose(run([]), logits[1], atol=1e-5)
     own = patching.record(model, corrupt, Logit(1), names)[1]
     same = [patching.Patch(name, value) for name, value in own.items()]
-    np.testing.assert_allclose(patching.run_patched(model, corrupt, same), logits[1], atol=1e-4)
+    np.testing.assert_allclose(run(same), logits[1], atol=1e-4)
 
 
 @given(pre_norm_models(), ids)

@@ -105,9 +105,9 @@ def test_positions(open_subject):
 def test_errors(open_subject):
     with pytest.raises(ValueError, match="^the text is empty, wanted at least one token$"):
         open_subject("gpt2").read("")
-    with pytest.raises(ValueError, match="^the text has 100 tokens, wanted at most 48, which is all"):
+    with pytest.raises(ValueError, match="^the text has 100 tokens, wanted at most 48, which"):
         open_subject("gpt2").read("#" * 100)
-    with pytest.raises(ValueError, match="^target_text is 'x', wanted None: a GPT2LMHeadModel reads"):
+    with pytest.raises(ValueError, match="^target_text is 'x', wanted None: a GPT2LMHeadModel"):
         open_subject("gpt2").read("a", "x")
     with pytest.raises(ValueError, match="^the target text has 101 tokens, wanted at most 48"):
         open_subject("transformer").read("a", "#" * 100)
