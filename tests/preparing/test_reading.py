@@ -37,6 +37,8 @@ def test_unicode_with_and_without_a_mark(tmp_path, encoding):
 
 @pytest.mark.parametrize("encoding, text", [
     ("latin-1", "Die Bürger hörten über die größeren Straßen nur Schönes, und fühlten sich müde. "),
+    ("cp1252", "“Smart quotes” – and a dash… it’s fine, naïve café. "),
+    ("utf-16-le", "Hello wörld, this is a text without a mark. "),
     ("gb18030", "今天天气很好，我们一起去公园散步，然后回家吃饭。"),
     ("shift_jis", "今日は天気がいいので、公園へ散歩に行きました。"),
     ("cp1251", "Сегодня хорошая погода, и мы идём гулять в парк, а потом домой. ")])
@@ -79,8 +81,14 @@ def test_zstd(tmp_path):
     else:
         from compression.zstd import compress
     path = tmp_path / "a.txt.zst"
-    path.write_bytes(compress("Grüße".encode()))
-    assert read(path) == [("a.txt.zst", "Grüße")]
+    path.write_bytes(compress("Grüße, ".encode()) + compress(b"two frames"))
+    assert read(path) == [("a.txt.zst", "Grüße, two frames")]
+    random = "".join(map(str, range(200_000)))
+    path.write_bytes(compress(random.encode()))
+    assert "".join(text for _, text in read(path)) == random
+    path.write_bytes(compress(random.encode())[:-20])
+    with pytest.raises(BadFile, match="ended before"):
+        read(path)
 
 
 @pytest.mark.parametrize("name, content, reason", [

@@ -76,6 +76,8 @@ def test_near_misses_stay(text):
      "aws_secret_access_key = [SECRET]"),
     ("-----BEGIN RSA PRIVATE KEY-----\nDEK-Info: AES-128\n\nMIIEpAIBAAKCAQEA\n"
      "-----END RSA PRIVATE KEY-----\n", "[SECRET]\n"),
+    ("https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX",
+     "https://[SECRET]"),
     ("-----BEGIN PUBLIC KEY-----", "-----BEGIN PUBLIC KEY-----"),
     ("Authorization: Bearer abcdefgh1234", "Authorization: Bearer [SECRET]"),
 ])
