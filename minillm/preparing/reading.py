@@ -162,7 +162,7 @@ COMMON = ["cp1252", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", 
 
 def _guessed(sample):
     zeros = [sample[start::2].count(0) / max(1, len(sample) // 2) for start in (0, 1)]
-    if max(zeros) > 0.2 and min(zeros) < 0.02:  # every other byte: UTF-16 without its mark
+    if len(sample) > 16 and max(zeros) > 0.2 and min(zeros) < 0.02:  # UTF-16, no mark
         return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
     if b"\x00" in sample:
         raise BadFile("binary data, wanted text")
