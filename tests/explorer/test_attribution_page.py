@@ -57,11 +57,13 @@ def test_another_answer_chosen_by_a_click(page, open_view, saved, subject):
     new = subject.token("", " new")
     page.locator(f"[data-token='{new}']").click()
     page.locator(f"[data-token='{new}'][aria-pressed=true]").wait_for()
+    page.locator(".verdict").wait_for()  # the server is done: one model, one pass at a time
     _, want = scores_of(subject, " new")
     np.testing.assert_allclose(shown(page, saved)["occlusion"]["scores"], want["occlusion"],
                                atol=1e-4)
     page.locator(".token.ask").nth(2).click()
     page.locator(".token.ask").nth(2).and_(page.locator("[aria-pressed=true]")).wait_for()
+    page.locator(".verdict").wait_for()
     scores = np.array(shown(page, saved)["occlusion"]["scores"])
     np.testing.assert_allclose(scores[3:], 0, atol=1e-4)  # it can't see what comes later
 

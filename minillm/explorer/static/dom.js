@@ -75,6 +75,20 @@ export function fitted(text, pixels) {
   return `${short}…`;
 }
 
+// Draw a part of the page anew. What had the focus there has it again: the control of the same name,
+// or, if its name has changed, the control in the same place.
+const FOCUSABLE = "button, input, select, textarea, summary, a[href], [tabindex]";
+const nameOf = element => element.getAttribute("aria-label") || element.title || element.textContent;
+export function keepingFocus(root, draw) {
+  const before = [...root.querySelectorAll(FOCUSABLE)], at = before.indexOf(document.activeElement);
+  const name = at >= 0 && nameOf(before[at]);
+  draw();
+  if (at < 0 || root.contains(document.activeElement)) return;
+  const after = [...root.querySelectorAll(FOCUSABLE)];
+  const same = after.find(each => nameOf(each) === name) || after[at];
+  if (same) same.focus({preventScroll: true});
+}
+
 let ids = 0;
 export function newId(prefix = "id") {
   return `${prefix}-${++ids}`;

@@ -1,6 +1,6 @@
 // Which tokens speak for the answer: three estimates beside the measurement, and whom to trust here.
 
-import {el, tokenText, number, percent} from "./dom.js";
+import {el, tokenText, number, percent, keepingFocus} from "./dom.js";
 import {heatMap} from "./heatmap.js";
 import {bars, lines, SERIES} from "./chart.js";
 import {table} from "./table.js";
@@ -44,7 +44,7 @@ class Attribution {
   fields() {
     const wanted = {};
     for (const name of ["token", "against", "position"]) {
-      const value = this.state.get(name, -1);
+      const value = this.state.within(name, -1, -1, 2 ** 31);
       if (value >= 0) wanted[name] = value;
     }
     return wanted;
@@ -91,17 +91,13 @@ class Attribution {
     progress.signal.addEventListener("abort", () => controller.abort(), {once: true});
     try {
       const found = await context.ask("attribute", {...this.fields(), ...(steps === USUAL_STEPS ? {} : {steps})}, {signal: controller.signal, report: (done, total, partial) => {
-        if (mine !== this.round) return;
+        if (mine !== this.round || context.signal.aborted) return;
         progress.update(done, total);
+        if (partial) this.show(partial);
       }});
       if (mine !== this.round || context.signal.aborted) return;
-      this.found = found;
       this.errors.set(steps, Math.abs(found.complete.sum - found.complete.wanted));
-      if (this.picked === null) {
-        const kept = this.state.get("without", -1);
-        this.picked = kept >= 0 && kept < found.tokens.length ? kept : argmax(Array.from(found.methods.occlusion.scores.data, Math.abs));
-      }
-      this.show();
+      this.show(found);
     } catch (error) {
       if (error.name === "AbortError" || mine !== this.round) return;
       if (!this.found) {
@@ -118,13 +114,29 @@ class Attribution {
     }
   }
 
-  show() {
+  // found: the answer, or the part of it that is known so far
+  show(found) {
+    this.found = found;
+    if (this.picked === null) {
+      const kept = this.state.get("without", -1);
+      this.picked = Number.isInteger(kept) && kept >= 0 && kept < found.tokens.length ? kept : argmax(Array.from(found.methods.occlusion.scores.data, Math.abs));
+    }
+    keepingFocus(this.root, () => this.draw());
+  }
+
+  draw() {
+    const {found} = this;
     this.showAnswer();
     this.showScores();
-    this.showTrust();
     this.showPicked();
+    if (found.complete) this.showComplete();
+    if (!found.deletion) {
+      this.trustBox.replaceChildren(note(t("attribution.measuring")));
+      this.deletionBox.replaceChildren(note(t("attribution.measuring")));
+      return;
+    }
+    this.showTrust();
     this.showDeletion();
-    this.showComplete();
     this.pairsBox.replaceChildren(this.found.tokens.length <= MOST_PAIRED
       ? row(button(t("attribution.measure_pairs"), () => this.measurePairs(), {dataset: {pairs: "measure"}}))
       : note(t("attribution.too_many", {n: this.found.tokens.length, most: MOST_PAIRED})));
@@ -153,6 +165,11 @@ class Attribution {
         el("span", {class: "facts"}, t("attribution.value", {value: number(found.answer.value), what: this.logitName()}))));
   }
 
+  // The methods whose scores have come
+  get known() {
+    return METHODS.filter(method => method in this.found.methods);
+  }
+
   logitName() {
     const {found} = this;
     return found.other ? `${tokenText(found.token.name)} − ${tokenText(found.other.name)}` : tokenText(found.token.name);
@@ -175,18 +192,18 @@ class Attribution {
     const names = found.tokens.map(tokenText);
     let shown;
     if (this.layout === "bars") {
-      shown = el("div", {class: "grid"}, METHODS.map(method => el("div", {}, this.methodHead(method), bars({
+      shown = el("div", {class: "grid"}, this.known.map(method => el("div", {}, this.methodHead(method), bars({
         items: names.map((name, i) => ({label: name, value: found.methods[method].scores.data[i], title: this.says(method, i)})), signed: true,
         onclick: i => this.pick(i), name: `attribution-${method}`, ariaLabel: t(`attribution.method_${method}`)}))));
     } else if (this.layout === "table") {
-      shown = table([t("attribution.position"), t("attribution.token"), ...METHODS.map(method => t(`attribution.method_${method}`)), t("attribution.disagree")],
-        names.map((name, i) => [i, name, ...METHODS.map(method => found.methods[method].scores.data[i]), ESTIMATES.filter(method => found.methods[method].disagrees[i]).map(method => t(`attribution.method_${method}`)).join(", ")]),
+      shown = table([t("attribution.position"), t("attribution.token"), ...this.known.map(method => t(`attribution.method_${method}`)), t("attribution.disagree")],
+        names.map((name, i) => [i, name, ...this.known.map(method => found.methods[method].scores.data[i]), this.known.filter(method => method !== "occlusion" && found.methods[method].disagrees[i]).map(method => t(`attribution.method_${method}`)).join(", ")]),
         {name: "attribution", sortable: true, onrow: i => this.pick(i), caption: t("attribution.table_caption")});
     } else {
-      const body = el("div", {class: "methods"}, METHODS.map(method => el("div", {class: `method method-${method}`, role: "group", "aria-label": t(`attribution.method_${method}`)},
+      const body = el("div", {class: "methods"}, this.known.map(method => el("div", {class: `method method-${method}`, role: "group", "aria-label": t(`attribution.method_${method}`)},
         this.methodHead(method), el("div", {class: "said"}, names.map((name, i) => this.coloredToken(method, name, i))))));
-      shown = saveable(body, {name: "attribution", json: () => ({tokens: found.tokens, ...Object.fromEntries(METHODS.map(method => [method, {...found.methods[method], scores: Array.from(found.methods[method].scores.data)}]))}),
-        rows: () => [["token", ...METHODS], ...found.tokens.map((token, i) => [token, ...METHODS.map(method => found.methods[method].scores.data[i])])]});
+      shown = saveable(body, {name: "attribution", json: () => ({tokens: found.tokens, ...Object.fromEntries(this.known.map(method => [method, {...found.methods[method], scores: Array.from(found.methods[method].scores.data)}]))}),
+        rows: () => [["token", ...this.known], ...found.tokens.map((token, i) => [token, ...this.known.map(method => found.methods[method].scores.data[i])])]});
     }
     this.scoresBox.replaceChildren(shown, this.layout === "text" ? el("p", {class: "legend"}, el("span", {class: "plus-mark"}, "+"), t("attribution.legend_for"), el("span", {class: "minus-mark"}, "−"), t("attribution.legend_against"),
       el("span", {class: "disagree-mark"}, "≠"), t("attribution.legend_disagrees")) : "");
@@ -195,9 +212,9 @@ class Attribution {
 
   methodHead(method) {
     const {correlation, faithfulness} = this.found.methods[method];
-    const facts = [t("attribution.faithfulness", {value: number(faithfulness, 2)})];
+    const facts = [t("attribution.faithfulness", {value: faithfulness === null ? "…" : number(faithfulness, 2)})];
     if (method !== "occlusion") facts.push(t("attribution.rank", {value: correlation === null ? "–" : number(correlation, 2)}));
-    return el("div", {class: "method-head"}, el("h4", {}, t(`attribution.method_${method}`)), el("span", {class: "facts", dataset: {method, faithfulness, correlation: correlation ?? ""}}, facts.join(" · ")));
+    return el("div", {class: "method-head"}, el("h4", {}, t(`attribution.method_${method}`)), el("span", {class: "facts", dataset: {method, faithfulness: faithfulness ?? "", correlation: correlation ?? ""}}, facts.join(" · ")));
   }
 
   coloredToken(method, name, i) {

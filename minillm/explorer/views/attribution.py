@@ -29,42 +29,48 @@ def attribute(subject: Subject, text: str, report, token: int = -1, against: int
         faithfulness}}
     complete: {sum, wanted}: of integrated gradients, and what it should be
     deletion: {n_deleted: (n,), curves: {method: (n,)}, chance: (n,)}
-    partial: {method: scores}, as soon as they are known
+    partial: the same, as far as it is known: the question, then the methods, then the curves, which
+        take most of the time
     """
     _require_steps(steps)
     model, reading = subject.model, read(subject, text)
     question = ask(subject, reading, token, against, position)
     text, target, n_tokens = reading.inputs, question.target, len(reading.input_tokens)
+    n_source = len(reading.source_tokens or [])
+    found = {"tokens": reading.input_tokens, "n_source": n_source, **question.described(),
+             "at": n_source + question.position}
     scores = {}
 
-    def stage(name, values, percent):
-        scores[name] = values
-        report(percent, 100, {name: values})
+    def tell(percent, **more):
+        found.update(more, methods=_judged(scores))
+        report(percent, 100, dict(found))
 
     def within(low, high):
         return lambda done, total: report(low + (high - low) * done // total, 100)
 
-    stage("gradient", attribution.gradient_times_input(model, text, target), 5)
-    stage("attention", attribution.attention_times_gradient(model, text, target), 10)
     answers = attribution.without(model, text, _Answers(question), _one_by_one(n_tokens),
-                                  report=within(10, 30))
+                                  report=within(0, 15))
     values = np.array([answer["value"] for answer in answers])
-    stage("occlusion", values[0] - values[1:-1], 30)
-    stage("integrated", attribution.integrated_gradients(
-        model, text, target, steps=steps, report=within(30, 60)), 60)
-    deletion = attribution.deletion(model, text, target, scores, report=within(60, 100))
-    faithfulness = deletion.faithfulness()
-    n_source = len(reading.source_tokens or [])
-    return {
-        "tokens": reading.input_tokens, "n_source": n_source, **question.described(),
-        "at": n_source + question.position, "answer": answers[0], "without": list(answers[1:-1]),
-        "methods": {name: {"scores": scores[name], "faithfulness": faithfulness[name],
-                           "correlation": rank_correlation(scores[name], scores["occlusion"]),
-                           "disagrees": disagreements(scores[name], scores["occlusion"])}
-                    for name in (*ESTIMATES, "occlusion")},
-        "complete": {"sum": scores["integrated"].sum(), "wanted": values[0] - values[-1]},
-        "deletion": deletion._asdict(),
-    }
+    scores["occlusion"] = values[0] - values[1:-1]
+    tell(15, answer=answers[0], without=list(answers[1:-1]))
+    scores["gradient"] = attribution.gradient_times_input(model, text, target)
+    scores["attention"] = attribution.attention_times_gradient(model, text, target)
+    tell(25)
+    scores["integrated"] = attribution.integrated_gradients(
+        model, text, target, steps=steps, report=within(25, 50))
+    tell(50, complete={"sum": scores["integrated"].sum(), "wanted": values[0] - values[-1]})
+    deletion = attribution.deletion(model, text, target, scores, report=within(50, 100))
+    for name, value in deletion.faithfulness().items():
+        found["methods"][name]["faithfulness"] = value
+    return {**found, "deletion": deletion._asdict()}
+
+
+def _judged(scores):
+    """-> {method: its scores beside the measured ones}"""
+    measured = scores["occlusion"]
+    return {name: {"scores": values, "correlation": rank_correlation(values, measured),
+                   "disagrees": disagreements(values, measured), "faithfulness": None}
+            for name, values in scores.items()}
 
 
 def _require_steps(steps):
