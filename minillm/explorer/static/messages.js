@@ -16,10 +16,12 @@ export function getLanguage() {
   return language;
 }
 
-// t("lens.after", {n: 3}): the message with {n} filled in
+// t("lens.after", {n: 3}): the message with {n} filled in;  {n|token|tokens}: the first word if n is 1
 export function t(key, values = {}) {
   const [block, ...rest] = key.split(".");
   const found = messages[block] && messages[block][rest.join(".")];
   if (!found) return key;
-  return (found[language] || found.en).replace(/\{(\w+)\}/g, (all, name) => (name in values ? values[name] : all));
+  return (found[language] || found.en)
+    .replace(/\{(\w+)\|([^|}]*)\|([^|}]*)\}/g, (all, name, one, many) => (String(values[name]) === "1" ? one : many))
+    .replace(/\{(\w+)\}/g, (all, name) => (name in values ? values[name] : all));
 }

@@ -31,9 +31,9 @@ class Replay {
     Object.assign(this, {root, context, answer, tokens: answer.tokens, playing: 0});
     this.words = answer.parts.flatMap(part => part.words.map(word => ({...word, added: part.added})));
     const counts = this.words.slice(0, 40).map(word => this.countOf(word)); // the most interesting of the first pieces
-    const kept = context.state.get("word", -1);
+    const kept = context.state.within("word", -1, -1, this.words.length);
     this.at = kept >= 0 && kept < this.words.length ? kept : Math.max(0, counts.indexOf(Math.max(...counts)));
-    this.step = context.state.get("step", NONE);
+    this.step = context.state.within("step", NONE, NONE, 2 ** 31);
     context.signal.addEventListener("abort", () => clearInterval(this.playing), {once: true});
   }
 
@@ -55,7 +55,7 @@ class Replay {
     if (steps) this.root.append(steps);
     this.root.append(this.pieces(), this.replayPlace);
     this.showWord();
-    const id = this.context.state.get("token", NONE);
+    const id = this.context.state.within("token", NONE, NONE, this.answer.size - 1);
     if (id !== NONE) this.showToken(id);
   }
 
@@ -83,7 +83,7 @@ class Replay {
     return panel(t("tokenizer.result"),
       el("p", {class: "note"}, t("tokenizer.about", {name: answer.class, algorithm: this.algorithm(), size: number(answer.size)}),
         answer.n_merges > 0 && ` ${t("tokenizer.about_merges", {n: number(answer.n_merges)})}`),
-      el("div", {class: "tok-counts"}, facts.map(([name, n]) => el("div", {class: "tok-count", dataset: {count: name, n}}, el("strong", {}, number(n)), " ", t(`tokenizer.${name}`))), el("span", {class: "facts"}, ratio)),
+      el("div", {class: "tok-counts"}, facts.map(([name, n]) => el("div", {class: "tok-count", dataset: {count: name, n}}, el("strong", {}, number(n)), " ", t(`tokenizer.${name}`, {n}))), el("span", {class: "facts"}, ratio)),
       chipBox,
       list.length > MOST && note(t("tokenizer.more", {n: number(list.length - MOST)})), details);
   }
