@@ -224,3 +224,20 @@ def test_answers_are_found_by_the_same_text_in_both_languages(page):
     }""", question)
     assert json.loads(found) == json.loads(canonical(question))
     assert found == canonical(question).replace("1e-07", "1e-7")
+
+
+def test_what_the_model_says_stands_above_every_view_and_continues_the_text(page, served):
+    first = page.locator(".answers button").first
+    first.wait_for()
+    reading = served.subject.read(TEXT)
+    name = served.subject.names([served.subject.said(reading)])[0]
+    assert first.inner_text().startswith(name.replace(" ", "␣").replace("\n", "⏎"))
+    first.press("Enter")
+    wait_until(page, "document.querySelectorAll('.strip .token').length == 6")
+    assert state_of(page)["text"] == TEXT + name
+
+
+def test_the_focus_stays_where_a_keyboard_put_it(page):
+    page.wait_for_selector(".view[data-ready]")
+    page.get_by_role("button", name="Auto").press("Enter")
+    assert page.evaluate("document.activeElement.textContent") == "Light"

@@ -1,6 +1,6 @@
 // The frame of the page: models, texts, views, side by side; its state is the address.
 
-import {el, tokenText, number} from "./dom.js";
+import {el, tokenText, number, percent, keepingFocus} from "./dom.js";
 import {ask as askServer, isOffline, offlineFacts} from "./api.js";
 import {t, useMessages, setLanguage, getLanguage} from "./messages.js";
 import {button, setPressed, select} from "./controls.js";
@@ -63,9 +63,10 @@ function build() {
   const main = el("main", {id: "main", tabindex: -1, class: isCompared() ? "two" : "one"});
   sides = (isCompared() ? [0, 1] : [0]).map(index => new Side(index));
   main.append(...sides.map(side => side.element));
-  app.replaceChildren(
+  const frame = [
     el("button", {type: "button", class: "skip", onclick: () => main.focus()}, t("shell.skip")),
-    header(), tabs(), main, liveRegion);
+    header(), tabs(), main, liveRegion];
+  keepingFocus(app, () => app.replaceChildren(...frame));
   app.removeAttribute("aria-busy");
   document.title = `${t(`${viewId()}.title`)} · minillm explorer`;
   sides.forEach(side => side.render());
@@ -164,6 +165,7 @@ class Side {
     this.index = index;
     this.leaving = new AbortController();
     this.strip = el("div", {class: "strip", role: "group", "aria-label": t("shell.tokens")});
+    this.answers = el("div", {class: "answers", hidden: true, role: "group", "aria-label": t("shell.answer")});
     this.root = el("div", {class: "view"});
     this.status = el("div", {class: "status"});
     this.head = el("div", {class: "side-head"});
@@ -207,7 +209,7 @@ class Side {
     this.head.replaceChildren(
       el("div", {class: "model-line"}, choice, el("span", {class: "facts"},
         [info.architecture, t("shell.size", {layers: info.n_layers, heads: info.n_heads, d: info.d_model, n: number(info.n_parameters)})].join(" · "))),
-      el("div", {class: "text-line"}, area), this.strip);
+      el("div", {class: "text-line"}, area), this.strip, this.answers);
   }
 
   setText(text) {
@@ -237,13 +239,33 @@ class Side {
     if (!signal.aborted) {
       this.root.style.minHeight = "";
       this.root.dataset.ready = viewId();
+      this.showAnswer(signal);
+    }
+  }
+
+  // What the model says to the text, above every view; a click continues the text with it.
+  async showAnswer(signal) {
+    const asked = `${this.model} ${this.text}`;
+    if (this.answered === asked && this.model !== "trained") return;
+    try {
+      const {kind, token, position, top} = await askServer("answer", {model: this.model, text: this.text}, {signal});
+      if (signal.aborted) return;
+      this.answered = asked;
+      this.answers.hidden = !top.length;
+      const where = token === null ? "" : `${position} ${tokenText(token)}`;
+      keepingFocus(this.answers, () => this.answers.replaceChildren(el("span", {class: "facts"}, t(`shell.answer_${kind}`, {where})), ...top.map(each => {
+        const label = [el("span", {class: "mono"}, kind === "label" ? each.name : tokenText(each.name)), " ", el("span", {class: "facts"}, percent(each.p))];
+        return each.then === null || isOffline ? el("span", {class: "token"}, label)
+          : el("button", {type: "button", class: "token", title: t("shell.continue", {token: tokenText(each.name)}), onclick: () => this.setText(each.then)}, label);
+      })));
+    } catch (error) {
+      if (!signal.aborted) this.answers.hidden = true;  // the view has said why
     }
   }
 
   fail(root, error) {
     if (!error.offline) console.info(error);
-    const said = error.offline ? t("shell.offline") : error.message === "Failed to fetch" ? t("shell.gone") : error.message;
-    this.complain(root, said);
+    this.complain(root, error.offline ? t("shell.offline") : error.message);
   }
 
   // The frame and the view may have the same complaint: it is made once.
@@ -277,6 +299,7 @@ class Side {
       ask: (name, fields = {}, options = {}) => askServer(name, {...mine, ...fields}, {signal, ...options}),
       state: {
         get: (key, fallback) => state.get(prefix(key), fallback),
+        within: (key, fallback, least, most) => Math.max(least, Math.min(most, Math.trunc(state.get(prefix(key), fallback)))),
         set: changes => state.set(Object.fromEntries(Object.entries(changes).map(([key, value]) => [prefix(key), value]))),
       },
       setText: text => this.setText(text),
@@ -313,7 +336,10 @@ async function refreshModels() {
   if (isOffline) return;
   models = (await askServer("subjects")).subjects;
   sides.forEach(side => side.fillHead());
-  sides.forEach(side => side.showTokens(side.leaving.signal));
+  sides.forEach(side => {
+    side.showTokens(side.leaving.signal);
+    side.showAnswer(side.leaving.signal);
+  });
 }
 
 start().catch(error => {

@@ -58,9 +58,8 @@ class GraphView {
     this.root.append(
       el("div", {class: "row graph-tools"}, modes, this.search(),
         el("span", {class: "facts"}, t(`graph.loss_${this.graph.kind.replace(/ /g, "_")}`), " = ", el("output", {class: "the-loss"}, number(this.graph.loss, 6)))),
-      this.crumbs,
-      (this.frame = el("div", {class: "graph-frame"}, this.place, this.details)),
-      el("p", {class: "note"}, t("graph.keys")));
+      el("p", {class: "note"}, t("graph.keys")), this.crumbs,
+      (this.frame = el("div", {class: "graph-frame"}, this.place, this.details)));
     if (this.value >= 0 && this.context.state.get("open", null) === null) {
       this.goToValue(this.value, this.index);
       return;
