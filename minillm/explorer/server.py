@@ -28,6 +28,7 @@ from minillm.explorer.guard import TOO_LARGE, Guard, TooLarge
 from minillm.explorer.page import MEDIA_TYPES, page, static_files
 
 MOST_LONG_VIEWS = 4  # that run at the same time
+LONGEST_ERROR = 600  # characters
 
 
 class Server:
@@ -150,7 +151,8 @@ def _is_the_users(error):
 
 def _in_one_line(error):
     if _is_the_users(error):
-        return " ".join(str(error).split()) or type(error).__name__
+        line = " ".join(str(error).split()) or type(error).__name__
+        return line if len(line) <= LONGEST_ERROR else f"{line[:LONGEST_ERROR]} …"
     traceback.print_exception(error)  # a defect of minillm: for whoever reads the terminal
     return f"{type(error).__name__} in minillm; the terminal shows where"
 

@@ -1,5 +1,7 @@
 // Questions to the server, or to the answers that a page without a server contains.
 
+import {t} from "./messages.js";
+
 const TYPES = {float32: Float32Array, float64: Float64Array, int32: Int32Array, uint8: Uint8Array, uint16: Uint16Array};
 
 const contained = document.getElementById("answers");
@@ -11,6 +13,10 @@ export class Offline extends Error {
   offline = true;
 }
 
+function gone(error) {
+  throw error.name === "AbortError" ? error : new Error(t("shell.gone"));
+}
+
 // -> Promise of the decoded answer of the view `name`
 export async function ask(name, fields = {}, {report = null, signal = null} = {}) {
   if (answers) {
@@ -20,7 +26,7 @@ export async function ask(name, fields = {}, {report = null, signal = null} = {}
   }
   const response = await fetch(`api/${name}`, {
     method: "POST", signal, headers: {"Content-Type": "application/json"}, body: JSON.stringify(fields),
-  });
+  }).catch(gone);
   const kind = response.headers.get("Content-Type") || "";
   if (kind.startsWith("application/x-ndjson")) return readLines(response, report);
   if (!kind.startsWith("application/json")) throw new Error((await response.text()).trim() || response.statusText);
@@ -33,7 +39,7 @@ async function readLines(response, report) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const {value, done} = await reader.read();
+    const {value, done} = await reader.read().catch(gone);
     const lines = (rest + (value || "")).split("\n");
     rest = lines.pop();
     for (const line of lines.map(each => JSON.parse(each))) {
@@ -41,7 +47,7 @@ async function readLines(response, report) {
       if ("answer" in line) return decode(line.answer);
       if (report) report(...line.progress, decode(line.partial));
     }
-    if (done) throw new Error("the connection ended before the answer did");
+    if (done) throw new Error(t("shell.gone"));
   }
 }
 

@@ -10,8 +10,8 @@ const COLUMN = 118, LINE = 29, NODE = 100, LEFT = 66, TOP = 22;
 
 // -> {element, update(ids, start)}: ids of the tokens so far;  adopt(ids): take a beam's tokens
 export function beams(context, {adopt, isSmall}) {
-  const settings = {n_beams: context.state.get("beams", 3), n: context.state.get("beam_n", 10),
-    length_penalty: context.state.get("penalty", 1), early_stopping: context.state.get("early", "0") === "1"};
+  const settings = {n_beams: context.state.within("beams", 3, 2, 8), n: context.state.within("beam_n", 10, 2, 24),
+    length_penalty: Math.max(-1, Math.min(3, context.state.get("penalty", 1))), early_stopping: context.state.get("early", "0") === "1"};
   let ids = null, asked = null, working = null, waiting = 0;
   const place = el("div", {class: "gen-beam-place"});
   const redo = () => {

@@ -18,8 +18,14 @@ export default {
 
 // known: the View that stood here, whose answer may serve again
 async function show(root, context, known = null) {
-  const name = context.state.get("name", "");
-  const found = known && known.name === name ? known.found : await answer(context, name);
+  let name = context.state.get("name", ""), found;
+  try {
+    found = known && known.name === name ? known.found : await answer(context, name);
+  } catch (error) {
+    if (!name || error.name === "AbortError") throw error;
+    context.state.set({name: null});  // of another model: this one's own
+    [name, found] = ["", await answer(context, "")];
+  }
   if (context.signal.aborted) return;
   const view = new View(found, context, name);
   root.replaceChildren(view.element);

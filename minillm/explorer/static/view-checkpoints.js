@@ -50,7 +50,7 @@ class Scrubber {
     const first = await this.get(this.index);
     this.tokens = first.tokens.map(tokenText);
     this.shape = first.weights.shape;
-    this.head = [Math.min(this.head[0], this.shape[0] - 1), Math.min(this.head[1], this.shape[1] - 1)];
+    this.head = this.head.map((value, k) => Math.max(0, Math.min(Math.trunc(value), this.shape[k] - 1)));
     this.build();
     this.show(first);
     this.prefetch().then(() => this.scores()).catch(error => this.quiet(error));

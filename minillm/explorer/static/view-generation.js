@@ -157,8 +157,8 @@ class Generation extends View {
     const {context, first} = this;
     this.tree = new Tree(Array.from(first.ids.data));
     if (kept) this.tree.read(context.state.get("tree", ""));
-    this.at = kept ? Math.max(0, Math.min(context.state.get("at", this.tree.nText - 1), this.tree.nodes.length - 1)) : this.tree.nText - 1;
-    this.seed = context.state.get("seed", 0);
+    this.at = kept ? Math.max(0, Math.min(Math.trunc(context.state.get("at", this.tree.nText - 1)), this.tree.nodes.length - 1)) : this.tree.nText - 1;
+    this.seed = context.state.within("seed", 0, 0, 2 ** 32 - 1);
     this.chosen = null;
     this.answers.set(this.tree.ids(this.tree.nText - 1).join(), first);
 
@@ -194,7 +194,7 @@ class Generation extends View {
 
   controls() {
     this.drawn = el("span", {class: "facts gen-drawn"});
-    this.n = this.context.state.get("n", 30);
+    this.n = this.context.state.within("n", 30, 1, 1024);
     return el("div", {},
       row(button(t("generation.best"), () => this.take(this.greedy()), {title: t("generation.best_help")}),
         button(t("generation.sample"), () => this.take(this.next.result.next), {title: t("generation.sample_help")}),
@@ -377,7 +377,7 @@ class Masked extends View {
   async start(kept) {
     const {context, first} = this;
     this.ids = kept && context.state.get("ids", "") ? context.state.get("ids", "").split(".").map(Number) : Array.from(first.ids.data);
-    const position = kept ? context.state.get("position", -1) : -1;
+    const position = kept ? context.state.within("position", -1, -1, this.ids.length) : -1;
     this.position = position >= 0 && position < this.ids.length ? position : first.position;
     this.tokens = el("div", {class: "gen-path", role: "group", "aria-label": t("generation.hide_one")});
     this.settle = roving(this.tokens, ".gen-token");

@@ -52,7 +52,7 @@ class Patching {
   fields() {
     const wanted = {corrupt: this.setup ? this.setup.corrupt.text : this.wantedCorrupt || undefined};
     for (const name of ["token", "against", "position"]) {
-      const value = this.state.get(name, -1);
+      const value = this.state.within(name, -1, -1, 2 ** 31);
       if (value >= 0) wanted[name] = value;
     }
     const stack = this.state.get("stack", "");
@@ -68,6 +68,10 @@ class Patching {
     try {
       this.setup = await context.ask("patch_setup", this.fields());
     } catch (error) {
+      if (this.state.get("stack", "") && error.name !== "AbortError") {  // perhaps of another model
+        this.state.set({stack: null});
+        return this.start();
+      }
       if (!(error.offline && this.wantedCorrupt)) {
         this.root.append(this.texts(null));
         throw error;

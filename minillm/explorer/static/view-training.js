@@ -28,7 +28,7 @@ class Training {
       optimizer: context.state.get("optimizer", OPTIMIZERS[0]), lr: context.state.get("lr", 0.001),
       weight_decay: context.state.get("weight_decay", 0), clip: context.state.get("clip", 1),
     };
-    this.lessonFields = {target: context.state.get("target", ""), hide: context.state.get("hide", -1)};
+    this.lessonFields = {target: context.state.get("target", ""), hide: context.state.within("hide", -1, -1, 2 ** 31)};
   }
 
   async start() {

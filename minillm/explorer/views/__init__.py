@@ -5,8 +5,9 @@
 
 Its name is the name of the question. The server fills in the arguments that are Subjects (`subject`
 is the question's "model", another one is what the question names under that name), `explorer` and
-`report`; all other arguments come from the question, checked by their annotations. A view with an argument `report` is long: it calls report(done, total,
-partial=None) often, and the page shows the progress and may cancel.
+`report`; all other arguments come from the question, checked by their annotations. A view with an
+argument `report` is long: it calls report(done, total, partial=None) often, and the page shows the
+progress and may cancel.
 
     @offline
     def offline_attention(subject, text):
@@ -56,7 +57,7 @@ class View:
                                  f"{', '.join(wanted) or 'none'}")
         for name, parameter in wanted.items():
             if name not in fields and parameter.default is parameter.empty:
-                raise ValueError(f"{name} is missing, wanted a {_described(self.types[name])}")
+                raise ValueError(f"{name} is missing, wanted {_described(self.types[name])}")
         return {name: checked(name, value, self.types[name]) for name, value in fields.items()
                 if not (value is None and wanted[name].default is None)}
 
@@ -89,7 +90,7 @@ def checked(name, value, kind):
         value = float(value)
     item = typing.get_args(kind)
     if not _is_a(value, typing.get_origin(kind) or kind):
-        raise ValueError(f"{name} is {value!r:.80}, wanted a {_described(kind)}")
+        raise ValueError(f"{name} is {value!r:.80}, wanted {_described(kind)}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} is {value}, wanted a finite number")
     if isinstance(value, int) and not -(2**53) < value < 2**53:
@@ -118,6 +119,6 @@ def _require_unicode(name, text):
 
 
 def _described(kind):
-    names = {str: "text", int: "integer", float: "number", bool: "true or false", dict: "object",
-             list: "list"}
+    names = {str: "text", int: "an integer", float: "a number", bool: "true or false",
+             dict: "an object", list: "a list"}
     return names.get(typing.get_origin(kind) or kind, str(kind))
