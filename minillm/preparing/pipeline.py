@@ -117,12 +117,23 @@ def _store(work, fingerprint):
 
 
 def _fingerprint(files, options, strict):
-    facts = [VERSION, asdict(options), strict, [(name, path.stat().st_size, path.stat().st_mtime_ns)
-                                        for name, path in files]]
+    facts = [VERSION, asdict(options), strict, _states(files)]
     if options.against:
-        facts.append([(name, path.stat().st_size, path.stat().st_mtime_ns)
-                      for name, path in sources(expand(options.against))])
+        facts.append(_states(sources(expand(options.against))))
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _states(files):
+    """-> (name, size, time of the last change) of each file; (name,) if it can't be reached"""
+    states = []
+    for name, path in files:
+        try:
+            facts = path.stat()
+        except OSError:  # a dangling link: reading names it
+            states.append((name,))
+        else:
+            states.append((name, facts.st_size, facts.st_mtime_ns))
+    return states
 
 
 def _stage(store, name, work, report):

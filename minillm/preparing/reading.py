@@ -14,6 +14,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import sys
 from typing import NamedTuple
 
@@ -42,8 +43,16 @@ class BadFile(Exception):
 
 
 def sources(path):
-    """-> list of (name, Path) of the files to read, sorted by name"""
-    return sorted(text_files(path, SUFFIXES))
+    """-> list of (name, Path) of the files to read, sorted by name; a name is always valid UTF-8"""
+    try:
+        found = list(text_files(path, SUFFIXES))
+    except ValueError as error:
+        if "no text files" not in str(error):
+            raise
+        raise ValueError(f"{path}: no files in it that can be read (wanted .txt, .md, .jsonl, .csv, "
+                         ".tsv, .html or .rst, also as .gz or .zst)") from None
+    return sorted((os.fsencode(name).decode("utf-8", "backslashreplace"), file)
+                  for name, file in found)
 
 
 def read_documents(name, path, field="text"):

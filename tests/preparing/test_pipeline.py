@@ -194,6 +194,21 @@ def test_names_from_strangers_are_text_in_the_report():
     assert reports._cell("a|<b>\n*c*") == "a\\|\\<b\\> \\*c\\*"
 
 
+def test_odd_names_and_dangling_links_end_nothing(texts, tmp_path):
+    (texts / "gone.txt").symlink_to(tmp_path / "nowhere")
+    (texts / "line\nfeed.txt").write_text(TOPICS[12])
+    odd = os.fsencode(texts) + b"/bad\xff.txt"
+    try:
+        with open(odd, "w") as file:
+            file.write(TOPICS[13])
+    except OSError:
+        pytest.skip("this file system wants names of valid UTF-8")
+    result = prepare(texts, tmp_path / "out", SHARES)
+    assert "No such file" in result["skipped"]["gone.txt"]
+    assert result["read"]["files"] == 9
+    assert "bad\\\\xff.txt" in (tmp_path / "out" / "manifest.json").read_text()
+
+
 def test_nothing_of_a_bad_file_stays(texts, tmp_path):
     (texts / "8.txt.gz").write_bytes(gzip.compress(TOPICS[12].encode() * 200)[:3000])
     result = prepare(texts, tmp_path / "out", SHARES)
