@@ -13,6 +13,7 @@ from minillm.training.task import LABELLED
 
 DEFAULT_MODEL = "pydoc-tiny"
 DTYPES = ("float32", "bfloat16", "int8")
+FLOAT = {"type": float}
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,8 +21,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, f"minillm: error: {cut(visible(message))} (see: {self.prog} --help)\n")
-
-
 def parse_arguments(arguments=None):
     """-> Namespace with `command`, a function of the Namespace. Exits with 2 on an error."""
     return _parser().parse_args(arguments)
@@ -1034,6 +1033,31 @@ def _add_training(parser, name="train", **defaults):
         ("log_every", "steps between two lines of metrics.jsonl"),
     ):
         _add_settings(parser, name, explanation, defaults.get(name))
+    _add_privacy(parser)
+
+
+def _add_privacy(parser):
+    """Add the options of differential privacy."""
+    group = parser.add_argument_group("differential privacy", _paragraph(
+        "DP-SGD (Abadi et al. 2016): every example's gradient is clipped, and noise is added, so "
+        "that the weights hardly depend on any single example. An example is a block of "
+        "--block-size + 1 tokens of the training text, or one labelled example: not a document, "
+        "not a person. Whoever wrote k of them is protected with about k ε only. Not covered: a "
+        "vocabulary trained on the text (pass --tokenizer), the texts held out and all scores on "
+        "them, the losses in the records, and checkpoints/, which hold the key of the noise: "
+        "publish model/ alone. run.json has the whole list. A batch is drawn example by example; "
+        "on average it has --batch-size times --grad-accum of them, and large batches learn more "
+        "from the same ε. --clip has no effect, --dp-clip takes its place. model/ keeps the last "
+        "model, not the best."))
+    for name, explanation, changes in (
+        ("dp_epsilon", "train privately: all steps together spend at most this ε", FLOAT),
+        ("dp_noise", "or the noise, in units of --dp-clip; the end of the run says ε", FLOAT),
+        ("dp_delta", "δ, the probability that the promise of ε fails: well below 1 / the number "
+                     "of examples", {}),
+        ("dp_clip", "maximum norm of the gradient of one example", {}),
+        ("dp_seed", "NOT PRIVATE, for tests: noise that can be repeated", {"type": int}),
+    ):
+        _add_settings(group, name, explanation, **changes)
 
 
 def _add_settings(parser, name, explanation, default=None, option=None, **changes):

@@ -80,8 +80,29 @@ def train_new(settings, out, name, task=None):
     say("data: " + ", ".join(f"{_size(facts)} {split}" for split, facts in run.data.items()))
     if not any(run.data["valid"].values()):
         say("data: nothing is held out to validate on, so the last model is kept, not the best")
+    if run.privacy is not None:
+        _say_promise(run.privacy)
     with run.locked():
         return _run_to_the_end(run, run.trainer()), run
+
+
+def _say_promise(facts):
+    """Say what differential privacy promises in this run, and what it doesn't."""
+    n, epsilon = facts["examples"], facts["target_epsilon"]
+    say(f"privacy: one example is {facts['one_example']}; there are {n:,}")
+    say(f"privacy: noise {facts['noise_multiplier']:g} × {facts['clip']:g}, each example drawn with "
+        f"probability {facts['sampling_rate']:.4g} in each of {facts['steps']:,} steps"
+        + (f": at most ε = {epsilon:g} at δ = {facts['delta']:g}" if epsilon is not None else ""))
+    if facts["delta"] * n >= 1:
+        say(f"warning: δ = {facts['delta']:g} isn't below 1 / {n:,}: publishing a random example "
+            "would satisfy it; wanted a smaller --dp-delta")
+    for part in facts["not_covered"]:
+        say(f"privacy: not covered: {part}")
+
+
+def _say_spent(trainer):
+    say(f"privacy: spent ε = {trainer.batches.epsilon(trainer.step):.4g} at "
+        f"δ = {trainer.settings.dp_delta:g}, in {trainer.step:,} steps")
 
 
 def _size(facts):
@@ -126,9 +147,13 @@ def _run_to_the_end(run, trainer):
             trainer.report = lambda trainer: advance(trainer.step, _note(trainer))
             trainer.train()
     except Interrupted as interrupted:
+        if trainer.settings.is_private:
+            _say_spent(trainer)
         say(f"\nstopped after step {trainer.step}. Resume with:\n"
             f"  minillm train --resume {shlex.quote(str(run.folder))}")
         return 128 + interrupted.number
+    if trainer.settings.is_private:
+        _say_spent(trainer)
     if run.task_class.name in LABELLED:
         from minillm.cli.tasks import report_task
 

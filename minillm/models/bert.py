@@ -37,6 +37,7 @@ from minillm.models.positions import attention_positions, position_vectors, sum_
 from minillm.nn import Activation, Dropout, Embedding, EncoderBlock, LayerNorm, Linear, OutputHead
 from minillm.nn.layers import normal
 from minillm.nn.loss import cross_entropy_loss, joint_cross_entropy_loss
+from minillm.nn.per_example import n_examples
 from minillm.nn.module import Module, Parameter, frozen_prefix
 
 
@@ -258,7 +259,7 @@ class BertWithPredictions(BertWithHead):
         where = None
         if labels is not None:
             labels = checked_labels(labels, x.shape[:2], self.config.vocab_size)
-            if sparse_prediction:
+            if sparse_prediction and n_examples() is None:  # its rows are no longer examples
                 where = labels != -100
                 labels = labels[where]
         elif sparse_prediction:

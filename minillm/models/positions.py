@@ -17,6 +17,7 @@ from minillm.checks import shown
 from minillm.models.config import PreTrainedConfig, require_number
 from minillm.models.weight_table import Size
 from minillm.nn import Alibi, Embedding, RelativeBias, Rotary, SinusoidalEmbedding
+from minillm.nn.per_example import n_examples
 
 POSITION_EMBEDDINGS = ("learned", "sinusoidal", "rotary", "alibi", "t5", "none")
 
@@ -93,9 +94,12 @@ def position_vectors(config, *, interleaved=True, **init):
 def sum_over_sequences(dx, position_ids):
     """dx: (B, T, d_model), position_ids: (B, T), or (1, T) if all sequences share their positions
 
-    -> the gradient of the layer above: shared vectors get the sum of their gradients, (1, T, d)
+    -> the gradient of the layer above: shared vectors get the sum of their gradients, (1, T, d),
+    except inside `per_example_gradients`, which keeps the examples apart
     """
-    return dx if len(position_ids) == len(dx) else dx.sum(axis=0, keepdims=True)
+    if len(position_ids) == len(dx) or n_examples() is not None:
+        return dx
+    return dx.sum(axis=0, keepdims=True)
 
 
 def attention_positions(config, n_heads, head_dim, *, bidirectional=False, **init):

@@ -13,6 +13,7 @@ import numpy as np
 from minillm.checks import require_float, require_shape
 from minillm.nn.layers import Linear
 from minillm.nn.module import Module
+from minillm.nn.per_example import n_examples
 from minillm.nn.positions import AttentionPositions
 from minillm.nn.trace import active_traces
 from minillm.ops.attention import (
@@ -20,6 +21,7 @@ from minillm.ops.attention import (
     AttentionCache,
     attention_weights,
     attention_weights_backward,
+    cache_of_example,
     streaming_attention,
     streaming_attention_backward,
     weighted_values,
@@ -90,16 +92,28 @@ class MultiHeadAttention(Module):
         (dheads,) = self._split_heads(dmerged, self.n_heads)
         dheads = self._tap_heads_gradient(dheads)
         cache = self.recall()
-        if isinstance(cache, AttentionCache):
-            dbias = self._attend_with_weights_backward(dheads, cache, grads)
+        if n_examples() is not None and self.positions.learns_bias():
+            # dbias is a sum over the batch, so take one example after the other.
+            dbias = np.stack([
+                self._cached_backward(dheads[i : i + 1], cache_of_example(cache, i),
+                                      [grad[i : i + 1] for grad in grads])
+                for i in range(len(dheads))
+            ])
         else:
-            *_, dbias = streaming_attention_backward(dheads, cache, grads=grads,
-                                                     with_dbias=self.positions.learns_bias())
+            dbias = self._cached_backward(dheads, cache, grads)
         if dbias is not None:
             self.positions.distance_bias_backward(dbias)
         if self.has_traces():  # they get copies: what is written to is reused
             for name, grad in zip(("queries", "keys", "values"), grads):
                 grad[...] = self.tap_gradient(name, grad.copy())
+
+    def _cached_backward(self, dheads, cache, grads):
+        """-> dbias, or None; writes dQ, dK and dV to `grads`"""
+        if isinstance(cache, AttentionCache):
+            return self._attend_with_weights_backward(dheads, cache, grads)
+        *_, dbias = streaming_attention_backward(dheads, cache, grads=grads,
+                                                 with_dbias=self.positions.learns_bias())
+        return dbias
 
     def _attend_with_weights(self, Q, K, V, bias, dropout_p):
         """`ops.attention.attention`, with a tap on the weights"""

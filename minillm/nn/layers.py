@@ -6,6 +6,7 @@ Linear, OutputHead, Embedding, LayerNorm, RMSNorm, Dropout and the activations.
 import numpy as np
 
 from minillm.nn.module import Module, Parameter
+from minillm.nn.per_example import n_examples
 from minillm.ops.dropout import dropout, dropout_backward, require_probability
 from minillm.ops.embedding import embedding, embedding_backward
 from minillm.ops.gelu import (
@@ -93,7 +94,10 @@ class OutputHead(Module):
 
 
 def linear_layer_backward(dy, cache, weight, bias):
+    """The backward of y = x W + b, or y = x Wᵀ + b, for the Parameters W and b (or None) -> dx"""
     _require_cache(cache)
+    if n_examples() is not None:
+        return _log_linear(dy, cache, weight, bias)
     if not weight.trainable:  # frozen: dx is wanted, and the gradient of a bias that learns
         dx, _, _ = linear_backward(dy, cache, with_dW=False)
         if bias is not None and bias.trainable:
@@ -103,6 +107,17 @@ def linear_layer_backward(dy, cache, weight, bias):
     dx, _, db = linear_backward(dy, cache, dW=dW, accumulate=accumulate)
     if bias is not None:
         bias.add_grad(db)
+    return dx
+
+
+def _log_linear(dy, cache, weight, bias):
+    """`linear_layer_backward` that logs the factors of dW and db: see per_example.py"""
+    dx, _, _ = linear_backward(dy, cache, with_dW=False)
+    if weight.log is not None:
+        x = cache.x.reshape(*dy.shape[:-1], -1) if dy.size else cache.x
+        weight.log.product(*((dy, x) if cache.transpose_W else (x, dy)))
+    if bias is not None and bias.log is not None:
+        bias.log.sum(dy)
     return dx
 
 
@@ -133,7 +148,9 @@ class Embedding(Module):
         _require_cache(cache)
         if self.padding_id is not None:
             dy = np.where((cache.ids == self.padding_id)[..., None], 0, dy)
-        if self.weight.trainable:
+        if self.weight.log is not None:
+            self.weight.log.rows(cache.ids, dy)
+        elif self.weight.trainable:
             dtable, accumulate = self.weight.gradient_target()
             embedding_backward(dy, cache, dtable=dtable, accumulate=accumulate)
 
@@ -154,7 +171,11 @@ class LayerNorm(Module):
 
     def backward(self, dy):
         """dy: (..., d) -> dx: (..., d)"""
-        dx, dweight, dbias = layer_norm_backward(dy, self.recall())
+        cache = self.recall()
+        dx, dweight, dbias = layer_norm_backward(dy, cache)
+        if n_examples() is not None:
+            _log_norm(dy, (cache.x - cache.mean) * cache.inverse_std, self.weight, self.bias)
+            return dx
         self.weight.add_grad(dweight)
         self.bias.add_grad(dbias)
         return dx
@@ -175,9 +196,22 @@ class RMSNorm(Module):
 
     def backward(self, dy):
         """dy: (..., d) -> dx: (..., d)"""
-        dx, dweight = rms_norm_backward(dy, self.recall())
+        cache = self.recall()
+        dx, dweight = rms_norm_backward(dy, cache)
+        if n_examples() is not None:
+            _log_norm(dy, cache.x * cache.inverse_rms, self.weight)
+            return dx
         self.weight.add_grad(dweight)
         return dx
+
+
+def _log_norm(dy, x_hat, weight, bias=None):
+    """Log dweight_i = Σ_t dy_t * x̂_t and dbias_i = Σ_t dy_t of each example: see per_example.py"""
+    if weight.log is not None:
+        n, d = len(dy), dy.shape[-1]
+        weight.log.dense(np.einsum("ntd,ntd->nd", dy.reshape(n, -1, d), x_hat.reshape(n, -1, d)))
+    if bias is not None and bias.log is not None:
+        bias.log.sum(dy)
 
 
 class Dropout(Module):

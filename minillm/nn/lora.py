@@ -14,7 +14,7 @@ import numpy as np
 
 from minillm.nn.layers import Dropout, Linear, linear_layer_backward
 from minillm.nn.module import Module, Parameter
-from minillm.ops.linear import linear, linear_backward
+from minillm.ops.linear import linear
 from minillm.ops.quantized import QuantizedWeights
 
 
@@ -76,10 +76,7 @@ class LoRA(Module):
 
 def _product_backward(dy, cache, matrix):
     """The backward of y = x M for the Parameter M -> dx"""
-    if not matrix.trainable:
-        return linear_backward(dy, cache, with_dW=False)[0]
-    dW, accumulate = matrix.gradient_target()
-    return linear_backward(dy, cache, dW=dW, accumulate=accumulate)[0]
+    return linear_layer_backward(dy, cache, matrix, None)
 
 
 class LoRALinear(Linear):

@@ -1,7 +1,12 @@
-"""Loss: a number that can start the backward pass."""
+"""Loss: a number that can start the backward pass.
+
+Inside `per_example_gradients` (per_example.py), a backward starts from Σ_i ℓ_i in place of the mean
+over the batch: ℓ_i is the mean over the targets of example i alone. The value stays the mean.
+"""
 
 import numpy as np
 
+from minillm.nn.per_example import n_examples
 from minillm.nn.trace import active_traces
 from minillm.ops.binary_cross_entropy import binary_cross_entropy, binary_cross_entropy_backward
 from minillm.ops.cross_entropy import cross_entropy, cross_entropy_backward
@@ -84,7 +89,30 @@ def cross_entropy_loss(model, logits, targets, *, label_smoothing=0.0, overwrite
     value, cache = cross_entropy(logits, targets, label_smoothing=label_smoothing)
     model_backward = model.deferred_backward()
     out = logits if overwrite_logits and not active_traces() else None
-    return Loss(value, lambda dloss: model_backward(cross_entropy_backward(dloss, cache, out=out)))
+    return Loss(value, lambda dloss: model_backward(_dlogits(dloss, cache, out=out)))
+
+
+def _dlogits(dloss, cache, out=None):
+    """`cross_entropy_backward`; inside `per_example_gradients`, that of Σ_i ℓ_i
+
+    The batch's mean divides by the number N of all targets, ℓ_i by that of example i, n_i: so the
+    rows of example i are multiplied by N / n_i.
+    """
+    if n_examples() is None:
+        return cross_entropy_backward(dloss, cache, out=out)
+    N = cache.n_targets
+    counts = (cache.targets >= 0).reshape(n_examples(), -1).sum(axis=1)
+    if counts.size and (counts == counts[0]).all():  # as in language modeling: one factor for all
+        return cross_entropy_backward(dloss * N / max(counts[0], 1), cache, out=out)
+    dlogits = cross_entropy_backward(dloss * N, cache, out=out)
+    shape = (len(counts),) + (1,) * (dlogits.ndim - 1)
+    dlogits /= np.maximum(counts, 1).astype(dlogits.dtype).reshape(shape)
+    return dlogits
+
+
+def _sum_of_means(dloss):
+    """dloss of the mean over the examples, which have equal numbers of targets -> that of Σ_i ℓ_i"""
+    return dloss if n_examples() is None else dloss * n_examples()
 
 
 def next_token_loss(model, logits, labels):
@@ -109,18 +137,20 @@ def joint_cross_entropy_loss(model, *pairs):
     values, caches = zip(*[cross_entropy(logits, targets) for logits, targets in pairs])
     model_backward = model.deferred_backward()
     return Loss(sum(values), lambda dloss: model_backward(
-        *[cross_entropy_backward(dloss, cache) for cache in caches]))
+        *[_dlogits(dloss, cache) for cache in caches]))
 
 
 def binary_cross_entropy_loss(model, logits, targets):
     """-> the Loss of yes-or-no questions: logits and targets (from 0 to 1) of the same shape"""
     value, cache = binary_cross_entropy(logits, targets)
     model_backward = model.deferred_backward()
-    return Loss(value, lambda dloss: model_backward(binary_cross_entropy_backward(dloss, cache)))
+    return Loss(value, lambda dloss: model_backward(
+        binary_cross_entropy_backward(_sum_of_means(dloss), cache)))
 
 
 def mean_squared_error_loss(model, predictions, targets):
     """-> the Loss of numbers to predict: predictions and targets of the same shape"""
     value, cache = mean_squared_error(predictions, targets)
     model_backward = model.deferred_backward()
-    return Loss(value, lambda dloss: model_backward(mean_squared_error_backward(dloss, cache)))
+    return Loss(value, lambda dloss: model_backward(
+        mean_squared_error_backward(_sum_of_means(dloss), cache)))

@@ -65,12 +65,15 @@ class Parameter:
     """An array `data` and its gradient `grad`, which is None until a backward computes it.
 
     trainable: False freezes the parameter: backwards compute no gradient for it
+    log: inside `per_example_gradients`, where a backward writes down the factors of the gradient in
+        place of the gradient (per_example.py); else None
     """
 
     def __init__(self, data, trainable=True):
         self.data = data
         self.grad = None
         self.trainable = trainable
+        self.log = None
         self._buffer = None  # the memory of the last gradient, reused for the next one
 
     @property
@@ -91,6 +94,8 @@ class Parameter:
         The first backward after `zero_grad` overwrites the buffer; later ones (tied weights,
         gradient accumulation) add to it.
         """
+        if self.log is not None:
+            self.log.refuse()
         accumulate = self.grad is not None
         if not accumulate:
             if self._buffer is None or self._buffer.dtype != self.data.dtype:

@@ -236,6 +236,16 @@ def streaming_attention_backward(dout, cache, *, grads=None, with_dbias=True):
     return fused_attention_backward(dout, *cache, grads, with_dbias)
 
 
+def cache_of_example(cache, i):
+    """-> the part of a cache of either form that belongs to row i of the batch, as a batch of 1"""
+    if isinstance(cache, AttentionBias):  # its distance_bias is the same for all
+        mask = cache.key_mask
+        return cache._replace(key_mask=None if mask is None else mask[i : i + 1])
+    if isinstance(cache, tuple):
+        return type(cache)(*[cache_of_example(part, i) for part in cache])
+    return cache[i : i + 1] if isinstance(cache, np.ndarray) else cache
+
+
 @kernel(checks.forward)
 def fused_attention(Q, K, V, bias, scale, out):
     """-> out: (B, H, Tq, D), lse: (B, H, Tq)

@@ -26,6 +26,7 @@ from minillm.tasks.hidden_tokens import hide_tokens
 from minillm.text.auto import AutoTokenizer
 from minillm.text.bert_tokenizer import BertTokenizer
 from minillm.training.architecture import new_config, pretrained_config
+from minillm.training.dp_sgd import Examples
 from minillm.training.task import Prepared
 
 PRETRAINED_LR = 5e-4  # the default peak when settings.model names a pretrained model
@@ -220,6 +221,12 @@ class SupervisedTask:
 
     def batches(self, settings):
         return ExampleBatches(self.examples("train"), settings.batch_size, settings.seed)
+
+    def private_examples(self, settings):
+        """-> Examples, for training with differential privacy: the labelled ones"""
+        examples = self.examples("train")
+        return Examples("one labelled example", len(examples),
+                        lambda indices: [examples[index] for index in indices])
 
     def loss(self, model, batch):
         arrays = self.encode(batch, model.config)

@@ -158,6 +158,8 @@ class Faq(SupervisedTask):
     name = "faq"
     head = "base"
     fields = {"text": str, "question": str, "answer": str}
+    why_not_private = ("its loss compares the examples of a batch with each other, so no example "
+                       "has a gradient of its own; wanted another task")
     generate = staticmethod(faq.generate)
     generated = faq.WHAT
     n_examples = 8000

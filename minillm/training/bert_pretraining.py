@@ -122,6 +122,8 @@ class BertPretraining(LanguageModeling):
     head = "pretraining"
     tokenizer_class = BertTokenizer
     separator = "sep_token"
+    why_not_private = ("its pairs join pieces of two documents, so no example is one piece of text; "
+                       "wanted a decoder, or a task with labels")
     headings = ("loss (nats)", "masked accuracy", "next-sentence accuracy", "pairs")
 
     def __init__(self, folder, settings):

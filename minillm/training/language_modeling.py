@@ -12,6 +12,7 @@ from minillm.text.dataset import TokenDataset, random_batches, write_documents
 from minillm.text.gpt2_tokenizer import GPT2Tokenizer
 from minillm.text.prepared import MANIFEST, is_prepared, read_prepared
 from minillm.training.architecture import new_config, pretrained_config
+from minillm.training.dp_sgd import Examples
 from minillm.training.evaluate import evaluate
 from minillm.training.task import Prepared
 
@@ -41,6 +42,21 @@ class LanguageModeling:
     def batches(self, settings):
         return random_batches(self.splits["train"], settings.batch_size, settings.block_size,
                               settings.seed)
+
+    def private_examples(self, settings):
+        """-> Examples: blocks that don't overlap, so that each token is in one example only
+
+        A block has block_size + 1 tokens: as inputs all but the last, as targets all but the first.
+        What remains at the end of the text is left out.
+        """
+        dataset, length = self.splits["train"], settings.block_size + 1
+
+        def batch(indices):
+            window = dataset.windows((indices * length).tolist(), length)
+            return window[:, :-1].copy(), window[:, 1:].copy()
+
+        return Examples(f"one block of {length:,} consecutive tokens of the training text",
+                        len(dataset) // length, batch)
 
     def loss(self, model, batch):
         inputs, targets = batch

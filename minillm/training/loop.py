@@ -22,6 +22,7 @@ from minillm.training.checkpoint import (
 )
 from minillm.training.claim import lock_folder
 from minillm.training.clipping import clip_factor, grad_norm
+from minillm.training.dp_sgd import DPSGD, record_privacy
 from minillm.training.environment import differences, environment
 from minillm.training.metrics import MetricsLog
 from minillm.training.nonfinite import (
@@ -60,6 +61,8 @@ class Trainer:
     task.unit per second).
 
     model/ keeps the model with the lowest validation loss, or the last one if nothing is held out.
+    With settings.is_private the gradients are those of dp_sgd.py, model/ keeps the last model,
+    because a choice would tell about the texts held out, and run.json says what is spent.
     All randomness comes from settings.seed, and a checkpoint holds the whole state: parameters,
     moments of the optimizer, random states of data order and dropout. So a run that is stopped and
     resumed computes the same numbers, bit for bit, as an uninterrupted one.
@@ -70,7 +73,7 @@ class Trainer:
         self.folder = Path(folder)
         self.report = report
         # Data order and dropout have separate generators, so that neither affects the other.
-        self.batches = task.batches(settings)
+        self.batches = self._batches(settings)
         self.optimizer = AdamW(learning_rate_groups(model, settings.layer_lr_decay), lr=settings.lr,
                                betas=(0.9, 0.95), weight_decay=settings.weight_decay)
         self.metrics = MetricsLog(self.folder / "metrics.jsonl")
@@ -80,6 +83,9 @@ class Trainer:
         self.best_valid_loss = None
         self.speed = 0.0
         self._frozen_digest = None
+
+    def _batches(self, settings):
+        return DPSGD(self.task, settings) if settings.is_private else self.task.batches(settings)
 
     @property
     def checkpoints(self):
@@ -103,6 +109,8 @@ class Trainer:
             if self.step == 0:
                 self.evaluate()  # the baseline for fine-tuning
                 self._snapshot_if_in(snapshots)
+                if self.settings.is_private:
+                    self.save()  # the secret key, so that a killed run can't take its steps twice
             while self.step < self.settings.steps:
                 self.training_step()
                 self._snapshot_if_in(snapshots)
@@ -116,7 +124,9 @@ class Trainer:
                     raise Interrupted(signal)
 
     def training_step(self):
-        """Update the parameters once, with the mean gradient of grad_accum batches."""
+        """Update the parameters once, with the mean gradient of grad_accum batches; or with the
+        private gradient of one drawing.
+        """
         started = time.perf_counter()
         settings = self.settings
         self.optimizer.lr = warmup_cosine(
@@ -124,7 +134,30 @@ class Trainer:
             total_steps=settings.steps, final_lr=settings.lr * settings.final_lr,
         )
         self.optimizer.zero_grad()
-        mean_loss, size = 0.0, 0
+        if settings.is_private:
+            mean_loss, size = self._private_gradients()
+            max_norm = math.inf  # each example's gradient is clipped already, before the noise
+        else:
+            mean_loss, size = self._gradients()
+            max_norm = settings.clip
+        norm = grad_norm(self.optimizer.parameters)
+        self._require_finite(f"the gradient of step {self.step + 1}", norm,
+                             lambda: find_nonfinite_gradient(self.model))
+        self.optimizer.step(grad_scale=clip_factor(norm, max_norm))
+
+        self.step += 1
+        self.loss = mean_loss
+        self.speed = size / (time.perf_counter() - started)
+        if self._is_due(settings.log_every):
+            self.metrics.append({
+                "step": self.step, "loss": mean_loss, "grad_norm": norm, "lr": self.optimizer.lr,
+                f"{self.task.unit}_per_s": round(self.speed),
+                **({"epsilon": self.batches.epsilon(self.step)} if settings.is_private else {}),
+            })
+
+    def _gradients(self):
+        """Fill every .grad with the mean gradient of grad_accum batches -> mean loss, size"""
+        settings, mean_loss, size = self.settings, 0.0, 0
         for _ in range(settings.grad_accum):
             batch = next(self.batches)
             loss = self.task.loss(self.model, batch) / settings.grad_accum
@@ -135,19 +168,19 @@ class Trainer:
             loss.backward()
             mean_loss += loss.item()
             size += self.task.size(batch)
-        norm = grad_norm(self.optimizer.parameters)
-        self._require_finite(f"the gradient of step {self.step + 1}", norm,
-                             lambda: find_nonfinite_gradient(self.model))
-        self.optimizer.step(grad_scale=clip_factor(norm, settings.clip))
+        return mean_loss, size
 
-        self.step += 1
-        self.loss = mean_loss
-        self.speed = size / (time.perf_counter() - started)
-        if self._is_due(settings.log_every):
-            self.metrics.append({
-                "step": self.step, "loss": mean_loss, "grad_norm": norm, "lr": self.optimizer.lr,
-                f"{self.task.unit}_per_s": round(self.speed),
-            })
+    def _private_gradients(self):
+        """Fill every .grad with the noisy mean of clipped gradients -> mean loss, size
+
+        An empty drawing has no loss: the last one stands in for it.
+        """
+        loss, size = self.batches.gradients(self.model)
+        if loss is None:
+            return self.loss, size
+        self._require_finite(f"the loss of step {self.step + 1}", loss,
+                             lambda: find_nonfinite_parameter(self.model) or "an overflow")
+        return loss, size
 
     def evaluate(self):
         """Measure the model on the held-out data, and save it if it is the best so far."""
@@ -160,7 +193,7 @@ class Trainer:
             )
             self.metrics.append({"step": self.step, **metrics})
         plot_loss(self.metrics.records, self.folder / "loss.png")
-        if not metrics:
+        if not metrics or self.settings.is_private:
             self._save_model()
         elif self.best_valid_loss is None or self.valid_loss < self.best_valid_loss:
             self.best_valid_loss = self.valid_loss
@@ -187,6 +220,8 @@ class Trainer:
         checkpoint = Checkpoint(self.step, weights, moments, state)
         self.checkpoints.mkdir(exist_ok=True)
         save_checkpoint(self.checkpoints, checkpoint, self.settings.keep)
+        if self.settings.is_private:
+            record_privacy(self.folder / "run.json", self.batches.facts(self.step))
 
     def _snapshot_if_in(self, steps):
         if self.step in steps:
@@ -219,7 +254,7 @@ class Trainer:
         """Use other settings from the next step on (see settings.CHANGEABLE)."""
         state = self.batches.state_dict()
         self.settings = settings
-        self.batches = self.task.batches(settings)
+        self.batches = self._batches(settings)
         self.batches.load_state_dict(state)
         self.optimizer.weight_decay = settings.weight_decay
 

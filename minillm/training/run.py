@@ -1,7 +1,8 @@
 """A run folder: everything about one training run in one place, for any architecture and task.
 
     runs/NAME/
-        run.json          task, settings, the model's configuration, sizes of the data
+        run.json          task, settings, the model's configuration, sizes of the data; with
+                          settings.is_private: what is promised, and the ε that is spent
         data/             train.bin, valid.bin, test.bin: the tokens
         model/            the best model so far and its tokenizer, in Hugging Face's format
         adapter/          with settings.lora_rank: its LoRA updates alone; model/ has them merged
@@ -23,6 +24,7 @@ from minillm.text.auto import AutoTokenizer
 from minillm.training.architecture import check_adaptation, empty_model, new_model
 from minillm.training.checkpoint import list_checkpoints
 from minillm.training.claim import claim_folder, claim_numbered_folder, lock_folder
+from minillm.training.dp_sgd import DPSGD, require_private_task
 from minillm.training.loop import Trainer
 from minillm.training.settings import Settings
 from minillm.training.task import PRETRAINING, task_class
@@ -40,6 +42,7 @@ class Run:
             raise FileNotFoundError(f"{folder} is not a run folder: it has no run.json")
         facts = fields(path, read_json(path), {
             "task": str, "settings": dict, "config": dict, "data": dict, "changes": list[dict],
+            "privacy": dict | None,
         }, required=["settings", "config", "data"])
         try:
             self.task_class = task_class(facts.get("task", "language_modeling"))
@@ -49,6 +52,7 @@ class Run:
             raise ValueError(f"{path}: {error}") from None
         self.data = facts["data"]
         self.changes = facts.get("changes", [])  # by --resume, the oldest first
+        self.privacy = facts.get("privacy")  # as the run began, for one with settings.is_private
 
     @property
     def checkpoints(self):
@@ -99,7 +103,8 @@ class Run:
         return trainer, problems
 
     def write(self):
-        _write(self.folder, self.task_class, self.settings, self.config, self.data, self.changes)
+        _write(self.folder, self.task_class, self.settings, self.config, self.data, self.changes,
+               self.privacy)
 
     def locked(self):
         """-> a context in which only this process writes into the folder: claim.lock_folder"""
@@ -149,20 +154,26 @@ def _prepare(folder, settings, report, task):
         task = pretraining_task(settings.model_type if settings.model is None
                                 else AutoConfig.from_pretrained(settings.model).model_type)
     cls = task_class(task)
+    if settings.is_private:
+        require_private_task(cls)
     prepared = cls.prepare(folder, settings, report)
     check_adaptation(settings, prepared.config, cls.head)
+    privacy = None
+    if settings.is_private:
+        report("finding the noise")
+        privacy = DPSGD(cls(folder, settings), settings).facts(0)
     # Last: a folder with a run.json is complete.
-    _write(folder, cls, settings, prepared.config, prepared.data, [])
+    _write(folder, cls, settings, prepared.config, prepared.data, [], privacy)
     run = Run(folder)
     run.notes = prepared.notes
     return run
 
 
-def _write(folder, task, settings, config, data, changes):
+def _write(folder, task, settings, config, data, changes, privacy):
     write_json(folder / "run.json", {
         "task": task.name, "model_type": config.model_type,
         "settings": settings.to_dict(), "config": config.to_dict(), "data": data,
-        "changes": changes,
+        "changes": changes, **({} if privacy is None else {"privacy": privacy}),
     })
 
 

@@ -70,6 +70,12 @@ class Settings:
     weight_decay: float = 0.1
     clip: float = 1.0  # the maximum norm of all gradients together
     seed: int = 0
+    # differential privacy (dp_sgd.py): of dp_epsilon or dp_noise one switches it on
+    dp_epsilon: float | None = None  # what all steps together may spend
+    dp_noise: float | None = None  # or the noise σ, in units of dp_clip
+    dp_delta: float = 1e-5  # keep it well below 1 / the number of examples
+    dp_clip: float = 1.0  # C, the maximum norm of the gradient of one example
+    dp_seed: int | None = None  # for tests: NOT private. None: secret randomness
     # the records
     eval_every: int = 100
     checkpoint_every: int = 100
@@ -95,6 +101,7 @@ class Settings:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted a number over 0")
         self._check_finetuning()
+        self._check_privacy()
         for name in ("lr", "weight_decay", "final_lr"):  # an infinite clip is allowed: no clipping
             if math.isinf(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted a finite number")
@@ -126,6 +133,22 @@ class Settings:
             raise ValueError("resize_vocab gives the embeddings new rows that must be trained, "
                              "wanted neither lora_rank nor freeze")
 
+    def _check_privacy(self):
+        for name in ("dp_epsilon", "dp_noise", "dp_clip"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value}, wanted a number over 0")
+        if not 0 < self.dp_delta < 1:
+            raise ValueError(f"dp_delta is {self.dp_delta}, wanted a number between 0 and 1")
+        if self.dp_epsilon is not None and self.dp_noise is not None:
+            raise ValueError(f"dp_epsilon is {self.dp_epsilon} and dp_noise is {self.dp_noise}, "
+                             "wanted one: each determines the other")
+
+    @property
+    def is_private(self):
+        """Whether training is differentially private."""
+        return self.dp_epsilon is not None or self.dp_noise is not None
+
     @property
     def keeps_weights(self):
         """Whether some weights stay those of `model`. Checkpoints leave them out."""
@@ -143,10 +166,21 @@ class Settings:
                     f"{name} is {value}, but the run has {getattr(self, name)}, and this can't "
                     f"change any more; --resume can change {', '.join(CHANGEABLE)}"
                 )
+            self._require_same_privacy(name, value)
         changed = replace(self, **changes)
         if changed.steps < step:
             raise ValueError(f"steps is {changed.steps}, but the run has done {step} already")
         return changed
+
+    def _require_same_privacy(self, name, value):
+        """ValueError for a change of what the accountant has counted on from the first step"""
+        fixed = {"batch_size": "the probability of an example to be drawn",
+                 "grad_accum": "the probability of an example to be drawn"}
+        if self.dp_epsilon is not None:
+            fixed["steps"] = "the noise with which all steps spend dp_epsilon"
+        if self.is_private and name in fixed and value != getattr(self, name):
+            raise ValueError(f"{name} is {value}, but the run has {getattr(self, name)}, and a "
+                             f"private run can't change it: it determines {fixed[name]}")
 
     def to_dict(self):
         return asdict(self)

@@ -15,6 +15,11 @@ For a run folder (run.py) a task also provides:
     Task(folder, settings)                                 open what `prepare` wrote
     Task.name, Task.head               its name in run.json, the head of its models (models/auto.py)
 
+for training with differential privacy (dp_sgd.py), optionally
+
+    task.private_examples(settings) -> Examples, whose losses don't depend on each other
+    Task.why_not_private               or why there are none, a reason that ends a sentence
+
 and, for `minillm train` and `minillm eval`, which show a table of results:
 
     task.measure(model, split, report)   the result on "valid" or "test"; None if it is too short

@@ -25,7 +25,9 @@ class AttentionPositions(Module):
         return False
 
     def distance_bias_backward(self, dbias):
-        """dbias: (H, Tq + Tk - 1), from the backward of attention -> None"""
+        """dbias: (H, Tq + Tk - 1), from the backward of attention; inside `per_example_gradients`
+        (B, H, Tq + Tk - 1), one for each example -> None
+        """
 
 
 def table_rows(x, start, table):

@@ -1,5 +1,7 @@
 """Learned positions: a vector for each position, in a table that is trained."""
 
+import numpy as np
+
 from minillm.nn.layers import normal
 from minillm.nn.module import Module, Parameter
 from minillm.nn.positions.base import table_rows
@@ -24,7 +26,9 @@ class LearnedPositions(Module):
     def backward(self, dy):
         """dy: (..., T, d_model) -> dx: dy itself, because a sum passes its gradient unchanged"""
         rows = self.recall()
-        if self.weight.trainable:
+        if self.weight.log is not None:
+            self.weight.log.rows(np.arange(rows.start, rows.stop), dy)
+        elif self.weight.trainable:
             dtable, accumulate = self.weight.gradient_target()
             if not accumulate:
                 dtable[...] = 0

@@ -51,6 +51,10 @@ class RelativeBias(AttentionPositions):
     # so its gradient is the sum of theirs: dweight[b, h] = Σ dbias[h, n] over bucket(n) = b.
     def distance_bias_backward(self, dbias):
         buckets = self.recall()
-        dweight = np.zeros_like(self.weight.data)
-        np.add.at(dweight, buckets, dbias.T)
-        self.weight.add_grad(dweight)
+        dbias = dbias.astype(self.weight.data.dtype, copy=False)
+        dweight = np.zeros((*dbias.shape[:-2], *self.weight.shape), dbias.dtype)
+        np.add.at(dweight, (..., buckets, slice(None)), dbias.swapaxes(-1, -2))
+        if self.weight.log is not None:
+            self.weight.log.dense(dweight)
+        else:
+            self.weight.add_grad(dweight)
