@@ -113,8 +113,8 @@ class Log:
 
     def refuse(self):
         """Raise the error of a layer that adds to `grad` directly."""
-        raise RuntimeError(f"the backward of {self.name} doesn't log per-example gradients: see "
-                           "minillm/nn/per_example.py")
+        raise RuntimeError(f"the layer with the parameter {self.name} doesn't log per-example "
+                           "gradients in its backward: see minillm/nn/per_example.py")
 
 
 class PerExample:
@@ -133,8 +133,6 @@ class PerExample:
     def add_weighted(self, weights):
         """Add Σ_i weights_i g_i to the `grad` of every parameter that was used; weights: (n,)"""
         for parameter, uses in zip(self.parameters, self.uses):
-            if self.n == 0:
-                continue
             for use in uses:
                 target, accumulate = parameter.gradient_target()
                 if not accumulate and not isinstance(use, Product):
@@ -144,6 +142,8 @@ class PerExample:
 
 def squared_norms(uses, shape, n):
     """-> float64 (n,): Σ over all pairs of uses of ⟨X_i, Y_i⟩, the smaller way of the two"""
+    if n == 0:
+        return np.zeros(0)
     if len(shape) == 2 and uses and _dense_is_cheaper(uses, *shape):
         return _squared_norms_of_matrices(uses, shape, n)
     total = np.zeros(n)
@@ -210,6 +210,8 @@ class Rows:
     def squared_norms(self):
         """The sum of the b_t of equal ids, squared: cheaper than the Gram matrices."""
         n, T, k = self.B.shape
+        if not self.B.size:
+            return np.zeros(n)
         keys = self.ids + (np.arange(n) * (int(self.ids.max(initial=0)) + 1))[:, None]
         found, place = np.unique(keys, return_inverse=True)
         sums = np.zeros((len(found), k), self.B.dtype)

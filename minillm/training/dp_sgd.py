@@ -147,7 +147,7 @@ class DPSGD:
 
 def clip_factors(norms, max_norm):
     """-> (n,): min(1, C / ‖g_i‖), the factors that scale gradients of these norms to C at most"""
-    return np.minimum(1.0, max_norm / np.maximum(norms, np.finfo(np.float64).tiny))
+    return max_norm / np.maximum(norms, max_norm)
 
 
 def require_private_task(cls):

@@ -35,8 +35,12 @@ powers of the smaller term:                                                     
     A_α <= Σ_k |C(α, k)| { (1 - q)^(α-k) q^k exp((k² - k) / 2σ²) Φ((z - k) / σ)
                          + (1 - q)^k q^(α-k) exp((j² - j) / 2σ²) Φ((j - z) / σ) },   j = α - k
 
-Where this is closer to 1 than a float64 shows, ρ of the next integer serves: ρ(α) never falls with
-α (Mironov 2017, prop. 9). All sums are of logarithms. Every α gives a valid ε; the smallest one counts:
+All sums are of logarithms. Where A_α is close to 1, the integral itself is computed, of the little
+that remains: with u = P(x) / Q(x) - 1, whose mean is 0,
+
+    A_α - 1 = E_{x~Q} [(1 + u)^α - 1 - α u]
+
+Every α gives a valid ε; the smallest one counts:
 
     ε = ρ + log(1 - 1/α) - log(δ α) / (α - 1)            (Canonne, Kamath, Steinke 2020, prop. 12)
 """
@@ -49,7 +53,7 @@ import numpy as np
 # Those of the library dp-accounting: close together where the best ones mostly are.
 ORDERS = (*(1 + k / 10 for k in range(1, 100)), *range(11, 64), 128, 256, 512, 1024)
 TERMS = (64, 250, 1000)  # of the series: more if these aren't enough
-LEAST_LOG_A = 1e-9  # less than this has too few digits
+LEAST_LOG_A = 1e-6  # of the series: less than this has too few digits
 LARGEST_NOISE = 1e6
 
 
@@ -83,7 +87,7 @@ def noise_for(epsilon, q, steps, delta):
         if high > LARGEST_NOISE:
             raise ValueError(f"epsilon is {epsilon}, which no noise reaches in {steps} steps with "
                              f"delta {delta}: wanted a larger epsilon, or fewer steps")
-    while high - low > 1e-5 * high:
+    while high - low > 1e-4 * high:
         middle = (low + high) / 2
         if epsilon_spent(q, middle, steps, delta) > epsilon:
             low = middle
@@ -118,7 +122,7 @@ def renyi_divergence(q, noise, order):
         return _log_A_of_integer(q, noise, int(order)) / (order - 1)
     log_A = _log_A_of_fraction(q, noise, order)
     if log_A < LEAST_LOG_A:
-        return renyi_divergence(q, noise, math.ceil(order))
+        log_A = _log_A_near_0(q, noise, order)
     return log_A / (order - 1)
 
 
@@ -126,7 +130,7 @@ def _log_A_of_integer(q, noise, order):
     k = np.arange(2, order + 1)  # the terms of 0 and 1 are 0
     exponent = (k * k - k) / (2 * noise**2)
     # log(exp(x) - 1) = x + log(1 - exp(-x))
-    logs = (_log_binomial(order, k) + k * math.log(q) + (order - k) * math.log1p(-q)
+    logs = (_log_binomials(order, 2, order + 1) + k * math.log(q) + (order - k) * math.log1p(-q)
             + exponent + np.log(-np.expm1(-exponent)))
     log_excess = _log_sum(logs)
     return math.log1p(math.exp(log_excess)) if log_excess < 0 else float(
@@ -135,18 +139,19 @@ def _log_A_of_integer(q, noise, order):
 
 def _log_A_of_fraction(q, noise, order):
     for n_terms in TERMS:
-        total, last = _series_of_fraction(q, noise, order, np.arange(n_terms))
+        total, last = _series_of_fraction(q, noise, order, n_terms)
         if last < total - 30:
             return total
     return math.inf  # the series hasn't converged: leave this order out
 
 
-def _series_of_fraction(q, noise, order, k):
-    """-> log of the sum of both halves' terms k, log of the last term"""
+def _series_of_fraction(q, noise, order, n_terms):
+    """-> log of the sum of the first terms of both halves, log of the last term"""
+    k = np.arange(n_terms)
     z = noise**2 * math.log(1 / q - 1) + 0.5
     log_q, log_rest = math.log(q), math.log1p(-q)
     j = order - k
-    log_binomial = _log_binomial(order, k)
+    log_binomial = _log_binomials(order, 0, n_terms)
     below = (log_binomial + k * log_q + j * log_rest + (k * k - k) / (2 * noise**2)
              + _log_normal_cdf((z - k) / noise))
     above = (log_binomial + j * log_q + k * log_rest + (j * j - j) / (2 * noise**2)
@@ -154,8 +159,21 @@ def _series_of_fraction(q, noise, order, k):
     return _log_sum(np.concatenate([below, above])), max(below[-1], above[-1])
 
 
-def _log_binomial(n, k):
-    """-> log |C(n, k)| for each of the integers k: (K,); n may be a fraction"""
+def _log_A_near_0(q, noise, order):
+    """log A_α by the trapezoidal rule, which for such an integrand has nearly all digits"""
+    step = min(noise / 16, noise**2 / 4)
+    x = np.arange(-12 * noise, order + 12 * noise, step)
+    Q = np.exp(-x**2 / (2 * noise**2)) / (noise * math.sqrt(2 * math.pi))
+    u = q * np.expm1((2 * x - 1) / (2 * noise**2))
+    series = order * (order - 1) * u**2 * (1 / 2 + (order - 2) * u / 6)
+    excess = np.where(np.abs(u) < 1e-5, series, np.expm1(order * np.log1p(u)) - order * u)
+    return math.log1p(float((Q * excess).sum()) * step)
+
+
+@lru_cache(1024)
+def _log_binomials(n, first, stop):
+    """-> log |C(n, k)| for the integers k from `first` to stop - 1; n may be a fraction"""
+    k = np.arange(first, stop)
     lgamma = np.vectorize(math.lgamma, otypes=[float])
     return math.lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
 
