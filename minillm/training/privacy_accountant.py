@@ -21,7 +21,7 @@ the example is drawn with probability q, which moves the Gaussian by 1:
 
 For an integer α, expand the power; E_Q exp(k (2x - 1) / 2σ²) = exp((k² - k) / 2σ²), so
 
-    A_α = Σ_k C(α, k) (1 - q)^(α-k) q^k exp((k² - k) / 2σ²)                           (eq. 6)
+    A_α = Σ_k C(α, k) (1 - q)^(α-k) q^k exp((k² - k) / 2σ²)                      (section 3.3)
 
 For a tiny q this is 1 + 1e-17, and 1 is all that a float64 keeps. But the binomial probabilities
 C(α, k) (1 - q)^(α-k) q^k sum to 1, so subtract them, and take log(1 + x) of what remains:

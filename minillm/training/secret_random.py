@@ -3,8 +3,8 @@
 Who knows the noise of DP-SGD subtracts it. So it comes from a secret key, which is no setting, and
 a checkpoint, which must hold a key, holds only that of the steps to come. The key is a ratchet:
 
-    generator of step t = Philox(SHA-256("step" ‖ key_t))        (Salmon et al. 2011; Opacus uses the
-    key_{t+1}           = SHA-256("next" ‖ key_t)                 same idea of a secret seed)
+    generator of step t = Philox(SHA-256("step" ‖ key_t))        (Salmon et al. 2011)
+    key_{t+1}           = SHA-256("next" ‖ key_t)
 
 SHA-256 can't be inverted, so from key_t follow all later steps, but no earlier one.
 """

@@ -32,7 +32,8 @@ LLAMA = dict(hidden_size=8, intermediate_size=9, num_hidden_layers=2, num_attent
              num_key_value_heads=1)
 BERT = dict(hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12)
 SEQ2SEQ = dict(d_model=8, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
-               decoder_attention_heads=2, encoder_ffn_dim=12, decoder_ffn_dim=9, decoder_start_token_id=1, pad_token_id=0)
+               decoder_attention_heads=2, encoder_ffn_dim=12, decoder_ffn_dim=9, decoder_start_token_id=1,
+               pad_token_id=0)
 # Every architecture, head and kind of positions -> (configuration, model type, head)
 CASES = {
     **{f"gpt2 {kind}": (GPT2Config, {**GPT2, "position_embedding": kind}, "gpt2", "causal_lm")
