@@ -71,7 +71,15 @@ def probabilities(logits, position):
     logits: (B, T, V), or (B, C) of a model that labels texts
     """
     at = logits if logits.ndim == 2 else logits[:, position]
+    require_numbers("the model's scores", at)
     return softmax(at.astype(np.float64))[0]
+
+
+def require_numbers(what, x):
+    """Raise ValueError if an array that a view explains contains NaN"""
+    if np.isnan(x).any():
+        raise ValueError(f"{what} contain NaN: are the weights damaged? The graph shows where it "
+                         "begins")
 
 
 def logits_of(subject, reading):

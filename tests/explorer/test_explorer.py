@@ -125,3 +125,13 @@ def test_turns_come_in_order():
     for thread in threads:
         thread.join()
     assert order == list(range(8))
+
+
+@pytest.mark.parametrize("name", ["answer", "attention", "lens", "attribute", "patch_setup"])
+def test_damaged_weights_are_said_in_a_line(name):
+    damaged = Subject.open("pydoc-tiny")
+    for parameter in damaged.model.parameters():
+        parameter.data[..., 0] = np.nan
+    with pytest.raises(ValueError, match="contain NaN: are the weights damaged"):
+        Explorer([damaged]).ask(name, {"text": "The class"})
+    assert Explorer([damaged]).ask("graph", {"text": "The class"})

@@ -227,7 +227,7 @@ def test_answers_are_found_by_the_same_text_in_both_languages(page):
 
 
 def test_what_the_model_says_stands_above_every_view_and_continues_the_text(page, served):
-    first = page.locator(".answers button").first
+    first = page.locator(".answer-line button").first
     first.wait_for()
     reading = served.subject.read(TEXT)
     name = served.subject.names([served.subject.said(reading)])[0]

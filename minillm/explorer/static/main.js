@@ -165,7 +165,7 @@ class Side {
     this.index = index;
     this.leaving = new AbortController();
     this.strip = el("div", {class: "strip", role: "group", "aria-label": t("shell.tokens")});
-    this.answers = el("div", {class: "answers", hidden: true, role: "group", "aria-label": t("shell.answer")});
+    this.answers = el("div", {class: "answer-line", hidden: true, role: "group", "aria-label": t("shell.answer")});
     this.root = el("div", {class: "view"});
     this.status = el("div", {class: "status"});
     this.head = el("div", {class: "side-head"});

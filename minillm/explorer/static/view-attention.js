@@ -56,7 +56,7 @@ class View {
     this.queryLabels = found.tokens.map(tokenText);
     this.keyLabels = found.keys.map(tokenText);
     this.query = clamp(context.state.get("query", this.T - 1), this.T);
-    this.key = context.state.get("key", -1);
+    this.key = context.state.within("key", -1, -1, this.S - 1);
     this.head = el("div");
     this.rowPanel = el("div");
     this.why = el("div");
@@ -438,7 +438,7 @@ class View {
   }
 }
 
-const clamp = (value, size) => Math.max(0, Math.min(size - 1, value));
+const clamp = (value, size) => Math.max(0, Math.min(size - 1, Math.trunc(value)));
 
 // The name of an attention for people: of a single stack, of the encoder, the decoder, across
 function named({name, cross}, all) {

@@ -314,4 +314,4 @@ function partName({kind, part, layer, head}) {
   return kind in names ? t(`lens.part_${names[kind]}`, {layer, head}) : part;
 }
 
-const clamp = (value, size) => Math.max(0, Math.min(size - 1, value));
+const clamp = (value, size) => Math.max(0, Math.min(size - 1, Math.trunc(value)));

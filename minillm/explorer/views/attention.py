@@ -10,6 +10,7 @@ import weakref
 
 import numpy as np
 
+from minillm.explorer.question import require_numbers
 from minillm.explorer.views import offline, view
 from minillm.insight.anatomy import stacks_of
 from minillm.insight.attention import (
@@ -229,6 +230,7 @@ class _Seen:
         if summaries is None:
             found = summarize_heads([self.weights(layer)[None] for layer in range(L)])
             summaries = [found[place] for place in np.ndindex(L, H)]
+        require_numbers("the attention weights", [each.first for each in summaries])
         kinds = {kind: np.reshape([getattr(each, kind) for each in summaries], (L, H))
                  for kind in KINDS}
         if self._induction is None and not self.cross:

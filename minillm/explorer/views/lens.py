@@ -8,6 +8,7 @@ import weakref
 
 import numpy as np
 
+from minillm.explorer.question import require_numbers
 from minillm.explorer.views import offline, view
 from minillm.insight.anatomy import Anatomy
 from minillm.insight.contributions import logit_contributions
@@ -123,6 +124,7 @@ def _lens(subject, reading, explorer, tuned, report=None):
 
 def _read(logits, actual):
     """logits: (R, t, V) -> the arrays of `lens` for t positions"""
+    require_numbers("the model's scores", logits)
     P, _ = softmax(logits)
     k = min(K, P.shape[-1])
     ids = np.argpartition(-P, k - 1, axis=-1)[..., :k]
