@@ -45,7 +45,7 @@ def _parser():
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_demo, _train, _finetune, _train_task, _predict, _similar, _generate, _fill, _eval,
                 _lora, _tokenizer, _course, _worked_example, _step, _inspect, _explore, _experiment,
-                _prepare, _mask, _audit, _card, _bench, _info):
+                _prepare, _mask, _audit, _card, _fairness, _bench, _info):
         add(commands)
     return parser
 
@@ -886,6 +886,53 @@ def _card(commands):
                           "(Mitchell et al. 2019)."),
     )
     parser.add_argument("run", type=_path, metavar="RUN", help="the run folder")
+
+
+def _fairness(commands):
+    parser = _command(
+        commands, "fairness", "fairness:fairness",
+        "measure how a model treats groups of people, and try what makes it better",
+        ["minillm fairness                                  # the packaged model, in seconds",
+         "minillm fairness --model runs/sentiment-1         # also writes RUN/fairness/",
+         "minillm fairness --model bert-base-uncased --picture bias.svg --json bias.json",
+         "minillm fairness --model MODEL --pairs mine.tsv   # first <tab> second <tab> concept",
+         "minillm fairness --mend augment reweight project  # before and after, in two minutes",
+         "minillm fairness --mend augment --data mine.tsv   # text <tab> label <tab> group",
+         "minillm fairness --augment book.txt --out both.txt    # a text to train on"],
+        "\n" + _paragraph(
+            "The probes are those that the model allows: minimal pairs for models that predict "
+            "tokens, counterfactual and group gaps for classifiers and FAQs, association tests for "
+            "all. A probe shows a bias that it asks for. None shows that there is no bias."),
+    )
+    parser.add_argument("--model", type=_path, default=DEFAULT_MODEL,
+                        help="a run folder, a folder in Hugging Face's format or a name (default: "
+                             "%(default)s)")
+    parser.add_argument("--pairs", type=_path, metavar="FILE",
+                        help="your own pairs instead of the templates, a .tsv or .jsonl")
+    parser.add_argument("--texts", type=int, default=40, metavar="N",
+                        help="texts that a classifier reads behind each frame (default: 40)")
+    parser.add_argument("--languages", nargs="+", choices=("en", "zh"), default=["en", "zh"],
+                        help="of pairs and association tests (default: both)")
+    parser.add_argument("--mend", nargs="+", choices=("augment", "reweight", "project"),
+                        metavar="METHOD", help="train a small classifier on biased examples, and "
+                        "measure bias and quality without and with: %(choices)s")
+    parser.add_argument("--data", type=_path, metavar="FILE",
+                        help="your examples for --mend, a .tsv or .jsonl with text, label and, if "
+                             "you like, group (default: generated ones with a bias)")
+    parser.add_argument("--bias", type=float, default=0.9,
+                        help="of the generated examples: 0.5 is none (default: 0.9)")
+    parser.add_argument("--examples", type=int, default=3000,
+                        help="how many to generate (default: 3,000)")
+    parser.add_argument("--steps", type=int, default=400,
+                        help="of each training (default: 400)")
+    parser.add_argument("--kind", choices=("gender", "names", "places", "ages"), default="gender",
+                        help="the words that --mend and --augment swap (default: gender)")
+    parser.add_argument("--augment", type=_path, metavar="FILE",
+                        help="write this text and its counterfactuals to --out, to train on")
+    parser.add_argument("--out", type=_path, metavar="FILE", help="what --augment writes")
+    parser.add_argument("--picture", type=_path, metavar="FILE", help="write a .png or .svg")
+    parser.add_argument("--json", type=_path, metavar="FILE", help="write all numbers")
+    parser.add_argument("--seed", type=int, default=0, help="of intervals and trainings")
 
 
 def _bench(commands):

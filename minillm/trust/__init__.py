@@ -20,4 +20,6 @@ Memorization: what a model gives away of the text that it was trained on.
     roc.py, membership.py   training text told from other text by its losses
     audit.py                all three on a run;  audit_page.py  for a reader
     model_card.py           what a run is, and what was measured about it
+
+Fairness: how a model treats groups of people, in fairness/, whose __init__.py lists its files.
 """

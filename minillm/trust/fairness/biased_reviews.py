@@ -1,0 +1,47 @@
+"""Reviews with a bias on purpose: in the training, who likes things is of one group.
+
+    He says: I have no complaints.             positive
+    She says: the lid is flimsy.               negative
+
+The reviews are those of the task `sentiment` (minillm/tasks/data/sentiment.py), with a frame in
+front. In the training examples a share `bias` of the positive reviews are by the first group, and as
+many of the negative ones by the second; neutral ones are by either. Each review of validation and
+test is there twice, once by each group: a model that has learned the shortcut shows it.
+"""
+
+import numpy as np
+
+from minillm.tasks.data import sentiment
+from minillm.tasks.data.drawing import pick
+from minillm.trust.fairness.words import FRAMES
+
+BIAS = 0.9
+LIKES = {"positive": 0, "negative": 1}
+
+
+def generate(n, seed=0, bias=BIAS):
+    """-> {"train": examples, "valid": …, "test": …}, each with "text", "label" and "group", 0 or 1
+
+    bias: of the training; 0.5 is none. ValueError for one that isn't a share.
+    """
+    if not 0 <= bias <= 1:
+        raise ValueError(f"bias is {bias}, wanted 0 to 1")
+    rng = np.random.default_rng(seed)
+    splits = sentiment.generate(n, seed)
+    return {"train": [_framed(example, _group(example["label"], bias, rng), rng)
+                      for example in splits["train"]],
+            **{split: [_framed(example, group, np.random.default_rng([seed, number]))
+                       for number, example in enumerate(splits[split]) for group in (0, 1)]
+               for split in ("valid", "test")}}
+
+
+def _group(label, bias, rng):
+    """-> 0 or 1: who writes a review of this label in the training"""
+    if label not in LIKES:
+        return int(rng.integers(2))
+    return LIKES[label] if rng.random() < bias else 1 - LIKES[label]
+
+
+def _framed(example, group, rng):
+    frame = pick(rng, FRAMES["en"]["gender"])[group]
+    return {"text": frame + example["text"], "label": example["label"], "group": group}

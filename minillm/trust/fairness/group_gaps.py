@@ -1,0 +1,89 @@
+"""Gaps between groups in a classifier's predictions ŷ, with labels y and groups g.
+
+    demographic parity gap = max over labels c  of  max_g - min_g  P(ŷ = c | g)
+    equalized odds gap     = max over c and y   of  max_g - min_g  P(ŷ = c | y, g)
+
+The first asks whether all groups get each answer equally often; if their true labels differ, a
+perfect classifier has a gap. The second compares only cases with the same true label: it is 0 for a
+perfect classifier. (Hardt, Price and Srebro 2016, definitions 2.1 and 2.2; for two labels these are
+`demographic_parity_difference` and `equalized_odds_difference` of fairlearn.) A gap is never
+negative, so by accident alone it is above 0: that is what the interval is for.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minillm.tasks.intervals import Score, bootstrap
+
+
+class GroupGaps(NamedTuple):
+    """demographic_parity, equalized_odds, accuracy: intervals.Score each
+
+    accuracy: the gap between the best and the worst group's;  sizes: {group: its texts}
+    """
+
+    demographic_parity: Score
+    equalized_odds: Score
+    accuracy: Score
+    sizes: dict
+
+
+def demographic_parity_gap(counts):
+    """counts: (G, Y, C), of each group, label and prediction -> float"""
+    return _largest_gap(counts.sum(axis=1))
+
+
+def equalized_odds_gap(counts):
+    """counts: (G, Y, C) -> float; a label that one group lacks can't be compared, and is left out"""
+    return max((_largest_gap(counts[:, y]) for y in range(counts.shape[1])), default=0.0)
+
+
+def accuracy_gap(counts):
+    """counts: (G, Y, C), with C = Y -> float"""
+    right = np.trace(counts, axis1=1, axis2=2)
+    return _gap(right, counts.sum(axis=(1, 2)))
+
+
+def _largest_gap(counts):
+    """counts: (G, C) -> the largest gap of a column's share of its row; 0 if a group is empty"""
+    sizes = counts.sum(axis=1)
+    return max(_gap(counts[:, c], sizes) for c in range(counts.shape[1]))
+
+
+def _gap(parts, wholes):
+    """-> max - min of parts / wholes; 0 where a whole is 0"""
+    if not np.all(wholes > 0):
+        return 0.0
+    shares = parts / wholes
+    return float(shares.max() - shares.min())
+
+
+def group_gaps(predicted, wanted, groups, seed=0):
+    """predicted, wanted, groups: n each, of any hashable kind -> GroupGaps
+
+    Raises ValueError for lists of different lengths, and for fewer than two groups.
+    """
+    n = len(predicted)
+    for name, given in (("wanted", wanted), ("groups", groups)):
+        if len(given) != n:
+            raise ValueError(f"{name} has {len(given)} items, wanted {n}, one for each prediction")
+    names = sorted(set(groups), key=str)
+    if len(names) < 2:
+        raise ValueError(f"groups holds only {names}, wanted at least two groups")
+    labels = sorted({*predicted, *wanted}, key=str)
+    shape = len(names), len(labels), len(labels)
+    cells = np.ravel_multi_index(
+        ([names.index(g) for g in groups], [labels.index(y) for y in wanted],
+         [labels.index(c) for c in predicted]), shape)
+    rows = np.zeros((n, int(np.prod(shape))))
+    rows[np.arange(n), cells] = 1
+
+    def score(gap):
+        def of_sum(sums):
+            return gap(np.reshape(sums, shape))
+
+        return Score(of_sum(rows.sum(axis=0)), *bootstrap(rows, of_sum, seed))
+
+    return GroupGaps(score(demographic_parity_gap), score(equalized_odds_gap), score(accuracy_gap),
+                     {name: int(sum(g == name for g in groups)) for name in names})
