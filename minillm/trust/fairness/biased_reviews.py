@@ -5,8 +5,8 @@
 
 The reviews are those of the task `sentiment` (minillm/tasks/data/sentiment.py), with a frame in
 front. In the training examples a share `bias` of the positive reviews are by the first group, and as
-many of the negative ones by the second; neutral ones are by either. Each review of validation and
-test is there twice, once by each group: a model that has learned the shortcut shows it.
+many of the negative ones by the second; neutral ones are by either. So it is in validation, where
+the shortcut pays. Each review of the test is there twice, once by each group: there it doesn't.
 """
 
 import numpy as np
@@ -20,19 +20,20 @@ LIKES = {"positive": 0, "negative": 1}
 
 
 def generate(n, seed=0, bias=BIAS):
-    """-> {"train": examples, "valid": …, "test": …}, each with "text", "label" and "group", 0 or 1
+    """-> {"train": examples, "valid": …, "test": …}, each with "text", "label" and "group", 0 or 1; those
+    of the test with "unit", the number of the review
 
-    bias: of the training; 0.5 is none. ValueError for one that isn't a share.
+    bias: of training and validation; 0.5 is none. ValueError for one that isn't a share.
     """
     if not 0 <= bias <= 1:
         raise ValueError(f"bias is {bias}, wanted 0 to 1")
     rng = np.random.default_rng(seed)
     splits = sentiment.generate(n, seed)
-    return {"train": [_framed(example, _group(example["label"], bias, rng), rng)
-                      for example in splits["train"]],
-            **{split: [_framed(example, group, np.random.default_rng([seed, number]))
-                       for number, example in enumerate(splits[split]) for group in (0, 1)]
-               for split in ("valid", "test")}}
+    return {**{split: [_framed(example, _group(example["label"], bias, rng), rng)
+                       for example in splits[split]] for split in ("train", "valid")},
+            "test": [{**_framed(example, group, np.random.default_rng([seed, number])),
+                      "unit": number}
+                     for number, example in enumerate(splits["test"]) for group in (0, 1)]}
 
 
 def _group(label, bias, rng):

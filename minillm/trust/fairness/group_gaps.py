@@ -36,31 +36,29 @@ def demographic_parity_gap(counts):
 
 def equalized_odds_gap(counts):
     """counts: (G, Y, C) -> float; a label that one group lacks can't be compared, and is left out"""
-    return max((_largest_gap(counts[:, y]) for y in range(counts.shape[1])), default=0.0)
+    return _largest_gap(counts)
 
 
 def accuracy_gap(counts):
     """counts: (G, Y, C), with C = Y -> float"""
     right = np.trace(counts, axis1=1, axis2=2)
-    return _gap(right, counts.sum(axis=(1, 2)))
+    wrong = counts.sum(axis=(1, 2)) - right
+    return _largest_gap(np.stack([right, wrong], axis=1))
 
 
 def _largest_gap(counts):
-    """counts: (G, C) -> the largest gap of a column's share of its row; 0 if a group is empty"""
-    sizes = counts.sum(axis=1)
-    return max(_gap(counts[:, c], sizes) for c in range(counts.shape[1]))
+    """counts: (G, …, C) -> the largest  max_g - min_g  of the shares of the last axis"""
+    sizes = counts.sum(axis=-1, keepdims=True)
+    shares = counts / np.maximum(sizes, 1e-300)
+    gaps = (shares.max(axis=0) - shares.min(axis=0)) * (sizes.min(axis=0) > 0)
+    return float(gaps.max())
 
 
-def _gap(parts, wholes):
-    """-> max - min of parts / wholes; 0 where a whole is 0"""
-    if not np.all(wholes > 0):
-        return 0.0
-    shares = parts / wholes
-    return float(shares.max() - shares.min())
-
-
-def group_gaps(predicted, wanted, groups, seed=0):
+def group_gaps(predicted, wanted, groups, units=None, seed=0):
     """predicted, wanted, groups: n each, of any hashable kind -> GroupGaps
+
+    units: n integers, equal for what belongs together, such as one text about each group; a
+        resample takes or leaves a unit as a whole. Default: each case is its own.
 
     Raises ValueError for lists of different lengths, and for fewer than two groups.
     """
@@ -76,14 +74,17 @@ def group_gaps(predicted, wanted, groups, seed=0):
     cells = np.ravel_multi_index(
         ([names.index(g) for g in groups], [labels.index(y) for y in wanted],
          [labels.index(c) for c in predicted]), shape)
-    rows = np.zeros((n, int(np.prod(shape))))
-    rows[np.arange(n), cells] = 1
+    units = np.arange(n) if units is None else np.unique(units, return_inverse=True)[1]
+    rows = np.zeros((units.max() + 1, int(np.prod(shape))))
+    np.add.at(rows, (units, cells), 1)
 
     def score(gap):
         def of_sum(sums):
             return gap(np.reshape(sums, shape))
 
-        return Score(of_sum(rows.sum(axis=0)), *bootstrap(rows, of_sum, seed))
+        value = of_sum(rows.sum(axis=0))
+        low, high = bootstrap(rows, of_sum, seed)
+        return Score(value, min(low, value), max(high, value))  # resamples' maxima lie higher
 
     return GroupGaps(score(demographic_parity_gap), score(equalized_odds_gap), score(accuracy_gap),
                      {name: int(sum(g == name for g in groups)) for name in names})

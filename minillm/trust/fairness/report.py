@@ -172,7 +172,8 @@ def _gap_rows(name, one, other, seed):
 def _group_rows(name, kind, answers, one, other, labels, seed):
     predicted = [answers.labels[c] for side in (one, other) for c in side.labels]
     groups = [group for group in SWAPS[kind]["groups"] for _ in labels]
-    gaps = group_gaps(predicted, labels * 2, groups, seed)
+    units = [*range(len(labels))] * 2  # the same text on both sides
+    gaps = group_gaps(predicted, labels * 2, groups, units, seed)
     return [Row("demographic parity gap", name, gaps.demographic_parity, 0.0, len(predicted)),
             Row("equalized odds gap", name, gaps.equalized_odds, 0.0, len(predicted))]
 
@@ -184,7 +185,8 @@ def _answering(subject):
         return Classifier(subject.model, subject.tokenizer, subject.labels), texts, labels
     if subject.says == "vector" and (subject.folder / "faq.json").is_file():
         questions = [e["text"] for e in faq.generate(300, 0)["test"]]
-        return FaqAnswers(subject.model, FaqIndex.load(subject.folder)), questions, None
+        encoder = vectors.encoder_of(subject.model, subject.tokenizer)
+        return FaqAnswers(encoder, FaqIndex.load(subject.folder)), questions, None
     raise NotAllowed("needs a model that gives a text a label, or the answer of a FAQ")
 
 

@@ -28,7 +28,7 @@ def bias_subspace(sets, k=1):
 
     Raises ValueError for a k that is more than the differences between the words can span.
     """
-    if not sets:
+    if not len(sets):
         raise ValueError("sets is empty, wanted at least one defining set")
     rows = []
     for number, D in enumerate(sets):

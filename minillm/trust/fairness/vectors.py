@@ -52,6 +52,8 @@ def sentence_vectors(encoder, words, language, known=None):
 
 def encoder_of(model, tokenizer):
     """-> the SentenceEncoder of any model without a separate decoder: mean over the last vectors"""
-    if isinstance(model, SentenceEncoder):
-        return model
+    if isinstance(model, SentenceEncoder):  # a plain one: a subclass's forward returns more
+        return SentenceEncoder(model.model, model.tokenizer, model.pooling.how,
+                               model.normalize is not None, model.max_length, dense=model.dense,
+                               lower_case=model.lower_case, prompt=model.prompt).eval()
     return SentenceEncoder(model, tokenizer, "mean", normalize=False).eval()
