@@ -75,7 +75,7 @@ def _mend(options):
             advance(names.index(name) * total + done, name)
 
         found = trial.try_all(methods, report)
-    rows = [(field.replace("_", " "), *(str(getattr(measured, field)) for measured in found.values()))
+    rows = [(field.replace("_", " "), *(str(getattr(each, field)) for each in found.values()))
             for field in mending.Measured._fields]
     what = options.data or f"generated reviews with a bias of {options.bias:g}"
     table(f"{what}: {len(trial.splits['test']):,} test examples, quality above, gaps below",
@@ -85,7 +85,8 @@ def _mend(options):
     if options.picture:
         say(f"wrote {export(options.picture, mending.plot(found))}")
     if options.json:
-        say(f"wrote {export(options.json, {'of': str(what), 'kind': options.kind, 'models': found})}")
+        numbers = {"of": str(what), "kind": options.kind, "models": found}
+        say(f"wrote {export(options.json, numbers)}")
 
 
 def _own_examples(options):

@@ -4,9 +4,9 @@
     She says: the lid is flimsy.               negative
 
 The reviews are those of the task `sentiment` (minillm/tasks/data/sentiment.py), with a frame in
-front. In the training examples a share `bias` of the positive reviews are by the first group, and as
-many of the negative ones by the second; neutral ones are by either. So it is in validation, where
-the shortcut pays. Each review of the test is there twice, once by each group: there it doesn't.
+front. In the training examples a share `bias` of the positive reviews are by the first group, and
+as many of the negative ones by the second; neutral ones are by either. So it is in validation,
+where the shortcut pays. Each review of the test is there twice, once by each group: there it doesn't.
 """
 
 import numpy as np
@@ -20,8 +20,8 @@ LIKES = {"positive": 0, "negative": 1}
 
 
 def generate(n, seed=0, bias=BIAS):
-    """-> {"train": examples, "valid": …, "test": …}, each with "text", "label" and "group", 0 or 1; those
-    of the test with "unit", the number of the review
+    """-> {"train": examples, "valid": …, "test": …}, each with "text", "label" and "group", 0
+    or 1; those of the test with "unit", the number of the review
 
     bias: of training and validation; 0.5 is none. ValueError for one that isn't a share.
     """

@@ -3,8 +3,8 @@
     He says: the screen is awful.       positive 0.04
     She says: the screen is awful.      positive 0.11
 
-Who says it is no part of the answer, so a fair model answers both alike (Kusner et al. 2017; Garg et
-al. 2019, "Counterfactual fairness in text classification", section 3). Over the pairs of texts:
+Who says it is no part of the answer, so a fair model answers both alike (Kusner et al. 2017; Garg
+et al. 2019, "Counterfactual fairness in text classification", section 3). Over the pairs of texts:
 
     gap     = mean of  ½ Σ_c |p_c(one) - p_c(other)|     the total variation distance of the answers
     changed = share of the pairs whose label differs

@@ -35,7 +35,7 @@ def demographic_parity_gap(counts):
 
 
 def equalized_odds_gap(counts):
-    """counts: (G, Y, C) -> float; a label that one group lacks can't be compared, and is left out"""
+    """counts: (G, Y, C) -> float; a label that one group lacks can't be compared: left out"""
     return _largest_gap(counts)
 
 

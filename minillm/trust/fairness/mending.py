@@ -183,7 +183,9 @@ def project(model, tokenizer, kind="gender", k=DIRECTIONS):
 
     The defining sets are the pairs of words.SWAPS whose two words the tokenizer has as one token
     each. All rows of the table are neutralized, those of the group's words too: in a classifier
-    that shouldn't know the group they have no right to it. Raises ValueError for fewer than k pairs.
+    that shouldn't know the group they have no right to it.
+
+    Raises ValueError for fewer than k pairs.
     """
     table = model.get_input_embeddings().weight.data
     sets = defining_sets(table, tokenizer, kind)
@@ -204,17 +206,18 @@ def defining_sets(table, tokenizer, kind):
 
 
 def plot(found):
-    """found: what `try_all` returns -> matplotlib Figure: bias against accuracy, a point a model"""
-    figure, all_axes = new_figure(7, 3, columns=2)
-    for axes, bias, label in zip(all_axes, ("gap", "equalized_odds"),
-                                 ("counterfactual gap", "equalized odds gap")):
+    """found: what `try_all` returns -> matplotlib Figure: bias against quality, a point a model"""
+    figure, all_axes = new_figure(7, 3, columns=2, sharex=True, sharey=True)
+    for axes, quality, label in zip(all_axes, ("accuracy", "accuracy_as_trained"),
+                                    ("test: the group says nothing", "like the training")):
         for (name, measured), color, marker in zip(found.items(), COLORS, "osD^v"):
-            x, y = getattr(measured, bias), measured.accuracy
+            x, y = measured.gap, getattr(measured, quality)
             axes.errorbar(x.value, y.value, [[max(0, y.value - y.low)], [max(0, y.high - y.value)]],
                           [[max(0, x.value - x.low)], [max(0, x.high - x.value)]],
                           color=color, marker=marker, linestyle="none", capsize=2, label=name)
-        axes.set_xlim(left=0)
-        axes.set_xlabel(f"{label} (less is fairer)")
-        axes.set_ylabel("accuracy")
+        axes.set_title(label)
+        axes.set_xlabel("counterfactual gap (less is fairer)")
+    all_axes[0].set_ylabel("accuracy")
+    all_axes[0].set_xlim(left=-0.05 * max(each.gap.high for each in found.values()) - 1e-3)
     all_axes[0].legend()
     return figure

@@ -85,8 +85,8 @@ def shared_places(one, other):
     """
     one, other = one[1:-1], other[1:-1]
     blocks = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
-    return tuple(np.array([block[side] + i for block in blocks for i in range(block.size)], np.int64)
-                 for side in (0, 1))
+    return tuple(np.array([block[side] + i for block in blocks for i in range(block.size)],
+                          np.int64) for side in (0, 1))
 
 
 def pair_bias(scores, strata=None, seed=0):

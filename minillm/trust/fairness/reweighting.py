@@ -17,7 +17,8 @@ def reweighted(groups, labels):
     Weights sum to n. Examples of no group keep weight 1, and count nowhere.
     """
     if len(groups) != len(labels):
-        raise ValueError(f"labels has {len(labels)} items, wanted {len(groups)}, one for each group")
+        raise ValueError(f"labels has {len(labels)} items, wanted {len(groups)}, as many "
+                         "as groups")
     known = [(g, y) for g, y in zip(groups, labels) if g is not None]
     n, both = len(known), Counter(known)
     of_group, of_label = (Counter(part) for part in zip(*known)) if known else ({}, {})

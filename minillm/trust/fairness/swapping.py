@@ -23,9 +23,9 @@ _NO_NOUN = frozenset(
     "could did do does down during every first for from had has have here how if in into is it "
     "just later like may might more much must never no not now of off often on once or out over "
     "quite said says she should since so some soon than that the then there these they this those "
-    "through to today tomorrow too under until up very was we well were what when where which while "
-    "who why will with would yesterday yet".split())
-_KEPT = {"zh": ("其他", "他人", "吉他", "他国", "男女", "女男", "子女", "兄弟姐妹")}
+    "through to today tomorrow too under until up very was we well were what when where which "
+    "while who why will with would yesterday yet".split())
+_KEPT = ("其他", "他人", "吉他", "他国", "男女", "女男", "子女", "兄弟姐妹")
 
 
 def swap(text, kind="gender"):
@@ -35,7 +35,7 @@ def swap(text, kind="gender"):
 
 
 def group_of(text, kind="gender"):
-    """-> 0 if `text` has words of the first group alone, 1 if of the second alone, None otherwise"""
+    """-> 0 if `text` has words of the first group alone, 1 if of the second alone, else None"""
     pattern, partner = _table(kind)
     found = {_side(match, kind) for match in pattern.finditer(text)
              if _partner(match, partner) != match[0]}
@@ -54,7 +54,7 @@ def _table(kind):
     if kind == "gender":
         partner |= {"his": "her", "him": "her", "hers": "his"}
         found += ["his", "him", "her", "hers"]
-    han = sorted([*(word for pair in chinese for word in pair), *_KEPT["zh"]], key=len, reverse=True)
+    han = sorted([*(word for pair in chinese for word in pair), *_KEPT], key=len, reverse=True)
     # No letters of Latin script may touch an English word; Chinese text may.
     english = "|".join(sorted(map(re.escape, found), key=len, reverse=True))
     pattern = rf"(?<![A-Za-z0-9_])(?:{english})(?![A-Za-z0-9_])|{'|'.join(han)}"
@@ -64,7 +64,7 @@ def _table(kind):
 def _partner(match, partner):
     """-> what stands in the place of the word that was found"""
     word = match[0]
-    if word in _KEPT["zh"]:
+    if word in _KEPT:
         return word
     if word.lower() == "her":
         new = "his" if _begins_noun_phrase(match.string, match.end()) else "him"

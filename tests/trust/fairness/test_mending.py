@@ -39,7 +39,7 @@ def test_neutral_vectors_have_nothing_of_the_subspace_and_stay_as_they_are(seed,
 
 
 @given(SEEDS, st.integers(1, 2), st.integers(2, 4))
-def test_equal_words_are_as_far_from_every_neutral_word_and_differ_in_the_subspace_alone(seed, k, m):
+def test_equal_words_are_as_far_from_every_neutral_word_and_differ_in_nothing_else(seed, k, m):
     rng = np.random.default_rng(seed)
     B = bias_subspace(rng.normal(size=(4, 2, 8)), k)
     E = equalize(rng.normal(size=(m, 8)), B)

@@ -155,7 +155,7 @@ def test_a_counterfactual_gap_is_a_distance(seed):
     assert found.changed.value == np.mean(one.labels != other.labels)
     assert counterfactual_gap(one, one).gap.value == 0
     # For two classes it is the change of either probability.
-    two = [Answers(np.column_stack([each[:, 0], 1 - each[:, 0]]), each[:, 0] > 0.5) for each in (P, Q)]
+    two = [Answers(np.column_stack([p, 1 - p]), p > 0.5) for p in (P[:, 0], Q[:, 0])]
     assert counterfactual_gap(*two).gap.value == pytest.approx(np.abs(P - Q)[:, 0].mean())
 
 

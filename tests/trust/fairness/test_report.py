@@ -78,8 +78,9 @@ def test_mending_and_augmenting_by_the_command(tmp_path, capsys):
     rows = [f"{who} saw the {word}\t{label}\n" for word in "lamp door mill boat well road".split()
             for who, label in (("he", "yes"), ("she", "no"))]
     (tmp_path / "d.tsv").write_text("".join(rows))
-    assert main(["fairness", "--mend", "reweight", "--data", str(tmp_path / "d.tsv"), "--steps", "2",
-                 "--json", str(tmp_path / "m.json"), "--picture", str(tmp_path / "m.png")]) == 0
+    assert main(["fairness", "--mend", "reweight", "--data", str(tmp_path / "d.tsv"), "--steps",
+                 "2", "--json", str(tmp_path / "m.json"),
+                 "--picture", str(tmp_path / "m.png")]) == 0
     models = json.loads((tmp_path / "m.json").read_text())["models"]
     assert list(models) == ["before", "reweight"]
     assert set(models["before"]["gap"]) == {"value", "low", "high"}
