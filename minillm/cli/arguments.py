@@ -214,6 +214,7 @@ def _generate(commands):
          'minillm generate --model gpt2 --num-beams 4 "In the beginning"',
          'minillm generate --model gpt2 --dtype int8 "In the beginning"',
          'minillm generate --stop "." --greedy "The class"',
+         'minillm generate --greedy --prompt-lookup 10 --stats "The class"',
          'minillm generate --model gpt2 --adapter my_adapter "In the beginning"',
          "echo 'An iterator' | minillm generate"],
     )
@@ -249,6 +250,16 @@ def _generate(commands):
     parser.add_argument("--no-repeat-ngram-size", type=int,
                         help="never repeat this many tokens in a row")
     parser.add_argument("--seed", type=int, help="the same seed gives the same text")
+    parser.add_argument("--prompt-lookup", type=int, metavar="N",
+                        help="faster for texts that repeat themselves, with the same result: copy "
+                             "N tokens from where the last ones occurred before, and verify them "
+                             "together")
+    parser.add_argument("--draft", type=_path, metavar="MODEL",
+                        help="faster, with the same distribution: let a small model with the same "
+                             "tokenizer draft the next tokens, and verify them together")
+    parser.add_argument("--stats", action="store_true",
+                        help="print how many drafted tokens were accepted, and the speed, to "
+                             "stderr")
     _add_dtype(parser, "bfloat16 and int8 take about a half and a quarter of the memory and time")
 
 

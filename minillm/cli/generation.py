@@ -1,6 +1,7 @@
 """`minillm generate`: continue a text, and write it to the terminal token by token."""
 
 import sys
+import time
 
 from minillm.cli.terminal import for_stream
 from minillm.generation import generate as generate_ids
@@ -33,6 +34,7 @@ def generate(options):
     decoding = _decoding_options(options, model.generation_config)
     if not {"max_new_tokens", "max_length"} & {*decoding, *model.generation_config.to_dict()}:
         decoding["max_new_tokens"] = _default_length(model, ids.shape[1])
+    decoding.update(_drafts(options, tokenizer))
     if options.stop:
         decoding.update(stop_strings=options.stop)
     beams = decoding.get("num_beams") or model.generation_config.num_beams or 1
@@ -40,15 +42,47 @@ def generate(options):
         # `stream` raises errors here, before anything is written.
         new_ids = stream(model, ids, tokenizer=tokenizer, **decoding)
         print(for_stream(prompt), end="", flush=True)
+        start = time.perf_counter()
         for piece in text_pieces(tokenizer, new_ids):
             print(for_stream(piece), end="", flush=True)
         print()
+        if options.stats:
+            _print_stats(new_ids, time.perf_counter() - start)
         return
+    if options.stats:
+        raise ValueError("--stats is about one text: give no --num-beams or --num-return-sequences")
     sequences = generate_ids(model, ids, tokenizer=tokenizer, **decoding)
     for number, sequence in enumerate(sequences, 1):
         if len(sequences) > 1:
             print(f"--- {number}")
         print(for_stream(tokenizer.decode(sequence, skip_special_tokens=True)))
+
+
+def _drafts(options, tokenizer):
+    """-> dict of the options of `generate` for speculative decoding"""
+    if options.draft is None:
+        lookup = options.prompt_lookup
+        return {} if lookup is None else {"prompt_lookup_num_tokens": lookup}
+    if options.prompt_lookup is not None:
+        raise ValueError("--draft and --prompt-lookup both draft tokens: give one of them")
+    folder = model_folder(options.draft)
+    _require_generator(options.draft, folder)
+    if AutoTokenizer.from_pretrained(folder).get_vocab() != tokenizer.get_vocab():
+        raise ValueError(f"--draft {options.draft} has another vocabulary than the model, wanted a "
+                         "model with the same tokenizer")
+    return {"assistant_model": AutoModelForCausalLM.from_pretrained(folder)}
+
+
+def _print_stats(stream, seconds):
+    """stream: a TokenStream that has ended"""
+    n = stream.n_tokens
+    line = f"{n} tokens in {seconds:.2f} s: {n / seconds:.1f} tokens/s"
+    drafts = stream.drafts
+    if drafts is not None:
+        share = f" ({drafts.accepted / drafts.drafted:.0%})" if drafts.drafted else ""
+        line += (f"; {drafts.accepted} of {drafts.drafted} drafted tokens accepted{share}, "
+                 f"{drafts.forwards} forwards of the model")
+    print(line, file=sys.stderr)
 
 
 def _require_generator(name, folder):

@@ -25,6 +25,10 @@ class DecodingState:
         """The size in memory."""
         return self.cache.nbytes
 
+    def crop(self, length):
+        """Forget all tokens but the first `length` of each sequence."""
+        self.cache.crop(length)
+
     def select(self, rows):
         """Replace sequence b by what sequence rows[b] was. rows: (B_new,) integers"""
         self.cache.select(rows)

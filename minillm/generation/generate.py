@@ -1,16 +1,19 @@
 """Generating text: choose one token, append it to what the model reads, repeat."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from minillm.checks import require_memory
 from minillm.generation.beam_search import Beams, beam_search, search_steps
-from minillm.generation.options import complete_options
-from minillm.generation.processors import build_processors
+from minillm.generation.drafts import DraftCounts, DraftModel, PromptLookup
+from minillm.generation.options import check_speculation, complete_options
+from minillm.generation.processors import LogitsProcessorList, build_processors
 from minillm.generation.prompts import checked_past, find_prompts, output_vocab_size
 from minillm.generation.sampling import greedy, sample
+from minillm.generation.speculative import speculate
 from minillm.generation.stopping import build_criteria, is_done
 from minillm.nn.outputs import ModelOutput
 
@@ -56,6 +59,13 @@ def generate(model, inputs=None, generation_config=None, logits_processor=None,
     How many:
         num_return_sequences: per prompt; row b * num_return_sequences + i is sequence i of prompt b
         num_beams, length_penalty, early_stopping (True, False, "never"): see beam_search.py
+    How fast, for one prompt and one sequence, with the same distribution (see speculative.py):
+        prompt_lookup_num_tokens, max_matching_ngram_size (2 by default): copy this many tokens from
+        where the last ones occurred before, and verify them together
+        assistant_model: a small model with the same vocabulary, which drafts num_assistant_tokens
+        (20), or fewer if one has a probability below assistant_confidence_threshold (0.4);
+        num_assistant_tokens_schedule "heuristic" adapts the number, "constant" is the default.
+        logits_processor isn't applied to its drafts.
     What to return:
         return_dict_in_generate: a GenerateOutput; with output_scores and output_logits it holds
         those of every step
@@ -100,7 +110,8 @@ def generate(model, inputs=None, generation_config=None, logits_processor=None,
     if not options.return_dict_in_generate:
         return sequences
     return GenerateOutput(sequences, decoding.recorded_scores(), decoding.recorded_logits(),
-                          **found, past_key_values=getattr(decoding.state, "cache", None))
+                          **found, past_key_values=getattr(decoding.state, "cache", None),
+                          drafts=decoding.drafts)
 
 
 def stream(model, inputs=None, generation_config=None, logits_processor=None,
@@ -118,7 +129,30 @@ def stream(model, inputs=None, generation_config=None, logits_processor=None,
             "stream gives one sequence, wanted one prompt, num_return_sequences=1 and "
             f"num_beams=1, got {len(decoding.ids)}, {options.num_return_sequences} and "
             f"{options.num_beams}")
-    return (int(tokens[0]) for tokens in _decode(decoding))
+    return TokenStream(decoding)
+
+
+class TokenStream:
+    """The iterator that `stream` returns.
+
+    n_tokens: how many it has yielded;  drafts: a DraftCounts, or None without drafts
+    """
+
+    def __init__(self, decoding):
+        self.n_tokens, self.drafts = 0, decoding.drafts
+        self._tokens = _decode(decoding)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        token = int(next(self._tokens)[0])
+        self.n_tokens += 1
+        return token
+
+    def close(self):
+        """End it early."""
+        self._tokens.close()
 
 
 def follow_beams(model, inputs=None, generation_config=None, logits_processor=None,
@@ -147,6 +181,7 @@ class GenerateOutput(ModelOutput):
     sequences_scores: np.ndarray | None = None  # with beams: the score of each sequence
     beam_indices: np.ndarray | None = None  # with beams: the row of each new token in `scores`, -1
     past_key_values: Any = None  # the KVCache, which lacks the last token
+    drafts: DraftCounts | None = None  # with drafts: how many tokens of them were accepted
 
 
 @dataclass
@@ -160,6 +195,8 @@ class Decoding:
     processors: list  # functions (ids, scores) -> scores
     criteria: list  # functions (ids, scores) -> bool or (B,)
     rng: np.random.Generator
+    drafter: Any = None  # see drafts.py; None for plain decoding
+    drafts: DraftCounts | None = None
     state: Any = None  # the model's, after `begin`
     scores: list = field(default_factory=list)
     logits: list = field(default_factory=list)
@@ -196,7 +233,13 @@ class Decoding:
 
 
 def _decode(decoding):
-    """Greedy decoding and sampling. Yield the next token of every sequence: (B * copies,) each."""
+    """Greedy decoding and sampling -> iterator of the next token of every sequence: (B * copies,)"""
+    if decoding.drafter is not None:
+        return speculate(decoding)
+    return _decode_plainly(decoding)
+
+
+def _decode_plainly(decoding):
     options, prompts = decoding.options, decoding.ids
     copies, length = options.num_return_sequences, prompts.shape[1]
     sequences = np.empty((len(prompts) * copies, options.max_length), np.int64)
@@ -225,7 +268,7 @@ def _decode(decoding):
 def _prepare(model, function, inputs, generation_config, logits_processor, stopping_criteria,
              prefix_allowed_tokens_fn, *, input_ids=None, attention_mask=None, inputs_embeds=None,
              past_key_values=None, decoder_input_ids=None, tokenizer=None, seed=None,
-             generator=None, **options):
+             generator=None, assistant_model=None, **options):
     """Check and complete every argument -> Decoding"""
     if inputs is not None and input_ids is not None:
         raise ValueError("inputs and input_ids are both given, wanted one of them")
@@ -247,14 +290,32 @@ def _prepare(model, function, inputs, generation_config, logits_processor, stopp
     start = None  # the column of the first real token of each sequence
     if mask is not None and mask.shape == ids.shape and not prompts.of_encoder_decoder:
         start = np.repeat(mask.argmax(axis=1), copies)
-    processors = build_processors(
-        options, ids, vocab_size=vocab_size, source_ids=prompts.source_ids,
-        start=start, allowed_tokens=prefix_allowed_tokens_fn,
+    build = partial(build_processors, options, ids, vocab_size=vocab_size,
+                    source_ids=prompts.source_ids, start=start,
+                    allowed_tokens=prefix_allowed_tokens_fn)
+    processors = build(
         more=_checked_processors(_list_of_functions("logits_processor", logits_processor)))
     criteria = build_criteria(options, tokenizer,
                               _list_of_functions("stopping_criteria", stopping_criteria))
-    return Decoding(model, ids, inputs, options, processors, criteria,
-                    _random_generator(seed, generator))
+    decoding = Decoding(model, ids, inputs, options, processors, criteria,
+                        _random_generator(seed, generator))
+    if assistant_model is not None or options.prompt_lookup_num_tokens is not None:
+        check_speculation(model, assistant_model, options, inputs, len(ids))
+        decoding.drafter = _drafter(assistant_model, decoding, LogitsProcessorList(build()))
+        decoding.drafts = DraftCounts()
+    return decoding
+
+
+def _drafter(assistant_model, decoding, processors):
+    options = decoding.options
+    if assistant_model is None:
+        return PromptLookup(options.prompt_lookup_num_tokens, options.max_matching_ngram_size)
+    inputs = {name: value for name, value in decoding.inputs.items() if name != "past_key_values"}
+    return DraftModel(
+        assistant_model, inputs, processors, decoding.rng if options.do_sample else None,
+        n_tokens=options.num_assistant_tokens, ends=options.eos_token_id,
+        adapts=options.num_assistant_tokens_schedule != "constant",
+        threshold=options.assistant_confidence_threshold)
 
 
 def _list_of_functions(name, functions):

@@ -5,7 +5,7 @@
     obeyed     the fields below up to "not implemented"; `generate` documents them
     refused    "not implemented": `generate` raises ValueError if one has a value that would change
                the result. The file still loads, and saving writes the value back.
-    harmless   changes time or memory, never the result: caches, compilation, drafts
+    harmless   changes time or memory, never the result: caches, compilation
     unknown    kept and ignored, as in `transformers`, but with a warning
 """
 
@@ -68,6 +68,12 @@ class GenerationConfig:
     num_return_sequences: int | None = None
     num_beams: int | None = None
     length_penalty: float | None = None
+    # how fast
+    prompt_lookup_num_tokens: int | None = None
+    max_matching_ngram_size: int | None = None
+    num_assistant_tokens: int | None = None
+    num_assistant_tokens_schedule: str | None = None
+    assistant_confidence_threshold: float | None = None
     # special tokens
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
@@ -90,7 +96,6 @@ class GenerationConfig:
     watermarking_config: dict | None = None
     constraints: list | None = None
     force_words_ids: list | None = None
-    prompt_lookup_num_tokens: int | None = None
     assistant_early_exit: int | None = None
     assistant_ensemble_weight: float | None = None
     use_mtp: bool | None = None
@@ -103,10 +108,6 @@ class GenerationConfig:
     max_cache_len: int | None = None
     prefill_chunk_size: int | None = None
     is_assistant: bool | None = None
-    num_assistant_tokens: int | None = None
-    num_assistant_tokens_schedule: str | None = None
-    assistant_confidence_threshold: float | None = None
-    max_matching_ngram_size: int | None = None
     assistant_lookbehind: int | None = None
     target_lookbehind: int | None = None
     speculation_type: str | None = None
@@ -193,8 +194,8 @@ REFUSED = {
     "output_attentions": (False,), "output_hidden_states": (False,), "num_beam_groups": (1,),
     "diversity_penalty": (0,), "penalty_alpha": (0,), "dola_layers": (), "guidance_scale": (1,),
     "token_healing": (False,), "watermarking_config": (), "constraints": (), "force_words_ids": (),
-    "prompt_lookup_num_tokens": (), "assistant_early_exit": (), "assistant_ensemble_weight": (),
-    "use_mtp": (False,), "low_memory": (False,),
+    "assistant_early_exit": (), "assistant_ensemble_weight": (), "use_mtp": (False,),
+    "low_memory": (False,),
     "cache_implementation": ("dynamic", "static", "offloaded", "offloaded_static", "hybrid",
                              "sliding_window", "hybrid_chunked", "offloaded_hybrid",
                              "offloaded_hybrid_chunked"),

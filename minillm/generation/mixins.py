@@ -1,14 +1,17 @@
-"""What a model inherits: the method `generate`, and the two methods that `generate` calls.
+"""What a model inherits: the method `generate`, and the three methods that `generate` calls.
 
 `generate` needs nothing else of a model, so it works for every architecture:
 
     logits, state = model.prefill(input_ids, attention_mask=None, max_length=None, **inputs)
     logits = model.step(tokens, state)
+    logits = model.extend(tokens, state)
 
 `prefill` reads the prompts (B, T) and returns the logits (B, V) of the next token; `step` reads one
-more token of each sequence, (B,), and returns the logits after it. `state` is what the model keeps
-between two steps, in any form. `state.length` is the number of tokens read; `state.select(rows)`
-replaces sequence b by what sequence rows[b] was. `generate` also reads model.config.vocab_size,
+more token of each sequence, (B,), and returns the logits after it. `extend` reads several, (B, n),
+and returns the logits after each, (B, n, V); only speculative decoding calls it. `state` is what
+the model keeps between two steps, in any form. `state.length` is the number of tokens read;
+`state.select(rows)` replaces sequence b by what sequence rows[b] was; `state.crop(length)` forgets
+the tokens after the first `length`. `generate` also reads model.config.vocab_size,
 model.max_positions (None: no limit) and model.generation_config.
 
 An encoder-decoder sets config.is_encoder_decoder. Its `prefill` takes the encoder's input as
@@ -56,12 +59,19 @@ class CausalLMMixin(GenerationMixin):
         """Read one more token of each sequence, (B,) -> logits (B, V) of the next"""
         return self._read(state, 1, input_ids=tokens[:, None])
 
+    def extend(self, tokens, state):
+        """Read n more tokens of each sequence, (B, n) -> logits (B, n, V), after each of them"""
+        n = tokens.shape[1]
+        return self._logits(state, n, n, input_ids=tokens)
+
     def _read(self, state, n_new, **inputs):
+        return self._logits(state, n_new, 1, **inputs)[:, -1]
+
+    def _logits(self, state, n_new, n_kept, **inputs):
         mask, positions = state.mask_and_positions(n_new)
         with inference(self):
-            output = self(**inputs, attention_mask=mask, position_ids=positions,
-                          past_key_values=state.cache, logits_to_keep=1)
-        return output.logits[:, -1]
+            return self(**inputs, attention_mask=mask, position_ids=positions,
+                        past_key_values=state.cache, logits_to_keep=n_kept).logits
 
 
 class EncoderDecoderMixin(GenerationMixin):
@@ -94,8 +104,14 @@ class EncoderDecoderMixin(GenerationMixin):
         """Read one more token of each target, (B,) -> logits (B, V) of the next"""
         return self._read(state, tokens[:, None])
 
+    def extend(self, tokens, state):
+        """Read n more tokens of each target, (B, n) -> logits (B, n, V), after each of them"""
+        return self._logits(state, tokens, tokens.shape[1])
+
     def _read(self, state, decoder_input_ids, **source):
+        return self._logits(state, decoder_input_ids, 1, **source)[:, -1]
+
+    def _logits(self, state, decoder_input_ids, n_kept, **source):
         with inference(self):
-            output = self(**source, attention_mask=state.mask, decoder_input_ids=decoder_input_ids,
-                          past_key_values=state.cache, logits_to_keep=1)
-        return output.logits[:, -1]
+            return self(**source, attention_mask=state.mask, decoder_input_ids=decoder_input_ids,
+                        past_key_values=state.cache, logits_to_keep=n_kept).logits

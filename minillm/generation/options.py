@@ -13,7 +13,7 @@ from minillm.generation.generation_config import (
     closest,
     option_value,
 )
-from minillm.generation.prompts import output_vocab_size
+from minillm.generation.prompts import is_encoder_decoder, output_vocab_size
 
 # The values of options that no source sets (as in `transformers`). The others stay None.
 DEFAULTS = {
@@ -21,8 +21,10 @@ DEFAULTS = {
     "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0, "repetition_penalty": 1.0,
     "encoder_repetition_penalty": 1.0, "no_repeat_ngram_size": 0,
     "encoder_no_repeat_ngram_size": 0, "num_return_sequences": 1, "num_beams": 1,
-    "length_penalty": 1.0, "early_stopping": False,
+    "length_penalty": 1.0, "early_stopping": False, "num_assistant_tokens": 20,
+    "num_assistant_tokens_schedule": "constant", "assistant_confidence_threshold": 0.4,
 }
+MATCHING_NGRAM_SIZE = 2  # `transformers` has this default in another place
 NEW_TOKENS = 20  # if no source sets a length
 NO_PADDING = -1  # the pad_token_id when nothing ends early, so that nothing is padded
 LOWEST_TEMPERATURE = 1e-30  # scores divided by less are infinite in float32
@@ -30,8 +32,8 @@ SHAPES_THE_SAMPLE = ("temperature", "top_k", "top_p", "top_h", "min_p", "typical
                      "epsilon_cutoff", "eta_cutoff")
 # Arguments of `generate` in `transformers` that aren't implemented, with the reason.
 REFUSED_ARGUMENTS = {
-    "assistant_model": "there is no assisted decoding", "custom_generate": "no code is loaded",
-    "assistant_tokenizer": "there is no assisted decoding",
+    "custom_generate": "no code is loaded",
+    "assistant_tokenizer": "assistant_model has the vocabulary of the model",
     "negative_prompt_ids": "there is no classifier-free guidance",
     "negative_prompt_attention_mask": "there is no classifier-free guidance",
     "synced_gpus": "everything runs on one CPU", "trust_remote_code": "no code is loaded",
@@ -63,7 +65,58 @@ def complete_options(model, given, base, prompt_length, n_embedded, function="ge
     _complete_biases(options)
     _check(options, vocab_size)
     _complete_lengths(options, given, prompt_length, n_embedded, model.max_positions)
+    if options.max_matching_ngram_size is None:
+        options.max_matching_ngram_size = MATCHING_NGRAM_SIZE
     return options
+
+
+def check_speculation(model, assistant_model, options, inputs, n_prompts):
+    """Raise ValueError for what speculative decoding can't do.
+
+    options: a complete GenerationConfig;  inputs: of the model's prefill;  n_prompts: B
+    """
+    if assistant_model is None:
+        name, drafts = "prompt_lookup_num_tokens", options.prompt_lookup_num_tokens
+    else:
+        name, drafts = "assistant_model", type(assistant_model).__name__
+    if (n_prompts, options.num_return_sequences, options.num_beams) != (1, 1, 1):
+        raise ValueError(f"{name} is {drafts}, which speeds up one sequence, wanted one prompt, "
+                         f"num_return_sequences=1 and num_beams=1, got {n_prompts}, "
+                         f"{options.num_return_sequences} and {options.num_beams}")
+    if not hasattr(model, "extend"):
+        raise ValueError(f"{name} needs a model with the method extend, {type(model).__name__} has "
+                         "none")
+    if assistant_model is None:
+        _require_at_least(name, options.prompt_lookup_num_tokens, 1)
+        _require_at_least("max_matching_ngram_size", options.max_matching_ngram_size, 1)
+    else:
+        _check_assistant(model, assistant_model, options, inputs)
+
+
+def _check_assistant(model, assistant, options, inputs):
+    name = type(assistant).__name__
+    if options.prompt_lookup_num_tokens is not None:
+        raise ValueError("assistant_model and prompt_lookup_num_tokens are both given, wanted one "
+                         "of them")
+    if not hasattr(assistant, "extend"):
+        raise TypeError(f"assistant_model is a {name}, wanted a model that generates")
+    if is_encoder_decoder(assistant) != is_encoder_decoder(model):
+        raise ValueError(f"assistant_model is a {name} and the model a {type(model).__name__}, "
+                         "wanted two decoders, or two encoder-decoders")
+    theirs, ours = output_vocab_size(assistant.config), output_vocab_size(model.config)
+    if theirs != ours:
+        raise ValueError(f"assistant_model has a vocabulary of {theirs} tokens, wanted the model's "
+                         f"{ours}")
+    if "inputs_embeds" in inputs:
+        raise ValueError("assistant_model can't read the model's inputs_embeds, wanted input_ids")
+    _require_at_least("num_assistant_tokens", options.num_assistant_tokens, 1)
+    if not 0 <= options.assistant_confidence_threshold <= 1:
+        raise ValueError("assistant_confidence_threshold is "
+                         f"{options.assistant_confidence_threshold}, wanted a number from 0 to 1")
+    schedules = ("constant", "heuristic", "heuristic_transient")
+    if options.num_assistant_tokens_schedule not in schedules:
+        raise ValueError("num_assistant_tokens_schedule is "
+                         f"{options.num_assistant_tokens_schedule!r}, wanted one of {schedules}")
 
 
 def _merged(of_the_model, of_the_call):

@@ -49,10 +49,14 @@ def output_vocab_size(config):
     return getattr(config, "decoder_vocab_size", None) or config.vocab_size
 
 
+def is_encoder_decoder(model):
+    return bool(getattr(model.config, "is_encoder_decoder", False))
+
+
 def find_prompts(model, input_ids, inputs_embeds, decoder_input_ids, sources):
     """-> Prompts. sources: options that may set special tokens, before model.generation_config"""
     sources = [*sources, model.generation_config]
-    if getattr(model.config, "is_encoder_decoder", False):
+    if is_encoder_decoder(model):
         start = _option("decoder_start_token_id", sources)
         if start is None:
             start = _option("bos_token_id", sources)

@@ -22,10 +22,14 @@ def sample(scores, rng):
     for row, u in enumerate(rng.random(len(scores))):
         tokens = np.flatnonzero(scores[row] > -np.inf)  # after top-k there are only a few
         probabilities, _ = softmax(scores[row, tokens].astype(np.float64))
-        ends = np.cumsum(probabilities)  # ends[-1] is 1 only up to rounding
-        i = np.searchsorted(ends, u * ends[-1], side="right")
-        chosen[row] = tokens[min(i, len(tokens) - 1)]
+        chosen[row] = tokens[piece_of(probabilities, u)]
     return chosen
+
+
+def piece_of(probabilities, u):
+    """-> the index of the piece that u falls into, 0 <= u < 1; probabilities: (n,), all over 0"""
+    ends = np.cumsum(probabilities)  # ends[-1] is 1 only up to rounding
+    return min(np.searchsorted(ends, u * ends[-1], side="right"), len(ends) - 1)
 
 
 def sample_without_replacement(scores, k, rng):

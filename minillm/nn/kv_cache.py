@@ -30,6 +30,10 @@ class LayerCache:
         """-> views of all keys and values so far: (B, H, T, D) each"""
         return self.K[:, :, : self.length], self.V[:, :, : self.length]
 
+    def crop(self, length):
+        """Forget the positions from `length` on; the buffers keep their room."""
+        self.length = min(self.length, length)
+
     def select(self, rows):
         """Row b becomes a copy of row rows[b]: beams that continue others, repeated prompts."""
         if len(rows) != len(self.K):
@@ -81,6 +85,11 @@ class KVCache:
             self.layers.append(LayerCache(self.capacity))
         return self.layers[index]
 
+    def crop(self, length):
+        """Forget the positions from `length` on, in every layer."""
+        for layer in self.layers:
+            layer.crop(length)
+
     def select(self, rows):
         """In every layer, row b becomes a copy of row rows[b]. rows: integers (B_new,)"""
         rows = np.asarray(rows)
@@ -118,6 +127,10 @@ class EncoderDecoderCache:
         """-> the two LayerCaches of decoder block `index`, as the arguments that it takes"""
         return {"kv_cache": self.self_attention.layer(index),
                 "memory_kv_cache": self.cross_attention.layer(index)}
+
+    def crop(self, length):
+        """Forget the decoder's positions from `length` on, in every layer; the memory stays."""
+        self.self_attention.crop(length)
 
     def select(self, rows):
         """In every layer, row b becomes a copy of row rows[b]. rows: integers (B_new,)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import sys
 
@@ -115,6 +116,32 @@ def test_generate_several(trained, capsys):
                      "--max-new-tokens", "8", "The cat"]) == 0
         output = capsys.readouterr().out
         assert [f"--- {n}\nThe cat" in output for n in (1, 2, 3, 4)] == [True] * 3 + [False]
+
+
+def test_generate_with_drafts_writes_the_same_text(capsys):
+    def output(*options):
+        assert main(["generate", "An iterator is", "--model", "pydoc-tiny", "--greedy",
+                     "--max-new-tokens", "20", *options]) == 0
+        return capsys.readouterr()
+
+    plain = output("--stats")
+    assert plain.err.startswith("20 tokens in ") and "drafted" not in plain.err
+    for drafts in (["--prompt-lookup", "4"], ["--draft", "pydoc-tiny"]):
+        found = output(*drafts, "--stats")
+        assert found.out == plain.out
+        assert re.search(r"; \d+ of \d+ drafted tokens accepted( \(\d+%\))?, \d+ forwards",
+                         found.err)
+
+
+def test_generate_refuses_drafts_in_one_line(trained, capsys):
+    for options, match in (
+            (["--prompt-lookup", "0"], "prompt_lookup_num_tokens is 0"),
+            (["--prompt-lookup", "4", "--draft", "pydoc-tiny"], "give one of them"),
+            (["--draft", "pydoc-tiny"], "another vocabulary"),
+            (["--stats", "--num-beams", "2"], "--stats is about one text")):
+        assert main(["generate", "x", "--model", str(trained), *options]) == 2
+        error = capsys.readouterr().err
+        assert match in error and error.count("\n") == 1
 
 
 def test_generate_reads_the_prompt_from_stdin(trained, capsys, monkeypatch):

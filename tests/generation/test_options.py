@@ -100,7 +100,7 @@ def test_what_is_not_implemented_is_refused_by_name(model, load, name, place):
 
 
 @pytest.mark.parametrize("name", [
-    "assistant_model", "assistant_tokenizer", "negative_prompt_ids", "custom_generate",
+    "assistant_tokenizer", "negative_prompt_ids", "custom_generate",
     "synced_gpus", "position_ids", "token_type_ids", "encoder_outputs"])
 def test_arguments_that_are_not_implemented_are_refused_by_name(model, name):
     with pytest.raises(ValueError, match=name):
