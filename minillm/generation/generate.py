@@ -233,7 +233,7 @@ class Decoding:
 
 
 def _decode(decoding):
-    """Greedy decoding and sampling -> iterator of the next token of every sequence: (B * copies,)"""
+    """Greedy decoding or sampling -> iterator of the next token of every sequence: (B * copies,)"""
     if decoding.drafter is not None:
         return speculate(decoding)
     return _decode_plainly(decoding)

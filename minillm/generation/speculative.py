@@ -65,7 +65,7 @@ def next_token(scores, draft, i, decoding):
     if i == len(draft.tokens) or draft.probabilities is None:
         # Nothing drafted, or nothing drawn: q is 1 at the draft's token d. The theorem accepts d
         # with probability p(d) and otherwise draws from p without d. Draw from p, and call d
-        # accepted if it comes: that is the same, and with the same seed gives plain decoding's text.
+        # accepted if it comes: that is the same, and the same seed gives plain decoding's text.
         return sample(scores, decoding.rng)[0]
     p = softmax(scores[0].astype(np.float64))[0]
     return verified(draft.tokens[i], p, draft.probabilities[i], decoding.rng)
