@@ -5,13 +5,12 @@ import datetime
 import os
 import platform
 import re
-import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
 from benchmarks.peers import CHECKOUT
 from benchmarks.with_numpy import blas
+from minillm.hardware import available_cores, cpu_model, load, output_of, total_memory
 
 
 def describe():
@@ -23,7 +22,7 @@ def describe():
         "cpu": cpu_model(),
         "cores": available_cores(),
         "caches": caches(),
-        "memory_gb": memory_gb(),
+        "memory_gb": total_memory() and round(total_memory() / 1e9, 1),
         "system": platform.platform(),
         "load": load(),
         "python": platform.python_version(),
@@ -38,27 +37,6 @@ def describe():
     }
 
 
-def cpu_model():
-    if sys.platform == "darwin":
-        return _output("sysctl", "-n", "machdep.cpu.brand_string")
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or None
-    facts = dict(re.findall(r"^(model name|cpu family|model|CPU part)\s*: (.*)$", text, re.M))
-    name = facts.get("model name") or platform.machine()
-    if "cpu family" in facts:  # cloud machines often hide the name, but not these
-        name += f" (family {facts['cpu family']}, model {facts['model']})"
-    return name
-
-
-def available_cores():
-    """-> the number of cores that this process may use"""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
-
-
 def caches():
     """-> {"L1 data": "32K", "L2": "1024K", …} of the first core (Linux)"""
     found = {}
@@ -71,18 +49,6 @@ def caches():
         if kind != "Instruction":
             found[f"L{level}" + (" data" if kind == "Data" else "")] = size
     return found
-
-
-def memory_gb():
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
-    except (ValueError, OSError):
-        return None
-
-
-def load():
-    """-> the average number of running programs in the last minute; above 0.5, others were busy"""
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def c_flags():
@@ -118,14 +84,6 @@ def version(package):
 
 def commit():
     """-> the checked-out commit, followed by "+" if files have changed"""
-    name = _output("git", "-C", str(CHECKOUT), "rev-parse", "--short", "HEAD")
-    changed = _output("git", "-C", str(CHECKOUT), "status", "--porcelain", "-uno")
+    name = output_of("git", "-C", str(CHECKOUT), "rev-parse", "--short", "HEAD")
+    changed = output_of("git", "-C", str(CHECKOUT), "status", "--porcelain", "-uno")
     return name and name + ("+" if changed else "")
-
-
-def _output(*command):
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

@@ -8,20 +8,8 @@ import sys
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from minillm import kernels
-
-PRODUCTS = ("matmul", "fused_attention", "fused_attention_backward")
-
-# The approximate number of operations of a kernel for each number of its first array. Exponentials
-# and divisions are one operation each. Only the roofline uses this.
-OPERATIONS = {
-    "layer_norm": 8, "layer_norm_backward": 12, "rms_norm": 5, "rms_norm_backward": 9,
-    "gelu": 20, "gelu_backward": 28, "gelu_tanh": 12, "gelu_tanh_backward": 20, "token_losses": 4,
-    "token_losses_backward": 3,
-    "rotate": 3, "adam": 12, "sum_of_squares": 2, "sum_rows": 1, "scatter_add": 1,
-}
+from minillm.kernels.work import PRODUCTS, work
 
 
 @dataclass
@@ -46,8 +34,7 @@ class Profile:
     def count(self, kernel, seconds, arguments, options, result):
         """The callback for `kernels.observe`."""
         op = _calling_op()
-        arrays = _arrays((*arguments, *options.values()))
-        flops, traffic, shape = _work(kernel, arguments, options, arrays, result)
+        flops, traffic, shape = work(kernel, arguments, options, result)
         part = self.parts.setdefault((op, kernel, shape), Part(op, kernel, shape))
         part.seconds += seconds
         part.calls += 1
@@ -64,17 +51,6 @@ def _calling_op():
             return frame.f_code.co_name if module.startswith("minillm.ops") else None
         frame = frame.f_back
     return None
-
-
-def _arrays(values):
-    """-> all arrays among the arguments, those in a cache included"""
-    found = []
-    for value in values:
-        if isinstance(value, tuple):
-            found += _arrays(value)
-        elif isinstance(value, np.ndarray):
-            found.append(value)
-    return found
 
 
 def profile(step, n_steps):
@@ -110,37 +86,3 @@ def _as_dict(part, n_steps):
     return {"name": name, "shape": list(part.shape), "seconds": part.seconds / n_steps,
             "calls": part.calls / n_steps, "flops": part.flops / n_steps,
             "bytes": part.bytes / n_steps, "is_product": part.kernel in PRODUCTS}
-
-
-def _work(name, arguments, options, arrays, result):
-    """-> flops, minimum of bytes to move, shape, for one call of a kernel"""
-    if name == "matmul":
-        A, B = arguments[:2]
-        (M, K) = A.shape[-2:][::-1] if options.get("transpose_A") else A.shape[-2:]
-        N = B.shape[-2] if options.get("transpose_B") else B.shape[-1]
-        batch = result.size // (M * N)
-        moved = A.nbytes + B.nbytes + result.nbytes * (2 if options.get("accumulate") else 1)
-        return 2.0 * batch * M * N * K, moved, (batch, M, N, K)
-    if name in ("fused_attention", "fused_attention_backward"):
-        is_forward = name == "fused_attention"
-        Q, K = arguments[:2] if is_forward else arguments[1:3]
-        (B, H, T, D), S = Q.shape, K.shape[2]
-        is_causal = any(getattr(argument, "causal", False) for argument in arguments)
-        pairs = T * (S - T) + T * (T + 1) / 2 if is_causal else T * S
-        products = 2 if is_forward else 5
-        moved = sum(array.nbytes for array in arrays) + _bytes_of(result)
-        return 2.0 * products * B * H * pairs * D, moved, (B, H, T, D)
-    if name == "adam":  # reads w, g, m, v; writes w, m, v
-        return OPERATIONS[name] * arrays[0].size, 7 * arrays[0].nbytes, arrays[0].shape
-    first = arrays[0] if arrays else np.empty(0)
-    moved = sum(array.nbytes for array in arrays) + _bytes_of(result)
-    return OPERATIONS.get(name, 0) * first.size, moved, first.shape
-
-
-def _bytes_of(result):
-    """-> the bytes of the arrays in a result, without those in its cache (a NamedTuple)"""
-    if isinstance(result, np.ndarray):
-        return result.nbytes
-    if type(result) is tuple:
-        return sum(_bytes_of(part) for part in result)
-    return 0

@@ -23,7 +23,7 @@ import signal
 import sys
 import time
 
-from benchmarks.memory import peak_memory, reset_peak, resident_memory
+from minillm.process_memory import peak_memory, reset_peak, resident_memory
 
 
 def main(name):

@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "minillm"
 
 FLOORS = [
-    {"checks", "figures", "files", "json_files", "hub", "signals"},
+    {"checks", "energy", "figures", "files", "hardware", "hub", "json_files", "process_memory",
+     "signals"},
     {"kernels"},
     {"ops"},
     {"nn"},

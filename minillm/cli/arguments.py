@@ -45,7 +45,7 @@ def _parser():
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_demo, _train, _finetune, _train_task, _predict, _similar, _generate, _fill, _eval,
                 _lora, _tokenizer, _course, _worked_example, _step, _inspect, _explore, _experiment,
-                _prepare, _mask, _audit, _card, _fairness, _bench, _info):
+                _prepare, _mask, _cost, _audit, _card, _fairness, _bench, _info):
         add(commands)
     return parser
 
@@ -944,6 +944,52 @@ def _fairness(commands):
     parser.add_argument("--picture", type=_path, metavar="FILE", help="write a .png or .svg")
     parser.add_argument("--json", type=_path, metavar="FILE", help="write all numbers")
     parser.add_argument("--seed", type=int, default=0, help="of intervals and trainings")
+
+
+def _cost(commands):
+    parser = _command(
+        commands, "cost", "cost:cost",
+        "say what training and generating cost, before they run: operations, memory, time, energy",
+        ["minillm cost --n-layer 6 --n-embd 192            # the sizes of minillm train",
+         "minillm cost --config config.json --batch-size 4",
+         "minillm cost --model pydoc-tiny",
+         "minillm cost --task sentiment                    # or --text FILE, --demo, --run RUN",
+         "minillm cost --config config.json --flops-per-second 1e13 --watts 300 --co2 400",
+         "minillm cost plan --hours 8                      # how large a model, on how many tokens",
+         "minillm cost plan --flops 1e18",
+         "minillm cost plan --data 1e8"],
+        "\n" + _paragraph(
+            "Operations, bytes and memory are formulas of the configuration. Time is measured on "
+            "this machine, by models of one and of three layers of the same shape, in seconds; what was "
+            "measured is remembered in ~/.cache/minillm. Energy is measured where the processor's "
+            "counters (RAPL) are readable, and otherwise an estimate."),
+    )
+    parser.add_argument("what", nargs="?", choices=("plan",),
+                        help="plan: a compute-optimal model size and number of tokens "
+                             "(Hoffmann et al. 2022)")
+    parser.add_argument("--config", metavar="FILE", type=_path, help="a config.json")
+    parser.add_argument("--model", type=_path, help="a run folder, a directory or a name")
+    parser.add_argument("--run", type=_path, help="a run folder: its settings, and its own batches")
+    parser.add_argument("--task", metavar="NAME", help="a task of train-task, with its defaults")
+    parser.add_argument("--text", type=_path, help="a text, as for minillm train")
+    parser.add_argument("--demo", action="store_true", help="what minillm demo trains")
+    parser.add_argument("--calibrate", action="store_true",
+                        help="measure this machine again, whatever is remembered")
+    parser.add_argument("--flops-per-second", type=float, metavar="N",
+                        help="take this rate, of another machine, and measure nothing")
+    parser.add_argument("--watts", type=float, help="the power to count with")
+    parser.add_argument("--co2", type=float, metavar="GRAMS",
+                        help="grams of CO₂ for a kWh, where your electricity comes from")
+    parser.add_argument("--json", action="store_true", help="print all numbers as JSON")
+    parser.add_argument("--flops", type=float, help="plan: the operations that may be spent")
+    parser.add_argument("--hours", type=float, help="plan: the hours on this machine")
+    parser.add_argument("--data", type=float, metavar="TOKENS", help="plan: the tokens you have")
+    _add_sizes(parser, "the architecture, such as gpt2, llama, bert or transformer")
+    for name, explanation in (("block_size", "context in tokens"),
+                              ("batch_size", "sequences per batch"),
+                              ("grad_accum", "batches per step"),
+                              ("steps", "updates of the weights")):
+        _add_settings(parser, name, explanation)
 
 
 def _bench(commands):

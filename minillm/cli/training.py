@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from minillm.cli.arguments import given_settings, settings_from
 from minillm.cli.terminal import progress_bar, say, table
+from minillm.energy import EnergyMeter
 from minillm.files import atomic_write
 from minillm.generation import generate
 from minillm.json_files import plain, write_json
@@ -16,6 +17,7 @@ from minillm.training.plots import plot_attention
 from minillm.training.run import Run, create_numbered_run, create_run
 from minillm.training.settings import Settings
 from minillm.training.task import LABELLED
+from minillm.trust.cost.of_run import run_cost
 from minillm.trust.model_card import write_card
 
 # A small model that trains within two minutes on two cores, and one that takes seconds. The demo
@@ -145,7 +147,8 @@ def _run_to_the_end(run, trainer):
     try:
         with progress_bar("training", trainer.settings.steps) as advance, _errors_name(run.folder):
             trainer.report = lambda trainer: advance(trainer.step, _note(trainer))
-            trainer.train()
+            with _recorded(run, trainer):
+                trainer.train()
     except Interrupted as interrupted:
         if trainer.settings.is_private:
             _say_spent(trainer)
@@ -162,6 +165,20 @@ def _run_to_the_end(run, trainer):
         _report_results(run)
     write_card(run)
     return 0
+
+
+@contextmanager
+def _recorded(run, trainer):
+    """Record in run.json what the steps inside cost: time, and energy if measurable."""
+    first, meter = trainer.step, EnergyMeter()
+    try:
+        with meter:
+            yield
+    finally:
+        if trainer.step > first:
+            run.add_session(first, trainer.step, meter)
+            run.cost = run_cost(run)
+            run.write()
 
 
 @contextmanager

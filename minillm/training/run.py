@@ -18,7 +18,9 @@ from pathlib import Path
 
 from minillm.checks import shown
 from minillm.files import expand
+from minillm.hardware import cpu_model
 from minillm.json_files import fields, read_json, write_json
+from minillm.kernels import get_num_threads
 from minillm.models.auto import AutoConfig, config_class, heads_of, with_head
 from minillm.text.auto import AutoTokenizer
 from minillm.training.architecture import check_adaptation, empty_model, new_model
@@ -43,6 +45,7 @@ class Run:
         facts = fields(path, read_json(path), {
             "task": str, "settings": dict, "config": dict, "data": dict, "changes": list[dict],
             "privacy": dict | None,
+            "sessions": list[dict], "cost": dict,
         }, required=["settings", "config", "data"])
         try:
             self.task_class = task_class(facts.get("task", "language_modeling"))
@@ -53,6 +56,8 @@ class Run:
         self.data = facts["data"]
         self.changes = facts.get("changes", [])  # by --resume, the oldest first
         self.privacy = facts.get("privacy")  # as the run began, for one with settings.is_private
+        self.sessions = facts.get("sessions", [])  # what each training has cost: add_session
+        self.cost = facts.get("cost", {})  # of all sessions together: minillm/trust/cost/of_run.py
 
     @property
     def checkpoints(self):
@@ -104,7 +109,18 @@ class Run:
 
     def write(self):
         _write(self.folder, self.task_class, self.settings, self.config, self.data, self.changes,
-               self.privacy)
+               self.privacy, self.sessions, self.cost)
+
+    def add_session(self, first_step, last_step, meter):
+        """Record what the steps from `first_step` to `last_step` have cost, in run.json.
+
+        meter: an EnergyMeter; its joules are those of the whole machine, None if not measurable
+        """
+        self.sessions.append({
+            "steps": [first_step, last_step], "seconds": round(meter.seconds, 3),
+            "joules": meter.joules, "processor": cpu_model(), "threads": get_num_threads(),
+        })
+        self.write()
 
     def locked(self):
         """-> a context in which only this process writes into the folder: claim.lock_folder"""
@@ -169,11 +185,12 @@ def _prepare(folder, settings, report, task):
     return run
 
 
-def _write(folder, task, settings, config, data, changes, privacy):
+def _write(folder, task, settings, config, data, changes, privacy, sessions=(), cost=None):
     write_json(folder / "run.json", {
         "task": task.name, "model_type": config.model_type,
         "settings": settings.to_dict(), "config": config.to_dict(), "data": data,
-        "changes": changes, **({} if privacy is None else {"privacy": privacy}),
+        "changes": changes, "sessions": list(sessions), "cost": cost or {},
+        **({} if privacy is None else {"privacy": privacy}),
     })
 
 

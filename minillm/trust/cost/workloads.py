@@ -1,0 +1,79 @@
+"""The batches of a training step: their shapes, and batches of random numbers of these shapes."""
+
+import numpy as np
+
+from minillm.nn.loss import cross_entropy_loss
+from minillm.text.dataset import IGNORE
+from minillm.trust.cost.layers import Workload
+
+MASKED = 0.15  # of the tokens, in BERT's pre-training
+LOOKED_AT = 16  # batches of a run, to see how long they are
+
+
+def default_workload(config, head, batch, length):
+    """-> the Workload of a batch of texts that are all of this length"""
+    if head == "pretraining":  # [CLS] and two [SEP] are never masked
+        return Workload(batch, length, predicted=max(1, round(MASKED * batch * (length - 3))))
+    if head == "seq2seq_lm":
+        return Workload(batch, length, length)
+    return Workload(batch, length)
+
+
+def random_batches(config, head, work):
+    """-> a function of a model, for calibration.measure_training: the Loss of random ids
+
+    Raises ValueError for a head whose loss needs labels of a certain kind.
+    """
+    rng = np.random.default_rng(0)
+    B, T, V = work.batch, work.length, config.vocab_size
+
+    def batches(model):
+        if head == "causal_lm":
+            return lambda: _text_loss(model, rng.integers(V, size=(B, T + 1)))
+        if head == "pretraining":
+            return lambda: model(**_masked(rng, work, V), sparse_prediction=True).loss
+        if head == "seq2seq_lm":
+            target = getattr(config, "decoder_vocab_size", None) or V
+            return lambda: model(rng.integers(1, V, size=(B, work.source)),
+                                 decoder_input_ids=rng.integers(1, target, size=(B, T)),
+                                 labels=rng.integers(1, target, size=(B, T))).loss
+        if head in ("sequence_classification", "token_classification"):
+            shape = (B,) if head == "sequence_classification" else (B, T)
+            return lambda: model(rng.integers(1, V, size=(B, T)),
+                                 labels=rng.integers(config.num_labels, size=shape)).loss
+        raise ValueError(f"head is {head!r}, which has no loss of its own: wanted a task's run")
+
+    return batches
+
+
+def _text_loss(model, ids):
+    return cross_entropy_loss(model, model(ids[:, :-1]).logits, ids[:, 1:], overwrite_logits=True)
+
+
+def _masked(rng, work, V):
+    ids = rng.integers(1, V, size=(work.batch, work.length))
+    labels = np.full(ids.shape, IGNORE)
+    labels.flat[rng.permutation(ids.size)[: work.predicted]] = 1
+    return {"input_ids": ids, "labels": labels, "next_sentence_label": np.zeros(len(ids), np.int64)}
+
+
+def workloads_of_run(run):
+    """-> list of the Workloads of some batches of a run's task, in its own order"""
+    task = run.task()
+    batches = task.batches(run.settings)
+    return [workload_of(task, next(batches), run.config) for _ in range(LOOKED_AT)]
+
+
+def workload_of(task, batch, config):
+    """-> Workload of a batch of a task: see training/task.py"""
+    if isinstance(batch, tuple):  # text: inputs, targets
+        return Workload(*batch[0].shape)
+    if isinstance(batch, dict):  # BERT's pre-training
+        return Workload(*batch["input_ids"].shape, predicted=int((batch["labels"] != IGNORE).sum()))
+    if task.head == "base":  # two texts an example, which one model reads one after the other
+        texts = [text for each in batch for text in (each["text"], each["question"]) if text]
+        return Workload(*task.tokenize(texts)["input_ids"].shape)
+    arrays = task.encode(batch, config)
+    if task.head == "seq2seq_lm":
+        return Workload(*arrays["labels"].shape, arrays["input_ids"].shape[1])
+    return Workload(*arrays["input_ids"].shape)
