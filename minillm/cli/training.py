@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from minillm.cli.arguments import given_settings, settings_from
 from minillm.cli.terminal import progress_bar, say, table
@@ -177,8 +177,9 @@ def _recorded(run, trainer):
     finally:
         if trainer.step > first:
             run.add_session(first, trainer.step, meter)
-            run.cost = run_cost(run)
-            run.write()
+            with suppress(ValueError):  # of a task whose batches have another form
+                run.cost = run_cost(run)
+                run.write()
 
 
 @contextmanager

@@ -65,7 +65,10 @@ def workloads_of_run(run):
 
 
 def workload_of(task, batch, config):
-    """-> Workload of a batch of a task: see training/task.py"""
+    """-> Workload of a batch of a task: see training/task.py
+
+    Raises ValueError for a task whose batches have another form than those of minillm.
+    """
     if isinstance(batch, tuple):  # text: inputs, targets
         return Workload(*batch[0].shape)
     if isinstance(batch, dict):  # BERT's pre-training
@@ -73,6 +76,8 @@ def workload_of(task, batch, config):
     if task.head == "base":  # two texts an example, which one model reads one after the other
         texts = [text for each in batch for text in (each["text"], each["question"]) if text]
         return Workload(*task.tokenize(texts)["input_ids"].shape)
+    if not hasattr(task, "encode"):
+        raise ValueError(f"task is {task.name!r}, whose batches have a form that has no known cost")
     arrays = task.encode(batch, config)
     if task.head == "seq2seq_lm":
         return Workload(*arrays["labels"].shape, arrays["input_ids"].shape[1])
