@@ -216,10 +216,13 @@ class Deletion(NamedTuple):
     chance: np.ndarray
 
     def faithfulness(self):
-        """-> {name: float}: how far each curve is below chance, as a mean over its points, in units
-        of m's whole fall; 0: no better than chance
+        """-> {name: float} from -1 to 1: how far each curve is below chance, as a mean over its
+        points, in units of the widest range of a curve; 0: no better than chance
+
+        The whole fall, from all tokens to none, is no unit: a model may say the same thing to
+        nothing, while every curve has a valley in between.
         """
-        fall = abs(self.chance[0] - self.chance[-1])
+        fall = max(np.ptp(curve) for curve in (self.chance, *self.curves.values()))
         return {name: float((self.chance - curve).mean() / fall) if fall else 0.0
                 for name, curve in self.curves.items()}
 

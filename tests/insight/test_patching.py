@@ -231,4 +231,6 @@ def test_faithful_scores_are_those_of_the_tokens_that_matter():
         block.attention.qkv.bias.data[:16] = 0
     scores = attribution.occlusion(model, CLEAN, TARGET)
     found = attribution.faithfulness(model, CLEAN, TARGET, {"best": scores, "worst": -scores})
-    assert found["best"] > 0.02 > -0.02 > found["worst"]
+    assert 1 >= found["best"] > 0.02 > -0.02 > found["worst"] >= -1
+    valley = attribution.Deletion(np.arange(3), {"a": np.array([5.0, 1, 5])}, np.array([5.0, 4, 5]))
+    assert valley.faithfulness() == {"a": 0.25}  # though nothing is left of the whole fall

@@ -228,7 +228,7 @@ class Side {
     const {signal} = (this.leaving = new AbortController());
     this.showTokens(signal);
     this.root.style.minHeight = `${this.root.offsetHeight}px`;
-    const root = el("div", {class: `view-root view-${viewId()}`});
+    const root = el("div", {class: `view-root view-${viewId()}`, "aria-busy": "true"});
     this.root.replaceChildren(el("h2", {class: "unseen"}, t(`${viewId()}.title`)), el("p", {class: "lead"}, t(`${viewId()}.help`)), root);
     try {
       const module = await VIEWS[IDS.indexOf(viewId())][1]();
@@ -236,6 +236,7 @@ class Side {
     } catch (error) {
       if (!signal.aborted && error.name !== "AbortError") this.fail(root, error);
     }
+    root.removeAttribute("aria-busy");
     if (!signal.aborted) {
       this.root.style.minHeight = "";
       this.root.dataset.ready = viewId();
