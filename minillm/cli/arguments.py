@@ -742,6 +742,30 @@ def _experiment(commands):
     _add_settings(parser, "lr", "the learning rate", 3e-3)
     _add_settings(parser, "weight_decay", "how much weights shrink at each step, in units of the "
                   "learning rate", 3.0)
+    _add_memorization(experiments)
+
+
+def _add_memorization(experiments):
+    parser = _command(
+        experiments, "memorization", "experiment:memorization",
+        "train three widths on a text with secrets in it: what makes a model remember? (two "
+        "minutes)",
+        ["minillm experiment memorization",
+         "minillm experiment memorization --text my_book.txt --canaries 1,10,100",
+         "minillm experiment memorization --resume runs/memorization-1  # after Ctrl-C or a crash",
+         "minillm experiment memorization --quick                  # a trial run of seconds"],
+        "\n" + _paragraph(
+            "Made-up secrets stand in the text once, twice, … Exposure says how many bits of each a "
+            "model gives away (Carlini et al. 2019): by how often it stands there, how often the "
+            "text was read, and the number of parameters. Widths: narrow and middle have a quarter "
+            "and a half of --n-embd, wide has all."),
+    )
+    _add_experiment(parser, "memorization", "--widths", "WIDTH", "some of narrow, middle, wide "
+                    "(default: all)", n_layer=2, n_embd=128, steps=1600,
+                    block_size="tokens in a window")
+    _add_canaries(parser, "1,2,4,8,16,32")
+    _add_settings(parser, "weight_decay", "how much weights shrink at each step, in units of the "
+                  "learning rate", 0.1)
 
 
 def _add_experiment(parser, name, option, metavar, explanation, *, block_size=None, n_layer=3,
@@ -1070,11 +1094,11 @@ def _add_text(parser):
                              "Python's help(), real English that every CPython carries)")
 
 
-def _add_canaries(parser):
+def _add_canaries(parser, default=None):
     _add_settings(parser, "canaries",
                   "insert made-up secrets into the training text, for `minillm audit`: numbers of "
                   "times, such as 1,4,16 (four secrets each), or a file with a number and a format "
-                  "in each line, such as '8 The PIN is {digits:4}'", type=_path,
+                  "in each line, such as '8 The PIN is {digits:4}'", default, type=_path,
                   metavar="TIMES|FILE")
 
 

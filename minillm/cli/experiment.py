@@ -9,6 +9,7 @@ from minillm.training.family import FamilyExperiment
 from minillm.training.length import LengthExperiment
 from minillm.training.loop import Interrupted
 from minillm.training.settings import Settings
+from minillm.trust.memorization import MemorizationExperiment
 
 
 def length(options):
@@ -54,6 +55,28 @@ def grokking(options):
     return 0
 
 
+def memorization(options):
+    experiment, results, status = _run(MemorizationExperiment, options)
+    if status:
+        return status
+    times = sorted(set(next(iter(results.values())).times))
+    epochs = next(iter(results.values())).epochs[-1]
+    table(f"exposure in bits after {epochs:.1f} epochs, by times in the text",
+          [(variant, f"{each.parameters:,}", _loss(each.valid_loss),
+            *(f"{each.mean(n):.1f}" for n in times), f"{sum(each.greedy)}/{len(each.greedy)}")
+           for variant, each in results.items()],
+          ("model", "parameters", "loss", *(f"{n} ×" for n in times), "said"))
+    say("\nloss: of held-out text; said: secrets that the model says greedily."
+        "\nA secret that was never seen has 1.4 bits on average.")
+    _say_what_is_where(experiment, "exposure by repetition, size and epochs",
+                       '"The access code of the"')
+    return 0
+
+
+def _loss(loss):
+    return "–" if loss is None else f"{loss:.3f}"
+
+
 def _step(step):
     return "–" if step is None else f"{step:,}"
 
@@ -91,6 +114,6 @@ def _prepared(cls, options):
 def _say_what_is_where(experiment, plotted, prompt='"A class"'):
     model = shlex.quote(str(experiment.folder / experiment.variants[-1] / "model"))
     say(f"\nIn {experiment.folder}:\n"
-        f"  {experiment.plot.name:<14}{plotted}\n"
-        "  results.json  the numbers\n"
+        f"  {experiment.plot.name:<18}{plotted}\n"
+        f"  {experiment.path.name:<18}the numbers\n"
         f'Try a model:  minillm generate --model {model} {prompt}')

@@ -18,6 +18,7 @@ Memorization: what a model gives away of the text that it was trained on.
     exposure.py             of a secret that was inserted into the text (text/canaries.py)
     extraction.py           training text recited word for word
     roc.py, membership.py   training text told from other text by its losses
+    memorization.py         the experiment: by repetition, epochs and size
     audit.py                all three on a run;  audit_page.py  for a reader
     model_card.py           what a run is, and what was measured about it
 

@@ -69,7 +69,7 @@ def exposure_axis(axes, unseen, most):
     axes.annotate("never seen", (1, unseen), xycoords=("axes fraction", "data"), ha="right",
                   va="bottom", fontsize=8, color="#666666")
     axes.axhline(most, color="#888888", linestyle="--", linewidth=1)
-    axes.annotate("given away", (0, most), xycoords=("axes fraction", "data"), va="bottom",
+    axes.annotate("given away", (0.02, most), xycoords=("axes fraction", "data"), va="bottom",
                   fontsize=8, color="#666666")
     axes.set(ylabel="exposure, bits", ylim=(0, most * 1.12))
 

@@ -127,7 +127,7 @@ def log2_skew_normal_cdf(z, shape):
     weights[[0, -1]] = 1.0
     highest = log_density.max()
     area = float((weights * np.exp(log_density - highest)).sum()) * step / 3
-    return min(0.0, (highest + math.log(area)) / math.log(2))
+    return float(min(0.0, (highest + math.log(area)) / math.log(2)))
 
 
 def _log_normal_cdf(x):

@@ -14,6 +14,7 @@ from minillm.models.auto import AutoConfig, model_class
 from minillm.training.metrics import read_metrics
 from minillm.training.settings import Settings
 from minillm.training.task import LABELLED
+from minillm.trust.cost.of_run import run_cost
 
 OWN_TEXT = "the topics of Python's help(), the language reference that every CPython carries"
 NOT_SHOWN = {"text", "model", "log_every", "keep", "checkpoint_every", "eval_every", "snapshots"}
@@ -40,7 +41,7 @@ def card(run):
         ("Training data", _data(run)),
         ("Training", _training(run)),
         ("Metrics", _metrics(run)),
-        ("Cost", _cost(run, facts)),
+        ("Cost", _cost(run)),
         ("Privacy", _privacy(facts)),
         ("What it remembers", _audit(_read(run.folder / "audit" / "report.json"))),
         ("Bias", _fairness(_read(run.folder / "fairness" / "report.json"))),
@@ -136,31 +137,33 @@ def _value(score):
     return "–" if score is None else f"{score['value']:.3f}"
 
 
-def _cost(run, facts):
-    """6 FLOPs for each parameter and token (Kaplan et al. 2020, section 2.1), if nothing better is
-    recorded.
-    """
-    recorded = facts.get("cost")
-    if isinstance(recorded, dict) and recorded:
-        return _table(("", ""), [(name.replace("_", " "), _shown(value))
-                                 for name, value in recorded.items()])
-    settings = run.settings
-    if run.task_class.name in LABELLED:
-        return "Not recorded: FLOPs and energy depend on the lengths of the examples."
-    tokens = settings.steps * settings.batch_size * settings.grad_accum * settings.block_size
-    n = _n_parameters(run, AutoConfig.from_pretrained(run.model_folder))
-    return (f"About {6 * n * tokens:.2g} FLOPs for training, by the rule of 6 for each of {n:,} "
-            f"parameters and {tokens:,} tokens. Energy wasn't measured.")
+def _cost(run):
+    try:
+        found = run_cost(run)
+    except (OSError, ValueError, TypeError) as error:
+        return f"Not known: {error}."
+    rows = [("steps", _shown(found["steps"])), ("tokens", _shown(found["tokens"])),
+            ("FLOPs", f"{found['flops']:.2e}")]
+    if found["seconds"] is not None:
+        rows += [("seconds", f"{found['seconds']:,.0f}"), ("hardware", found["hardware"]),
+                 (f"joules, {found['energy_is']}", f"{found['joules']:,.0f}")]
+    return _table(("training", ""), rows)
 
 
 def _privacy(facts):
     found = facts.get("privacy")
-    if isinstance(found, dict) and found:
-        return ("Trained with differential privacy:\n\n"
-                + _table(("", ""), [(name.replace("_", " "), _shown(value))
-                                    for name, value in found.items()]))
-    return ("Trained without differential privacy: nothing bounds what the model may give away of "
-            "single documents.")
+    if not isinstance(found, dict):
+        return ("Trained without differential privacy: nothing bounds what the model may give away "
+                "of single documents.")
+    rows = [(name.replace("_", " "), _shown(value)) for name, value in found.items()
+            if not isinstance(value, (dict, list)) and value is not None]
+    rows += [(f"{name}, {key}", _shown(value)) for name, values in found.items()
+             if isinstance(values, dict) for key, value in values.items()]
+    parts = ["Trained with differential privacy (DP-SGD):", _table(("", ""), rows)]
+    limits = found.get("not_covered")
+    if limits:
+        parts.append("The promise doesn't cover:\n\n" + "\n".join(f"- {each}" for each in limits))
+    return "\n\n".join(parts)
 
 
 def _audit(report):
@@ -196,22 +199,17 @@ def _audit(report):
 
 
 def _fairness(report):
-    """The numbers of the report, whatever probes it has: each names its own."""
     if report is None:
         return "Not measured. `minillm fairness --model RUN` does."
-    rows = [(name, _shown(value)) for name, value in _leaves(report)]
-    return ("From `fairness/report.json`; templates show a bias, never its absence.\n\n"
-            + _table(("probe", "value"), rows[:40]))
-
-
-def _leaves(content, name=""):
-    """Yield (path, number) of the numbers in a tree of dicts."""
-    for key, value in content.items():
-        path = f"{name} / {key}" if name else str(key)
-        if isinstance(value, dict):
-            yield from _leaves(value, path)
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield path, value
+    rows = [(probe, of, _shown(each.get("value")),
+             f"{_shown(each['low'])} – {_shown(each['high'])}" if "low" in each else "–",
+             _shown(each.get("without bias", "–")))
+            for probe, found in report.get("probes", {}).items()
+            for of, each in found.items() if isinstance(each, dict)]
+    parts = [_table(("probe", "of", "value", "95 % interval", "without bias"), rows)]
+    parts += [f"Not measured ({name}): {why}." for name, why in report.get("skipped", {}).items()]
+    limits = report.get("limits", "Templates can show a bias, and never its absence.")
+    return "\n\n".join([*parts, limits if isinstance(limits, str) else " ".join(limits)])
 
 
 def _limits(run):

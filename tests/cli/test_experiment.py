@@ -10,7 +10,7 @@ from minillm.cli import main
 SMALL = ["--quick", "--steps=4", "--kinds", "learned", "alibi"]
 
 
-@pytest.mark.parametrize("name", ["length", "family", "grokking"])
+@pytest.mark.parametrize("name", ["length", "family", "grokking", "memorization"])
 def test_help_has_examples(name, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["experiment", name, "--help"])
@@ -44,6 +44,24 @@ def test_grokking(capsys):
     assert main(["inspect", "attention", "--model", model, "3 6 ="]) == 0
     assert main(["inspect", "composition", "--model", model]) == 2
     assert f"{model} has one block, wanted at least two" in capsys.readouterr().err
+
+
+def test_memorization(capsys):
+    command = ["experiment", "memorization", "--quick", "--steps=4", "--canaries=1,3", "--widths",
+               "narrow", "wide"]
+    assert main(command) == 0
+    output = capsys.readouterr()
+    assert "exposure in bits after" in output.out and "3 ×" in output.out and "│ wide" in output.out
+    assert "In runs/memorization-1:" in output.err and "memorization.png" in output.err
+    assert main(["experiment", "memorization", "--resume", "runs/memorization-1"]) == 0
+    assert capsys.readouterr().out == output.out
+    results = json.loads(Path("runs/memorization-1/results.json").read_text())["variants"]
+    assert results["narrow"]["parameters"] < results["wide"]["parameters"]
+    assert results["wide"]["steps"] == [1, 2, 3, 4] and len(results["wide"]["bits"][0]) == 8
+    assert main(["experiment", "memorization", "--quick", "--n-embd", "36"]) == 2
+    assert "wanted a multiple of 8" in capsys.readouterr().err
+    assert main(["experiment", "memorization", "--quick", "--canaries", "none.txt"]) == 2
+    assert "wanted numbers such as 1,4,16, or a file" in capsys.readouterr().err
 
 
 def test_length_of_another_architecture(capsys):
