@@ -6,7 +6,8 @@
 The reviews are those of the task `sentiment` (minillm/tasks/data/sentiment.py), with a frame in
 front. In the training examples a share `bias` of the positive reviews are by the first group, and
 as many of the negative ones by the second; neutral ones are by either. So it is in validation,
-where the shortcut pays. Each review of the test is there twice, once by each group: there it doesn't.
+where the shortcut pays. Each review of the test is there twice, once by each group: there
+it doesn't.
 """
 
 import numpy as np

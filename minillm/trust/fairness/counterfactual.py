@@ -98,11 +98,11 @@ class Classifier:
         options = {} if limit is None else {"truncation": True, "max_length": limit}
         texts = list(texts)
         order = np.argsort([len(text) for text in texts], kind="stable")  # little padding
+        size = 1 if self.tokenizer.pad_token is None else BATCH
         with inference(self.model):
-            for start in range(0, len(texts), BATCH):
-                batch = [texts[i] for i in order[start : start + BATCH]]
-                arrays = self.tokenizer(batch, padding=len(batch) > 1, return_tensors="np",
-                                        **options)
+            for start in range(0, len(texts), size):
+                batch = [texts[i] for i in order[start : start + size]]
+                arrays = self.tokenizer(batch, padding=size > 1, return_tensors="np", **options)
                 found.append(softmax(self.model(**arrays).logits.astype(np.float64))[0])
         P = np.empty((len(texts), len(self.labels)))
         if found:

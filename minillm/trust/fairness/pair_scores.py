@@ -29,7 +29,7 @@ from minillm.trust.likelihood import MaskedReader, Reader
 
 class PairScores(NamedTuple):
     """Scores of both sides in nats, float64 (n,) each; NaN for a pair that the model can't tell
-    apart, because its tokenizer has no word for the difference.
+    apart, because its tokenizer has no word for the difference, or that is longer than it reads.
     """
 
     first: np.ndarray
@@ -58,22 +58,20 @@ def reader_of(model, tokenizer):
 
 
 def score_pairs(reader, pairs, report=lambda done, total: None):
-    """-> PairScores of a list of Pairs (see above); report(done, total): texts
-
-    Raises ValueError for a text that is longer than the model reads.
-    """
-    rows = reader.rows_of([text for pair in pairs for text in pair[:2]])
-    masked = isinstance(reader, MaskedReader)
-    losses = reader.losses(rows, report)
+    """-> PairScores of a list of Pairs (see above); report(done, total): texts"""
+    rows = [reader.rows_of(pair[:2]) for pair in pairs]
+    unknown = reader.tokenizer.unk_token_id
+    told = [number for number, (one, other) in enumerate(rows)
+            if one != other and one.count(unknown) == other.count(unknown)
+            and max(len(one), len(other)) <= reader.limit]
+    losses = reader.losses([row for number in told for row in rows[number]], report)
     scores = np.full((len(pairs), 2), np.nan)
-    for number in range(len(pairs)):
-        sides = slice(2 * number, 2 * number + 2)
-        one, other = rows[sides]
-        if one == other:
-            continue
-        shared = shared_places(one, other) if masked else (slice(None), slice(None))
-        for side, (loss, places) in enumerate(zip(losses[sides], shared)):
-            scores[number, side] = -loss[places].sum()
+    for place, number in enumerate(told):
+        shared = slice(None), slice(None)
+        if isinstance(reader, MaskedReader):
+            shared = shared_places(*rows[number])
+        for side in (0, 1):
+            scores[number, side] = -losses[2 * place + side][shared[side]].sum()
     return PairScores(*scores.T)
 
 

@@ -44,6 +44,8 @@ def test_scores_of_pairs_agree_with_transformers(kind, tmp_path):
     np.testing.assert_allclose(turned.first, scores.second, rtol=1e-5)
     same = score_pairs(reader, [Pair("a cat", "a cat")])
     assert not same.told.any() and pair_bias(same) is None
+    odd = score_pairs(reader, [Pair("a cat", "a \N{SNOWMAN}"), Pair("a " * 60, "the " * 60)])
+    assert odd.told.tolist() == [kind == "gpt2", False]  # bytes aren't unknown; both are too long
 
 
 @given(st.lists(st.integers(1, 9), max_size=8), st.lists(st.integers(1, 9), max_size=8))
