@@ -932,6 +932,7 @@ def _fairness(commands):
          "minillm fairness --model bert-base-uncased --picture bias.svg --json bias.json",
          "minillm fairness --model MODEL --pairs mine.tsv   # first <tab> second <tab> concept",
          "minillm fairness --mend augment reweight project  # before and after, in two minutes",
+         "minillm fairness --mend augment --on text        # a language model: pronouns",
          "minillm fairness --mend augment --data mine.tsv   # text <tab> label <tab> group",
          "minillm fairness --augment book.txt --out both.txt    # a text to train on"],
         "\n" + _paragraph(
@@ -949,8 +950,11 @@ def _fairness(commands):
     parser.add_argument("--languages", nargs="+", choices=("en", "zh"), default=["en", "zh"],
                         help="of pairs and association tests (default: both)")
     parser.add_argument("--mend", nargs="+", choices=("augment", "reweight", "project"),
-                        metavar="METHOD", help="train a small classifier on biased examples, and "
+                        metavar="METHOD", help="train a small model on biased examples, and "
                         "measure bias and quality without and with: %(choices)s")
+    parser.add_argument("--on", choices=("labels", "text"), default="labels",
+                        help="what --mend trains: a classifier of reviews, or a language model "
+                             "(default: labels)")
     parser.add_argument("--data", type=_path, metavar="FILE",
                         help="your examples for --mend, a .tsv or .jsonl with text, label and, if "
                              "you like, group (default: generated ones with a bias)")

@@ -6,7 +6,7 @@ from minillm.files import expand
 from minillm.insight.export import export, require_picture
 from minillm.insight.subject import Subject
 from minillm.tasks.examples import read_examples, read_splits
-from minillm.trust.fairness import biased_reviews, mending
+from minillm.trust.fairness import biased_reviews, mending, mending_text
 from minillm.trust.fairness.augmentation import augment_file
 from minillm.trust.fairness.pairs import read_pairs
 from minillm.trust.fairness.report import HEADINGS, LIMITS, fairness_report, plot, table_rows
@@ -37,6 +37,8 @@ def _check(options):
         raise ValueError("--augment writes a text and --mend trains, wanted one of the two")
     if options.data and not options.mend:
         raise ValueError("--data is for --mend, wanted both")
+    if options.data and options.on == "text":
+        raise ValueError("--data has labels, which --on text doesn't learn; wanted --on labels")
     if options.pairs and (options.mend or options.augment):
         raise ValueError("--pairs is for the report on a model, wanted no --mend and no --augment")
 
@@ -64,9 +66,14 @@ def _report(options):
 
 
 def _mend(options):
-    splits = _own_examples(options) if options.data else biased_reviews.generate(
-        options.examples, options.seed, options.bias)
-    trial = mending.Mending(splits, options.kind, options.steps, options.seed)
+    if options.on == "text":
+        trial = mending_text.TextMending(
+            mending_text.generate(options.examples, options.seed, options.bias), options.steps,
+            options.seed)
+    else:
+        splits = _own_examples(options) if options.data else biased_reviews.generate(
+            options.examples, options.seed, options.bias)
+        trial = mending.Mending(splits, options.kind, options.steps, options.seed)
     methods = list(dict.fromkeys(options.mend))
     names = ["before", *(method for method in methods if method != "project")]
     with progress_bar("training", options.steps * len(names)) as advance:
@@ -76,14 +83,16 @@ def _mend(options):
 
         found = trial.try_all(methods, report)
     rows = [(field.replace("_", " "), *(str(getattr(each, field)) for each in found.values()))
-            for field in mending.Measured._fields]
-    what = options.data or f"generated reviews with a bias of {options.bias:g}"
-    table(f"{what}: {len(trial.splits['test']):,} test examples, quality above, gaps below",
+            for field in found["before"]._fields]
+    made = "sentences" if options.on == "text" else "reviews"
+    what = options.data or f"generated {made} with a bias of {options.bias:g}"
+    table(f"{what}: {len(trial.splits['test']):,} test examples, quality above, bias below",
           rows, ("", *found))
     print("Quality and bias are of one small model, one seed and one kind of text each; the "
           f"intervals are those of the test examples. {LIMITS}")
     if options.picture:
-        say(f"wrote {export(options.picture, mending.plot(found))}")
+        draw = mending_text.plot_text if options.on == "text" else mending.plot
+        say(f"wrote {export(options.picture, draw(found))}")
     if options.json:
         numbers = {"of": str(what), "kind": options.kind, "models": found}
         say(f"wrote {export(options.json, numbers)}")

@@ -19,6 +19,7 @@ What is done about it:
     reweighting.py          weights of examples that make group and label independent
     biased_reviews.py       examples with a bias on purpose, so that there is a before
     mending.py              before and after, for bias and quality: `minillm fairness --mend`
+    mending_text.py         the same for a language model: `--mend … --on text`
 
 A template shows a bias where there is one. It can't show that there is none: `report.LIMITS`.
 """

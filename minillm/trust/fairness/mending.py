@@ -205,19 +205,25 @@ def defining_sets(table, tokenizer, kind):
             if len(one) == len(other) == 1 and one != other]
 
 
-def plot(found):
-    """found: what `try_all` returns -> matplotlib Figure: bias against quality, a point a model"""
+QUALITIES = {"accuracy": "test: the group says nothing", "accuracy_as_trained": "like the training"}
+
+
+def plot(found, bias="gap", without=0.0, qualities=QUALITIES, label="counterfactual gap"):
+    """found: what `try_all` returns -> matplotlib Figure: bias against quality, a point a model
+
+    bias, qualities: names of fields, of `qualities` with titles;  without: the bias of a model
+    that has none, where a line is;  label: of the axis
+    """
     figure, all_axes = new_figure(7, 3, columns=2, sharex=True, sharey=True)
-    for axes, quality, label in zip(all_axes, ("accuracy", "accuracy_as_trained"),
-                                    ("test: the group says nothing", "like the training")):
+    for axes, (quality, title) in zip(all_axes, qualities.items()):
+        axes.axvline(without, color=COLORS[0], linewidth=0.8, linestyle=":")
         for (name, measured), color, marker in zip(found.items(), COLORS, "osD^v"):
-            x, y = measured.gap, getattr(measured, quality)
+            x, y = getattr(measured, bias), getattr(measured, quality)
             axes.errorbar(x.value, y.value, [[max(0, y.value - y.low)], [max(0, y.high - y.value)]],
                           [[max(0, x.value - x.low)], [max(0, x.high - x.value)]],
                           color=color, marker=marker, linestyle="none", capsize=2, label=name)
-        axes.set_title(label)
-        axes.set_xlabel("counterfactual gap (less is fairer)")
-    all_axes[0].set_ylabel("accuracy")
-    all_axes[0].set_xlim(left=-0.05 * max(each.gap.high for each in found.values()) - 1e-3)
+        axes.set_title(title)
+        axes.set_xlabel(f"{label} (dotted: without bias)")
+    all_axes[0].set_ylabel(next(iter(qualities)).replace("_", " "))
     all_axes[0].legend()
     return figure

@@ -124,7 +124,8 @@ def _minimal_pairs(subject, pairs, n_texts, seed, languages, report):
         if found is None:
             continue
         name = _named(*concept)
-        note = f"{found.untold} pairs with unknown words, or too long, left out" if found.untold else ""
+        note = (f"{found.untold} pairs with unknown words, or too long, left out" if found.untold
+                else "")
         rows += [Row("prefers the stereotype", name, found.preference, 0.5, found.n, note),
                  Row("by how many nats", name, found.difference, 0.0, found.n)]
     if not rows:

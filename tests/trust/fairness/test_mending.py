@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.trust.fairness import biased_reviews
+from minillm.trust.fairness import biased_reviews, mending_text
 from minillm.trust.fairness.mending import Mending, defining_sets, plot, project
 from minillm.trust.fairness.reweighting import reweighted
 from minillm.trust.fairness.subspace import bias_subspace, equalize, neutralize, within
-from minillm.trust.fairness.swapping import group_of
+from minillm.trust.fairness.swapping import group_of, swap
 
 FROZEN = json.loads((Path(__file__).parents[2] / "fixtures" / "fairness.json").read_text())
 SEEDS = st.integers(0, 2**32 - 1)
@@ -117,6 +117,19 @@ def test_remedies_lower_the_bias_that_was_learned():
     for name in ("augment", "reweight", "project"):
         assert found[name].gap.value < 0.5 * found["before"].gap.value, name
     assert len(plot(found).axes) == 2
+
+
+def test_a_language_model_pays_for_losing_its_stereotype_where_the_stereotype_holds():
+    splits = mending_text.generate(300, bias=1.0)
+    assert all(swap(one["text"]) == other["text"]
+               for one, other in zip(splits["test"][::2], splits["test"][1::2]))
+    trial = mending_text.TextMending(splits, steps=110)
+    found = trial.try_all(("project",))
+    assert found["before"].preference.value > 0.7
+    assert found["project"].preference.value == pytest.approx(0.5, abs=0.05)
+    assert found["before"].loss_as_trained.value < found["before"].loss.value
+    assert found["project"].loss_as_trained.value > found["before"].loss_as_trained.value
+    assert len(mending_text.plot_text(found).axes) == 2
 
 
 def test_projection_leaves_nothing_of_the_subspace_in_a_model():
