@@ -241,3 +241,19 @@ def test_the_focus_stays_where_a_keyboard_put_it(page):
     page.wait_for_selector(".view[data-ready]")
     page.get_by_role("button", name="Auto").press("Enter")
     assert page.evaluate("document.activeElement.textContent") == "Light"
+
+
+class LongNames(Subject):
+    def names(self, ids):
+        return ["<b>" + "e" * 60 for _ in ids]
+
+
+def test_long_tokens_break_on_a_phone(browser, subject):
+    long = LongNames(subject.model, subject.tokenizer, "long " + "e" * 60)
+    with serving(long) as served, watched_page(
+            browser, served.url, viewport={"width": 360, "height": 800}) as page:
+        page.locator(".answer-line button").first.wait_for()
+        for view in ("lens", "attribution"):
+            page.locator(f"#tab-{view}").click()
+            page.wait_for_selector(f".view[data-ready={view}]")
+            assert page.evaluate(TOO_WIDE) <= 0 and page.locator("main b").count() == 0, view
