@@ -223,6 +223,16 @@ def generate(n_tokens, prompt, implementation=None, dtype="float32", only_read=F
                                   pad_token_id=0, seed=0, **options)
 
 
+def continue_text(text, n_tokens, **options):
+    """`n_tokens` more tokens of a text, by the packaged model, greedily"""
+    from minillm import GPT2Tokenizer
+
+    model = GPT2LMHeadModel.from_pretrained("pydoc-tiny")
+    ids = GPT2Tokenizer.from_pretrained("pydoc-tiny").encode(text, return_tensors="np")
+    return lambda: model.generate(ids, max_new_tokens=n_tokens, eos_token_id=None, pad_token_id=0,
+                                  do_sample=False, **options)
+
+
 def prefill(T):
     from minillm.nn.module import no_grad
 

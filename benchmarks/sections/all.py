@@ -1,7 +1,7 @@
 """The sections in the order of the report."""
 
 from benchmarks.sections.attention import attention, attention_lengths
-from benchmarks.sections.decoding import decoding, precision
+from benchmarks.sections.decoding import decoding, precision, speculative
 from benchmarks.sections.distance_bias import distance_bias
 from benchmarks.sections.implementations import implementations
 from benchmarks.sections.ladder import conflicts, ladder
@@ -30,6 +30,7 @@ SECTIONS = {
     "memory": train_memory,
     "profile": step_profiles,
     "decode": decoding,
+    "speculative": speculative,
     "precision": precision,
     "bpe": tokenizing,
 }

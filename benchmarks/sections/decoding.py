@@ -5,6 +5,12 @@ from benchmarks.harness import Effort
 from benchmarks.results import FMA_BOUND, MEMORY_BOUND, Row, Section, from_timings
 
 SHORT = Effort("full", min_rounds=5, max_rounds=9, seconds=20, sample_seconds=0.01)
+PLAIN, LOOKUP = "one by one", "prompt lookup"
+REPEATING = {
+    "sentences": "parameters, the target list, the target list, the target list,\n" * 3,
+    "signatures": "object.__add__(self, other)\nobject.__sub__(self, other)\n" * 2,
+}
+ORDINARY = "The value of the object is"
 SAMPLING = {"num_return_sequences": 5, "top_k": 50, "top_p": 0.95, "no_repeat_ngram_size": 2}
 
 
@@ -44,6 +50,35 @@ def decoding(context):
     section.notes.append(f"a token reads {bytes_per_token() / 1e6:.0f} MB of weights; memory bound: "
                          "only reading as much, in one matrix, by turns with the others. The prompt "
                          "is one token")
+    return section
+
+
+def speculative(context):
+    """Prompt lookup beside plain greedy decoding, on texts that repeat themselves."""
+    section = Section("speculative", "Greedy decoding of texts that repeat themselves", "tokens/s",
+                      True)
+    threads = context.most_threads
+    plain = context.minillm(threads, PLAIN)
+    lookup = context.minillm(threads, LOOKUP, prompt_lookup_num_tokens=10)
+    effort = Effort("quick", 1, 1, 0, 0) if context.quick else SHORT
+
+    n = 16 if context.quick else 64
+    for name, text in {**REPEATING, "ordinary text": ORDINARY}.items():
+        timings = context.arena.measure("continue_text", {"text": text, "n_tokens": n},
+                                        [plain, lookup], effort)
+        row = from_timings(f"pydoc-tiny, {name}", timings, amount=n, threads=threads)
+        goal = ("prompt lookup, pydoc-tiny", LOOKUP, PLAIN, 2.0)
+        section.add(row, *([goal] if name in REPEATING else []))
+    context.arena.release()
+
+    n = 8 if context.quick else 48
+    timings = context.arena.measure("generate", {"n_tokens": n, "prompt": 8}, [plain, lookup],
+                                    effort)
+    section.add(from_timings("random GPT-2 124M", timings, amount=n, threads=threads),
+                ("prompt lookup, 124M", LOOKUP, PLAIN, 2.0))
+    context.arena.release()
+    section.notes.append("the same tokens on both sides. A random GPT-2 repeats a token: with a "
+                         "tied head, the best next token is the one that it has just read")
     return section
 
 

@@ -37,9 +37,9 @@ class DraftCounts:
 class PromptLookup:
     """Guess that the text repeats itself                  (Saxena 2023, "Prompt Lookup Decoding")
 
-    Where the last m tokens occurred before, copy what followed them there. Try m = max_ngram first,
-    then fewer; of several places take the first, whose continuation is the longest (as in
-    `transformers`).
+    Where the last m tokens occurred before, copy the n tokens that followed them there. Try m =
+    max_ngram first, then fewer. Of several places take the latest that n tokens follow, as the
+    text is likelier to go on as it went on lately; if none has so many, the first, which has most.
     """
 
     def __init__(self, n_tokens, max_ngram):
@@ -49,9 +49,10 @@ class PromptLookup:
         n, T = min(n, self.n_tokens), len(ids)
         for m in range(min(self.max_ngram, T - 1), 0, -1):
             earlier = np.lib.stride_tricks.sliding_window_view(ids[:-1], m)  # (T - m, m)
-            found = np.flatnonzero((earlier == ids[T - m :]).all(axis=1))
-            if len(found):
-                start = found[0] + m
+            starts = m + np.flatnonzero((earlier == ids[T - m :]).all(axis=1))
+            if len(starts):
+                long_enough = starts[starts + n <= T]
+                start = long_enough[-1] if len(long_enough) else starts[0]
                 return Draft(ids[start : start + n].copy())
         return NO_DRAFT
 

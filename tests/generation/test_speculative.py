@@ -318,7 +318,8 @@ def test_prompt_lookup_by_its_definition(ids, n, max_ngram):
     for m in range(min(max_ngram, len(ids) - 1), 0, -1):
         places = [i for i in range(len(ids) - m) if ids[i : i + m] == ids[len(ids) - m :]]
         if places:
-            expected = ids[places[0] + m :][:n]
+            long = [i for i in places if len(ids[i + m :]) >= n]
+            expected = ids[(long[-1] if long else places[0]) + m :][:n]
             break
     assert PromptLookup(n, max_ngram)(np.array(ids), 99).tokens.tolist() == expected
 
