@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # No deadline: timing never decides a test, and a shared machine may pause at any moment.
@@ -9,3 +10,20 @@ _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("default", max_examples=60, **_common)
 settings.register_profile("quick", max_examples=12, **_common)
 settings.load_profile(os.environ.get("MINILLM_HYPOTHESIS", "default"))
+
+
+@pytest.fixture(scope="session")
+def open_subject(tmp_path_factory):
+    """open_subject(kind): a Subject of each kind in tests/helpers/subjects.py. Don't change it."""
+    from tests.helpers.subjects import write_subject
+
+    from minillm.insight.subject import Subject
+
+    opened = {}
+
+    def open_one(kind):
+        if kind not in opened:
+            opened[kind] = Subject.open(write_subject(kind, tmp_path_factory.mktemp("model")))
+        return opened[kind]
+
+    return open_one

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.helpers.subjects import MAKERS, TEXT, write_subject
+from tests.helpers.subjects import MAKERS, TEXT
 
 from minillm.explorer.practice import Practice, copy_of
 from minillm.explorer.views.training import (
@@ -21,25 +21,12 @@ from minillm.explorer.views.training import (
     undo,
 )
 from minillm.insight.lesson import lesson_of
-from minillm.insight.subject import Subject
 from minillm.nn.module import no_grad
 from minillm.ops.softmax import softmax
 from minillm.training.clipping import clip_factor, grad_norm
 from minillm.training.optimizers import SGD, Adam, AdamW
 
 OPTIMIZERS = {"SGD": SGD, "Adam": Adam, "AdamW": AdamW}
-
-
-@pytest.fixture(scope="module")
-def open_subject(tmp_path_factory):
-    opened = {}
-
-    def open_one(kind):
-        if kind not in opened:
-            opened[kind] = Subject.open(write_subject(kind, tmp_path_factory.mktemp("model")))
-        return opened[kind]
-
-    return open_one
 
 
 @pytest.fixture(scope="module")

@@ -2,23 +2,10 @@
 
 import numpy as np
 import pytest
-from tests.helpers.subjects import MAKERS, TEXT, write_subject
+from tests.helpers.subjects import MAKERS, TEXT
 
 from minillm.insight.lesson import lesson_of
-from minillm.insight.subject import Subject
 from minillm.nn.module import no_grad
-
-
-@pytest.fixture(scope="module")
-def open_subject(tmp_path_factory):
-    opened = {}
-
-    def open_one(kind):
-        if kind not in opened:
-            opened[kind] = Subject.open(write_subject(kind, tmp_path_factory.mktemp("model")))
-        return opened[kind]
-
-    return open_one
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MAKERS if kind != "bert alone"])

@@ -2,25 +2,12 @@
 
 import numpy as np
 import pytest
-from tests.helpers.subjects import MAKERS, TEXT, write_subject
+from tests.helpers.subjects import MAKERS, TEXT
 
 from minillm import SentenceEncoder
 from minillm.insight.anatomy import Anatomy
-from minillm.insight.subject import Subject
 from minillm.insight.target import Label, Logit
 from minillm.nn.module import no_grad
-
-
-@pytest.fixture(scope="module")
-def open_subject(tmp_path_factory):
-    opened = {}
-
-    def open_one(kind):
-        if kind not in opened:
-            opened[kind] = Subject.open(write_subject(kind, tmp_path_factory.mktemp("model")))
-        return opened[kind]
-
-    return open_one
 
 
 SAYS = {"gpt2 texts": "text label", "bert texts": "text label", "gpt2 tokens": "token label",
