@@ -116,10 +116,11 @@ class DPSGD:
         """-> dict for run.json after `step` steps: the promise, and its limits"""
         settings = self.settings
         not_covered = [
-            f"somebody with k of the examples ({self.examples.unit}) is protected with about k ε "
-            "only",
+            f"somebody with k of the examples ({self.examples.unit}) is protected with about k ε and "
+            "a larger δ only",
             "the number of the examples, and what was removed or split off before training",
-            "the texts held out to validate and test on, and all numbers computed from them",
+            "the texts held out to validate and test on, and all numbers computed from them, such as "
+            "those in the card, model/README.md",
             "the losses in metrics.jsonl and loss.png: they are of private batches, without noise",
             "checkpoints/: they hold the key of the noise to come; publish model/, not the run",
             "settings that were chosen by looking at the results of other runs on the same data",
