@@ -33,8 +33,11 @@ def test_a_new_text_is_read_and_is_in_the_address(page, served):
     names = served.subject.read("An iterator is").tokens
     assert tokens_shown(page) == [name.replace(" ", "␣") for name in names]
     assert state_of(page)["text"] == "An iterator is"
+    assert page.locator(".strip .facts").inner_text() == "3 tokens"
     page.go_back()
     wait_until(page, "document.querySelector('textarea').value != 'An iterator is'")
+    page.fill("textarea", "The")
+    wait_until(page, "document.querySelector('.strip .facts').textContent == '1 token'")
 
 
 def test_keys_open_views_and_the_text(page):
