@@ -65,7 +65,8 @@ def _show(found):
     else:
         table(f"the next {part['suffix']} tokens, recited word for word",
               [(str(row["prefix"]), f"{row['training']['share']:.1%}",
-                f"{row['held_out']['share']:.1%}", f"{row['training']['elsewhere']:.1%}",
+                f"{row['held_out']['share']:.1%}" if row["held_out"] else "–",
+                f"{row['training']['elsewhere']:.1%}",
                 str(row["training"]["longest"]))
                for row in part["prefixes"]],
               ("prefix", "training text", "held-out text", "stands elsewhere", "longest"))

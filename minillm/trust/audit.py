@@ -168,7 +168,9 @@ def _exposure(canaries, reader, n_samples, seed, report):
 
 
 def says_greedily(canary, reader):
-    """-> whether the model continues the text before the secret with the secret; None for a BERT"""
+    """-> whether the model continues the text before the secret with the secret; None for a BERT, and
+    for a text that is longer than the model reads
+    """
     if reader.kind == "masked":
         return None
     prefix = canary.format.prefix
@@ -177,7 +179,7 @@ def says_greedily(canary, reader):
     start, whole = map(np.array, rows)
     n = len(whole) - len(start)
     if n <= 0 or len(whole) > reader.limit:
-        return False
+        return None
     said = continued(reader.model, start[None].astype(np.int64), n)[0]
     text = reader.tokenizer.decode(np.concatenate([start[1:], said]))
     secret_end = canary.text.rfind(canary.format.secret(canary.number)[-1])
@@ -188,8 +190,8 @@ def says_greedily(canary, reader):
 def _extraction(run, reader, inside, outside, seed, report):
     if reader.kind == "masked":
         return {"skipped": "a BERT fills in masks and continues no text"}
-    if not len(inside) or not len(outside):
-        return {"skipped": "the text has no long documents, or nothing is held out"}
+    if not len(inside):
+        return {"skipped": "the text has no document as long as the model reads"}
     width = inside.ids.shape[1]
     suffix = next((n for n in SUFFIXES if 2 * n <= width), width // 2)
     training, rng = run.dataset("train").ids, np.random.default_rng(seed)
@@ -197,8 +199,11 @@ def _extraction(run, reader, inside, outside, seed, report):
     lengths = prefix_lengths(width, suffix)
     rows, longest = [], (0, None)
     for number, prefix in enumerate(lengths):
-        row = {"prefix": prefix}
+        row = {"prefix": prefix, "held_out": None}
         for part, (name, windows) in enumerate(groups.items()):
+            if not len(windows):  # nothing is held out
+                continue
+
             def progress(done, total, at=number + part / 2):
                 report("extraction", at + done / total / 2, len(lengths))
 

@@ -96,6 +96,8 @@ def _extraction(part):
 
 
 def _share(group):
+    if group is None:
+        return "–"
     low, high = group["interval"]
     return f"{group['share']:.1%} ({low:.1%} – {high:.1%})"
 
@@ -106,6 +108,8 @@ def extraction_figure(part):
     lengths = [row["prefix"] for row in part["prefixes"]]
     for color, style, group, label in ((1, 0, "training", "training text"),
                                        (2, 1, "held_out", "held-out text")):
+        if part["prefixes"][0][group] is None:
+            continue
         shares = np.array([row[group]["share"] for row in part["prefixes"]])
         axes.plot(lengths, shares, "o", color=COLORS[color], linestyle=LINES[style], label=label,
                   markersize=4)

@@ -36,12 +36,17 @@ class Reader:
     def losses(self, rows, report=lambda done, total: None):
         """-> for each row of T ids, float64 (T - 1,): the losses of all but the first id, in nats
 
-        Raises ValueError for a row that is longer than the model reads.
+        Of a row that is longer than the model reads at once, later tokens are predicted from at
+        least the half of that before them.
         """
-        longest = max(map(len, rows), default=0)
-        if longest > self.limit:
-            raise ValueError(f"a text has {longest} tokens, wanted at most {self.limit}, what the "
-                             "model reads at once")
+        if max(map(len, rows), default=0) > self.limit:
+            pieces = [_pieces(len(row), self.limit) for row in rows]
+            found = iter(self.losses([row[start:end] for row, each in zip(rows, pieces)
+                                      for start, end, _ in each], report))
+            return [np.concatenate([next(found)[-new:] for _, _, new in each]) for each in pieces]
+        return self._losses_of_rows(rows, report)
+
+    def _losses_of_rows(self, rows, report):
         found = [None] * len(rows)
         done = 0
         for batch in _batches(rows):
@@ -70,8 +75,15 @@ class MaskedReader(Reader):
         return [self.tokenizer.encode(text) for text in texts]
 
     def losses(self, rows, report=lambda done, total: None):
-        """-> for each row, float64 (T - 2,): the losses of all but [CLS] and [SEP], in nats"""
-        return [losses[:-1] for losses in super().losses(rows, report)]
+        """-> for each row, float64 (T - 2,): the losses of all but [CLS] and [SEP], in nats
+
+        Raises ValueError for a row that is longer than the model reads.
+        """
+        longest = max(map(len, rows), default=0)
+        if longest > self.limit:
+            raise ValueError(f"a text has {longest} tokens, wanted at most {self.limit}, what the "
+                             "model reads at once")
+        return [losses[:-1] for losses in self._losses_of_rows(rows, report)]
 
     def _losses_of(self, ids, lengths):
         B, T = ids.shape
@@ -85,6 +97,16 @@ class MaskedReader(Reader):
                 logits = self.model(hidden, attention_mask=mask[rows]).logits[:, t]
             losses[rows, t - 1] = token_losses(np.ascontiguousarray(logits), ids[rows, t], 0.0)[0]
         return losses
+
+
+def _pieces(length, limit):
+    """-> list of (start, end, number of ids at the end that no earlier piece has predicted)"""
+    found = [(0, min(length, limit), min(length, limit) - 1)]
+    while found[-1][1] < length:
+        done = found[-1][1]
+        end = min(length, done + limit // 2)
+        found.append((end - limit, end, end - done))
+    return found
 
 
 def _batches(rows):

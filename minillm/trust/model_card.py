@@ -183,7 +183,8 @@ def _audit(report):
         parts.append(f"Continuations of {suffix} tokens that are those of the text, word for word."
                      "\n\n" + _table(("prefix, tokens", "training text", "held-out text"),
                               [(f"{each['prefix']}", f"{each['training']['share']:.1%}",
-                                f"{each['held_out']['share']:.1%}") for each in rows]))
+                                f"{each['held_out']['share']:.1%}" if each["held_out"] else "–")
+                               for each in rows]))
     attacks = report["membership"].get("attacks")
     if attacks:
         parts.append("Telling training text from held-out text by a score; `blind` doesn't ask the "

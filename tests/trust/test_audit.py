@@ -77,8 +77,12 @@ def test_the_losses_are_those_of_single_texts(memorized):
         wanted = [np.log(np.exp(z - z.max()).sum()) + z.max() - z[id]
                   for z, id in zip(logits, row[1:])]
         np.testing.assert_allclose(losses, wanted, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="wanted at most 25, what the model reads at once"):
-        reader.losses([list(range(40))])
+    long = np.random.default_rng(0).integers(200, size=60).tolist()
+    found = reader.losses([long, long[:7]])
+    assert [len(each) for each in found] == [59, 6]
+    np.testing.assert_allclose(found[0][:24], reader.losses([long[:25]])[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[0][-11:], reader.losses([long[-25:]])[0][-11:], rtol=1e-4,
+                               atol=1e-5)  # of the last piece, behind 37 + 12 = 49
 
 
 def test_the_page_and_the_card_say_the_numbers(memorized, report):
@@ -172,6 +176,18 @@ def _card_with(run, found):
     (run.folder / "audit").mkdir()
     (run.folder / "audit" / "report.json").write_text(json.dumps(found))
     return card(run)
+
+
+def test_without_held_out_text_only_the_training_text_is_recited(tmp_path):
+    run = small_run(tmp_path, valid=0.0, test=0.0)
+    with pytest.raises(FileNotFoundError):  # there are no weights yet
+        audit(run)
+    run.trainer().train()
+    found = audit(run)
+    assert "train with --canaries" in found["exposure"]["skipped"]
+    assert found["extraction"]["prefixes"][0]["held_out"] is None
+    assert "nothing is held out" in found["membership"]["skipped"]
+    assert "<td>–</td>" in page(found) and "| 4 | 0.0% | – |" in _card_with(run, found)
 
 
 def test_a_task_with_labels_has_membership_alone(tmp_path):
