@@ -72,7 +72,9 @@ class MaskedReader(Reader):
     kind = "masked"
 
     def rows_of(self, texts):
-        return [self.tokenizer.encode(text) for text in texts]
+        """-> list of lists of ids, [CLS] text [SEP]; of a text that is too long, its end"""
+        rows = [self.tokenizer.encode(text) for text in texts]
+        return [row if len(row) <= self.limit else [row[0], *row[1 - self.limit:]] for row in rows]
 
     def losses(self, rows, report=lambda done, total: None):
         """-> for each row, float64 (T - 2,): the losses of all but [CLS] and [SEP], in nats

@@ -163,7 +163,7 @@ def test_prefixes_leave_room_for_the_suffix():
 
 
 def test_a_bert_has_no_extraction(tmp_path):
-    run = small_run(tmp_path, model_type="bert", canaries="2", block_size=24, valid=0.2, test=0.2)
+    run = small_run(tmp_path, model_type="bert", canaries="2", block_size=16, valid=0.2, test=0.2)
     run.trainer().train()
     found = audit(run, n_windows=20, n_samples=10)
     assert "fills in masks" in found["extraction"]["skipped"]
