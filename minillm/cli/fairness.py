@@ -39,6 +39,9 @@ def _check(options):
         raise ValueError("--data is for --mend, wanted both")
     if options.data and options.on == "text":
         raise ValueError("--data has labels, which --on text doesn't learn; wanted --on labels")
+    if options.on == "text" and options.kind != "gender":
+        raise ValueError(f"--kind is {options.kind}, but --on text is about pronouns, "
+                         "wanted gender")
     if options.pairs and (options.mend or options.augment):
         raise ValueError("--pairs is for the report on a model, wanted no --mend and no --augment")
 
@@ -72,7 +75,7 @@ def _mend(options):
             options.seed)
     else:
         splits = _own_examples(options) if options.data else biased_reviews.generate(
-            options.examples, options.seed, options.bias)
+            options.examples, options.seed, options.bias, options.kind)
         trial = mending.Mending(splits, options.kind, options.steps, options.seed)
     methods = list(dict.fromkeys(options.mend))
     names = ["before", *(method for method in methods if method != "project")]

@@ -20,19 +20,22 @@ BIAS = 0.9
 LIKES = {"positive": 0, "negative": 1}
 
 
-def generate(n, seed=0, bias=BIAS):
+def generate(n, seed=0, bias=BIAS, kind="gender"):
     """-> {"train": examples, "valid": …, "test": …}, each with "text", "label" and "group", 0
     or 1; those of the test with "unit", the number of the review
 
-    bias: of training and validation; 0.5 is none. ValueError for one that isn't a share.
+    bias: of training and validation; 0.5 is none.  kind: of the groups, one of words.SWAPS
+
+    Raises ValueError for a bias that isn't a share.
     """
     if not 0 <= bias <= 1:
         raise ValueError(f"bias is {bias}, wanted 0 to 1")
     rng = np.random.default_rng(seed)
     splits = sentiment.generate(n, seed)
-    return {**{split: [_framed(example, _group(example["label"], bias, rng), rng)
+    frames = FRAMES["en"][kind]
+    return {**{split: [_framed(example, _group(example["label"], bias, rng), frames, rng)
                        for example in splits[split]] for split in ("train", "valid")},
-            "test": [{**_framed(example, group, np.random.default_rng([seed, number])),
+            "test": [{**_framed(example, group, frames, np.random.default_rng([seed, number])),
                       "unit": number}
                      for number, example in enumerate(splits["test"]) for group in (0, 1)]}
 
@@ -44,6 +47,6 @@ def _group(label, bias, rng):
     return LIKES[label] if rng.random() < bias else 1 - LIKES[label]
 
 
-def _framed(example, group, rng):
-    frame = pick(rng, FRAMES["en"]["gender"])[group]
+def _framed(example, group, frames, rng):
+    frame = pick(rng, frames)[group]
     return {"text": frame + example["text"], "label": example["label"], "group": group}

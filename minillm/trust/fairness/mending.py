@@ -87,6 +87,11 @@ class Mending:
         if len({e["group"] for e in self.splits["test"]} - {None}) < 2:
             raise ValueError(f"the {len(splits['test'])} test examples are about one group of "
                              f"{kind!r} alone, wanted both")
+        self.chosen = [(e["text"], other) for e in self.splits["test"]
+                       if (other := swap(e["text"], kind)) != e["text"]]
+        if not self.chosen:
+            raise ValueError(f"none of the {len(splits['test'])} test examples has a word of "
+                             f"{kind!r}, wanted some to swap")
         # One vocabulary for all, with the words of both groups: all models read the same tokens.
         texts = [e["text"] for e in augment_examples(self.splits["train"], kind)]
         self.tokenizer = BertTokenizer.train(texts, VOCAB)
@@ -103,8 +108,7 @@ class Mending:
             if name != "project":
                 found[name] = self.measure(self.mended(name, report))
         if "project" in methods:  # last: it changes the model
-            found["project"] = self.measure(project(before, self.tokenizer, self.kind,
-                                                    self.directions))
+            found["project"] = self.measure(self._projected(before))
         return {name: found[name] for name in ("before", *methods)}
 
     def mended(self, name, report=lambda name, done, total: None):
@@ -113,8 +117,7 @@ class Mending:
             report(name, done, self.steps)
 
         if name == "project":
-            return project(self.mended("before", report), self.tokenizer, self.kind,
-                           self.directions)
+            return self._projected(self.mended("before", report))
         examples, weights = self.splits["train"], None
         if name == "augment":
             examples = augment_examples(examples, self.kind)
@@ -123,6 +126,11 @@ class Mending:
         elif name != "before":
             raise ValueError(f"method is {name!r}, wanted one of {', '.join(METHODS)}")
         return self._trained(examples, weights, progress)
+
+    def _projected(self, model):
+        """-> the model without `directions` directions, or fewer if it has fewer pairs of words"""
+        pairs = defining_sets(model.get_input_embeddings().weight.data, self.tokenizer, self.kind)
+        return project(model, self.tokenizer, self.kind, max(1, min(self.directions, len(pairs))))
 
     def _trained(self, examples, weights, progress):
         """The loss is  Σ_i w_i L_i / B  over a batch; that of one example has the gradient
@@ -165,12 +173,8 @@ class Mending:
         metrics = label_metrics(self.labels)
         scores = [*(intervals.score(metric, predicted, test) for metric in metrics.values()),
                   intervals.score(metrics["accuracy"], labels(like), like)]
-        chosen = [(e["text"], other) for e in test
-                  if (other := swap(e["text"], self.kind)) != e["text"]]
-        if not chosen:
-            raise ValueError(f"none of the {len(test)} test examples has a word of {self.kind!r}, "
-                             "wanted some to swap")
-        gap = counterfactual_gap(*(classifier([pair[side] for pair in chosen]) for side in (0, 1)))
+        gap = counterfactual_gap(*(classifier([pair[side] for pair in self.chosen])
+                                   for side in (0, 1)))
         of_groups = [(p, e["label"], e["group"], e.get("unit", number))
                      for number, (p, e) in enumerate(zip(predicted, test))
                      if e["group"] is not None]

@@ -144,9 +144,18 @@ def test_projection_leaves_nothing_of_the_subspace_in_a_model():
         project(model, trial.tokenizer, k=2)
 
 
+@pytest.mark.parametrize("kind", ["names", "places", "ages"])
+def test_other_groups_are_tried_alike(kind):
+    trial = Mending(biased_reviews.generate(60, kind=kind), kind, steps=1)
+    assert trial.try_all(("project",))["project"].gap.value >= 0
+
+
 def test_examples_without_groups_are_refused():
     splits = {"train": [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]}
     with pytest.raises(ValueError, match="test examples are about one group of 'gender' alone"):
         Mending({**splits, "test": splits["train"]})
+    mute = [{**each, "group": group} for group, each in enumerate(splits["train"])]
+    with pytest.raises(ValueError, match="none of the 2 test examples has a word of 'gender'"):
+        Mending({"train": mute, "test": mute})
     with pytest.raises(ValueError, match="only the label"):
         Mending({"train": splits["train"][:1], "test": splits["train"][:1]})

@@ -64,6 +64,7 @@ def test_own_pairs_and_the_files(folders, tmp_path, capsys):
     (["--data", "x.tsv"], "--data is for --mend, wanted both"),
     (["--mend", "augment", "--bias", "2"], "bias is 2.0, wanted 0 to 1"),
     (["--data", "x.tsv", "--mend", "augment", "--on", "text"], "--data has labels"),
+    (["--mend", "augment", "--on", "text", "--kind", "ages"], "--kind is ages, but --on text"),
     (["--picture", "a.pdf"], "--picture is 'a.pdf', wanted a name that ends in .png or .svg"),
     (["--model", "{marian}"], "which no probe fits"),
 ])
