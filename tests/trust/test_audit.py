@@ -246,4 +246,9 @@ def test_every_finished_run_has_a_card(tmp_path, monkeypatch, capsys):
     text = Path("run", "model", "README.md").read_text()
     assert "text.txt" in text and "valid text" in text and "FLOPs" in text
     assert Run("run").settings.canaries is None
+    command[command.index("run")] = "private"
+    assert main([*command, "--dp-epsilon", "8", "--dp-delta", "1e-5"]) == 0
+    spent = json.loads(Path("private", "run.json").read_text())["privacy"]["spent"]
+    assert spent["steps"] == 2 and 0 < spent["epsilon"] <= 8
+    assert "| spent, steps | 2 |" in Path("private", "model", "README.md").read_text()
     assert main(["generate", "--model", "run", "--max-new-tokens", "2", "Line"]) == 0
