@@ -44,7 +44,7 @@ class Run:
             raise FileNotFoundError(f"{folder} is not a run folder: it has no run.json")
         facts = fields(path, read_json(path), {
             "task": str, "settings": dict, "config": dict, "data": dict, "changes": list[dict],
-            "privacy": dict | None,
+            "privacy": dict,
             "sessions": list[dict], "cost": dict,
         }, required=["settings", "config", "data"])
         try:
@@ -55,13 +55,19 @@ class Run:
             raise ValueError(f"{path}: {error}") from None
         self.data = facts["data"]
         self.changes = facts.get("changes", [])  # by --resume, the oldest first
-        self.privacy = facts.get("privacy")  # as the run began, for one with settings.is_private
         self.sessions = facts.get("sessions", [])  # what each training has cost: add_session
         self.cost = facts.get("cost", {})  # of all sessions together: minillm/trust/cost/of_run.py
 
     @property
     def checkpoints(self):
         return self.folder / "checkpoints"
+
+    @property
+    def privacy(self):
+        """The promise of a run with settings.is_private, and what is spent by now; else None. The
+        Trainer keeps it in run.json.
+        """
+        return read_json(self.folder / "run.json").get("privacy")
 
     @property
     def model_folder(self):

@@ -151,6 +151,7 @@ def test_a_run_records_what_it_spends(tmp_path):
     before = Run(run.folder).privacy
     assert before["spent"] == {"steps": 0, "epsilon": 0.0} and before["target_epsilon"] == 5.0
     run.trainer().train()
+    run.write()  # as to record what the run has cost
     facts = Run(run.folder).privacy
     assert facts["spent"]["steps"] == 12 and 4.9 < facts["spent"]["epsilon"] <= 5.0
     assert facts["spent"]["epsilon"] == epsilon_spent(
