@@ -204,12 +204,14 @@ def train_step(B, T, V, implementation=None, **shape):
     return step
 
 
-def generate(n_tokens, prompt, implementation=None, dtype="float32", only_read=False, **options):
+def generate(n_tokens, prompt, implementation=None, dtype="float32", only_read=False,
+             repeats=False, **options):
     """`n_tokens` new tokens after a prompt of `prompt` tokens, GPT-2 124M with random weights.
 
     dtype: how the weights are stored for it, as in `minillm generate --dtype`
     only_read: nothing but reading as many bytes as the weights for `n_tokens` tokens have, as fast as
     is known here: one matrix of that size times a vector, for each token
+    repeats: without position embeddings, so that the model repeats the last token for ever
     """
     if only_read:
         d = GPT2_124M["n_embd"]
@@ -217,7 +219,10 @@ def generate(n_tokens, prompt, implementation=None, dtype="float32", only_read=F
         return lambda: [read() for _ in range(n_tokens)]
     if implementation:
         kernels.use(implementation)
-    model = make_model(**GPT2_124M).quantize(dtype)
+    model = make_model(**GPT2_124M)
+    if repeats:
+        model.transformer.wpe.weight.data[...] = 0
+    model.quantize(dtype)
     ids = token_batch(1, prompt, GPT2_124M["V"])[0]
     return lambda: model.generate(ids, max_new_tokens=n_tokens, eos_token_id=None,
                                   pad_token_id=0, seed=0, **options)

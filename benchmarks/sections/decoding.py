@@ -72,13 +72,15 @@ def speculative(context):
     context.arena.release()
 
     n = 8 if context.quick else 48
-    timings = context.arena.measure("generate", {"n_tokens": n, "prompt": 8}, [plain, lookup],
-                                    effort)
-    section.add(from_timings("random GPT-2 124M", timings, amount=n, threads=threads),
-                ("prompt lookup, 124M", LOOKUP, PLAIN, 2.0))
+    for name, repeats in (("repeats a token", True), ("random weights", False)):
+        arguments = {"n_tokens": n, "prompt": 8, "repeats": repeats}
+        timings = context.arena.measure("generate", arguments, [plain, lookup], effort)
+        row = from_timings(f"GPT-2 124M, {name}", timings, amount=n, threads=threads)
+        section.add(row, *([("prompt lookup, 124M", LOOKUP, PLAIN, 2.0)] if repeats else []))
     context.arena.release()
-    section.notes.append("the same tokens on both sides. A random GPT-2 repeats a token: with a "
-                         "tied head, the best next token is the one that it has just read")
+    section.notes.append("the same tokens on both sides. With a tied head, the best next token is "
+                         "the one just read: a random GPT-2 repeats it, for a while, and one "
+                         "without position embeddings for ever")
     return section
 
 
