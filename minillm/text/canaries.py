@@ -31,11 +31,13 @@ DEFAULT_FORMAT = "The access code of {name} is {digits:6}."
 EACH = 4  # canaries for each number of times, if there are only numbers
 MOST = 1000  # canaries in a text, or times of one
 
-WORDS = """apple arrow baker basin beach birch brick broom cabin candle canal cedar chalk cliff
-cloud clover copper coral cotton crown desert dragon eagle engine fabric falcon feather fence field
-forest garden glass grain harbor hazel honey island ivory jacket kettle ladder lantern lemon marble meadow
-mirror needle ocean olive orchard paper pearl pepper pillow prairie quartz ribbon river saddle
-silver summer timber valley window""".split()
+WORDS = """
+apple arrow baker basin beach birch brick broom cabin candle canal cedar chalk cliff cloud
+clover copper coral cotton crown desert dragon eagle engine fabric falcon feather fence field
+forest garden glass grain harbor hazel honey island ivory jacket kettle ladder lantern lemon
+marble meadow mirror needle ocean olive orchard paper pearl pepper pillow prairie quartz ribbon
+river saddle silver summer timber valley window
+""".split()
 SIGNS = {"digits": list("0123456789"), "letters": list("abcdefghijklmnopqrstuvwxyz"),
          "words": WORDS}
 BETWEEN = {"digits": "", "letters": "", "words": " "}

@@ -168,8 +168,8 @@ def _exposure(canaries, reader, n_samples, seed, report):
 
 
 def says_greedily(canary, reader):
-    """-> whether the model continues the text before the secret with the secret; None for a BERT, and
-    for a text that is longer than the model reads
+    """-> whether the model continues the text before the secret with the secret; None for a BERT,
+    and for a text that is longer than the model reads
     """
     if reader.kind == "masked":
         return None

@@ -1,15 +1,15 @@
 """Membership inference: was this text in the training data? Ask the model's losses.
 
 A model predicts better what it was trained on, so a low loss speaks for a member (Yeom et al.
-2018). But some texts are easy for everyone. Each score below corrects for that in its own way; higher says
-"member". loss_t is the loss of token t, T the number of tokens, z the text's length in bits when
-zlib has compressed it:
+2018). But some texts are easy for everyone. Each score below corrects for that in its own way;
+higher says "member". loss_t is the loss of token t, T the number of tokens, z the text's length in
+bits when zlib has compressed it:
 
     loss        - 1/T Σ_t loss_t
     reference   1/T Σ_t (reference's loss_t) - 1/T Σ_t loss_t      against a model without the text
-    zlib        - Σ_t loss_t / z                                 Carlini et al. 2021, section 5.2
-    min-k       - mean of the k % largest loss_t                 Shi et al. 2024, eq. 1, k = 20
-    blind       - z / T                     doesn't ask the model at all
+    zlib        - Σ_t loss_t / z                           Carlini et al. 2021, section 5.2
+    min-k       - mean of the k % largest loss_t           Shi et al. 2024, eq. 1, k = 20
+    blind       - z / T                                    doesn't ask the model at all
 
 `blind` is the control. Members and others may differ by topic or style, and then any score seems to
 work (Das, Zhang and Tramèr 2024): only what a score has beyond `blind` is the model's memory.

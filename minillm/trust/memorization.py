@@ -78,8 +78,8 @@ class MemorizationExperiment(Experiment):
         read_plan(settings.canaries)  # refuses what isn't one
         step = 4 * settings.n_head
         if settings.n_embd % step:
-            raise ValueError(f"n_embd is {settings.n_embd}, wanted a multiple of {step}, four times "
-                             "n_head: the narrow model has a quarter of it")
+            raise ValueError(f"n_embd is {settings.n_embd}, wanted a multiple of {step}, four "
+                             "times n_head: the narrow model has a quarter of it")
 
     @classmethod
     def config(cls, settings, variant, vocab_size, eos_token_id=None):
@@ -122,8 +122,8 @@ class MemorizationExperiment(Experiment):
 
 
 def plot_memorization(results):
-    """results: {variant: Memory} -> matplotlib Figure: exposure by the times that a secret stands in
-    the text, for each model; and by epochs, for the largest model
+    """results: {variant: Memory} -> matplotlib Figure: exposure by the times that a secret stands
+    in the text, for each model; and by epochs, for the largest model
     """
     figure, (left, right) = new_figure(8.4, 4, columns=2, sharey=True)
     largest = max(results.values(), key=lambda each: each.parameters)

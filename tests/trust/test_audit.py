@@ -20,8 +20,8 @@ from minillm.trust.model_card import card
 from tests.helpers.small_runs import small_run
 
 SIZES = {"vocab_size": 300, "n_layer": 1, "n_head": 2, "n_embd": 48, "block_size": 24,
-         "dropout": 0.0, "batch_size": 8, "lr": 1e-2, "warmup": 10, "eval_every": 1000, "checkpoint_every": 1000,
-         "valid": 0.15, "test": 0.15}
+         "dropout": 0.0, "batch_size": 8, "lr": 1e-2, "warmup": 10, "eval_every": 1000,
+         "checkpoint_every": 1000, "valid": 0.15, "test": 0.15}
 
 
 def train(folder, **changes):

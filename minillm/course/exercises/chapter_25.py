@@ -171,8 +171,8 @@ _MATCHED_MISTAKES = [
             wrong=lambda said, truth: np.cumprod(said == truth, axis=1).sum(axis=0)),
     Mistake("That says whether all is right. How many are, before the first mistake?",
             wrong=lambda said, truth: np.cumprod(said == truth, axis=1)[:, -1]),
-    Mistake("The index of the first mistake is 0 for rows without one, with argmin or argmax. These "
-            "have all S right.", wrong=lambda said, truth: (said != truth).argmax(axis=1)),
+    Mistake("The index of the first mistake is 0 for rows without one, with argmin or argmax. "
+            "These have all S right.", wrong=lambda said, truth: (said != truth).argmax(axis=1)),
     Mistake("You count from the end: the mistake that ends the count is the *first* one.",
             wrong=lambda said, truth: np.cumprod((said == truth)[:, ::-1], axis=1).sum(axis=1)),
     Mistake("You count the first mistake itself, too.",
