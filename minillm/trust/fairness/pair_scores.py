@@ -59,7 +59,8 @@ def reader_of(model, tokenizer):
 
 def score_pairs(reader, pairs, report=lambda done, total: None):
     """-> PairScores of a list of Pairs (see above); report(done, total): texts"""
-    rows = [reader.rows_of(pair[:2]) for pair in pairs]
+    whole = type(reader)(reader.model, reader.tokenizer, 2**30)  # cuts no text
+    rows = [whole.rows_of(pair[:2]) for pair in pairs]
     unknown = reader.tokenizer.unk_token_id
     told = [number for number, (one, other) in enumerate(rows)
             if one != other and one.count(unknown) == other.count(unknown)
