@@ -114,8 +114,6 @@ class Run:
         return trainer, problems
 
     def write(self):
-        if self.privacy is not None:  # the loop records in the file what the steps have spent
-            self.privacy = read_json(self.folder / "run.json")["privacy"]
         _write(self.folder, self.task_class, self.settings, self.config, self.data, self.changes,
                self.privacy, self.sessions, self.cost)
 
