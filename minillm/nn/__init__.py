@@ -1,7 +1,8 @@
 """Layers: each owns its parameters and wraps a forward/backward pair of `minillm.ops`, or layers.
 
 In reading order: module, layers, feed_forward, positions, attention, blocks; lora, which fine-tunes
-with few numbers; trace and loss; kv_cache; pooling and contrastive_loss, for sentence embeddings.
+with few numbers; trace and loss; kv_cache; pooling and contrastive_loss, for sentence embeddings;
+per_example, the gradients of single examples.
 """
 
 from minillm.nn.attention import CrossAttention, MultiHeadAttention, SelfAttention
