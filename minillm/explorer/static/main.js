@@ -57,6 +57,7 @@ async function loadMessages() {
 // ---- the frame
 
 function build() {
+  state.nowDrawn();
   setLanguage(state.get("lang", firstLanguage).startsWith("zh") ? "zh" : "en");
   setTheme(state.get("theme", "auto"));
   sides.forEach(side => side.leave());
@@ -301,7 +302,10 @@ class Side {
       state: {
         get: (key, fallback) => state.get(prefix(key), fallback),
         within: (key, fallback, least, most) => Math.max(least, Math.min(most, Math.trunc(state.get(prefix(key), fallback)))),
-        set: changes => state.set(Object.fromEntries(Object.entries(changes).map(([key, value]) => [prefix(key), value]))),
+        set: changes => {
+          if (signal.aborted || !state.isDrawn()) return; // the view has been left: its answer came late
+          state.set(Object.fromEntries(Object.entries(changes).map(([key, value]) => [prefix(key), value])));
+        },
       },
       setText: text => this.setText(text),
       goTo: (id, changes = {}) => open(id, Object.fromEntries(Object.entries(changes).map(

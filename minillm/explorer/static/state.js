@@ -1,5 +1,7 @@
 // The state of the page is its address: #view=lens&text=…&lens.layer=2. Nothing else is kept.
 
+let drawn = location.hash; // the address that the page shows; another one is on its way to be drawn
+
 const read = () => new URLSearchParams(location.hash.slice(1));
 
 export function get(key, fallback = null) {
@@ -7,6 +9,14 @@ export function get(key, fallback = null) {
   if (value === null) return fallback;
   if (typeof fallback === "number") return Number.isFinite(Number(value)) ? Number(value) : fallback;
   return value;
+}
+
+export function isDrawn() {
+  return location.hash === drawn;
+}
+
+export function nowDrawn() {
+  drawn = location.hash;
 }
 
 // set({key: value}): null removes the key; push: a step for the browser's "back"
@@ -20,4 +30,5 @@ export function set(changes, {push = false} = {}) {
   if (hash === location.hash) return;
   if (push) history.pushState(null, "", hash);
   else history.replaceState(null, "", hash);
+  nowDrawn();
 }

@@ -66,7 +66,12 @@ class GraphView {
     }
     this.draw();
     if (this.value >= 0) this.showValue(this.value);
-    else this.showCall(this.focus);
+    else this.showCall(this.context.state.get("focus", null) === null ? this.firstBlock() ?? this.focus : this.focus);
+  }
+
+  // What the details begin with: a block reads like its formulas.
+  firstBlock() {
+    return this.byId.get(this.graph.calls.map(call => call.id).find(id => /\.0$/.test(id) && !id.startsWith("backward/")));
   }
 
   // ---- what is drawn
@@ -204,6 +209,10 @@ class GraphView {
     if (maker < 0) maker = calls.findIndex(call => call.type && call.nodes.some(node => node[5].includes(value)) || Object.values(call.variables).includes(value));
     const isBackward = maker >= 0 && calls[maker].id.startsWith("backward/");
     for (let at = maker; at >= 0; at = calls[at].parent) this.open.add(this.forwardOf(at));
+    calls.forEach(call => {  // the backward may have calls in between that the forward has no twin of
+      if (!call.id.startsWith("backward/") || call.twin < 0 || !this.open.has(call.twin)) return;
+      for (let at = call.parent; at >= 0; at = calls[at].parent) if (calls[at].twin < 0) this.open.add(at);
+    });
     if (isBackward && this.mode === "forward") this.mode = "both";
     const node = maker < 0 ? -1 : calls[maker].nodes.findIndex(each => each[0] !== "input" && each[5].includes(value));
     this.focus = this.isInside(maker, this.focus) ? this.focus : this.graph.root;
