@@ -49,7 +49,7 @@ def _plan(options):
     elif source == "run":
         run = Run(options.run)
         run.settings = Settings(**{**run.settings.to_dict(), **given})
-        yield estimate.plan_of_run(run)
+        yield estimate.plan_of_run(run, estimate.bytes_of_data(run))
     elif source is None:
         yield _plan_of_sizes(given)
     else:  # the batches of a text or a task are made as for a run, in a folder that goes away
@@ -58,7 +58,7 @@ def _plan(options):
             with progress_bar("preparing", 100) as advance:
                 run = create_run(Path(folder) / "run", settings, lambda message, share=None:
                                  advance(int(100 * (share or 0)), message), task)
-            yield estimate.plan_of_run(run)
+            yield estimate.plan_of_run(run, estimate.bytes_of_data(run))
 
 
 def _settings(options, given, source):
@@ -130,10 +130,11 @@ def _report(plan, options):
             "memory": {"weights": memory.weights, "gradients": memory.gradients,
                        "optimizer": memory.optimizer, "activations": memory.activations,
                        "logits": memory.logits, "temporary": memory.temporary,
-                       "peak": plan.largest.peak(), "process": process,
-                       "peak_of_process": plan.largest.peak() + process},
+                       "data": plan.data, "peak": plan.largest.peak(), "process": process,
+                       "peak_of_process": plan.largest.peak() + plan.data + process},
             "available_memory": room,
-            "largest_batch": room and plan.largest.largest_batch(room - process),
+            "largest_batch": room and plan.largest.largest_batch(
+                room - process - plan.data),
             "seconds_per_step": times.step, "seconds": times.whole,
             "flops_per_second": plan.flops / times.step,
             "energy": _energy(times.whole, times, options),
@@ -205,7 +206,8 @@ def _print(report):
         ("… by 6 N D", f"{quantity(rule, 'FLOP')} ({rule / training['flops_per_step']:.2f} of it)"),
         ("bytes moved, at least", size(sum(training["bytes_moved_per_step"].values()))),
         *((f"memory: {name}", size(memory[name])) for name in (
-            "weights", "gradients", "optimizer", "activations", "logits", "temporary")),
+            "weights", "gradients", "optimizer", "activations", "logits", "temporary", "data")
+          if memory[name]),
         ("arrays at the peak", size(memory["peak"])),
         ("the process at the peak", size(memory["peak_of_process"])),
         ("largest batch that fits here", f"{training['largest_batch']:,}"

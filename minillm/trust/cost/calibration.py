@@ -13,8 +13,10 @@ operations at the peak rate, nor than its bytes at the memory's rate (Williams, 
 Patterson 2009, "Roofline").
 """
 
+import copy
 import datetime
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -40,10 +42,14 @@ from minillm.training.architecture import adapt
 from minillm.training.clipping import clip_factor, grad_norm
 from minillm.training.loop import Trainer
 from minillm.training.optimizers import AdamW
+from minillm.trust.cost.workloads import sampled_batches
 
 SHALLOW, DEEPER = 1, 3  # layers
 SECONDS = 3.0  # of measuring; the warm-up comes before
 LEAST_ROUNDS, MOST_ROUNDS = 5, 200
+SAMPLED = 4  # batches of a run
+BURST = 8  # tokens, generated one after another
+clock = time.perf_counter  # the benchmark has a mode in which it counts this process's time alone
 
 
 def measure_training(config, head, batches, *, seconds=SECONDS):
@@ -71,6 +77,8 @@ def measure_generating(config, head, prompt, past, *, seconds=SECONDS / 2):
         functions[n, "prompt"] = lambda model=model: _prefill(model, prompt, prompt + 1)
         functions[n, "token"] = _token_reader(model, past)
     found = _in_turns(functions, seconds)
+    burst = _burst(model)
+    found.update({key: t / burst for key, t in found.items() if key[1] == "token"})
     return {what: _extrapolated({n: t for (n, which), t in found.items() if which == what},
                                 n_layers(config)) for what in ("prompt", "token")}
 
@@ -87,8 +95,9 @@ def measure_run(run, *, seconds=SECONDS):
     with tempfile.TemporaryDirectory() as folder:
         trainers = {n: _trainer(run, task, n, Path(folder) / str(n)) for n in depths}
         with EnergyMeter() as meter:
-            found = _in_turns({(n, "step"): trainer.training_step
+            found = _in_turns({(n, "step"): sweep(trainer)
                                for n, trainer in trainers.items()}, seconds)
+        found = {key: t / SAMPLED for key, t in found.items()}
         for what, method in (("evaluation", "evaluate"), ("checkpoint", "save")):
             found.update(_in_turns({(n, what): getattr(trainer, method)
                                     for n, trainer in trainers.items()}, 0, least=1, warm_ups=1))
@@ -98,10 +107,33 @@ def measure_run(run, *, seconds=SECONDS):
     return {**whole, "watts": meter.watts}
 
 
+def sweep(trainer):
+    """-> a function that takes a step on each of SAMPLED batches from all of the run"""
+    sample = sampled_batches(trainer.task, trainer.settings, SAMPLED * trainer.settings.grad_accum)
+    own = trainer.batches
+
+    def steps():
+        trainer.batches = itertools.cycle(sample)
+        for _ in range(SAMPLED):
+            trainer.training_step()
+        trainer.batches = own
+
+    return steps if trainer.settings.is_private is False else _own_steps(trainer)
+
+
+def _own_steps(trainer):
+    """Private batches are drawn by the step itself."""
+    def steps():
+        for _ in range(SAMPLED):
+            trainer.training_step()
+
+    return steps
+
+
 def _trainer(run, task, n, folder):
     """-> a Trainer of a model of n layers, which writes to another folder than the run's"""
     folder.mkdir()
-    settings = replace(run.settings, steps=10**9, log_every=10**9)
+    settings = replace(run.settings, log_every=10**9)
     model = model_class(run.config.model_type, run.task_class.head)(_shallow(run.config, n)).train()
     return Trainer(task, adapt(model, settings, run.task_class.head), settings, folder)
 
@@ -203,9 +235,9 @@ def _in_turns(functions, seconds, least=LEAST_ROUNDS, warm_ups=2):
     end = time.perf_counter() + seconds
     while len(next(iter(times.values()))) < MOST_ROUNDS:
         for key, function in functions.items():
-            started = time.perf_counter()
+            started = clock()
             function()
-            times[key].append(time.perf_counter() - started)
+            times[key].append(clock() - started)
         if time.perf_counter() > end and len(next(iter(times.values()))) >= least:
             break
     return {key: float(np.median(each)) for key, each in times.items()}
@@ -219,17 +251,27 @@ def _prefill(model, prompt, length):
     return model.prefill(ids, max_length=length)
 
 
+def _burst(model):
+    """-> how many tokens to generate one after another, in a model that has room for them"""
+    return BURST if model.max_positions is None else max(1, min(BURST, model.max_positions - 1))
+
+
 def _token_reader(model, past):
-    """-> a function that reads one token after `past` others, or after a few more"""
-    limit = model.max_positions
-    room = past + 32 if limit is None else min(past + 32, limit)
-    state = None
+    """-> a function that reads a few tokens, one after another, around `past` others
+
+    One token between other work would find its weights in slower caches.
+    """
+    n = _burst(model)
+    start = max(1, min(past - n // 2, (model.max_positions or past + n) - n))
+    seq2seq = getattr(model.config, "is_encoder_decoder", False)
+    _, first = _prefill(model, past if seq2seq else start, start + n)
+    while first.length < start:
+        model.step(np.ones(1, np.int64), first)
 
     def read():
-        nonlocal state
-        if state is None or state.length >= room:
-            state = _prefill(model, past, room)[1]
-        model.step(np.ones(1, np.int64), state)
+        state = copy.deepcopy(first)
+        for _ in range(n):
+            model.step(np.ones(1, np.int64), state)
 
     return read
 

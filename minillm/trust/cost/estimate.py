@@ -1,6 +1,7 @@
 """All that a training and a generation will cost, before they run."""
 
 import math
+import tracemalloc
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +9,12 @@ import numpy as np
 from minillm.hardware import available_cores, available_memory
 from minillm.trust.cost import calibration
 from minillm.trust.cost.step import StepCost
-from minillm.trust.cost.workloads import default_workload, random_batches, workloads_of_run
+from minillm.trust.cost.workloads import (
+    default_workload,
+    random_batches,
+    workload_of,
+    workloads_of_run,
+)
 
 # Where nothing can be measured: the power of one busy core of a server with its share of the memory
 # and the rest. 100 to 350 W for 16 to 64 cores, as processors of the last years are specified.
@@ -29,6 +35,7 @@ class Plan:
     evaluations: int = 0
     checkpoints: int = 0
     run: object = None  # whose batches are measured; None: random ones are
+    data: int = 0  # bytes of the examples and the tokenizer, as Python's objects
 
     def __post_init__(self):
         by_tokens = sorted(self.workloads, key=lambda work: work.tokens)
@@ -56,7 +63,8 @@ def plan_of_config(config, head, *, batch=16, length=128, steps=1000):
     return Plan(config, head, [default_workload(config, head, batch, length)], steps)
 
 
-def plan_of_run(run):
+def plan_of_run(run, data=0):
+    """-> Plan of a training.run.Run; data: see `bytes_of_data`"""
     settings = run.settings
 
     def times(every):
@@ -64,7 +72,21 @@ def plan_of_run(run):
 
     return Plan(run.config, run.task_class.head, workloads_of_run(run), settings.steps,
                 settings.grad_accum, 1 + times(settings.eval_every),
-                times(settings.checkpoint_every), run)
+                times(settings.checkpoint_every), run, data)
+
+
+def bytes_of_data(run):
+    """-> bytes that a run's examples take in memory, by loading them; a text stays in its file"""
+    if tracemalloc.is_tracing():
+        return 0
+    tracemalloc.start()
+    try:
+        task = run.task()
+        batches = task.batches(run.settings)
+        workload_of(task, next(batches), run.config)
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
 
 
 @dataclass

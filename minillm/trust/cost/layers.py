@@ -49,6 +49,7 @@ class Workload:
     predicted: how many positions a BERT in pre-training predicts; None: all of them
     past: the tokens that a key-value cache holds already
     scored: the positions of a sequence that get logits; None: all of them
+    passes: how often the model runs, on a part of the sequences each time
     """
 
     batch: int
@@ -57,6 +58,7 @@ class Workload:
     predicted: int | None = None
     past: int = 0
     scored: int | None = None
+    passes: int = 1
 
     @property
     def tokens(self):

@@ -103,7 +103,7 @@ class StepCost:
     def _temporary(self, work):
         """The backward of a feed-forward network: gradients of all that is d_ff wide, and four of
         the residual stream's width."""
-        N = work.batch * max(work.length, work.source)
+        N = work.batch * max(work.length, work.source) // work.passes
         block = self._block()
         d, d_ff = block.attention.d_model, block.feed_forward.contract.weight.shape[0]
         wide = 3 if isinstance(block.feed_forward, GatedFeedForward) else 2

@@ -1,5 +1,7 @@
 """The batches of a training step: their shapes, and batches of random numbers of these shapes."""
 
+import itertools
+
 import numpy as np
 
 from minillm.nn.loss import cross_entropy_loss
@@ -58,10 +60,23 @@ def _masked(rng, work, V):
 
 
 def workloads_of_run(run):
-    """-> list of the Workloads of some batches of a run's task, in its own order"""
+    """-> list of the Workloads of some batches of a run, from its whole length"""
     task = run.task()
-    batches = task.batches(run.settings)
-    return [workload_of(task, next(batches), run.config) for _ in range(LOOKED_AT)]
+    return [workload_of(task, batch, run.config) for batch in sampled_batches(task, run.settings)]
+
+
+def sampled_batches(task, settings, n=LOOKED_AT):
+    """-> list of n batches: of examples, from the whole run, which may begin with short ones; of
+    text, all of which have the same shape, the first ones
+    """
+    batches = task.batches(settings)
+    first = next(batches)
+    if not isinstance(first, list):
+        return [first, *(next(batches) for _ in range(n - 1))]
+    steps = settings.steps * settings.grad_accum
+    wanted = set(np.linspace(0, steps - 1, n).round().astype(int).tolist())
+    all_batches = itertools.chain([first], batches)
+    return [batch for step, batch in zip(range(steps), all_batches) if step in wanted]
 
 
 def workload_of(task, batch, config):
@@ -73,12 +88,22 @@ def workload_of(task, batch, config):
         return Workload(*batch[0].shape)
     if isinstance(batch, dict):  # BERT's pre-training
         return Workload(*batch["input_ids"].shape, predicted=int((batch["labels"] != IGNORE).sum()))
-    if task.head == "base":  # two texts an example, which one model reads one after the other
-        texts = [text for each in batch for text in (each["text"], each["question"]) if text]
-        return Workload(*task.tokenize(texts)["input_ids"].shape)
+    if task.head == "base":
+        return _of_pairs(task, batch)
     if not hasattr(task, "encode"):
         raise ValueError(f"task is {task.name!r}, whose batches have a form that has no known cost")
     arrays = task.encode(batch, config)
     if task.head == "seq2seq_lm":
         return Workload(*arrays["labels"].shape, arrays["input_ids"].shape[1])
     return Workload(*arrays["input_ids"].shape)
+
+
+def _of_pairs(task, batch):
+    """Two texts an example, in two passes of different lengths -> about the same work in one pass"""
+    texts = [example["text"] for example in batch]
+    partners = [example.get("partner", example["question"]) for example in batch
+                if example["question"]]
+    shapes = [task.tokenize(each)["input_ids"].shape for each in (texts, partners) if each]
+    n_texts = sum(B for B, _ in shapes)
+    return Workload(n_texts, round(sum(B * T for B, T in shapes) / n_texts),
+                    passes=len(shapes))
