@@ -10,8 +10,9 @@ PARTS = {
     13: "The family",
     16: "Tasks",
     21: "Understanding",
+    23: "Trust",
 }
-LATER = """The library grows, and the course with it. Chapters to come: privacy, bias, scale."""
+LATER = "The library grows, and the course with it."
 
 _TOP = """# The course
 
