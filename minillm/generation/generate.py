@@ -100,7 +100,7 @@ def generate(model, inputs=None, generation_config=None, logits_processor=None,
         sequences = _padded(found.pop("sequences"), filling)
     else:
         columns = [np.repeat(decoding.ids, options.num_return_sequences, axis=0)]
-        for tokens in _decode(decoding):
+        for tokens in _new_tokens(decoding):
             columns.append(tokens[:, None])
             if streamer is not None:
                 streamer.put(tokens)
@@ -140,7 +140,7 @@ class TokenStream:
 
     def __init__(self, decoding):
         self.n_tokens, self.drafts = 0, decoding.drafts
-        self._tokens = _decode(decoding)
+        self._tokens = _new_tokens(decoding)
 
     def __iter__(self):
         return self
@@ -232,14 +232,13 @@ class Decoding:
         return tuple(self.logits) if self.options.output_logits else None
 
 
+def _new_tokens(decoding):
+    """-> iterator of the next token of every sequence: (B * copies,)"""
+    return _decode(decoding) if decoding.drafter is None else speculate(decoding)
+
+
 def _decode(decoding):
-    """Greedy decoding or sampling -> iterator of the next token of every sequence: (B * copies,)"""
-    if decoding.drafter is not None:
-        return speculate(decoding)
-    return _decode_plainly(decoding)
-
-
-def _decode_plainly(decoding):
+    """Greedy decoding and sampling. Yield the next token of every sequence: (B * copies,) each."""
     options, prompts = decoding.options, decoding.ids
     copies, length = options.num_return_sequences, prompts.shape[1]
     sequences = np.empty((len(prompts) * copies, options.max_length), np.int64)
