@@ -20,7 +20,7 @@ demo: $(VENV)/installed
 	$(BIN)/minillm demo
 
 test: $(VENV)/installed-test
-	$(BIN)/pytest -n auto --dist loadscope
+	$(BIN)/pytest -n auto --dist worksteal
 
 book: $(VENV)/installed-book
 	$(BIN)/python -m minillm.course.book --output $(BOOK)

@@ -25,7 +25,7 @@ def served(subject):
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: while Playwright runs, other tests have no asyncio.run
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is missing")
     if CHROMIUM is None:

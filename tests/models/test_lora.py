@@ -145,7 +145,7 @@ def test_injecting_merging_and_unmerging(name, config):
     apart = logits()
     assert not np.allclose(apart, before)
     merge(model)
-    np.testing.assert_allclose(logits(), apart, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(logits(), apart, rtol=1e-4, atol=3e-4)
     unmerge(model)
     np.testing.assert_array_equal(logits(), apart)
     unload(model)

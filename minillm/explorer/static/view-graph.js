@@ -289,7 +289,7 @@ class GraphView {
 
   equationOf(place) {
     const lines = place >= 0 ? this.graph.functions[place].equation : [];
-    return lines.length ? el("pre", {class: "equation"}, lines.join("\n")) : null;
+    return lines.length ? el("pre", {class: "equation", tabindex: 0, role: "region", "aria-label": t("graph.formula")}, lines.join("\n")) : null;
   }
 
   variablesPanel(call) {
