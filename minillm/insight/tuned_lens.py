@@ -6,8 +6,6 @@ A translator A_l, b_l for each layer is trained so that p_l is close to what the
 end, in the mean of KL(p || p_l). A_l and b_l start at zero: at first it is the logit lens.
 """
 
-from contextlib import contextmanager
-
 import numpy as np
 
 from minillm.figures import COLORS, new_figure
@@ -17,10 +15,9 @@ from minillm.insight.saved import read_shapes
 from minillm.insight.streams import residual_streams
 from minillm.models.safetensors_file import write_safetensors
 from minillm.nn import Linear
-from minillm.nn.module import no_grad
+from minillm.nn.module import no_grad, without_gradients
 from minillm.ops.softmax import softmax
 from minillm.training.optimizers import Adam
-
 
 ROWS = 128  # tokens whose logits are in memory at a time
 
@@ -76,7 +73,7 @@ class TunedLens:
     def _step(self, translator, x, final):
         """x: (n, d_model);  final: (n, V), the model's logits -> the mean KL; fills the .grad"""
         y = x + translator(x)
-        with _frozen(self.model):
+        with without_gradients(self.model):
             logits = self.model.unembed(y)
             (q, _), (p, _) = softmax(logits), softmax(final)
             translator.backward(self.model.unembed_backward((q - p) / len(x)))
@@ -126,19 +123,6 @@ class TunedLens:
         return [(f"{layer}.{name}", parameter)
                 for layer, translator in enumerate(self.translators)
                 for name, parameter in translator.named_parameters()]
-
-
-@contextmanager
-def _frozen(model):
-    """A context in which the model's parameters get no gradient."""
-    learning = [parameter for parameter in model.parameters() if parameter.trainable]
-    for parameter in learning:
-        parameter.trainable = False
-    try:
-        yield
-    finally:
-        for parameter in learning:
-            parameter.trainable = True
 
 
 def plot_divergences(divergences, layers):
