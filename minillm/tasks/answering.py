@@ -41,6 +41,7 @@ from minillm.tasks.shared_words import (
 )
 from minillm.tasks.spans import best_spans, span_scores
 
+WINDOWS = 16  # in one forward of predictions: a long paragraph has several
 MAX_ANSWER = 30  # tokens, as in Devlin et al.'s program
 N_BEST = 5
 KEPT = 20_000  # examples whose tokens are kept in memory
@@ -163,11 +164,13 @@ class Answering(SupervisedTask):
 
     def predict_batch(self, model, examples):
         arrays, offsets, samples = self.windows(examples, n_token_types(model.config))
-        output = model(**arrays)
         found = [[] for _ in examples]  # for each example: (start scores, end scores, offsets)
-        for window, sample in enumerate(samples):
-            found[sample].append((output.start_logits[window], output.end_logits[window],
-                                  offsets[window]))
+        for first in range(0, len(samples), WINDOWS):
+            part = slice(first, first + WINDOWS)
+            output = model(**{name: array[part] for name, array in arrays.items()})
+            for sample, *window in zip(samples[part], output.start_logits, output.end_logits,
+                                       offsets[part]):
+                found[sample].append(window)
         return [self._answer(example["context"], windows)
                 for example, windows in zip(examples, found)]
 
