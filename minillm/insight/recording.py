@@ -28,6 +28,7 @@ from minillm.insight.source import (
     function_of,
     is_plain_function,
     is_readable,
+    look_up,
     new_memory_is_nan,
 )
 from minillm.kernels import use
@@ -434,7 +435,7 @@ class Recorder(Tracer):
             if value is not None:
                 reads[name] = value
         for chain in statement.attributes:
-            value = self._seen(look_up(chain, variables))
+            value = self._seen(look_up(chain, variables, until=np.ndarray))  # x.shape reads x
             if value is not None:
                 reads[chain] = value
         return reads
@@ -572,23 +573,6 @@ def results_in(result):
 
 def _tuple(result):
     return result if type(result) is tuple else (result,)
-
-
-def look_up(chain, variables):
-    """-> what "self.weight.data" stands for, or None
-
-    Only what objects store is read: no property runs.
-    """
-    first, *names = chain.split(".")
-    value = variables.get(first)
-    for name in names:
-        if isinstance(value, tuple) and name in getattr(value, "_fields", ()):
-            value = getattr(value, name)
-        elif isinstance(value, np.ndarray):
-            return value  # .shape, .dtype
-        else:
-            value = getattr(value, "__dict__", {}).get(name)
-    return value
 
 
 def _place(array):

@@ -320,3 +320,22 @@ def new_memory_is_nan():
         yield
     finally:
         np.empty, np.empty_like = empty, empty_like
+
+
+def look_up(chain, variables, until=()):
+    """-> what "self.weight.data" stands for, or None
+
+    until: a type; the first value of it on the way stands for the rest of the chain
+
+    Only what objects store is read: no property runs.
+    """
+    first, *names = chain.split(".")
+    value = variables.get(first)
+    for name in names:
+        if isinstance(value, tuple) and name in getattr(value, "_fields", ()):
+            value = getattr(value, name)
+        elif isinstance(value, until):
+            return value
+        else:
+            value = getattr(value, "__dict__", {}).get(name)
+    return value

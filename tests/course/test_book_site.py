@@ -7,7 +7,6 @@ here, as they stand and without running them.
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ NEEDED = ["playwright.sync_api", "sphinx", "myst_nb", "sphinx_book_theme", "nbfo
 for module in NEEDED:
     pytest.importorskip(module, reason=f"{module} is missing: pip install 'minillm[book,test]'")
 
+from explorer_pages import CHROMIUM
 from playwright.sync_api import sync_playwright
 
 from minillm.course.book.explorer_pages import pages_in
@@ -27,8 +27,6 @@ from minillm.course.chapters import list_chapters
 from minillm.explorer.page import static_files
 
 BUILT = os.environ.get("MINILLM_BOOK")
-CHROMIUM = next(filter(None, map(shutil.which, [
-    "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"])), None)
 if CHROMIUM is None:
     pytest.skip("no Chromium, which these tests open the book in: apt install chromium",
                 allow_module_level=True)

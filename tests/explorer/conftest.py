@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 from explorer_pages import CHROMIUM, TEXT, serving, watched_page
+from small_runs import small_run
 
 from minillm.insight.subject import Subject
 
@@ -17,6 +18,14 @@ from minillm.insight.subject import Subject
 @pytest.fixture(scope="session")
 def subject():
     return Subject.open("pydoc-tiny")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run that has kept snapshots. Tests only read it."""
+    run = small_run(tmp_path_factory.mktemp("run"), n_layer=2, snapshots=5, block_size=24)
+    run.trainer().train()
+    return run
 
 
 @pytest.fixture(scope="session")

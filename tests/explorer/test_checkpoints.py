@@ -26,13 +26,6 @@ STEPS = sorted({*snapshot_steps(12, 5), 9, 12})  # the last two are checkpoints
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    run = small_run(tmp_path_factory.mktemp("run"), n_layer=2, snapshots=5, block_size=24)
-    run.trainer().train()
-    return run
-
-
-@pytest.fixture(scope="module")
 def subject(run):
     return Subject.open(str(run.folder))
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from explorer_pages import serving, watched_page
-from small_runs import small_run
 
 from minillm.explorer.explorer import Explorer
 from minillm.explorer.export import export_page
@@ -15,13 +14,6 @@ from minillm.training.metrics import read_metrics
 from minillm.training.snapshots import History
 
 TEXT = "The cat number 2 sees the cat"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    run = small_run(tmp_path_factory.mktemp("run"), n_layer=2, snapshots=5, block_size=24)
-    run.trainer().train()
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from minillm.insight.source import function_of, is_readable, new_memory_is_nan
+from minillm.insight.source import function_of, is_readable, look_up, new_memory_is_nan
 from minillm.kernels.dispatch import current, observe, registry
 from minillm.nn.module import Parameter
 
@@ -182,15 +182,6 @@ class _Recorder:
 
 
 def _look_up(chain, variables):
-    """-> the array or number that "self.weight.data" stands for, or None
-
-    Only what objects store is read: no property runs.
-    """
-    first, *names = chain.split(".")
-    value = variables.get(first)
-    for name in names:
-        if isinstance(value, tuple) and name in getattr(value, "_fields", ()):
-            value = getattr(value, name)
-        else:
-            value = getattr(value, "__dict__", {}).get(name)
+    """-> the array or number that "self.weight.data" stands for, or None"""
+    value = look_up(chain, variables)
     return value if isinstance(value, (int, float, Parameter)) or hasattr(value, "dtype") else None
