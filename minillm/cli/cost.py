@@ -23,6 +23,12 @@ UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 def cost(options):
     if options.what == "plan":
         return _plan_compute(options)
+    if options.what == "scale":
+        from minillm.cli.scaling import scale
+
+        return scale(options)
+    if options.of_scale:
+        raise ValueError(f"--{options.of_scale[0]} is for minillm cost scale")
     with _plan(options) as plan:
         report = _report(plan, options)
     if options.json:
@@ -75,6 +81,11 @@ def _settings(options, given, source):
 
 
 def _plan_of_files(options, given, source):
+    return _plan_of_config(*config_of_files(options, source), given)
+
+
+def config_of_files(options, source):
+    """-> the config and the head of --config or --model, whichever `source` is"""
     if source == "config":
         path = Path(options.config)
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
@@ -87,14 +98,18 @@ def _plan_of_files(options, given, source):
     head = head_of(config.model_type, content.get("architectures"))
     if head == "base":
         head = "pretraining" if config.model_type == "bert" else head
-    return _plan_of_config(config, head, given)
+    return config, head
 
 
 def _plan_of_sizes(given):
-    settings = Settings(**given)
+    return _plan_of_config(*config_of_sizes(Settings(**given)), given)
+
+
+def config_of_sizes(settings):
+    """-> the config and the head of a new model that these Settings would train"""
     head = task_class(pretraining_task(settings.model_type)).head if (
         settings.model_type not in ("transformer", "marian")) else "seq2seq_lm"
-    return _plan_of_config(new_config(settings, head, settings.vocab_size), head, given)
+    return new_config(settings, head, settings.vocab_size), head
 
 
 def _plan_of_config(config, head, given):
