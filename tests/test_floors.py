@@ -8,15 +8,15 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "minillm"
 
 FLOORS = [
-    {"checks", "energy", "figures", "files", "hardware", "hub", "json_files", "process_memory",
-     "signals"},
+    {"checks", "energy", "figures", "files", "hardware", "hub", "json_files", "local_server",
+     "process_memory", "signals"},
     {"kernels"},
     {"ops"},
     {"nn"},
     {"text", "generation"},
     {"models", "training"},
     {"tasks", "insight", "trust", "preparing"},
-    {"explorer", "course"},
+    {"explorer", "course", "serving"},
     {"cli"},
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -13,8 +13,8 @@ that contains a script is text.
 """
 
 import hmac
-import ipaddress
-import socket
+
+from minillm.local_server import is_our_host, limited
 
 LARGEST_BODY = 2**20  # bytes
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -30,10 +30,6 @@ HEADERS = [
 
 
 TOO_LARGE = f"the body is larger than {LARGEST_BODY:,} bytes"
-
-
-class TooLarge(Exception):
-    """Raised to whoever reads a body that is larger than LARGEST_BODY"""
 
 
 class Guard:
@@ -58,7 +54,7 @@ class Guard:
         path = scope["path"][len(prefix):]
         if not path:  # the page's addresses are relative to the folder /TOKEN/
             return await _answer(send, 307, "", [(b"location", f"{prefix}/".encode())])
-        await self.app({**scope, "path": path}, _limited(receive), _with_headers(send))
+        await self.app({**scope, "path": path}, limited(receive, LARGEST_BODY), _with_headers(send))
 
     def refusal(self, scope):
         """-> (HTTP status, reason) if the request is refused, else (0, "")"""
@@ -68,7 +64,7 @@ class Guard:
                 return 400, "a header is given twice"
             headers[name] = value.decode("latin-1")
         host = headers.get(b"host", "")
-        if not self.is_our_host(host):
+        if not is_our_host(host, self.host, self.port):
             return 403, "this Host isn't served here"
         origin = headers.get(b"origin")
         if origin is not None and origin != f"http://{host}":
@@ -89,42 +85,6 @@ class Guard:
     def has_token(self, path):
         first = path.split("/", 2)[1] if path.startswith("/") else ""
         return hmac.compare_digest(first.encode(), self.token.encode())
-
-    def is_our_host(self, host):
-        """-> whether a Host header names this server"""
-        name, colon, port = host.rpartition(":")
-        if not colon or port != str(self.port):
-            return False
-        name = name.strip("[]").lower()
-        if name in ("localhost", "127.0.0.1", "::1", self.host.lower()):
-            return True
-        if self.host not in ("0.0.0.0", "::"):
-            return False
-        # Listening everywhere: an address can't be rebound by a DNS server, a foreign name can.
-        return _is_address(name) or name == socket.gethostname().lower()
-
-
-def _is_address(name):
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def _limited(receive):
-    """-> receive that raises TooLarge as soon as more than LARGEST_BODY bytes have come"""
-    total = 0
-
-    async def limited():
-        nonlocal total
-        message = await receive()
-        total += len(message.get("body", b""))
-        if total > LARGEST_BODY:
-            raise TooLarge
-        return message
-
-    return limited
 
 
 def _with_headers(send):

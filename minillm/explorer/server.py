@@ -11,7 +11,6 @@
 import asyncio
 import json
 import secrets
-import socket
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +23,9 @@ from starlette.routing import Route
 
 from minillm.explorer.encoding import to_json
 from minillm.explorer.explorer import Cancelled
-from minillm.explorer.guard import TOO_LARGE, Guard, TooLarge
+from minillm.explorer.guard import TOO_LARGE, Guard
 from minillm.explorer.page import MEDIA_TYPES, page, static_files
+from minillm.local_server import TooLarge, address, listen
 
 MOST_LONG_VIEWS = 4  # that run at the same time
 LONGEST_ERROR = 600  # characters
@@ -40,7 +40,7 @@ class Server:
     """
 
     def __init__(self, explorer, host="127.0.0.1", port=0, token=None):
-        self.socket = _listen(host, port)
+        self.socket = listen(host, port)
         self.host, self.port = host, self.socket.getsockname()[1]
         self.token = token or secrets.token_urlsafe(24)
         guarded = Guard(application(explorer), self.token, host, self.port)
@@ -50,9 +50,7 @@ class Server:
 
     @property
     def url(self):
-        name = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
-        name = f"[{name}]" if ":" in name else name
-        return f"http://{name}:{self.port}/{self.token}/"
+        return f"{address(self.host, self.port)}/{self.token}/"
 
     def run(self):
         """Serve until Ctrl-C, or until `stop`."""
@@ -60,19 +58,6 @@ class Server:
 
     def stop(self):
         self._uvicorn.should_exit = True
-
-
-def _listen(host, port):
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(64)  # who comes before the server runs waits
-    except (OSError, OverflowError):
-        listening.close()
-        raise
-    return listening
 
 
 def application(explorer):

@@ -85,8 +85,8 @@ def generate(model, inputs=None, generation_config=None, logits_processor=None,
     range or an option that isn't implemented, for a prompt that is empty, padded on the right or
     too long, and for several sequences without sampling or beams.
     """
-    decoding = _prepare(model, "generate", inputs, generation_config, logits_processor,
-                        stopping_criteria, prefix_allowed_tokens_fn, **options)
+    decoding = prepare(model, "generate", inputs, generation_config, logits_processor,
+                       stopping_criteria, prefix_allowed_tokens_fn, **options)
     options = decoding.options
     if streamer is not None:
         if options.num_beams > 1:
@@ -121,8 +121,8 @@ def stream(model, inputs=None, generation_config=None, logits_processor=None,
     Takes the arguments of `generate`, but returns one sequence and has no beams. An end-of-text
     token is the last one yielded. Errors are raised by the call, not by the first step.
     """
-    decoding = _prepare(model, "stream", inputs, generation_config, logits_processor,
-                        stopping_criteria, prefix_allowed_tokens_fn, **options)
+    decoding = prepare(model, "stream", inputs, generation_config, logits_processor,
+                       stopping_criteria, prefix_allowed_tokens_fn, **options)
     options = decoding.options
     if len(decoding.ids) != 1 or options.num_return_sequences != 1 or options.num_beams != 1:
         raise ValueError(
@@ -162,8 +162,8 @@ def follow_beams(model, inputs=None, generation_config=None, logits_processor=No
     Takes the arguments of `generate`, with num_beams > 1. The sequences that `generate` returns are
     the first of the last step's `finished`. Errors are raised by the call, not by the first step.
     """
-    decoding = _prepare(model, "follow_beams", inputs, generation_config, logits_processor,
-                        stopping_criteria, prefix_allowed_tokens_fn, **options)
+    decoding = prepare(model, "follow_beams", inputs, generation_config, logits_processor,
+                       stopping_criteria, prefix_allowed_tokens_fn, **options)
     if len(decoding.ids) != 1 or decoding.options.num_beams < 2:
         raise ValueError("follow_beams follows one search, wanted one prompt and num_beams > 1, "
                          f"got {len(decoding.ids)} and {decoding.options.num_beams}")
@@ -264,11 +264,14 @@ def _decode(decoding):
         logits = decoding.model.step(tokens, decoding.state)
 
 
-def _prepare(model, function, inputs, generation_config, logits_processor, stopping_criteria,
-             prefix_allowed_tokens_fn, *, input_ids=None, attention_mask=None, inputs_embeds=None,
-             past_key_values=None, decoder_input_ids=None, tokenizer=None, seed=None,
-             generator=None, assistant_model=None, **options):
-    """Check and complete every argument -> Decoding"""
+def prepare(model, function, inputs, generation_config=None, logits_processor=None,
+            stopping_criteria=None, prefix_allowed_tokens_fn=None, *, input_ids=None,
+            attention_mask=None, inputs_embeds=None, past_key_values=None, decoder_input_ids=None,
+            tokenizer=None, seed=None, generator=None, assistant_model=None, **options):
+    """Check and complete every argument of `generate` -> Decoding
+
+    function: the name of the caller, for errors
+    """
     if inputs is not None and input_ids is not None:
         raise ValueError("inputs and input_ids are both given, wanted one of them")
     prompts = find_prompts(model, inputs if input_ids is None else input_ids, inputs_embeds,

@@ -41,6 +41,18 @@ def repetition_penalty(scores, ids, penalty, start=None):
     return penalized
 
 
+def frequency_and_presence(scores, new_ids, frequency, presence):
+    """s_j - frequency n_j - presence [n_j > 0], with n_j = how often token j occurs in new_ids
+                                                  (the penalties of OpenAI's API; above 0: less often)
+    new_ids: (B, T), the tokens so far without the prompt
+    """
+    penalized = scores.copy()
+    for row, tokens in enumerate(new_ids):
+        seen, n = np.unique(tokens, return_counts=True)
+        penalized[row, seen] -= (frequency * n + presence).astype(scores.dtype)
+    return penalized
+
+
 def no_repeat_ngram(scores, ids, n):
     """-inf for every token that would complete an n-gram that already occurs in ids
                                                         (Paulus et al. 2017, sec. 2.5, for n = 3)

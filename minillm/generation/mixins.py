@@ -1,4 +1,4 @@
-"""What a model inherits: the method `generate`, and the three methods that `generate` calls.
+"""What a model inherits: the method `generate`, and the methods that `generate` calls.
 
 `generate` needs nothing else of a model, so it works for every architecture:
 
@@ -14,13 +14,17 @@ the model keeps between two steps, in any form. `state.length` is the number of 
 the tokens after the first `length`. `generate` also reads model.config.vocab_size,
 model.max_positions (None: no limit) and model.generation_config.
 
+Continuous batching also calls `step_each`, which a decoder-only model has.
+
 An encoder-decoder sets config.is_encoder_decoder. Its `prefill` takes the encoder's input as
 input_ids and attention_mask, and the first tokens of the decoder as decoder_input_ids.
 """
 
+import numpy as np
+
 from minillm.generation.decoding_state import DecodingState
 from minillm.generation.generate import generate
-from minillm.nn.kv_cache import EncoderDecoderCache, KVCache
+from minillm.nn.kv_cache import EncoderDecoderCache, KVCache, SlotCaches
 from minillm.nn.module import inference
 
 
@@ -63,6 +67,17 @@ class CausalLMMixin(GenerationMixin):
         """Read n more tokens of each sequence, (B, n) -> logits (B, n, V), after each of them"""
         n = tokens.shape[1]
         return self._logits(state, n, n, input_ids=tokens)
+
+    def step_each(self, tokens, states):
+        """Read one more token, tokens[b], of each of B states of one sequence -> logits (B, V)
+
+        The sequences may have different lengths: see SlotCaches.
+        """
+        positions = np.array([[state.length] for state in states])
+        caches = SlotCaches([state.cache for state in states])
+        with inference(self):
+            return self(input_ids=tokens[:, None], position_ids=positions, past_key_values=caches,
+                        logits_to_keep=1).logits[:, -1]
 
     def _read(self, state, n_new, **inputs):
         return self._logits(state, n_new, 1, **inputs)[:, -1]

@@ -9,7 +9,7 @@ from minillm.nn.attention import CrossAttention, MultiHeadAttention, SelfAttenti
 from minillm.nn.blocks import DecoderBlock, EncoderBlock, Residual
 from minillm.nn.contrastive_loss import contrastive_loss
 from minillm.nn.feed_forward import FeedForward, GatedFeedForward
-from minillm.nn.kv_cache import EncoderDecoderCache, KVCache, LayerCache
+from minillm.nn.kv_cache import EncoderDecoderCache, KVCache, LayerCache, SlotCaches
 from minillm.nn.layers import (
     Activation,
     Dropout,
@@ -71,6 +71,7 @@ __all__ = [
     "SinusoidalEmbedding",
     "SinusoidalPositions",
     "SlidingWindow",
+    "SlotCaches",
     "contrastive_loss",
     "cross_entropy_loss",
     "no_grad",

@@ -199,9 +199,12 @@ class SelfAttention(MultiHeadAttention):
         position_ids: integers (T,) or (B, T), by default those after the positions in the kv_cache
         key_mask: bool (B, number of keys), True at keys that may be attended to
         kv_cache: a LayerCache with the keys and values of earlier positions; those of x are
-                  appended. For inference only: there is no backward.
+                  appended. For inference only: there is no backward. Or a list of B of them, of
+                  different lengths: see SlotCaches. Then position_ids are needed.
         """
         self._check("x", x, (None, None, self.d_model))
+        if isinstance(kv_cache, list):
+            return self._attend_each(x, position_ids, kv_cache)
         if position_ids is None:
             start = 0 if kv_cache is None else kv_cache.length
             position_ids = np.arange(start, start + x.shape[1])
@@ -210,6 +213,20 @@ class SelfAttention(MultiHeadAttention):
         if kv_cache is not None:
             K, V, key_mask = self._within_window(Q, *kv_cache.append(K, V), key_mask)
         return self.output(self.attend(Q, K, V, key_mask))
+
+    def _attend_each(self, x, position_ids, caches):
+        """Row b of x: (B, T, d_model) attends to the keys of caches[b] and its own."""
+        Q, K, V = self._split_heads(self.qkv(x), *self._counts)
+        if not self.positions.depends_on_length:
+            Q, K = self.positions.rotate(Q, K, position_ids)
+        merged = np.empty((*x.shape[:2], self.n_heads * self.head_dim), x.dtype)
+        for b, cache in enumerate(caches):
+            row = slice(b, b + 1)
+            q, k = Q[row], K[row]
+            if self.positions.depends_on_length:  # of this row, not of the longest
+                q, k = self.positions.rotate(q, k, position_ids[row])
+            merged[b] = self.attend(q, *self._within_window(q, *cache.append(k, V[row]), None))[0]
+        return self.output(merged)
 
     def _within_window(self, Q, K, V, key_mask):
         """-> K, V, key_mask without the first keys, which no query sees; a trace wants them all"""

@@ -44,6 +44,13 @@ class LayerCache:
             # The right side is a copy, so the order in which rows move doesn't matter.
             buffer[moved, :, : self.length] = buffer[rows[moved], :, : self.length]
 
+    def copy(self, length):
+        """-> a LayerCache with the first `length` positions and the same room"""
+        copied = LayerCache(max(self.capacity, length))
+        if self.length:
+            copied.append(self.K[:, :, :length], self.V[:, :, :length])
+        return copied
+
     def _make_room(self, like, end):
         """Allocate buffers for at least `end` positions, and at least twice the old capacity."""
         B, H, _, D = like.shape
@@ -85,6 +92,12 @@ class KVCache:
             self.layers.append(LayerCache(self.capacity))
         return self.layers[index]
 
+    def copy(self, length):
+        """-> a KVCache with the first `length` positions of this one"""
+        copied = KVCache(self.capacity)
+        copied.layers = [layer.copy(length) for layer in self.layers]
+        return copied
+
     def crop(self, length):
         """Forget the positions from `length` on, in every layer."""
         for layer in self.layers:
@@ -95,6 +108,29 @@ class KVCache:
         rows = np.asarray(rows)
         for layer in self.layers:
             layer.select(rows)
+
+
+class SlotCaches:
+    """The KVCaches of several sequences of different lengths, for a forward of one row of each.
+
+        model(ids, position_ids=lengths[:, None], past_key_values=SlotCaches(caches))   # ids: (B, T)
+
+    Row b reads and extends caches[b], whose batch size is 1. Linear maps and norms work on all rows
+    together; attention takes one row after the other, each with its own number of keys
+                                          (selective batching: Yu et al. 2022, "Orca", sec. 4.2)
+    """
+
+    def __init__(self, caches):
+        self.caches = caches
+
+    @property
+    def length(self):
+        """The number of positions in the longest cache."""
+        return max(cache.length for cache in self.caches)
+
+    def layer(self, index):
+        """-> list of the LayerCaches of layer `index`, one for each row"""
+        return [cache.layer(index) for cache in self.caches]
 
 
 class EncoderDecoderCache:

@@ -7,6 +7,7 @@ class AttentionPositions(Module):
     """The interface of the `positions` of an attention layer. This base class changes nothing."""
 
     window = None  # how many keys a query sees, up to its own position; None: all of them
+    depends_on_length = False  # whether the rotation at a position depends on the sequence's length
 
     def rotate(self, Q, K, position_ids):
         """Q, K: (B, H, T, D) at the positions (T,) or (B, T) -> the rotated Q, K"""

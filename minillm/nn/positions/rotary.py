@@ -36,6 +36,10 @@ class Rotary(AttentionPositions):
         self.interleaved = interleaved
         self._last = None  # positions, dtype, and their cos and sin: the next layer asks for them
 
+    @property
+    def depends_on_length(self):
+        return callable(self.frequencies)
+
     def rotate(self, Q, K, position_ids):
         cos, sin = self._cos_and_sin(position_ids, Q.dtype)
         Q, query_cache = rotary(Q, cos, sin, interleaved=self.interleaved)

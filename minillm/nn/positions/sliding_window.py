@@ -17,6 +17,10 @@ class SlidingWindow(AttentionPositions):
         self.window = window
         self.positions = AttentionPositions() if positions is None else positions
 
+    @property
+    def depends_on_length(self):
+        return self.positions.depends_on_length
+
     def rotate(self, Q, K, position_ids):
         return self.positions.rotate(Q, K, position_ids)
 
