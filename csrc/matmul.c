@@ -87,7 +87,7 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
     /* The product is added to a matrix: C itself; or the bias, with a row stride of 0; or zeros. So
      * adding a bias costs no extra pass over C. */
     matrix start = accumulate ? c : bias ? (matrix){(float *)bias, 0, 1} : zero_matrix;
-    enum { SMALL = 500000 }; /* multiply-adds: up to this size packing costs more than it saves */
+    enum { SMALL = 1000000 }; /* multiply-adds: up to this size packing costs more than it saves */
     int product_can = !transpose_B && N % PAIR == 0; /* its requirements, see tile.h */
     if (batch * M * N == 0)
         return MINILLM_OK;
@@ -95,8 +95,10 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
         (transpose_B || product_can))
         return minillm_gemv(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, bias,
                             C, ldc);
-    if (batch == 1 && product_can && (double)M * N * K <= SMALL) {
-        product(M, N, K, a, b, start, c);
+    if (batch == 1 && !transpose_B && N % LANES == 0 && (double)M * N * K <= SMALL) {
+        isize j = N / PAIR * PAIR; /* the last vector of each row, if their number is odd */
+        product(M, j, K, a, b, start, c);
+        columns(1, M, N - j, K, a, part(b, 0, j), part(start, 0, j), part(c, 0, j));
         return MINILLM_OK;
     }
     int threads = threads_for((double)batch * M * N * K);
@@ -129,4 +131,8 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
     }
     free(workspaces);
     return MINILLM_OK;
+}
+
+int minillm_plain_matmul(isize M, isize N, isize K, const float *A, const float *B, float *C) {
+    return minillm_matmul(1, M, N, K, A, K, 0, 0, B, N, 0, 0, C, N, 0, 0, NULL);
 }

@@ -21,6 +21,9 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
                    const float *B, isize ldb, isize step_B, int transpose_B,
                    float *C, isize ldc, isize step_C, int accumulate, const float *bias);
 
+/* C = A B for contiguous matrices: nine arguments less for Python to convert. */
+int minillm_plain_matmul(isize M, isize N, isize K, const float *A, const float *B, float *C);
+
 /* The ladder that leads to minillm_matmul: rungs 1 to 5 of matmul_ladder.c. C = A B, contiguous. */
 void minillm_matmul_rung(int rung, isize M, isize N, isize K,
                          const float *A, const float *B, float *C);

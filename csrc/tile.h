@@ -52,12 +52,12 @@ tile(const int R, const int V, isize K, matrix A, matrix B, matrix start, matrix
                   load(start.data + i * start.row + v * LANES) + sums[i][v]);
 }
 
-/* The same for M rows and N columns, a multiple of PAIR. Nothing is packed, which suits small
+/* The same for M rows and N columns, a multiple of V vectors. Nothing is packed, which suits small
  * matrices and few rows. */
 static inline __attribute__((always_inline)) void
-product(isize M, isize N, isize K, matrix A, matrix B, matrix start, matrix C) {
-    #define ROWS(R) tile(R, 2, K, part(A, i, 0), part(B, 0, j), part(start, i, j), part(C, i, j))
-    for (isize j = 0; j < N; j += PAIR) {
+columns(const int V, isize M, isize N, isize K, matrix A, matrix B, matrix start, matrix C) {
+    #define ROWS(R) tile(R, V, K, part(A, i, 0), part(B, 0, j), part(start, i, j), part(C, i, j))
+    for (isize j = 0; j < N; j += V * LANES) {
         isize i = 0;
         for (; i + MR <= M; i += MR)
             ROWS(MR);
@@ -66,6 +66,12 @@ product(isize M, isize N, isize K, matrix A, matrix B, matrix start, matrix C) {
         for (; i < M; i++)
             ROWS(1);
     }
+}
+
+/* The same, with N a multiple of PAIR. */
+static inline __attribute__((always_inline)) void
+product(isize M, isize N, isize K, matrix A, matrix B, matrix start, matrix C) {
+    columns(2, M, N, K, A, B, start, C);
 }
 
 typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));

@@ -11,6 +11,7 @@ import numpy as np
 from minillm.checks import require_axes, require_flag, require_float
 from minillm.kernels import c_library
 from minillm.kernels.arguments import (
+    C_CONTIGUOUS_AND_ALIGNED,
     contiguous,
     is_plain,
     require_apart,
@@ -74,11 +75,24 @@ class Matmul:
 
         For small matrices, `check` alone takes longer than the multiplication.
         """
-        if not (is_plain(A, FLOAT32) and is_plain(B, FLOAT32) and A.ndim == B.ndim == 2 and
-                type(transpose_A) is type(transpose_B) is type(accumulate) is bool):
+        ndarray, empty, from_buffer, floats, null, plain_matmul, matmul = self.at_hand or self.load()
+        if not (type(A) is ndarray and type(B) is ndarray and A.dtype is FLOAT32 and
+                B.dtype is FLOAT32 and A.ndim == 2 and B.ndim == 2 and
+                A.flags.num & B.flags.num & C_CONTIGUOUS_AND_ALIGNED == C_CONTIGUOUS_AND_ALIGNED):
             return None
         rows_A, lda = A.shape
         rows_B, ldb = B.shape
+        if out is bias is None and transpose_A is transpose_B is accumulate is False:
+            if lda != rows_B:
+                return None
+            C = empty((rows_A, ldb), FLOAT32)
+            error = plain_matmul(rows_A, ldb, lda, from_buffer(floats, A), from_buffer(floats, B),
+                                 from_buffer(floats, C))
+            if error:
+                c_library.check(error)
+            return C
+        if not type(transpose_A) is type(transpose_B) is type(accumulate) is bool:
+            return None
         M, K = (lda, rows_A) if transpose_A else (rows_A, lda)
         N, K_of_B = (rows_B, ldb) if transpose_B else (ldb, rows_B)
         if K != K_of_B or not (bias is None or _is_plain_row(bias, N)):
@@ -89,16 +103,23 @@ class Matmul:
             C = out
         else:
             return None
-        ffi, floats = c_library.ffi, c_library.FLOATS
-        from_buffer = ffi.from_buffer
-        error = c_library.lib.minillm_matmul(
+        error = matmul(
             1, M, N, K, from_buffer(floats, A), lda, 0, transpose_A,
             from_buffer(floats, B), ldb, 0, transpose_B, from_buffer(floats, C), N, 0,
-            accumulate, ffi.NULL if bias is None else from_buffer(floats, bias),
+            accumulate, null if bias is None else from_buffer(floats, bias),
         )
         if error:
             c_library.check(error)
         return C
+
+    at_hand = None
+
+    def load(self):
+        """-> what `fast` needs, looked up once"""
+        lib, ffi = c_library.lib, c_library.ffi
+        self.at_hand = (np.ndarray, np.empty, ffi.from_buffer, c_library.FLOATS, ffi.NULL,
+                        lib.minillm_plain_matmul, lib.minillm_matmul)
+        return self.at_hand
 
     def c(self, A, B, out, transpose_A, transpose_B, accumulate, bias):
         """Call minillm_matmul: once if each array has one step for the whole batch."""

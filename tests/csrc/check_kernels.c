@@ -6,9 +6,12 @@
  *
  *     cc -O2 -fopenmp -Icsrc tests/csrc/check_kernels.c csrc/[a-z]*.c -lm -o check && ./check */
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "minillm.h"
 
 static int failures;
@@ -337,7 +340,48 @@ static void check_rotate(ptrdiff_t B, ptrdiff_t H, ptrdiff_t T, ptrdiff_t D, ptr
     }
 }
 
+#if defined(_OPENMP) && defined(__linux__)
+int threads_for(double work); /* threads.c */
+
+static void *spin(void *stop) {
+    while (!*(atomic_int *)stop)
+        ;
+    return NULL;
+}
+
+static int becomes(int threads) { /* within a minute, for a kernel of 2 million multiply-adds */
+    for (int tries = 0; tries < 60000 && threads_for(2e6) != threads; tries++)
+        usleep(1000);
+    return threads_for(2e6) == threads;
+}
+
+/* While other threads of the process keep the cores busy, a small kernel runs on one thread, a large
+ * one on all of them; afterwards both run on all of them. */
+static void check_sharing(void) {
+    enum { MOST = 64 };
+    int spinning = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    pthread_t thread[MOST];
+    atomic_int stop = 0;
+    if (spinning > MOST)
+        return;
+    for (int i = 0; i < spinning; i++)
+        pthread_create(&thread[i], NULL, spin, &stop);
+    int shares = becomes(1) && threads_for(1e9) == 2;
+    stop = 1;
+    for (int i = 0; i < spinning; i++)
+        pthread_join(thread[i], NULL);
+    if (!shares || !becomes(2)) {
+        printf("threads: a kernel gets %d beside others\n", threads_for(2e6));
+        failures++;
+    }
+}
+#endif
+
 int main(void) {
+#if defined(_OPENMP) && defined(__linux__)
+    minillm_set_num_threads(2);
+    check_sharing();
+#endif
     for (int threads = 1; threads <= 3; threads++) {
         minillm_set_num_threads(threads);
         for (ptrdiff_t n = 1; n < 40; n += 6)
