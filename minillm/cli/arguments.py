@@ -44,7 +44,8 @@ def _parser():
     parser.add_argument("--version", action="version", version=f"minillm {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_demo, _train, _finetune, _train_task, _predict, _similar, _generate, _fill, _eval,
-                _lora, _tokenizer, _course, _worked_example, _step, _inspect, _explore, _experiment,
+                _lora, _tokenizer, _course, _worked_example, _step, _inspect, _explore, _serve,
+                _experiment,
                 _prepare, _mask, _cost, _audit, _card, _fairness, _bench, _info):
         add(commands)
     return parser
@@ -677,6 +678,48 @@ def _explore(commands):
                         help="with --export: a view to include; repeat it for more (default: all)")
     parser.add_argument("--language", choices=("en", "zh"), default="en",
                         help="with --export: the page's language (default: %(default)s)")
+
+
+def _serve(commands):
+    parser = _command(
+        commands, "serve", "serve:serve",
+        "serve a model to many clients at once, with the API of OpenAI",
+        ["minillm serve                                # the model that ships, at 127.0.0.1:8000",
+         "minillm serve --model runs/book --port 8080",
+         "minillm serve --model gpt2 --dtype int8 --max-batch 32",
+         "MINILLM_API_KEY=secret minillm serve --host 0.0.0.0",
+         "curl http://127.0.0.1:8000/v1/completions -H 'Content-Type: application/json' \\",
+         """     -d '{"model": "pydoc-tiny", "prompt": "An iterator", "max_tokens": 20}'"""],
+        "\n" + _paragraph(
+            "Any OpenAI client works with base_url http://127.0.0.1:8000/v1. Requests join one batch "
+            "between two tokens; each gets the text that it would get alone. SIGTERM lets what runs "
+            "end, for --grace seconds, and the exit status is 0."),
+    )
+    parser.add_argument("--model", type=_path, default="pydoc-tiny", metavar="MODEL",
+                        help="a run folder, a checkpoint's folder or a model's name (default: "
+                             "%(default)s)")
+    parser.add_argument("--name", help="the model's name for clients (default: the folder's)")
+    _add_adapter(parser)
+    _add_dtype(parser, "fewer bytes are more tokens per second")
+    parser.add_argument("--host", default="127.0.0.1",
+                        help="the address to listen at (default: %(default)s, this computer only)")
+    parser.add_argument("--port", type=int, default=8000, help="(default: %(default)s; 0: any free)")
+    parser.add_argument("--api-key", metavar="KEY",
+                        help="what clients have to send; better in the variable MINILLM_API_KEY, "
+                             "because every user of this computer sees a command line")
+    parser.add_argument("--allow-host", action="append", metavar="NAME",
+                        help="a Host header to answer besides this computer's, such as that of a "
+                             "proxy; repeat it for more")
+    parser.add_argument("--max-batch", type=_positive, default=16, metavar="N",
+                        help="how many texts grow at the same time (default: %(default)s)")
+    parser.add_argument("--max-waiting", type=_natural, default=64, metavar="N",
+                        help="how many more may wait; others get status 429 (default: %(default)s)")
+    parser.add_argument("--max-tokens", type=_positive, metavar="N",
+                        help="the most new tokens of a text (default: the model's context)")
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS",
+                        help="how long a request may take in all (default: %(default)g)")
+    parser.add_argument("--grace", type=float, default=10.0, metavar="SECONDS",
+                        help="how long what runs may go on after SIGTERM (default: %(default)g)")
 
 
 def _experiment(commands):

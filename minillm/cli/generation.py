@@ -24,7 +24,7 @@ def generate(options):
     prompt = options.prompt if options.prompt is not None else read_stdin("prompt")
     prompt = prompt.removeprefix("\ufeff")  # a byte-order mark is not text
     folder = model_folder(options.model)
-    _require_generator(options.model, folder)
+    require_generator(options.model, folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
     model = with_adapter(model, options.adapter).quantize(options.dtype)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -66,7 +66,7 @@ def _drafts(options, tokenizer):
     if options.prompt_lookup is not None:
         raise ValueError("--draft and --prompt-lookup both draft tokens: give one of them")
     folder = model_folder(options.draft)
-    _require_generator(options.draft, folder)
+    require_generator(options.draft, folder)
     if AutoTokenizer.from_pretrained(folder).get_vocab() != tokenizer.get_vocab():
         raise ValueError(f"--draft {options.draft} has another vocabulary than the model, wanted a "
                          "model with the same tokenizer")
@@ -85,7 +85,7 @@ def _print_stats(stream, seconds):
     print(line, file=sys.stderr)
 
 
-def _require_generator(name, folder):
+def require_generator(name, folder):
     """ValueError for a model that can't continue a text."""
     model_type = AutoConfig.from_pretrained(folder).model_type
     heads = heads_of(model_type)

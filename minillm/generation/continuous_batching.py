@@ -167,7 +167,7 @@ class ContinuousBatch:
                 request.state = DecodingState(KVCache(capacity))
 
     def _read_prompts(self):
-        """Read prompts until `chunk` tokens are read, or a little more; choose their first tokens."""
+        """Read prompts until `chunk` tokens are read, or a little more; choose the first tokens."""
         budget = self.chunk
         for request in [request for request in self.slots if request and request.is_reading]:
             with _errors_of(request):
@@ -187,8 +187,8 @@ class ContinuousBatch:
                     request.choose(request.prompt_logits)
 
     def _share(self, request):
-        """Copy the keys and values of whole chunks that another prompt begins with, too; of a prompt
-        that is the same, everything."""
+        """Copy the keys and values of whole chunks that another prompt begins with, too; from an
+        equal prompt, everything."""
         best, most = None, 0
         for other in self.slots:
             if other in (None, request) or other.finish_reason or request.on_prompt:

@@ -1,0 +1,82 @@
+"""The thread that runs the model: it takes requests, steps the batch, waits if there are none."""
+
+import threading
+
+from minillm.generation.continuous_batching import ContinuousBatch
+from minillm.serving.errors import queue_is_full, shutting_down
+
+
+class Worker:
+    """A ContinuousBatch in a thread of its own. All methods may be called from any thread.
+
+    max_waiting: how many requests may wait for a slot
+    """
+
+    def __init__(self, model, n_slots=16, max_waiting=64):
+        self.batch = ContinuousBatch(model, n_slots)
+        self.max_waiting = max_waiting
+        self.n_steps = 0
+        self._changed = threading.Condition()
+        self._new, self._cancelled = [], []
+        self.is_closing = False  # takes no more requests
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._run, name="batch", daemon=True)
+
+    def start(self):
+        self._thread.start()
+
+    @property
+    def n_running(self):
+        return sum(request is not None for request in self.batch.slots)
+
+    @property
+    def n_waiting(self):
+        return len(self.batch.waiting) + len(self._new)
+
+    def submit(self, requests):
+        """Queue all of the requests, or none. Raises ApiError 429 if the queue is full, 503 if the
+        server shuts down."""
+        with self._changed:
+            if self.is_closing:
+                raise shutting_down()
+            free = len(self.batch.slots) - self.n_running
+            if self.n_waiting + len(requests) > self.max_waiting + free:
+                raise queue_is_full()
+            self._new += requests
+            self._changed.notify()
+
+    def cancel(self, requests):
+        """End these requests before the next step."""
+        with self._changed:
+            self._cancelled += requests
+            self._changed.notify()
+
+    def close(self):
+        """Take no more requests; those that are here go on."""
+        with self._changed:
+            self.is_closing = True
+
+    def stop(self):
+        """End the thread after its step, and wait for it."""
+        with self._changed:
+            self.is_closing = self._is_stopping = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self):
+        is_busy = False
+        while True:
+            with self._changed:
+                while not (is_busy or self._new or self._cancelled or self._is_stopping):
+                    self._changed.wait()
+                if self._is_stopping:
+                    return
+                new, self._new = self._new, []
+                cancelled, self._cancelled = self._cancelled, []
+                for request in new:
+                    self.batch.submit(request)
+            for request in cancelled:
+                self.batch.cancel(request)
+            is_busy = self.batch.step()
+            self.n_steps += 1
