@@ -114,6 +114,21 @@ def atomic_folder(path):
 
 
 @contextmanager
+def temporary_folder(path):
+    """A context of a new folder beside `path`, named after it, which is deleted at the end.
+
+    `remove_leftovers` finds that of a killed process.
+    """
+    path = Path(path)
+    temporary, lock = _locked_temporary(path, folder=True)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(lock)
+
+
+@contextmanager
 def _moved_aside(path):
     """Rename `path` while the body runs; then delete it, or restore it if the body raises."""
     aside, lock = _locked_temporary(path, folder=True)

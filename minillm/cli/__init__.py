@@ -4,8 +4,11 @@ import os
 import sys
 import warnings
 
+from minillm.cli.parallel import agree, join_ranks, silence_others
 from minillm.cli.visible import cut, visible
 from minillm.signals import Stopped, raise_stopped
+from minillm.training.parallel.one_process import OneProcess
+from minillm.training.parallel.watchdog import RankLost
 
 
 def main(arguments=None):
@@ -14,6 +17,7 @@ def main(arguments=None):
     0: done; 2: an error, reported in one line; 130: Ctrl-C (SIGTERM 143, SIGHUP 129); 141: the
     reader of the output has closed it. MINILLM_TRACEBACK=1 shows the traceback of an error instead.
     """
+    ranks = OneProcess()
     with _output_that_never_fails():
         try:
             with warnings.catch_warnings(), raise_stopped():
@@ -22,28 +26,41 @@ def main(arguments=None):
                 from minillm.cli.arguments import parse_arguments
                 from minillm.kernels import tune_process
 
+                silence_others()
                 options = parse_arguments(arguments)
                 tune_process()
+                ranks = options.ranks = join_ranks(options)
+                agree(ranks, options)
                 status = options.command(options)
-            sys.stdout.flush()
+                sys.stdout.flush()
+                ranks.finish()
             return status or 0
+        except RankLost:
+            return 2  # the line about it is written already
         except KeyboardInterrupt as error:
-            print("\nminillm: interrupted", file=sys.stderr)
+            if ranks.failed("interrupted"):
+                print("\nminillm: interrupted", file=sys.stderr)
             return 128 + error.number if isinstance(error, Stopped) else 130
         except BrokenPipeError:
             # The reader of the output (head, less) has closed it. The work may be half done, so the
             # status is not 0 but that of a program that SIGPIPE ended.
+            ranks.failed("the reader of the output has closed it")
             _give_up(sys.stdout)
             return 141
         except (ValueError, TypeError, OSError, ArithmeticError, ImportError, MemoryError) as error:
+            is_mine = ranks.failed(one_line(error))
             if os.environ.get("MINILLM_TRACEBACK"):
                 raise
-            print(f"minillm: error: {one_line(error)}", file=sys.stderr)
+            if is_mine:
+                print(f"minillm: error: {one_line(error)}", file=sys.stderr)
             try:
                 sys.stdout.flush()
             except OSError:
                 _give_up(sys.stdout)
             return 2
+        except Exception as error:
+            ranks.failed(repr(error))
+            raise
 
 
 class _output_that_never_fails:

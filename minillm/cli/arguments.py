@@ -1129,6 +1129,16 @@ def _info(commands):
     )
 
 
+def _seconds(text):
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number over 0")
+    return seconds
+
+
 def _positive(text):
     """-> an integer from 1 on"""
     return _integer(text, 1)
@@ -1241,7 +1251,8 @@ def _add_training(parser, name="train", **defaults):
         ("dropout", "of embeddings and sub-layers; the attention weights have none"),
         ("steps", "updates of the weights"),
         ("batch_size", "sequences per batch"),
-        ("grad_accum", "batches per step"),
+        ("grad_accum", "batches per step, of all ranks together: a multiple of their number, which "
+                       "is the default under mpirun"),
         ("lr", "peak learning rate"),
         ("warmup", "steps until the learning rate reaches its peak"),
         ("final_lr", "learning rate at the last step, as a share of the peak"),
@@ -1259,6 +1270,24 @@ def _add_training(parser, name="train", **defaults):
     ):
         _add_settings(parser, name, explanation, defaults.get(name))
     _add_privacy(parser)
+    _add_parallel(parser)
+
+
+def _add_parallel(parser):
+    """Add the options of training on several processes."""
+    group = parser.add_argument_group("several processes", _paragraph(
+        "mpirun -n 4 minillm … trains on four processes, ranks, on one machine or many (MPICH or "
+        "Open MPI; pip install \"minillm[mpi]\"). Each computes the gradients of its share of a "
+        "step's --grad-accum batches. Every number is bit for bit that of one process with the same "
+        "--grad-accum, and --resume works on any number of ranks. Rank 0 reads the data and writes "
+        "the run. Each rank uses its share of the machine's cores, or OMP_NUM_THREADS."))
+    group.add_argument("--shard-optimizer", action="store_true",
+                       help="each rank keeps the optimizer's moments of its share of the parameters "
+                            "only, which saves memory (ZeRO-1); the numbers are the same")
+    group.add_argument("--rank-timeout", type=_seconds, default=60.0, metavar="SECONDS",
+                       help="end all ranks when one has done nothing for so long (default: 60); one "
+                            "that dies is noticed at once")
+    parser.set_defaults(trains=True)
 
 
 def _add_privacy(parser):

@@ -31,7 +31,8 @@ def train_task(options):
         return 0
     cls = labelled_task(options.name)
     settings = task_settings(cls, options)
-    status, _ = train_new(settings, options.out, options.name, task=options.name)
+    status, _ = train_new(settings, options.out, options.name, task=options.name,
+                          ranks=options.ranks)
     return status
 
 

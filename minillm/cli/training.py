@@ -10,9 +10,13 @@ from minillm.energy import EnergyMeter
 from minillm.files import atomic_write
 from minillm.generation import generate
 from minillm.json_files import plain, write_json
+from minillm.kernels import get_num_threads
 from minillm.models.auto import AutoModelForCausalLM, model_class
 from minillm.nn.module import no_grad
+from minillm.process_memory import peak_memory
 from minillm.training.loop import Interrupted
+from minillm.training.parallel.one_process import OneProcess
+from minillm.training.parallel.run_copy import opened_on_all
 from minillm.training.plots import plot_attention
 from minillm.training.run import Run, create_numbered_run, create_run
 from minillm.training.settings import Settings
@@ -36,12 +40,12 @@ DEMO_PROMPTS = ("The assignment statement is", "A class definition is", "When an
 def train(options):
     if options.resume:
         return _resume(options)
-    status, _ = train_new(settings_from(options), options.out, "train")
+    status, _ = train_new(settings_from(options), options.out, "train", ranks=options.ranks)
     return status
 
 
 def finetune(options):
-    status, _ = train_new(settings_from(options), options.out, "finetune")
+    status, _ = train_new(settings_from(options), options.out, "finetune", ranks=options.ranks)
     return status
 
 
@@ -74,9 +78,19 @@ def demo(options):
     return 0
 
 
-def train_new(settings, out, name, task=None):
+def train_new(settings, out, name, task=None, ranks=OneProcess()):
     """Train in the run folder `out`; None: runs/NAME-1, NAME-2, … -> (exit status, Run)"""
-    run = _prepare_run(settings, out, name, task)
+    ranks.share(settings.grad_accum)  # a ValueError before the data is prepared
+    if settings.is_private and ranks.size > 1:
+        raise ValueError("differential privacy needs one generator of noise for all examples, "
+                         "wanted one process, without mpirun")
+    with opened_on_all(ranks, lambda: _prepare_run(settings, out, name, task), Run) as run:
+        _say_what_is_prepared(run)
+        with run.locked():
+            return _run_to_the_end(run, run.trainer(ranks=ranks)), run
+
+
+def _say_what_is_prepared(run):
     for note in run.notes:
         say(f"data: {note}")
     say("data: " + ", ".join(f"{_size(facts)} {split}" for split, facts in run.data.items()))
@@ -84,8 +98,6 @@ def train_new(settings, out, name, task=None):
         say("data: nothing is held out to validate on, so the last model is kept, not the best")
     if run.privacy is not None:
         _say_promise(run.privacy)
-    with run.locked():
-        return _run_to_the_end(run, run.trainer()), run
 
 
 def _say_promise(facts):
@@ -132,9 +144,8 @@ def _resume(options):
         if getattr(options, name):
             raise ValueError("--resume continues with the data and the folder of the run, wanted "
                              f"no --{name}")
-    run = Run(options.resume)
-    with run.locked():
-        trainer, problems = run.resumed(given_settings(options))
+    with opened_on_all(options.ranks, lambda: Run(options.resume), Run) as run, run.locked():
+        trainer, problems = run.resumed(given_settings(options), ranks=options.ranks)
         for problem in problems:
             say(f"warning: {problem}")
         say(f"resuming {options.resume} after step {trainer.step}")
@@ -144,17 +155,24 @@ def _resume(options):
 def _run_to_the_end(run, trainer):
     n, n_learning = (trainer.model.num_parameters(only_trainable=only) for only in (False, True))
     say(f"model: {n:,} parameters" + (f", of which {n_learning:,} learn" if n_learning < n else ""))
+    if trainer.ranks.size > 1:
+        say(f"ranks: {trainer.ranks.size}, {get_num_threads()} threads each")
     try:
         with progress_bar("training", trainer.settings.steps) as advance, _errors_name(run.folder):
             trainer.report = lambda trainer: advance(trainer.step, _note(trainer))
             with _recorded(run, trainer):
                 trainer.train()
     except Interrupted as interrupted:
+        if trainer.ranks.rank > 0:
+            return 0  # the exit status is rank 0's
         if trainer.settings.is_private:
             _say_spent(trainer)
         say(f"\nstopped after step {trainer.step}. Resume with:\n"
             f"  minillm train --resume {shlex.quote(str(run.folder))}")
         return 128 + interrupted.number
+    _say_memory(trainer.ranks)
+    if trainer.ranks.rank > 0:
+        return 0
     if trainer.settings.is_private:
         _say_spent(trainer)
     if run.task_class.name in LABELLED:
@@ -165,6 +183,12 @@ def _run_to_the_end(run, trainer):
         _report_results(run)
     write_card(run)
     return 0
+
+
+def _say_memory(ranks):
+    peaks = ranks.in_order([peak_memory()])
+    if ranks.size > 1:
+        say("ranks: peak memory " + ", ".join(f"{peak / 1e6:,.0f}" for peak in peaks) + " MB")
 
 
 @contextmanager

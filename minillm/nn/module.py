@@ -20,6 +20,7 @@ import numpy as np
 from minillm.nn.trace import active_traces
 
 _current_pass = ContextVar("current_pass", default=None)  # None outside every module
+_after_backward = []  # functions that each module's backward calls at its end
 
 
 def no_grad():
@@ -44,6 +45,18 @@ def inference(model):
     finally:
         if was_training:
             model.train()
+
+
+@contextmanager
+def after_backward(function):
+    """A context in which every module calls function() at the end of its backward, the innermost
+    first: what was written to the gradients of its own parameters is complete by then.
+    """
+    _after_backward.append(function)
+    try:
+        yield
+    finally:
+        _after_backward.remove(function)
 
 
 @contextmanager
@@ -74,6 +87,7 @@ class Parameter:
         self.grad = None
         self.trainable = trainable
         self.log = None
+        self.writes = 0
         self._buffer = None  # the memory of the last gradient, reused for the next one
 
     @property
@@ -101,7 +115,15 @@ class Parameter:
             if self._buffer is None or self._buffer.dtype != self.data.dtype:
                 self._buffer = np.empty_like(self.data, order="C")
             self.grad = self._buffer
+        self.writes += 1
         return self.grad, accumulate
+
+    def write_next_to(self, buffer):
+        """Let the next gradient be written to `buffer`, of the shape and dtype of `data`; None: to
+        new memory -> the memory of the last one, or None
+        """
+        last, self._buffer = self._buffer, buffer
+        return last
 
     def add_grad(self, gradient):
         """Add `gradient`, an array of the parameter's shape, to `grad`, unless it is frozen."""
@@ -115,6 +137,7 @@ class Parameter:
 
     def zero_grad(self):
         self.grad = None
+        self.writes = 0
 
     def __repr__(self):
         return f"Parameter(shape={self.shape}, dtype={self.data.dtype})"
@@ -196,10 +219,15 @@ def _for_one_pass(backward):
     def run(self, *gradients):
         this = _current_pass.get()
         if this is not None and this.keeps_caches:  # called by a module around this one
-            return backward(self, *(self.tap_gradients(gradients) if this.traces else gradients))
+            dx = backward(self, *(self.tap_gradients(gradients) if this.traces else gradients))
+            for function in _after_backward:
+                function()
+            return dx
         newest = self._passes[-1] if self._passes else Pass()
         with newest.running():
             dx = backward(self, *self.tap_gradients(gradients))
+            for function in _after_backward:
+                function()
         if newest.owner is self:  # the remaining caches belong to frozen layers
             newest.caches.clear()
         self._passes = [each for each in self._passes if each.caches]

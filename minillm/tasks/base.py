@@ -27,6 +27,7 @@ from minillm.text.auto import AutoTokenizer
 from minillm.text.bert_tokenizer import BertTokenizer
 from minillm.training.architecture import new_config, pretrained_config
 from minillm.training.dp_sgd import Examples
+from minillm.training.parallel.one_process import share_out
 from minillm.training.task import Prepared
 
 PRETRAINED_LR = 5e-4  # the default peak when settings.model names a pretrained model
@@ -258,25 +259,30 @@ class SupervisedTask:
 
     def mean_loss(self, model, examples):
         """-> the mean loss over the examples, dropout off"""
-        total = 0.0
+        def loss(batch):
+            return len(batch) * self.loss(model, batch).item()
+
         with inference(model):
-            for start in range(0, len(examples), BATCH):
-                batch = examples[start : start + BATCH]
-                total += len(batch) * self.loss(model, batch).item()
-        return total / len(examples)
+            return sum(share_out(loss, _batches(examples))) / len(examples)
 
     def predict(self, model, examples, report=None):
         """-> list of predictions, JSON values, one for each example. Dropout is off.
 
         report(done, total): called after each batch
         """
-        predictions = []
+        done = 0
+
+        def predictions(batch):
+            nonlocal done
+            done += len(batch)
+            found = self.predict_batch(model, batch)
+            if report is not None:
+                report(done, len(examples))
+            return found
+
         with inference(model):
-            for start in range(0, len(examples), BATCH):
-                predictions += self.predict_batch(model, examples[start : start + BATCH])
-                if report is not None:
-                    report(len(predictions), len(examples))
-        return predictions
+            found = share_out(predictions, _batches(examples))
+        return [prediction for batch in found for prediction in batch]
 
     # ---- helpers of the subclasses
 
@@ -289,6 +295,11 @@ class SupervisedTask:
         """-> the tokenizer's arrays for a batch, padded, cut to the run's length"""
         return self.tokenizer(list(texts), pairs and list(pairs), padding=True, truncation=True,
                               max_length=self.max_length, return_tensors="np", **options)
+
+
+def _batches(examples):
+    """-> list of the examples in pieces of BATCH"""
+    return [examples[start : start + BATCH] for start in range(0, len(examples), BATCH)]
 
 
 def label_fields(labels):

@@ -143,11 +143,15 @@ class ExampleBatches:
     def __iter__(self):
         return self
 
-    def __next__(self):
+    def skip(self):
+        """Pass over one batch without making it."""
         if self.position + self.batch_size > len(self.order):  # the rest waits for another epoch
             self._start_epoch()
-        chosen = self.order[self.position : self.position + self.batch_size]
         self.position += self.batch_size
+
+    def __next__(self):
+        self.skip()
+        chosen = self.order[self.position - self.batch_size : self.position]
         return [self.examples[index] for index in chosen]
 
     def state_dict(self):

@@ -109,10 +109,10 @@ class LengthBatches(ExampleBatches):
         self.in_order = in_order
         super().__init__(examples, batch_size, rng)
 
-    def __next__(self):
+    def skip(self):
         if self.position + self.batch_size > len(self.order):
             self.in_order = False
-        return super().__next__()
+        super().skip()
 
     def _start_epoch(self):
         super()._start_epoch()

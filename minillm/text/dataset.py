@@ -181,8 +181,15 @@ class RandomBatches:
     def __iter__(self):
         return self
 
+    def _starts(self):
+        return self.rng.integers(len(self.dataset) - self.block_size, size=self.batch_size)
+
+    def skip(self):
+        """Pass over one batch without reading it."""
+        self._starts()
+
     def __next__(self):
-        starts = self.rng.integers(len(self.dataset) - self.block_size, size=self.batch_size)
+        starts = self._starts()
         window = self.dataset.windows(starts.tolist(), self.block_size + 1)
         return window[:, :-1].copy(), window[:, 1:].copy()
 

@@ -120,9 +120,10 @@ def check_adaptation(settings, config, head):
         adapt(model_class(config.model_type, head)(config, draw_weights=False), settings, head)
 
 
-def empty_model(config, head):
-    """-> a model whose parameters and random states a checkpoint will fill, in training mode"""
-    return model_class(config.model_type, head)(config, draw_weights=False).train()
+def empty_model(config, head, settings):
+    """-> a model whose parameters a checkpoint or another rank will fill, in training mode"""
+    return adapt(model_class(config.model_type, head)(config, draw_weights=False), settings,
+                 head).train()
 
 
 def _dropout(config, settings):

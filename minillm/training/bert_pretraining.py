@@ -16,6 +16,7 @@ from minillm.nn.module import inference
 from minillm.text.bert_tokenizer import BertTokenizer
 from minillm.text.dataset import IGNORE, READ_AT_ONCE, RandomBatches
 from minillm.training.language_modeling import LanguageModeling
+from minillm.training.parallel.one_process import share_out
 
 VALIDATION_BATCHES, VALIDATION_PAIRS = 16, 16  # 256 pairs
 
@@ -52,6 +53,9 @@ class PretrainingBatches(RandomBatches):
         # A document of one token can't be cut in two.
         if not (self.ends - self.starts >= 2).any():
             raise ValueError(f"{dataset.path}: no document has two tokens")
+
+    def skip(self):
+        next(self)  # what is drawn depends on what is read
 
     def __next__(self):
         B, T = self.batch_size, self.block_size
@@ -164,18 +168,20 @@ class BertPretraining(LanguageModeling):
         too short
         """
         batches = PretrainingBatches(dataset, tokenizer, VALIDATION_PAIRS, block_size, 0)
-        losses, masked, following = [], [], []
-        for done in range(VALIDATION_BATCHES):
-            batch = next(batches)
+
+        def measured(numbered):
+            number, batch = numbered
             with inference(model):
                 output = model(**batch, sparse_prediction=True)
             labels = batch["labels"]
-            losses.append(output.loss.item())
-            masked.append(output.prediction_logits.argmax(-1) == labels[labels != IGNORE])
-            following.append(output.seq_relationship_logits.argmax(-1)
-                             == batch["next_sentence_label"])
             if report is not None:
-                report(done + 1, VALIDATION_BATCHES)
+                report(number, VALIDATION_BATCHES)
+            return (output.loss.item(),
+                    output.prediction_logits.argmax(-1) == labels[labels != IGNORE],
+                    output.seq_relationship_logits.argmax(-1) == batch["next_sentence_label"])
+
+        numbered = zip(range(1, VALIDATION_BATCHES + 1), batches)
+        losses, masked, following = zip(*share_out(measured, numbered))
         masked, following = np.concatenate(masked), np.concatenate(following)
         return PretrainingResult(float(np.mean(losses)), float(masked.mean()),
                                  float(following.mean()), following.size)

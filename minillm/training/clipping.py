@@ -16,8 +16,13 @@ def grad_norm(parameters):
 
     Parameters without a gradient are skipped.
     """
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    return math.sqrt(sum(sum_of_squares(g) for g in gradients))
+    return math.sqrt(sum(squares(parameters)))
+
+
+def squares(parameters):
+    """-> [sum of g² of each parameter with a gradient]"""
+    return [sum_of_squares(parameter.grad) for parameter in parameters
+            if parameter.grad is not None]
 
 
 def clip_factor(norm, max_norm):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from minillm.nn.module import inference
 from minillm.ops.cross_entropy import cross_entropy
 from minillm.text.dataset import IGNORE, sequential_batches
+from minillm.training.parallel.one_process import share_out
 
 
 class Evaluation(NamedTuple):
@@ -34,15 +35,19 @@ def evaluate(model, dataset, *, block_size, batch_size=16, report=None):
     Raises ValueError for a dataset of fewer than two tokens or an id outside the vocabulary.
     """
     batches = sequential_batches(dataset, batch_size, min(block_size, max(len(dataset) - 1, 1)))
+
+    def measure(numbered):
+        number, (inputs, targets) = numbered
+        loss, _ = cross_entropy(model(inputs).logits, targets, ignore_index=IGNORE)
+        if report:
+            report(number, len(batches))
+        return loss, int((targets != IGNORE).sum())
+
     total_loss, n_tokens = 0.0, 0
     with inference(model):
-        for done, (inputs, targets) in enumerate(batches, 1):
-            loss, _ = cross_entropy(model(inputs).logits, targets, ignore_index=IGNORE)
-            counted = int((targets != IGNORE).sum())
+        for loss, counted in share_out(measure, enumerate(batches, 1)):
             total_loss += loss * counted
             n_tokens += counted
-            if report:
-                report(done, len(batches))
     loss = total_loss / n_tokens
     bits_per_byte = loss / math.log(2) * n_tokens / max(dataset.n_bytes, 1)
     return Evaluation(loss, perplexity(loss), bits_per_byte, n_tokens, dataset.n_bytes)

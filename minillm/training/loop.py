@@ -1,7 +1,9 @@
 """The training loop: batch, forward, backward, clip, step; repeat."""
 
+import functools
 import hashlib
 import math
+import operator
 import time
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from minillm.training.checkpoint import (
     save_checkpoint,
 )
 from minillm.training.claim import lock_folder
-from minillm.training.clipping import clip_factor, grad_norm
+from minillm.training.clipping import clip_factor
 from minillm.training.dp_sgd import DPSGD, record_privacy
 from minillm.training.environment import differences, environment
 from minillm.training.metrics import MetricsLog
@@ -32,7 +34,9 @@ from minillm.training.nonfinite import (
 )
 from minillm.training.optimizers import AdamW
 from minillm.training.plots import plot_loss
-from minillm.training.random_state import get_random_states, set_random_states
+from minillm.training.parallel.following import follow_first
+from minillm.training.parallel.one_process import OneProcess, on_first, sharing
+from minillm.training.random_state import reseed
 from minillm.training.schedules import warmup_cosine
 from minillm.training.snapshots import cut_snapshots_after, save_snapshot, snapshot_steps
 
@@ -63,25 +67,35 @@ class Trainer:
     model/ keeps the model with the lowest validation loss, or the last one if nothing is held out.
     With settings.is_private the gradients are those of dp_sgd.py, model/ keeps the last model,
     because a choice would tell about the texts held out, and run.json says what is spent.
-    All randomness comes from settings.seed, and a checkpoint holds the whole state: parameters,
-    moments of the optimizer, random states of data order and dropout. So a run that is stopped and
-    resumed computes the same numbers, bit for bit, as an uninterrupted one.
+    ranks: the processes that train together; each has a Trainer of its own, and only that of rank 0
+        writes into `folder`: see minillm/training/parallel
+
+    All randomness comes from settings.seed. That of the data's order goes on from batch to batch;
+    dropout's begins anew with every batch, from (seed, step, number of the batch in the step). A
+    checkpoint holds the whole state: parameters, moments of the optimizer, the place in the data's
+    order. So a run that is stopped and resumed computes the same numbers, bit for bit, as an
+    uninterrupted one, also on another number of ranks.
     """
 
-    def __init__(self, task, model, settings, folder, report=lambda trainer: None):
+    def __init__(self, task, model, settings, folder, report=lambda trainer: None,
+                 ranks=OneProcess()):
         self.task, self.model, self.settings = task, model, settings
         self.folder = Path(folder)
         self.report = report
-        # Data order and dropout have separate generators, so that neither affects the other.
+        self.ranks = ranks
         self.batches = self._batches(settings)
-        self.optimizer = AdamW(learning_rate_groups(model, settings.layer_lr_decay), lr=settings.lr,
-                               betas=(0.9, 0.95), weight_decay=settings.weight_decay)
+        groups = learning_rate_groups(model, settings.layer_lr_decay)
+        self.gradients = ranks.gradients(parameter for group in groups
+                                         for parameter in group["params"])
+        self.optimizer = AdamW(self.gradients.optimized(groups), lr=settings.lr, betas=(0.9, 0.95),
+                               weight_decay=settings.weight_decay)
         self.metrics = MetricsLog(self.folder / "metrics.jsonl")
         self.step = 0  # the number of finished steps
         self.loss = math.nan
         self.valid_loss = None
         self.best_valid_loss = None
         self.speed = 0.0
+        self.restored_moments = {}
         self._frozen_digest = None
 
     def _batches(self, settings):
@@ -102,6 +116,7 @@ class Trainer:
         longer a number (earlier checkpoints stay), FolderInUse if another process trains here.
         """
         tune_process()
+        follow_first(self)
         # `_require_finite` finds overflows, and says more than NumPy's warnings.
         with lock_folder(self.folder), stop_flag() as stop, np.errstate(over="ignore",
                                                                         invalid="ignore"):
@@ -116,11 +131,12 @@ class Trainer:
                 self._snapshot_if_in(snapshots)
                 if self._is_due(self.settings.eval_every):
                     self.evaluate()
-                signal = stop.number  # read once: a later one waits for the next step
-                if self._is_due(self.settings.checkpoint_every) or signal is not None:
+                # Read once: a later one waits for the next step. All ranks stop after the same one.
+                signal = self.ranks.largest(stop.number or 0)
+                if self._is_due(self.settings.checkpoint_every) or signal:
                     self.save()
                 self.report(self)
-                if signal is not None:
+                if signal:
                     raise Interrupted(signal)
 
     def training_step(self):
@@ -140,41 +156,55 @@ class Trainer:
         else:
             mean_loss, size = self._gradients()
             max_norm = settings.clip
-        norm = grad_norm(self.optimizer.parameters)
+        norm = self.gradients.norm()
         self._require_finite(f"the gradient of step {self.step + 1}", norm,
                              lambda: find_nonfinite_gradient(self.model))
         self.optimizer.step(grad_scale=clip_factor(norm, max_norm))
+        self.gradients.share_weights()
 
         self.step += 1
         self.loss = mean_loss
         self.speed = size / (time.perf_counter() - started)
         if self._is_due(settings.log_every):
-            self.metrics.append({
+            self._record({
                 "step": self.step, "loss": mean_loss, "grad_norm": norm, "lr": self.optimizer.lr,
                 f"{self.task.unit}_per_s": round(self.speed),
                 **({"epsilon": self.batches.epsilon(self.step)} if settings.is_private else {}),
             })
 
     def _gradients(self):
-        """Fill every .grad with the mean gradient of grad_accum batches -> mean loss, size"""
-        settings, mean_loss, size = self.settings, 0.0, 0
-        for _ in range(settings.grad_accum):
-            batch = next(self.batches)
-            loss = self.task.loss(self.model, batch) / settings.grad_accum
+        """Fill every .grad with the mean gradient of grad_accum batches -> mean loss, size
+
+        They are added in the order of the batches: see parallel/ordered_sum.py.
+        """
+        mine, count = self.ranks.share(self.settings.grad_accum), self.settings.grad_accum
+        computed = []
+        for index in range(count):
+            if mine[index]:
+                computed.append(self._gradient(next(self.batches), index, count))
+            else:
+                _skip(self.batches)
+        losses, sizes = zip(*self.ranks.in_order(computed))
+        return _sum(losses), sum(sizes)
+
+    def _gradient(self, batch, index, count):
+        """Add the gradient of one of a step's batches, divided by `count` -> loss, size"""
+        reseed(self.model, self.settings.seed, self.step, index)
+        with self.gradients.of(index, count):
+            loss = self.task.loss(self.model, batch) / count
             self._require_finite(
                 f"the loss of step {self.step + 1}", loss.item(),
                 lambda: find_nonfinite(self.model, lambda: self.task.loss(self.model, batch)),
             )
             loss.backward()
-            mean_loss += loss.item()
-            size += self.task.size(batch)
-        return mean_loss, size
+        return loss.item(), self.task.size(batch)
 
     def _private_gradients(self):
         """Fill every .grad with the noisy mean of clipped gradients -> mean loss, size
 
         An empty drawing has no loss: the last one stands in for it.
         """
+        reseed(self.model, self.settings.seed, self.step)
         loss, size = self.batches.gradients(self.model)
         if loss is None:
             return self.loss, size
@@ -184,15 +214,16 @@ class Trainer:
 
     def evaluate(self):
         """Measure the model on the held-out data, and save it if it is the best so far."""
-        metrics = self.task.evaluate(self.model)
+        with sharing(self.ranks):
+            metrics = self.task.evaluate(self.model)
         if metrics:
             self.valid_loss = next(iter(metrics.values()))
             self._require_finite(
                 f"the validation loss after step {self.step}", self.valid_loss,
                 lambda: find_nonfinite(self.model, lambda: self.task.evaluate(self.model)),
             )
-            self.metrics.append({"step": self.step, **metrics})
-        plot_loss(self.metrics.records, self.folder / "loss.png")
+            self._record({"step": self.step, **metrics})
+        self._plot()
         if not metrics or self.settings.is_private:
             self._save_model()
         elif self.best_valid_loss is None or self.valid_loss < self.best_valid_loss:
@@ -201,17 +232,18 @@ class Trainer:
 
     def save(self):
         """Write a checkpoint; refuse broken weights, which would displace the good ones."""
+        self._write_checkpoint(self.gradients.moments(self.optimizer))
+
+    @on_first
+    def _write_checkpoint(self, moments):
         self._require_finite_weights()
         state = {
             "optimizer_steps": self.optimizer.t,
             "batches": self.batches.state_dict(),
-            "random_states": get_random_states(self.model),
             "valid_loss": self.valid_loss,
             "best_valid_loss": self.best_valid_loss,
             "environment": environment(),
         }
-        moments = {name: array for name, array in self.optimizer.state_dict().items()
-                   if name not in ("t", "lr")}
         weights = self.model.state_dict()
         if self.settings.keeps_weights:
             frozen = self._frozen_weights()
@@ -223,6 +255,7 @@ class Trainer:
         if self.settings.is_private:
             record_privacy(self.folder / "run.json", self.batches.facts(self.step))
 
+    @on_first
     def _snapshot_if_in(self, steps):
         if self.step in steps:
             self._require_finite_weights()
@@ -235,6 +268,11 @@ class Trainer:
         differs from that of the checkpoint. Without any checkpoint the run starts from the
         beginning. Raises ValueError if every checkpoint is damaged.
         """
+        warnings = self.ranks.from_first(self._resume)
+        follow_first(self)
+        return warnings
+
+    def _resume(self):
         with lock_folder(self.folder):
             for folder in (self.folder, self.folder / "data", self.folder / "model",
                            self.folder / "adapter", self.checkpoints, self.snapshots):
@@ -261,11 +299,9 @@ class Trainer:
     def _restore(self, checkpoint):
         """Load everything in a checkpoint; ValueError if something doesn't fit."""
         state = fields("state.json", checkpoint.state, {
-            "optimizer_steps": int, "batches": dict, "random_states": list,
-            "valid_loss": float | None, "best_valid_loss": float | None,
-            "environment": dict[str, str], "frozen_sha256": str,
-        }, required=["optimizer_steps", "batches", "random_states", "valid_loss",
-                     "best_valid_loss"])
+            "optimizer_steps": int, "batches": dict, "valid_loss": float | None,
+            "best_valid_loss": float | None, "environment": dict[str, str], "frozen_sha256": str,
+        }, required=["optimizer_steps", "batches", "valid_loss", "best_valid_loss"])
         if not 0 <= checkpoint.step <= self.settings.steps:
             raise ValueError(f"state.json: step is {checkpoint.step}, wanted 0 … "
                              f"{self.settings.steps}, the steps of run.json")
@@ -279,11 +315,10 @@ class Trainer:
                                  "that this run began with")
             weights = {**self._frozen_weights(), **weights}
         self.model.load_state_dict(weights)
-        self.optimizer.load_state_dict(
-            {"t": state["optimizer_steps"], "lr": self.settings.lr, **checkpoint.optimizer}
-        )
+        self.gradients.restore(self.optimizer, checkpoint.step, self.settings.lr,
+                               checkpoint.optimizer)
+        self.restored_moments = checkpoint.optimizer  # until the other ranks have theirs
         self.batches.load_state_dict(state["batches"])
-        set_random_states(self.model, state["random_states"])
         self.step = checkpoint.step
         self.valid_loss = state["valid_loss"]
         self.best_valid_loss = state["best_valid_loss"]
@@ -303,6 +338,15 @@ class Trainer:
             self._frozen_digest = digest.hexdigest()
         return self._frozen_digest
 
+    @on_first
+    def _record(self, record):
+        self.metrics.append(record)
+
+    @on_first
+    def _plot(self):
+        plot_loss(self.metrics.records, self.folder / "loss.png")
+
+    @on_first
     def _save_model(self):
         self._require_finite_weights()
         self.model.save_pretrained(self.folder / "model")
@@ -326,3 +370,13 @@ class Trainer:
         raise FloatingPointError(
             f"{name} is {number}: {explain()}; {kept}try a smaller lr in a new run"
         )
+
+
+def _skip(batches):
+    """Pass over one batch, if possible without making it."""
+    getattr(batches, "skip", batches.__next__)()
+
+
+def _sum(numbers):
+    """-> the sum, added from left to right (sum() compensates rounding from Python 3.12 on)"""
+    return functools.reduce(operator.add, numbers, 0.0)

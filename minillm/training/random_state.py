@@ -1,4 +1,4 @@
-"""The random generators of a model, which its dropout draws from: save, restore, reseed."""
+"""The random generators of a model, which its dropout draws from."""
 
 import numpy as np
 
@@ -13,29 +13,11 @@ def generators(model):
     return list(found.values())
 
 
-def get_random_states(model):
-    """-> list of states, which JSON can represent"""
-    return [generator.bit_generator.state for generator in generators(model)]
+def reseed(model, *seed):
+    """Restart the generators of `model`, each with a different seed derived from `seed`: integers.
 
-
-def set_random_states(model, states):
-    """Restore what `get_random_states` returned; ValueError if it belongs to another model."""
-    mine = generators(model)
-    if not isinstance(states, list) or len(states) != len(mine):
-        raise ValueError(f"the state doesn't hold the {len(mine)} random generators of the model")
-    for generator, state in zip(mine, states):
-        set_random_state(generator, state)
-
-
-def set_random_state(generator, state):
-    """Set the state of a Generator; ValueError if it isn't valid."""
-    try:
-        generator.bit_generator.state = state
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise ValueError(f"the state is not that of a random generator ({error!r})") from None
-
-
-def reseed(model, seed):
-    """Restart the generators of `model`, each with a different seed derived from `seed`."""
+    The training loop does it before every batch with (seed, step, number of the batch in the step).
+    So what a batch draws doesn't depend on the batches before it, nor on who computed them.
+    """
     for number, generator in enumerate(generators(model)):
-        generator.bit_generator.state = np.random.default_rng([seed, number]).bit_generator.state
+        generator.bit_generator.state = np.random.default_rng([*seed, number]).bit_generator.state

@@ -28,6 +28,7 @@ from minillm.training.checkpoint import list_checkpoints
 from minillm.training.claim import claim_folder, claim_numbered_folder, lock_folder
 from minillm.training.dp_sgd import DPSGD, require_private_task
 from minillm.training.loop import Trainer
+from minillm.training.parallel.one_process import OneProcess
 from minillm.training.settings import Settings
 from minillm.training.task import PRETRAINING, task_class
 
@@ -54,6 +55,7 @@ class Run:
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
         self.data = facts["data"]
+        self.notes = []  # for the user, of the preparation
         self.changes = facts.get("changes", [])  # by --resume, the oldest first
         self.sessions = facts.get("sessions", [])  # what each training has cost: add_session
         self.cost = facts.get("cost", {})  # of all sessions together: minillm/trust/cost/of_run.py
@@ -87,21 +89,25 @@ class Run:
         """-> the model before the first step"""
         return new_model(self.settings, self.config, self.task_class.head)
 
-    def trainer(self, report=lambda trainer: None):
-        """-> a Trainer before the first step; its `resume` loads the newest checkpoint"""
-        if list_checkpoints(self.checkpoints) and not self.settings.keeps_weights:
-            model = empty_model(self.config, self.task_class.head)
+    def trainer(self, report=lambda trainer: None, ranks=OneProcess()):
+        """-> a Trainer before the first step; its `resume` loads the newest checkpoint
+
+        ranks: the processes that train together; the model of all but the first is filled later
+        """
+        has_weights = list_checkpoints(self.checkpoints) and not self.settings.keeps_weights
+        if has_weights or ranks.rank > 0:
+            model = empty_model(self.config, self.task_class.head, self.settings)
         else:
             model = self.new_model()
-        return Trainer(self.task(), model, self.settings, self.folder, report)
+        return Trainer(self.task(), model, self.settings, self.folder, report, ranks)
 
-    def resumed(self, changes=None, report=lambda trainer: None):
+    def resumed(self, changes=None, report=lambda trainer: None, ranks=OneProcess()):
         """-> (Trainer that continues from the newest checkpoint, list of warnings)
 
         changes: {name of a setting: new value}, for settings in settings.CHANGEABLE. run.json
         records them. Raises ValueError for any other setting, and if no checkpoint is whole.
         """
-        trainer = self.trainer(report)
+        trainer = self.trainer(report, ranks)
         problems = trainer.resume()
         settings = self.settings.changed(changes or {}, trainer.step)
         if settings != self.settings:

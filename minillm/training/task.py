@@ -3,7 +3,8 @@
 loop.py knows optimization, checkpoints and records. It knows no data, no architecture and no loss:
 a task provides these.
 
-    batches = task.batches(settings)    an endless iterator with state_dict() and load_state_dict()
+    batches = task.batches(settings)    an endless iterator with state_dict() and load_state_dict();
+                                        if it has skip(), that is next() without making the batch
     loss = task.loss(model, batch)      a Loss: .item(), / n, .backward()
     task.size(batch)                    in task.unit, for the speed: 2,048 "tokens"
     metrics = task.evaluate(model)      {"valid_loss": 3.2, …}: the model with the lowest first one
