@@ -91,7 +91,10 @@ class Bucket:
             in zip(self.parameters, self.owners, self.starts)]
 
     def start(self):
-        """Send this micro-batch's gradients on their way."""
+        """Send this micro-batch's gradients on their way; those that don't exist as zeros."""
+        for parameter, _, place in self.places():
+            if parameter.grad is None:
+                place[...] = 0
         self.sent_writes = [parameter.writes for parameter in self.parameters]
         self.request = self.ranks.start_exchange(self.flat, self.counts, self.received)
 
@@ -113,6 +116,7 @@ class BucketedSum(OrderedSum):
 
     early: how many buckets of the last micro-batch were sent before its backward had ended
     done_early: how many of them had arrived by then
+    repeated: how many were sent twice, in all micro-batches, because a gradient was not complete
     """
 
     owners = None  # of the parameters, in order, if they aren't shared out evenly
@@ -124,8 +128,9 @@ class BucketedSum(OrderedSum):
             bucket_bytes = min(BUCKET_BYTES, total // FEWEST)
         self.buckets = [Bucket(ranks, *self._members(indices))
                         for indices in _groups(self.parameters, bucket_bytes)]
-        self.expected = dict.fromkeys(self.parameters, 0)  # writes; 0: not known yet
-        self.early = self.done_early = 0
+        self.expected = dict.fromkeys(self.parameters, 0)  # writes: the most so far
+        self.knows_writes = False
+        self.early = self.done_early = self.repeated = 0
 
     def _members(self, indices):
         owners = None if self.owners is None else [self.owners[index] for index in indices]
@@ -151,8 +156,8 @@ class BucketedSum(OrderedSum):
     def _send_complete(self):
         """Called after each module's backward: send what is complete, and let MPI work."""
         self.ranks.alive()
-        while self.waiting:
-            while self.watched and 0 < self.expected[self.watched[-1]] <= self.watched[-1].writes:
+        while self.waiting and self.knows_writes:
+            while self.watched and self.watched[-1].writes >= self.expected[self.watched[-1]]:
                 self.watched.pop()
             if self.watched:
                 break
@@ -171,10 +176,8 @@ class BucketedSum(OrderedSum):
     def _finish_round(self, is_first, is_last):
         present = np.array([parameter.grad is not None for parameter in self.parameters])
         for parameter in self.parameters:
-            if parameter.grad is None:
-                parameter.add_grad(0)  # its memory holds an older gradient
-                parameter.zero_grad()
             self.expected[parameter] = max(self.expected[parameter], parameter.writes)
+        self.knows_writes = True
         outdated = np.array([bucket.is_outdated() for bucket in self._sent()]
                             + [False] * len(self.waiting))
         while self.waiting:
@@ -187,6 +190,7 @@ class BucketedSum(OrderedSum):
             self.ranks.wait(bucket.request)
             if again:
                 bucket.start()
+                self.repeated += 1
                 self.ranks.wait(bucket.request)
             bucket.add(is_first)
             if is_last:

@@ -1,0 +1,21 @@
+"""Gradients, norms, weights and moments over MPI: those of one process, bit for bit."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mpi_programs import run
+
+PROGRAM = Path(__file__).parents[2] / "helpers" / "mpi_gradients.py"
+CASES = "gpt2,llama,bert,marian,lora,uneven"
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_any_number_of_ranks(n):
+    done = run(n, PROGRAM, CASES)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)
+    assert list(results) == CASES.split(",")
+    wrong = [(case, what) for case, facts in results.items()
+             for what, holds in facts.items() if not holds]
+    assert wrong == []
