@@ -1278,15 +1278,15 @@ def _add_parallel(parser):
     group = parser.add_argument_group("several processes", _paragraph(
         "mpirun -n 4 minillm … trains on four processes, ranks, on one machine or many (MPICH or "
         "Open MPI; pip install \"minillm[mpi]\"). Each computes the gradients of its share of a "
-        "step's --grad-accum batches. Every number is bit for bit that of one process with the same "
-        "--grad-accum, and --resume works on any number of ranks. Rank 0 reads the data and writes "
-        "the run. Each rank uses its share of the machine's cores, or OMP_NUM_THREADS."))
+        "step's --grad-accum batches. Every number is bit for bit that of one process with the "
+        "same --grad-accum, and --resume works on any number of ranks. Rank 0 reads the data and "
+        "writes the run. A rank uses its share of the machine's cores, or OMP_NUM_THREADS."))
     group.add_argument("--shard-optimizer", action="store_true",
-                       help="each rank keeps the optimizer's moments of its share of the parameters "
+                       help="each rank keeps the optimizer's moments of a share of the parameters "
                             "only, which saves memory (ZeRO-1); the numbers are the same")
     group.add_argument("--rank-timeout", type=_seconds, default=60.0, metavar="SECONDS",
-                       help="end all ranks when one has done nothing for so long (default: 60); one "
-                            "that dies is noticed at once")
+                       help="end all ranks when one has done nothing for so long (default: 60); "
+                            "one that dies is noticed at once")
     parser.set_defaults(trains=True)
 
 

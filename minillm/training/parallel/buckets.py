@@ -9,10 +9,10 @@ reverse order, and a bucket is sent as soon as all of its gradients are complete
     bucket 0              ====
     bucket 1                        ====
     bucket 2                                  ====
-    bucket 3                                                        ====   only this one is waited for
+    bucket 3                                                        ====    the only one waited for
 
-**The sum has an order** (ordered_sum.py), which MPI_Allreduce doesn't promise. So each bucket is cut
-into a piece for every rank, its owner. In round j, rank q computes micro-batch j·n + q, and
+**The sum has an order** (ordered_sum.py), which MPI_Allreduce doesn't promise. So each bucket is
+cut into a piece for every rank, its owner. In round j, rank q computes micro-batch j·n + q, and
 
     all to all     every rank sends its part of piece p to rank p
     rank p adds    G ← ((G + g_0) + g_1) + … + g_{n-1}          the same fold as in one process
@@ -21,10 +21,10 @@ into a piece for every rank, its owner. In round j, rank q computes micro-batch 
 moves 2 (n - 1)/n times the bucket per rank, as a ring all-reduce does. (With several rounds in a
 step every round is exchanged, not only their sum, which has another order: exactness costs that.)
 
-**When is a gradient complete?** A tied embedding is written to twice in one backward, a module that
-runs several times as often. Parameter counts its writes, and the largest number that any backward so
-far needed is what this one waits for. If it is exceeded, what was sent is wrong: all ranks hear of
-that at the end of the round, and the bucket is exchanged once more.
+**When is a gradient complete?** A tied embedding is written to twice in one backward, the weights
+of a module that runs n times n times. Parameter counts its writes, and the largest number that any
+backward so far needed is what this one waits for. If it is exceeded, what was sent is wrong: all
+ranks hear of that at the end of the round, and the bucket is exchanged once more.
 
 Buckets are sent in their order on all ranks, whatever the order in which they complete: MPI matches
 collective operations by order. They are views of one array each, so nothing is packed or copied.
@@ -50,7 +50,8 @@ class Bucket:
 
     flat: (Σ counts,), the gradients of this rank's micro-batch, one after the other: the backward
         writes them here. counts[q] of these numbers are rank q's piece.
-    received: (ranks, counts[my rank]), my piece from every rank;  total: (counts[my rank],), its sum
+    received: (ranks, counts[my rank]), my piece from every rank
+    total: (counts[my rank],), its sum
     """
 
     def __init__(self, ranks, parameters, owners=None):

@@ -15,7 +15,7 @@ def follow_first(trainer):
     shapes = [(name, parameter.shape, parameter.data.dtype.str, parameter.trainable)
               for name, parameter in model.named_parameters()]
     if shapes != ranks.from_first(lambda: shapes):
-        raise ValueError("the ranks have different models, wanted the same version of minillm on all")
+        raise ValueError("the ranks have different models, wanted the same minillm on all of them")
     for parameter in model.parameters():
         ranks.broadcast_into(parameter.data)
     position = ranks.from_first(lambda: {
@@ -34,7 +34,7 @@ def follow_first(trainer):
 
 
 def _follow_moments(trainer, facts):
-    """-> {name: array}: those that this rank's optimizer keeps; all ranks see one after the other"""
+    """-> {name: array}: those that this rank's optimizer keeps; they come one after the other"""
     ranks, kept = trainer.ranks, {}
     for name, shape, dtype in facts:
         array = (np.ascontiguousarray(trainer.restored_moments[name]) if ranks.rank == 0

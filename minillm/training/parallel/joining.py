@@ -13,7 +13,7 @@ def join(started, timeout, shard_optimizer=False):
     """-> Ranks, with a running watchdog
 
     started: a Launched (launcher.py);  timeout: seconds, of the watchdog
-    Raises ImportError, in one line, without mpi4py or an MPI library, or if it isn't the launcher's.
+    Raises ImportError, in one line, without mpi4py, and without the MPI library of the launcher.
     """
     _prefer(started.library)
     try:
@@ -44,9 +44,7 @@ LIBRARIES = {"mpich": "libmpi.so.12", "openmpi": "libmpi.so.40"}
 
 
 def _prefer(library):
-    """Let mpi4py, whose wheels fit several libraries, find that of the launcher, not any. (The order
-    in which it looks: https://mpi4py.readthedocs.io, "MPI4PY_LIBMPI".)
-    """
+    """Let mpi4py, whose wheels fit several libraries, find that of the launcher first."""
     if sys.platform == "linux" and not {"MPI4PY_MPIABI", "MPI4PY_LIBMPI"} & os.environ.keys():
         name = LIBRARIES[library]
         os.environ["MPI4PY_LIBMPI"] = os.pathsep.join([f"{sys.prefix}/lib/{name}", name])

@@ -2,8 +2,8 @@
 
 Rajbhandari, Rasley, Ruwase and He 2020, "ZeRO: Memory optimizations toward training trillion
 parameter models", section 5.1 (P_os). In plain data parallelism every rank keeps the moments of all
-parameters, and computes the same update. Here every parameter belongs to one rank, which alone keeps
-its moments and updates it:
+parameters, and computes the same update. Here every parameter belongs to one rank, which alone
+keeps its moments and updates it:
 
     all to all     rank p gets the sum of the gradients of *its* parameters       (buckets.py)
     update         of its parameters alone

@@ -225,8 +225,9 @@ def connect(ranks, timeout):
         peers = {} if connection is None else {0: connection}
     reached = ranks.all_gather(len(peers))
     if sum(reached) != 2 * (ranks.size - 1):
-        raise ConnectionError(f"the ranks on {', '.join(sorted(set(hosts)))} can't reach each other "
-                              "over TCP, wanted a network without a firewall between them")
+        names = ", ".join(sorted(set(hosts)))
+        raise ConnectionError(f"the ranks on {names} can't reach each other over TCP, wanted a "
+                              "network without a firewall between them")
     for connection in peers.values():
         connection.setblocking(False)
     return Watchdog(ranks.rank, peers, timeout).start()

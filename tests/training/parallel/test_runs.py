@@ -19,7 +19,7 @@ SMALL = ("--vocab-size", 280, "--n-layer", 2, "--n-head", 2, "--n-embd", 16, "--
          "--log-every", 1, "--grad-accum", 4)
 STEPS = ("--steps", 6, "--eval-every", 3, "--checkpoint-every", 2)
 ENDLESS = ("--steps", 10**6, "--eval-every", 10**6, "--checkpoint-every", 10)
-needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc")
+needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 
 
 def train(*options):
@@ -151,11 +151,9 @@ def test_what_ranks_refuse(whole, tmp_path):
 
 
 def test_ranks_with_other_options_are_refused(whole, tmp_path):
-    command = [*mpiexec()]
-    for lr in (0.01, 0.02):
-        command += [*[":"] * (lr > 0.01), "-n", "1", sys.executable,
-                    *map(str, train("--text", whole / "text.txt", "--lr", lr, "--out", tmp_path / "a"))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+    text = whole / "text.txt"
+    done = run_different(*[(train("--text", text, "--lr", lr, "--out", tmp_path / "a"), tmp_path)
+                           for lr in (0.01, 0.02)])
     assert done.returncode != 0
     line, = lines_of_errors(done.stderr)
     assert "--lr is 0.02 on rank 1 and 0.01 on rank 0, wanted the same on all ranks" in line
@@ -164,17 +162,22 @@ def test_ranks_with_other_options_are_refused(whole, tmp_path):
 def test_machines_without_a_common_disk(whole, tmp_path):
     """Each rank has another current folder, and --out is relative: rank 1 doesn't see the run."""
     folders = [tmp_path / name for name in ("first", "second")]
-    command = [*mpiexec()]
-    for number, folder in enumerate(folders):
+    for folder in folders:
         folder.mkdir()
-        command += [*[":"] * number, "-n", "1", "-wdir", str(folder), sys.executable, *map(str, train(
-            "--text", whole / "text.txt", *SMALL, *STEPS, "--out", "run"))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, env={
-        **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(os.path.abspath, filter(
-            None, [os.environ.get("PYTHONPATH", "")])))})
+    command = train("--text", whole / "text.txt", *SMALL, *STEPS, "--out", "run")
+    done = run_different(*[(command, folder) for folder in folders])
     assert done.returncode == 0, done.stderr
     assert numbers_of(folders[0] / "run") == numbers_of(whole / "one")
     assert list(folders[1].iterdir()) == []
+
+
+def run_different(*commands):
+    """Run each (command line, current folder) on a rank of its own -> CompletedProcess"""
+    words = [*mpiexec()]
+    for number, (command, folder) in enumerate(commands):
+        words += [*[":"] * (number > 0), "-n", "1", "-wdir", folder, sys.executable, *command]
+    return subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=TIMEOUT,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def wait_for(condition):
