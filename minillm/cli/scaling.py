@@ -215,7 +215,7 @@ def _print(options, report):
         say(f"{options.compress}: {report['compression']}; compressing takes time that isn't "
             "counted")
     if options.local_steps > 1 or options.compare:
-        say("local steps change what is learned: with 8 workers and 500 steps, the paper's loss was "
+        say("local steps change what is learned: with 8 workers and 500 steps, the loss was about "
             "that of one synchronous batch 8 times as large (Douillard et al. 2023)")
 
 

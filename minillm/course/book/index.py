@@ -11,6 +11,7 @@ PARTS = {
     16: "Tasks",
     21: "Understanding",
     23: "Trust",
+    28: "Scale",
 }
 LATER = "The library grows, and the course with it."
 

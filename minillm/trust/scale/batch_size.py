@@ -9,9 +9,9 @@ Its expectation is ε |G|² - ε²/2 (GᵀH G + tr(HΣ) / B), and the best ε gi
 
     ΔL = ΔL_max / (1 + 𝓑 / B),     𝓑 = tr(HΣ) / GᵀH G
 
-(McCandlish et al. 2018, eq. 2.7 and 2.8). If H is a multiple of the identity, 𝓑 = tr Σ / |G|²: the
-*gradient noise scale* (eq. 2.9; training/noise_scale.py measures it). So a training that needs S_min
-steps with the exact gradient needs, as far as 𝓑 stays the same,
+(McCandlish et al. 2018, eq. 2.7 and 2.8). If H is a multiple of the identity, 𝓑 = tr Σ / |G|²,
+the *gradient noise scale* (eq. 2.9; training/noise_scale.py measures it). So a training that needs
+S_min steps with the exact gradient needs, as far as 𝓑 stays the same,
 
     S = S_min (1 + 𝓑 / B) steps,  and  E = B S = S_min (B + 𝓑) examples.
 

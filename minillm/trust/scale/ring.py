@@ -1,4 +1,4 @@
-"""All-reduce on a list of arrays, one for each node: what travels where, and in which order it adds.
+"""All-reduce on a list of arrays, one for each node: what travels where, and what adds when.
 
 The sum of n arrays of N bytes is wanted on all n nodes. Cut each array into n chunks.
 
