@@ -53,7 +53,14 @@ ARCHITECTURES = {
             "sequence_classification": ("minillm.models.llama", f"{name}ForSequenceClassification"),
             "token_classification": ("minillm.models.llama", f"{name}ForTokenClassification"),
         }
-        for model_type, name in (("llama", "Llama"), ("mistral", "Mistral"), ("qwen2", "Qwen2"))
+        for model_type, name in (("llama", "Llama"), ("mistral", "Mistral"), ("qwen2", "Qwen2"),
+                                 ("qwen3", "Qwen3"))
+    },
+    "apertus": {
+        "config": ("minillm.models.llama_config", "ApertusConfig"),
+        "base": ("minillm.models.llama", "ApertusModel"),
+        "causal_lm": ("minillm.models.llama", "ApertusForCausalLM"),
+        "token_classification": ("minillm.models.llama", "ApertusForTokenClassification"),
     },
 }
 

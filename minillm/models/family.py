@@ -1,4 +1,4 @@
-"""The decoders of 2017 to 2023 as one model, in which every change is a field of its configuration.
+"""The decoders of 2017 to 2025 as one model, in which every change is a field of its configuration.
 
     2017    Vaswani et al., "Attention Is All You Need": its decoder, without an encoder
     2018    Devlin et al., BERT, and Radford et al., GPT: GELU, learned positions
@@ -6,9 +6,12 @@
             the residual stream start smaller
     2023    Touvron et al., Llama, and Llama 2: RMSNorm, rotary positions, SwiGLU, no biases,
             grouped-query attention
+    2025    what makes small models learn fast: QK-norm (Henry et al. 2020), squared ReLU (So et al.
+            2021), outputs that start at zero (Zhang et al. 2019, "Fixup"); Apertus has the first two
 
-`minillm experiment family` measures each change. With the fields of 2019 this model computes what
-gpt2.py computes, and with those of 2023 what llama.py computes; tests hold them together.
+`minillm experiment family` measures each change up to 2023, `minillm experiment speedrun` those of
+2025. With the fields of 2019 this model computes what gpt2.py computes, and with those of 2023 what
+llama.py computes, as Llama, and with those of 2025, as Apertus; tests hold them together.
 """
 
 import math
@@ -66,11 +69,14 @@ PLACEMENTS = ("pre", "post")
 YEARS = {
     2017: dict(norm="layer_norm", norm_placement="post", feed_forward="plain",
                activation_function="relu", position_embedding="sinusoidal", bias=True,
-               scale_output_init=False, num_key_value_heads=None),
+               scale_output_init=False, zero_output_init=False, qk_norm=False,
+               num_key_value_heads=None),
     2018: dict(activation_function="gelu_new", position_embedding="learned"),
     2019: dict(norm_placement="pre", scale_output_init=True),
     2023: dict(norm="rms_norm", position_embedding="rotary", feed_forward="gated",
                activation_function="silu", bias=False),
+    2025: dict(feed_forward="plain", activation_function="relu2", qk_norm=True,
+               zero_output_init=True),
 }
 
 
@@ -83,7 +89,9 @@ class FamilyConfig(PositionConfig):
         with "pre" one more norm follows the last block
     feed_forward: "plain" or "gated", with activation_function; bias: whether linear maps have one
     scale_output_init: whether the weights that write into the residual stream start smaller, by a
-        factor of √(2 L)
+        factor of √(2 L);  zero_output_init: whether they start at zero, so that every block returns
+        its input at first
+    qk_norm: whether attention normalizes every query and key
     position_embedding: see models/positions.py. Embeddings are scaled by √d_model if it is
         "sinusoidal".
 
@@ -106,6 +114,8 @@ class FamilyConfig(PositionConfig):
     activation_function: str = "relu"
     bias: bool = True
     scale_output_init: bool = False
+    zero_output_init: bool = False
+    qk_norm: bool = False
     hidden_dropout_prob: float = 0.0
     initializer_range: float = 0.02
     norm_eps: float = 1e-5
@@ -176,7 +186,11 @@ class FamilyModel(FamilyFiles, LlamaModel):
         self.drop = Dropout(config.hidden_dropout_prob, rng)
         self.positions = attention_positions(config, config.num_attention_heads, config.head_dim,
                                              rng=rng, std=std)
-        output_std = std / math.sqrt(2 * config.num_hidden_layers)
+        output_std = std
+        if config.scale_output_init:
+            output_std = std / math.sqrt(2 * config.num_hidden_layers)
+        if config.zero_output_init:
+            output_std = 0.0
         self.layers = [
             DecoderBlock(
                 config.hidden_size,
@@ -194,7 +208,9 @@ class FamilyModel(FamilyFiles, LlamaModel):
                 dropout=config.hidden_dropout_prob,
                 rng=rng,
                 std=std,
-                output_std=output_std if config.scale_output_init else std,
+                output_std=output_std,
+                qk_norm=config.qk_norm,
+                norm_eps=config.norm_eps,
             )
             for _ in range(config.num_hidden_layers)
         ]

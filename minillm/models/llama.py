@@ -1,5 +1,6 @@
 """Llama: Touvron et al. 2023, "LLaMA: Open and Efficient Foundation Language Models"; with Mistral
-(Jiang et al. 2023) and Qwen2 (Yang et al. 2024), which change a line each.
+(Jiang et al. 2023), Qwen2 and Qwen3 (Yang et al. 2024, 2025) and Apertus (Apertus project 2025),
+which change a line or two each.
 
     ids (B, T) ── embed_tokens ── block 0 ── … ── block L-1 ── norm ── head ── logits (B, T, V)
 
@@ -13,8 +14,11 @@ Section 2.2 of the paper names three changes to the GPT of 2019; grouped-query a
     keys, values    fewer heads than queries have                            (Ainslie et al. 2023)
 
 No linear map has a bias, except those of Qwen2's queries, keys and values. In Mistral a query sees
-only the last sliding_window keys. The paper doesn't say how weights start; here, as in GPT-2, those
-that write into the residual stream start smaller by a factor of √(2 L).
+only the last sliding_window keys. Qwen3 and Apertus normalize every query and key (Henry et al.
+2020). Apertus's feed-forward network has no gate: with squared ReLU (So et al. 2021) it is the
+architecture of `minillm experiment speedrun`. The paper doesn't say how weights start; here, as in GPT-2, those
+that write into the residual stream start smaller by a factor of √(2 L); those of a new Apertus start at zero,
+so that every block returns its input at first.
 
 Classes, arguments and files are named as in Hugging Face's `transformers`.
 """
@@ -31,19 +35,22 @@ from minillm.models.classifiers import (
 )
 from minillm.models.config import ACTIVATIONS
 from minillm.models.decoder_run import DecoderRun
-from minillm.models.llama_config import MistralConfig, Qwen2Config
-from minillm.models.llama_files import LlamaPreTrainedModel
+from minillm.models.llama_config import ApertusConfig, MistralConfig, Qwen2Config, Qwen3Config
+from minillm.models.llama_files import APERTUS_TABLE, LlamaPreTrainedModel
 from minillm.models.positions import attention_positions, position_vectors, sum_over_sequences
 from minillm.models.rope import rotary_positions
 from minillm.nn import (
     DecoderBlock,
     Dropout,
     Embedding,
+    FeedForward,
     GatedFeedForward,
     RMSNorm,
     SlidingWindow,
 )
 from minillm.nn.module import frozen_prefix
+
+FEED_FORWARDS = {"plain": FeedForward, "gated": GatedFeedForward}
 
 
 class LlamaModel(LlamaPreTrainedModel):
@@ -64,6 +71,9 @@ class LlamaModel(LlamaPreTrainedModel):
         self.embed_positions = position_vectors(config, rng=rng, std=std)
         self.drop = Dropout(config.hidden_dropout_prob, rng)
         self.positions = self._attention_positions(config, rng, std)
+        output_std = std / math.sqrt(2 * config.num_hidden_layers)
+        if config.zero_output_init:
+            output_std = 0.0
         self.layers = [
             DecoderBlock(
                 config.hidden_size,
@@ -76,16 +86,18 @@ class LlamaModel(LlamaPreTrainedModel):
                 n_kv_heads=config.num_key_value_heads,
                 head_dim=config.head_dim,
                 positions=self._within_window(layer),
+                qk_norm=config.qk_norm,
+                norm_eps=config.rms_norm_eps,
                 qkv_bias=config.qkv_bias,
                 output_bias=config.output_bias,
-                make_feed_forward=GatedFeedForward,
+                make_feed_forward=FEED_FORWARDS[config.feed_forward],
                 activation=ACTIVATIONS[config.hidden_act],
                 bias=config.feed_forward_bias,
                 dropout=config.hidden_dropout_prob,
                 attention_dropout=config.attention_dropout,
                 rng=rng,
                 std=std,
-                output_std=std / math.sqrt(2 * config.num_hidden_layers),
+                output_std=output_std,
             )
             for layer in range(config.num_hidden_layers)
         ]
@@ -218,3 +230,39 @@ class Qwen2ForSequenceClassification(LlamaForSequenceClassification):
 
 class Qwen2ForTokenClassification(LlamaForTokenClassification):
     config_class, base_class = Qwen2Config, Qwen2Model
+
+
+class Qwen3Model(LlamaModel):
+    """Qwen3 without an output head."""
+
+    config_class = Qwen3Config
+
+
+class Qwen3ForCausalLM(LlamaForCausalLM):
+    """Qwen3 with an output head."""
+
+    config_class, base_class = Qwen3Config, Qwen3Model
+
+
+class Qwen3ForSequenceClassification(LlamaForSequenceClassification):
+    config_class, base_class = Qwen3Config, Qwen3Model
+
+
+class Qwen3ForTokenClassification(LlamaForTokenClassification):
+    config_class, base_class = Qwen3Config, Qwen3Model
+
+
+class ApertusModel(LlamaModel):
+    """Apertus without an output head."""
+
+    config_class, weight_table = ApertusConfig, APERTUS_TABLE
+
+
+class ApertusForCausalLM(LlamaForCausalLM):
+    """Apertus with an output head."""
+
+    config_class, base_class, weight_table = ApertusConfig, ApertusModel, APERTUS_TABLE
+
+
+class ApertusForTokenClassification(LlamaForTokenClassification):
+    config_class, base_class, weight_table = ApertusConfig, ApertusModel, APERTUS_TABLE

@@ -1,4 +1,4 @@
-"""The configurations of Llama, Mistral and Qwen2, with the names of Hugging Face's config.json."""
+"""The configurations of Llama and its relatives, with the names of Hugging Face's config.json."""
 
 from dataclasses import InitVar, dataclass, field
 from typing import ClassVar
@@ -16,7 +16,7 @@ from minillm.models.rope import complete_rope_parameters, with_rope_parameters
 
 @dataclass
 class LlamaFamilyConfig(PositionConfig):
-    """The fields that all three have.
+    """The fields that all of them have.
 
     vocab_size: V;  hidden_size: d_model;  intermediate_size: d_ff
     num_hidden_layers, num_attention_heads;  num_key_value_heads: a divisor of the latter, by
@@ -58,10 +58,14 @@ class LlamaFamilyConfig(PositionConfig):
     rope_theta: InitVar[float | None] = None
     rope_scaling: InitVar[dict | None] = None
 
-    # What differs between the three: which linear maps have biases, and how far a layer looks back.
+    # What differs between them: which linear maps have biases, whether queries and keys have norms,
+    # whether the feed-forward network has a gate, and how far a layer looks back.
     qkv_bias: ClassVar[bool] = False
     output_bias: ClassVar[bool] = False
     feed_forward_bias: ClassVar[bool] = False
+    qk_norm: ClassVar[bool] = False
+    feed_forward: ClassVar[str] = "gated"
+    zero_output_init: ClassVar[bool] = False  # the start of weights, which a file overwrites
 
     def __post_init__(self, rope_theta=None, rope_scaling=None):
         for name in ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
@@ -240,3 +244,80 @@ class Qwen2Config(LlamaFamilyConfig):
         else:
             slides = layer >= self.max_window_layers
         return self.sliding_window if slides else None
+
+
+@dataclass
+class Qwen3Config(Qwen2Config):
+    """Qwen3: norms of queries and keys. attention_bias: whether the linear maps of attention have
+    biases. For the other fields see Qwen2Config.
+    """
+
+    model_type: ClassVar[str] = "qwen3"
+    qk_norm: ClassVar[bool] = True
+
+    head_dim: int | None = 128
+    attention_bias: bool = False
+
+    @classmethod
+    def from_sizes(cls, **sizes):
+        """See LlamaFamilyConfig.from_sizes; head_dim is d_model / H."""
+        return super().from_sizes(
+            **{"head_dim": sizes["hidden_size"] // sizes["num_attention_heads"], **sizes})
+
+    @property
+    def qkv_bias(self):
+        return self.attention_bias
+
+    @property
+    def output_bias(self):
+        return self.attention_bias
+
+
+@dataclass
+class ApertusConfig(LlamaFamilyConfig):
+    """Apertus: norms of queries and keys, and a feed-forward network without a gate, of which
+    hidden_act is the nonlinearity. attention_bias: whether the linear maps of attention have biases.
+
+    Apertus's own hidden_act, "xielu", learns numbers and isn't implemented; a config.json without
+    the field means it. For the other fields see LlamaFamilyConfig.
+    """
+
+    model_type: ClassVar[str] = "apertus"
+    qk_norm: ClassVar[bool] = True
+    feed_forward: ClassVar[str] = "plain"
+    zero_output_init: ClassVar[bool] = True
+
+    vocab_size: int = 131072
+    intermediate_size: int = 14336
+    hidden_act: str = "relu2"
+    max_position_embeddings: int = 65536
+    rms_norm_eps: float = 1e-5
+    pad_token_id: int | None = 3
+    attention_bias: bool = False
+
+    @property
+    def qkv_bias(self):
+        return self.attention_bias
+
+    @property
+    def output_bias(self):
+        return self.attention_bias
+
+    @classmethod
+    def from_dict(cls, content, path="config.json"):
+        """See PreTrainedConfig.from_dict. Fields that are missing have the values of Apertus-8B."""
+        if not any(content.get(name) for name in ("rope_parameters", "rope_theta", "rope_scaling")):
+            content = {**content, "rope_parameters": APERTUS_ROPE}
+        return super().from_dict({"hidden_act": "xielu", **content}, path)
+
+    @classmethod
+    def from_sizes(cls, **sizes):
+        """d_ff is 4 d_model, and the nonlinearity squared ReLU. The head is tied."""
+        derived = {"intermediate_size": 4 * sizes["hidden_size"], "hidden_act": "relu2",
+                   "rope_parameters": {"rope_type": "default"}, "pad_token_id": None}
+        return super().from_sizes(**{**derived, **sizes})
+
+
+# Of a config.json without any: it isn't written where it is the default.
+APERTUS_ROPE = {"rope_type": "llama3", "rope_theta": 12e6, "factor": 8.0, "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}

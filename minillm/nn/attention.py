@@ -11,7 +11,7 @@ from itertools import accumulate
 import numpy as np
 
 from minillm.checks import require_float, require_shape
-from minillm.nn.layers import Linear
+from minillm.nn.layers import Linear, RMSNorm
 from minillm.nn.module import Module
 from minillm.nn.per_example import n_examples
 from minillm.nn.positions import AttentionPositions
@@ -179,11 +179,16 @@ class SelfAttention(MultiHeadAttention):
     `output`: Linear(H D, d_model), W_O, with the initial std `output_std`, by default `std`
 
     bias:     whether both have a bias; qkv_bias, output_bias: whether one has it, by default `bias`
+    qk_norm:  normalize every query and every key before its positions rotate it, with the layers
+              `q_norm` and `k_norm`, RMSNorm(D, norm_eps)             (Henry et al. 2020, sec. 3)
     For the other arguments see MultiHeadAttention.
+
+    With QK-norm a score is at most √D times the product of two weights: |q| = |k| = √D at first,
+    so q · k / √D ≤ √D. No weight that grows in training can make a softmax that sees one key only.
     """
 
     def __init__(self, d_model, n_heads, *, bias=True, qkv_bias=None, output_bias=None, rng,
-                 std=0.02, output_std=None, **options):
+                 std=0.02, output_std=None, qk_norm=False, norm_eps=1e-6, **options):
         super().__init__(d_model, n_heads, rng=rng, **options)
         self._counts = (self.n_heads, self.n_kv_heads, self.n_kv_heads)
         qkv_bias = bias if qkv_bias is None else qkv_bias
@@ -192,6 +197,8 @@ class SelfAttention(MultiHeadAttention):
         output_std = std if output_std is None else output_std
         self.output = Linear(self.n_heads * self.head_dim, d_model, output_bias, rng=rng,
                              std=output_std)
+        self.q_norm = RMSNorm(self.head_dim, norm_eps) if qk_norm else None
+        self.k_norm = RMSNorm(self.head_dim, norm_eps) if qk_norm else None
 
     def forward(self, x, *, position_ids=None, key_mask=None, kv_cache=None):
         """x: (B, T, d_model) -> y: (B, T, d_model)
@@ -209,6 +216,8 @@ class SelfAttention(MultiHeadAttention):
             start = 0 if kv_cache is None else kv_cache.length
             position_ids = np.arange(start, start + x.shape[1])
         Q, K, V = self._split_heads(self.qkv(x), *self._counts)
+        if self.q_norm is not None:
+            Q, K = _of_vectors(self.q_norm, Q), _of_vectors(self.k_norm, K)
         Q, K = self.positions.rotate(Q, K, position_ids)
         if kv_cache is not None:
             K, V, key_mask = self._within_window(Q, *kv_cache.append(K, V), key_mask)
@@ -244,10 +253,18 @@ class SelfAttention(MultiHeadAttention):
         dQ, dK, dV = self._split_heads(dqkv, *self._counts)
         self.attend_backward(self.output.backward(dy), (dQ, dK, dV))
         turned = self.positions.rotate_backward(dQ, dK)
+        if self.q_norm is not None:
+            dk = _of_vectors(self.k_norm.backward, turned[1])
+            turned = _of_vectors(self.q_norm.backward, turned[0]), dk
         for grad, of_projection in zip((dQ, dK), turned):
             if of_projection is not grad:  # else it is in its place already
                 grad[...] = of_projection
         return self.qkv.backward(dqkv)
+
+
+def _of_vectors(function, x):
+    """Apply a function of (..., D) to x: (B, H, T, D), which lies in memory as (B, T, H, D)."""
+    return function(x.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
 
 
 class CrossAttention(MultiHeadAttention):

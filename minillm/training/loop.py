@@ -12,7 +12,6 @@ import numpy as np
 from minillm.files import remove_leftovers
 from minillm.json_files import fields
 from minillm.kernels import tune_process
-from minillm.models.layer_order import learning_rate_groups
 from minillm.models.lora import is_adapted
 from minillm.models.lora_files import save_adapter
 from minillm.signals import stop_flag
@@ -27,17 +26,17 @@ from minillm.training.clipping import clip_factor
 from minillm.training.dp_sgd import DPSGD, record_privacy
 from minillm.training.environment import differences, environment
 from minillm.training.metrics import MetricsLog
+from minillm.training.muon import make_optimizer, optimizer_groups
 from minillm.training.nonfinite import (
     find_nonfinite,
     find_nonfinite_gradient,
     find_nonfinite_parameter,
 )
-from minillm.training.optimizers import AdamW
 from minillm.training.plots import plot_loss
 from minillm.training.parallel.following import follow_first
 from minillm.training.parallel.one_process import OneProcess, on_first, sharing
 from minillm.training.random_state import reseed
-from minillm.training.schedules import warmup_cosine
+from minillm.training.schedules import SCHEDULES
 from minillm.training.snapshots import cut_snapshots_after, save_snapshot, snapshot_steps
 
 
@@ -84,11 +83,10 @@ class Trainer:
         self.report = report
         self.ranks = ranks
         self.batches = self._batches(settings)
-        groups = learning_rate_groups(model, settings.layer_lr_decay)
+        groups = optimizer_groups(model, settings)
         self.gradients = ranks.gradients(parameter for group in groups
                                          for parameter in group["params"])
-        self.optimizer = AdamW(self.gradients.optimized(groups), lr=settings.lr, betas=(0.9, 0.95),
-                               weight_decay=settings.weight_decay)
+        self.optimizer = make_optimizer(self.gradients.optimized(groups), settings)
         self.metrics = MetricsLog(self.folder / "metrics.jsonl")
         self.step = 0  # the number of finished steps
         self.loss = math.nan
@@ -145,7 +143,7 @@ class Trainer:
         """
         started = time.perf_counter()
         settings = self.settings
-        self.optimizer.lr = warmup_cosine(
+        self.optimizer.lr = SCHEDULES[settings.schedule](
             self.step, peak_lr=settings.lr, warmup_steps=min(settings.warmup, settings.steps),
             total_steps=settings.steps, final_lr=settings.lr * settings.final_lr,
         )

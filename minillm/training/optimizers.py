@@ -20,7 +20,7 @@ class Optimizer:
     range.
     """
 
-    moments = ()  # names of the attributes that hold one array for each parameter
+    moments = ()  # names of the attributes that hold an array, or None, for each parameter
 
     def __init__(self, parameters, lr, weight_decay=0.0):
         self.parameters, self.lr_scales, self.weight_decays = [], [], []
@@ -40,8 +40,8 @@ class Optimizer:
                 )
         if len({id(parameter) for parameter in self.parameters}) < len(self.parameters):
             raise ValueError("parameters contains the same Parameter twice")
-        self.lr = _not_negative("lr", lr)
-        self.weight_decay = _not_negative("weight_decay", weight_decay)
+        self.lr = not_negative("lr", lr)
+        self.weight_decay = not_negative("weight_decay", weight_decay)
         self.t = 0  # the number of steps taken
         for name in self.moments:
             zeros = [np.zeros_like(parameter.data) for parameter in self.parameters]
@@ -79,7 +79,8 @@ class Optimizer:
         state = {"t": self.t, "lr": self.lr}
         for name in self.moments:
             for index, array in enumerate(getattr(self, name)):
-                state[f"{name}.{index}"] = array
+                if array is not None:
+                    state[f"{name}.{index}"] = array
         return state
 
     def load_state_dict(self, state):
@@ -111,7 +112,7 @@ class SGD(Optimizer):
 
     def __init__(self, parameters, lr=1e-3, momentum=0.0, weight_decay=0.0, nesterov=False):
         super().__init__(parameters, lr, weight_decay)
-        self.momentum = _not_negative("momentum", momentum)
+        self.momentum = not_negative("momentum", momentum)
         self.nesterov = nesterov
         if nesterov and momentum == 0:
             raise ValueError("nesterov needs a momentum > 0, got momentum=0")
@@ -147,7 +148,7 @@ class Adam(Optimizer):
         self.betas = tuple(betas)
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas is {betas}, wanted two numbers from 0 up to, not including, 1")
-        self.eps = _not_negative("eps", eps)
+        self.eps = not_negative("eps", eps)
 
     def update(self, index, w, g, grad_scale):
         self.adam(index, w, g, grad_scale, self.weight_decay_of(index), 0.0)
@@ -187,16 +188,16 @@ def _group(group, lr):
                          "'lr' or 'lr_scale', 'weight_decay' those that differ")
     members = group["params"]
     members = [members] if isinstance(members, Parameter) else list(members)
-    scale = _not_negative("lr_scale", group.get("lr_scale", 1.0))
+    scale = not_negative("lr_scale", group.get("lr_scale", 1.0))
     if "lr" in group:
         if not lr > 0:
             raise ValueError(f"lr is {lr}, wanted a number > 0 beside groups with their own rates")
-        scale = _not_negative("lr of a group", group["lr"]) / lr
+        scale = not_negative("lr of a group", group["lr"]) / lr
     decay = group.get("weight_decay")
-    return members, scale, None if decay is None else _not_negative("weight_decay", decay)
+    return members, scale, None if decay is None else not_negative("weight_decay", decay)
 
 
-def _not_negative(name, value):
+def not_negative(name, value):
     if not value >= 0:  # also refuses NaN
         raise ValueError(f"{name} is {value}, wanted a number >= 0")
     return value

@@ -36,6 +36,21 @@ def warmup_linear(step, *, peak_lr, warmup_steps, total_steps, final_lr=0.0):
     return peak_lr + (final_lr - peak_lr) * _progress(step, warmup_steps, total_steps)
 
 
+def warmup_trapezoid(step, *, peak_lr, warmup_steps, total_steps, final_lr=0.0, cooldown=0.6):
+    """Linear warm-up, the peak, then a straight line down to `final_lr` (Zhai et al. 2022, sec. 3.5;
+    Hägele et al. 2024).
+
+    cooldown: the share of the steps after the warm-up in which the rate falls. As long as the rate
+    is at its peak, the end may still be put off.
+    """
+    _check(warmup_steps, total_steps)
+    if step < warmup_steps:
+        return peak_lr * (step + 1) / warmup_steps
+    progress = _progress(step, warmup_steps, total_steps)
+    falling = max(0.0, progress - (1 - cooldown)) / cooldown
+    return peak_lr + (final_lr - peak_lr) * falling
+
+
 def inverse_square_root(step, *, d_model, warmup_steps, factor=1.0):
     """The schedule of the first Transformer (Vaswani et al. 2017, eq. 3), whose steps count from 1.
 
@@ -57,3 +72,7 @@ def _check(warmup_steps, total_steps):
         raise ValueError(
             f"warmup_steps is {warmup_steps}, wanted 0 … total_steps, which is {total_steps}"
         )
+
+
+# The names of schedules in Settings: all take peak_lr, warmup_steps, total_steps, final_lr.
+SCHEDULES = {"cosine": warmup_cosine, "linear": warmup_linear, "trapezoid": warmup_trapezoid}

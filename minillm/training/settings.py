@@ -5,11 +5,17 @@ import types
 from dataclasses import asdict, dataclass, fields, replace
 from typing import get_args
 
+from minillm.checks import shown
+from minillm.training.schedules import SCHEDULES
+
+OPTIMIZERS = ("adamw", "muon")
+
 # The settings that `--resume` may change, and from when on. All others determine the data, the
 # model or the order of the batches, which exist already.
 CHANGEABLE = {
     "steps": "the new last step of the run and of the schedule: SCHEDULE_RULE",
     "lr": "the new peak of the schedule: SCHEDULE_RULE",
+    "schedule": "the new form of the schedule: SCHEDULE_RULE",
     "warmup": "the new warm-up of the schedule: SCHEDULE_RULE",
     "final_lr": "the new end of the schedule: SCHEDULE_RULE",
     "weight_decay": "from the next step on",
@@ -23,8 +29,8 @@ CHANGEABLE = {
     "log_every": "from the next step on",
 }
 SCHEDULE_RULE = ("from the next step on, the learning rate is the one that the schedule with the "
-                 "new settings has at that step; with more steps, the cosine is stretched to the "
-                 "new end, so the rate rises to the longer cosine's value at that step")
+                 "new settings has at that step; with more steps, the schedule is stretched to the "
+                 "new end, so the rate rises to the longer schedule's value at that step")
 
 
 @dataclass
@@ -60,11 +66,13 @@ class Settings:
     block_size: int = 128
     dropout: float = 0.1  # of embeddings and of each sub-layer's output
     # the optimization
+    optimizer: str = "adamw"  # or "muon", for the matrices of the blocks
     steps: int = 1000
     batch_size: int = 16
     grad_accum: int = 1  # batches per step, whose gradients are averaged
     lr: float = 3e-3  # the peak, after the warm-up
     layer_lr_decay: float = 1.0  # the rate of a layer, as a share of that of the layer above it
+    schedule: str = "cosine"  # how the rate falls: a name in schedules.py
     warmup: int = 50
     final_lr: float = 0.1  # at the last step, as a share of lr
     weight_decay: float = 0.1
@@ -100,6 +108,10 @@ class Settings:
         for name in ("lr", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted a number over 0")
+        for name, choices in (("optimizer", OPTIMIZERS), ("schedule", tuple(SCHEDULES))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {shown(getattr(self, name))}, wanted "
+                                 f"{', '.join(choices[:-1])} or {choices[-1]}")
         self._check_finetuning()
         self._check_privacy()
         for name in ("lr", "weight_decay", "final_lr"):  # an infinite clip is allowed: no clipping

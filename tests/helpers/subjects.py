@@ -79,6 +79,7 @@ MAKERS = {
     "llama": _llama,
     "mistral": lambda: _llama("Mistral", sliding_window=3),
     "qwen2": lambda: _llama("Qwen2"),
+    "apertus": lambda: _llama("Apertus", pad_token_id=None),
     "bert": _bert,
     "transformer": _transformer,
     "pre-norm transformer": lambda: _transformer(normalize_before=True),

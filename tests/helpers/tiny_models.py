@@ -9,6 +9,7 @@ MODELS = {  # name -> (folder, head)
     "gpt2": ("gpt2_tiny", "causal_lm"),
     "llama": ("llama_tiny/llama", "causal_lm"),
     "qwen2": ("llama_tiny/qwen2", "causal_lm"),
+    "apertus": ("llama_tiny/apertus", "causal_lm"),
     "bert": ("bert_tiny", "sequence_classification"),
     "marian": ("marian_tiny", "seq2seq_lm"),
 }

@@ -66,7 +66,8 @@ def parallel():
 DECODERS = {"gpt2": gpt2, "untied": lambda: gpt2(tie_word_embeddings=False), "llama": llama,
             "alibi": lambda: gpt2(position_embedding="alibi"),
             "mistral": lambda: llama("Mistral", sliding_window=3),
-            "qwen2": lambda: llama("Qwen2")}
+            "qwen2": lambda: llama("Qwen2"),
+            "apertus": lambda: llama("Apertus", pad_token_id=None)}
 
 
 @pytest.mark.parametrize("make", [*DECODERS.values(), bert])

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from tests.helpers.gradcheck import check_gradients
 
-from minillm import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from minillm import (
+    ApertusConfig,
+    ApertusForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 from minillm.models.auto import AutoModelForCausalLM
 from minillm.models.family import YEARS, FamilyConfig, FamilyForCausalLM
 from minillm.nn import KVCache
@@ -75,6 +82,18 @@ def test_2023_is_llama():
     theirs = LlamaForCausalLM(LlamaConfig(
         **SIZES, num_key_value_heads=2, tie_word_embeddings=True, rms_norm_eps=1e-5)).eval()
     same(small_model({**fields_of(2023), "num_key_value_heads": 2}), theirs, lambda name: name)
+
+
+def test_2025_is_apertus():
+    theirs = ApertusForCausalLM(ApertusConfig(
+        **SIZES, tie_word_embeddings=True, rms_norm_eps=1e-5, pad_token_id=None)).eval()
+    same(small_model(fields_of(2025)), theirs, lambda name: name)
+
+
+def test_blocks_that_start_at_zero_return_their_input():
+    model = FamilyForCausalLM(FamilyConfig(**SIZES, **fields_of(2025)), seed=1).eval()
+    states = model(random_ids(0, 1, 7), output_hidden_states=True).hidden_states
+    np.testing.assert_array_equal(states[0], states[1])
 
 
 @each_model

@@ -1,4 +1,4 @@
-"""Llama, Mistral and Qwen2: equality with transformers, gradients, caches, configurations."""
+"""Llama and its relatives: equality with transformers, gradients, caches, configurations."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from minillm.models.auto import AutoModelForCausalLM
 from minillm.nn import KVCache, no_grad
 
 TINY = Path(__file__).parents[1] / "fixtures" / "llama_tiny"
-MODELS = ("llama", "llama_biased", "mistral", "qwen2")
+MODELS = ("llama", "llama_biased", "mistral", "qwen2", "qwen3", "apertus")
 SMALL = dict(vocab_size=29, hidden_size=8, intermediate_size=11, num_hidden_layers=2,
              num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=12,
              initializer_range=0.4)
@@ -28,6 +28,8 @@ FAMILIES = {
         hidden_act="gelu_new"),
     "Mistral": dict(sliding_window=3, num_key_value_heads=1),
     "Qwen2": dict(use_sliding_window=True, sliding_window=2, max_window_layers=1, pad_token_id=5),
+    "Qwen3": dict(head_dim=6, tie_word_embeddings=True),
+    "Apertus": dict(hidden_act="silu", pad_token_id=None),
     "Llama yarn": dict(rope_parameters=dict(rope_type="yarn", factor=4.0, rope_theta=20.0)),
 }
 

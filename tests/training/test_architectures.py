@@ -10,7 +10,7 @@ from minillm.training.architecture import new_config
 from minillm.training.checkpoint import list_checkpoints
 from minillm.training.run import Run
 
-ARCHITECTURES = ("llama", "mistral", "qwen2")
+ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "apertus")
 
 
 class Killed(BaseException):

@@ -7,6 +7,7 @@ from minillm.training.schedules import (
     inverse_square_root,
     warmup_cosine,
     warmup_linear,
+    warmup_trapezoid,
 )
 
 
@@ -22,7 +23,7 @@ def plans(draw):
     )
 
 
-@pytest.mark.parametrize("schedule", [warmup_cosine, warmup_linear])
+@pytest.mark.parametrize("schedule", [warmup_cosine, warmup_linear, warmup_trapezoid])
 @given(plan=plans())
 def test_up_then_down(schedule, plan):
     rates = [schedule(step, **plan) for step in range(plan["total_steps"])]
@@ -40,6 +41,12 @@ def test_cosine_is_half_way_in_the_middle():
     assert warmup_cosine(60, **plan) == pytest.approx(0.6)
 
 
+def test_a_trapezoid_stays_at_its_peak():
+    plan = dict(peak_lr=1.0, warmup_steps=10, total_steps=111, final_lr=0.2)
+    assert {warmup_trapezoid(step, **plan) for step in range(9, 51)} == {1.0}
+    assert warmup_trapezoid(80, **plan) == pytest.approx(0.6)
+
+
 @given(d_model=st.integers(1, 1024), warmup=st.integers(1, 200))
 def test_inverse_square_root_peaks_at_the_end_of_the_warmup(d_model, warmup):
     rates = [inverse_square_root(s, d_model=d_model, warmup_steps=warmup) for s in range(400)]
@@ -51,7 +58,7 @@ def test_constant():
     assert {constant(step, peak_lr=0.3) for step in range(5)} == {0.3}
 
 
-@pytest.mark.parametrize("schedule", [warmup_cosine, warmup_linear])
+@pytest.mark.parametrize("schedule", [warmup_cosine, warmup_linear, warmup_trapezoid])
 @pytest.mark.parametrize("warmup", [-1, 11])
 def test_warmup_out_of_range(schedule, warmup):
     with pytest.raises(ValueError, match="warmup_steps"):
