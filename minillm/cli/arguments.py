@@ -104,7 +104,7 @@ def _train(commands):
                              "had never stopped; see below for what may change")
     _add_text(parser)
     _add_canaries(parser)
-    _add_sizes(parser, "the architecture: gpt2, llama, mistral, qwen2 or bert")
+    _add_sizes(parser, "the architecture: gpt2, llama, mistral, qwen2, qwen3, apertus or bert")
     _add_training(parser)
 
 
@@ -742,7 +742,7 @@ def _experiment(commands):
                     "some of learned, sinusoidal, rotary, alibi, t5, none (default: all)",
                     block_size="the trained length in tokens; contexts of 1, 2, 4 and 8 times this "
                                "are read")
-    _add_settings(parser, "model_type", "the architecture: gpt2, llama, mistral or qwen2",
+    _add_settings(parser, "model_type", "the architecture: gpt2, llama, mistral, qwen2, qwen3 or apertus",
                   option="--arch", metavar="ARCH")
     parser = _command(
         experiments, "family", "experiment:family",
@@ -1249,11 +1249,13 @@ def _add_training(parser, name="train", **defaults):
     for name, explanation in (
         ("block_size", "context in tokens"),
         ("dropout", "of embeddings and sub-layers; the attention weights have none"),
+        ("optimizer", "adamw; or muon: orthogonal steps for the matrices of the blocks"),
         ("steps", "updates of the weights"),
         ("batch_size", "sequences per batch"),
         ("grad_accum", "batches per step, of all ranks together: a multiple of their number, which "
                        "is the default under mpirun"),
         ("lr", "peak learning rate"),
+        ("schedule", "how the learning rate falls: cosine, linear or trapezoid"),
         ("warmup", "steps until the learning rate reaches its peak"),
         ("final_lr", "learning rate at the last step, as a share of the peak"),
         ("weight_decay", "of matrices; biases and the weights of norms have none"),

@@ -40,7 +40,7 @@ def orthogonalize(G, steps=STEPS, quintic=QUINTIC):
         return orthogonalize(G.swapaxes(-1, -2), steps, quintic).swapaxes(-1, -2)
     n, m = G.shape[-2:]
     norm = np.sqrt((G**2).sum(axis=(-2, -1), keepdims=True))
-    X = G / (norm + np.finfo(G.dtype).tiny)
+    X = np.divide(G, norm + np.finfo(G.dtype).tiny, order="C")
     return _on_gram(X, steps, quintic) if m > 2 * n else _on_matrix(X, steps, quintic)
 
 

@@ -25,8 +25,8 @@ from minillm.trust.cost.step import StepCost
 from minillm.trust.cost.workloads import default_workload, random_batches
 
 KINDS = [("gpt2", "causal_lm"), ("llama", "causal_lm"), ("mistral", "causal_lm"),
-         ("qwen2", "causal_lm"), ("apertus", "causal_lm"), ("family", "causal_lm"), ("bert", "pretraining"),
-         ("bert", "sequence_classification"), ("bert", "token_classification"),
+         ("qwen2", "causal_lm"), ("apertus", "causal_lm"), ("family", "causal_lm"),
+         ("bert", "pretraining"), ("bert", "sequence_classification"), ("bert", "token_classification"),
          ("gpt2", "sequence_classification"), ("transformer", "seq2seq_lm")]
 
 

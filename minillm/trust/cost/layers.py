@@ -187,6 +187,8 @@ def block_bytes(block, N, N_memory=0):
     numbers = N * (H + 2 * Hkv) * D + N * H * D + N * H  # Q K V; the heads; lse
     if isinstance(_within(attention.positions), Rotary):
         numbers += N * (H + Hkv) * D  # the rotated queries and keys
+    if attention.q_norm is not None:
+        numbers += N * (H + Hkv) * (D + 1)  # what enters their norms, and its inverse rms
     sublayers = 2
     if getattr(block, "residual_cross", None) is not None:
         cross = block.cross_attention
