@@ -85,10 +85,16 @@ def _demo(commands):
     parser.add_argument("--quick", action="store_true", help="a trial run of a few seconds")
 
 
+# How `minillm train` trains a decoder: what `minillm experiment speedrun` has found.
+FAST = {"optimizer": "muon", "muon_steps": 3, "lr": 8e-3, "schedule": "trapezoid", "final_lr": 0.0,
+        "weight_decay": 0.5}
+
+
 def _train(commands):
     parser = _command(
         commands, "train", "training:train", "train a model from scratch on a text",
         ["minillm train --text my_book.txt --out runs/book",
+         "minillm train --text my_book.txt --arch gpt2 --optimizer adamw --lr 3e-3",
          "minillm train --text my_book.txt --arch llama --n-kv-head 2",
          "minillm train --text my_book.txt --positions alibi",
          "minillm train --arch bert --lr 1e-3 --steps 3000  # learn to fill in masked words",
@@ -97,15 +103,20 @@ def _train(commands):
          "minillm train --resume runs/book --steps 5000    # beyond its first end"],
         "\n" + _paragraph(
             "--resume continues with the settings of the run; these may change: "
-            + ", ".join(map(_option, CHANGEABLE)) + ". The schedule: " + SCHEDULE_RULE + "."),
+            + ", ".join(map(_option, CHANGEABLE)) + ". The schedule: " + SCHEDULE_RULE + ".")
+        + "\n" + _paragraph(
+            "The architecture, the optimizer and the schedule are those that learn fastest in "
+            "`minillm experiment speedrun`. BERT and private training have other defaults: "
+            + ", ".join(f"{_option(name)} {getattr(Settings, name)}" for name in FAST) + "."),
     )
     parser.add_argument("--resume", metavar="RUN", type=_path,
                         help="go on with a run from its newest checkpoint, bit for bit as if it "
                              "had never stopped; see below for what may change")
     _add_text(parser)
     _add_canaries(parser)
-    _add_sizes(parser, "the architecture: gpt2, llama, mistral, qwen2, qwen3, apertus or bert")
-    _add_training(parser)
+    _add_sizes(parser, "the architecture: apertus, gpt2, llama, mistral, qwen2, qwen3 or bert",
+               model_type="apertus")
+    _add_training(parser, **FAST)
 
 
 def _finetune(commands):
@@ -742,7 +753,8 @@ def _experiment(commands):
                     "some of learned, sinusoidal, rotary, alibi, t5, none (default: all)",
                     block_size="the trained length in tokens; contexts of 1, 2, 4 and 8 times this "
                                "are read")
-    _add_settings(parser, "model_type", "the architecture: gpt2, llama, mistral, qwen2, qwen3 or apertus",
+    _add_settings(parser, "model_type",
+                  "the architecture: gpt2, llama, mistral, qwen2, qwen3 or apertus",
                   option="--arch", metavar="ARCH")
     parser = _command(
         experiments, "family", "experiment:family",
@@ -786,6 +798,41 @@ def _experiment(commands):
     _add_settings(parser, "weight_decay", "how much weights shrink at each step, in units of the "
                   "learning rate", 3.0)
     _add_memorization(experiments)
+    _add_speedrun(experiments)
+
+
+def _add_speedrun(experiments):
+    from minillm.training.speedrun import CHANGES, TARGET
+
+    parser = _command(
+        experiments, "speedrun", "experiment:speedrun",
+        "how few steps and seconds to a given loss, and thanks to what? (an hour, or --seeds 1)",
+        ["minillm experiment speedrun",
+         "minillm experiment speedrun --seeds 1 --variants baseline only-muon all",
+         "minillm experiment speedrun --text my_book.txt --target 2.1",
+         "minillm experiment speedrun --resume runs/speedrun-1   # after Ctrl-C or a crash",
+         "minillm experiment speedrun --quick                    # a trial run of seconds"],
+        "\n" + _paragraph(
+            "The baseline is nanoGPT's recipe. Each change is made alone on it (only-CHANGE), all are "
+            "made together (all), and each is left out of all (without-CHANGE): "
+            + ", ".join(CHANGES) + ". A run stops at the target. The time of a step is measured at "
+            "the end, of all variants in turns: let the machine do nothing else then."),
+    )
+    parser.add_argument("--resume", metavar="FOLDER", type=_path,
+                        help="go on with an experiment; finished runs aren't done again")
+    parser.add_argument("--out", type=_path,
+                        help="the folder to write (default: runs/speedrun-1, speedrun-2, …)")
+    _add_text(parser)
+    parser.add_argument("--variants", nargs="+", metavar="VARIANT", help="some (default: all)")
+    parser.add_argument("--seeds", type=_positive, default=5, metavar="N",
+                        help="runs of each variant (default: %(default)s)")
+    parser.add_argument("--target", type=float, default=TARGET, metavar="BITS",
+                        help="bits per byte of the held-out text at which a run stops (default: "
+                             "%(default)s, where nanoGPT's recipe ends on the default text)")
+    parser.add_argument("--quick", action="store_true", help="a trial run of a few seconds")
+    _add_settings(parser, "steps", "updates of the weights in a run that misses the target", 450)
+    _add_settings(parser, "block_size", "tokens in a window", 64)
+    _add_settings(parser, "vocab_size", "size of the vocabulary of the tokenizer", 1024)
 
 
 def _add_memorization(experiments):
@@ -1209,13 +1256,12 @@ def _add_canaries(parser, default=None):
                   metavar="TIMES|FILE")
 
 
-def _add_sizes(parser, architectures):
+def _add_sizes(parser, architectures, model_type=None):
     """Add the options that say what a new model is like."""
     _add_settings(parser, "tokenizer", "a tokenizer to use: a directory, a run, a name "
                                        "(default: train one)")
     _add_settings(parser, "vocab_size", "size of the vocabulary of a new tokenizer")
-    _add_settings(parser, "model_type", architectures,
-                  option="--arch", metavar="ARCH")
+    _add_settings(parser, "model_type", architectures, model_type, option="--arch", metavar="ARCH")
     _add_settings(parser, "n_layer", "number of blocks")
     _add_settings(parser, "n_head", "attention heads per block")
     _add_settings(parser, "n_kv_head", "heads of keys and values, which query heads share; not for "
@@ -1250,6 +1296,7 @@ def _add_training(parser, name="train", **defaults):
         ("block_size", "context in tokens"),
         ("dropout", "of embeddings and sub-layers; the attention weights have none"),
         ("optimizer", "adamw; or muon: orthogonal steps for the matrices of the blocks"),
+        ("muon_steps", "steps of Newton–Schulz in each of Muon's: 3 take less time"),
         ("steps", "updates of the weights"),
         ("batch_size", "sequences per batch"),
         ("grad_accum", "batches per step, of all ranks together: a multiple of their number, which "
@@ -1338,5 +1385,9 @@ def given_settings(options):
 def settings_from(options):
     """-> Settings from the options of `train` or `finetune`"""
     model = getattr(options, "model", None)
-    return Settings(**{**options.setting_defaults, **given_settings(options),
-                       "text": options.text, "model": model})
+    chosen = {**options.setting_defaults, **given_settings(options)}
+    if chosen.get("model_type") == "bert" or any(
+            chosen[name] is not None for name in ("dp_epsilon", "dp_noise")):
+        usual = {name: getattr(Settings, name) for name in FAST}
+        chosen = {**chosen, **usual, **given_settings(options)}
+    return Settings(**{**chosen, "text": options.text, "model": model})

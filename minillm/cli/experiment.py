@@ -9,6 +9,7 @@ from minillm.training.family import FamilyExperiment
 from minillm.training.length import LengthExperiment
 from minillm.training.loop import Interrupted
 from minillm.training.settings import Settings
+from minillm.training.speedrun import SpeedrunExperiment, mean_and_std
 from minillm.trust.memorization import MemorizationExperiment
 
 
@@ -73,6 +74,29 @@ def memorization(options):
     return 0
 
 
+def speedrun(options):
+    goal = {"seeds": options.seeds, "target": options.target}
+    experiment, results, status = _run(SpeedrunExperiment, options, **goal)
+    if status:
+        return status
+    n = len(next(iter(results.values())).seeds)
+    table(f"to {experiment.target:g} bits per byte, or {experiment.settings.steps:,} steps; "
+          f"mean ± standard deviation of {n} seed{'s' * (n > 1)}",
+          [(variant, f"{each.parameters:,}", _plus_minus(mean_and_std(each.bits_per_byte), ".3f"),
+            "–" if None in each.test else _plus_minus(mean_and_std(each.test), ".3f"),
+            _plus_minus(each.steps, ".0f"), f"{each.ms_per_step:.1f}",
+            _plus_minus(each.seconds, ".1f")) for variant, each in results.items()],
+          ("variant", "parameters", "held out", "test", "steps", "ms/step", "seconds"))
+    say(f"\nIn {experiment.folder}:\n"
+        f"  {experiment.plot.name:<18}these numbers, and the learning curves\n"
+        f"  {experiment.path.name:<18}the numbers of every run")
+    return 0
+
+
+def _plus_minus(mean_std, form):
+    return "–" if mean_std is None else " ± ".join(f"{each:{form}}" for each in mean_std)
+
+
 def _loss(loss):
     return "–" if loss is None else f"{loss:.3f}"
 
@@ -81,9 +105,9 @@ def _step(step):
     return "–" if step is None else f"{step:,}"
 
 
-def _run(cls, options):
+def _run(cls, options, **goal):
     """-> the experiment of the options, its results, and the exit status: 0 if it is done"""
-    experiment = _prepared(cls, options)
+    experiment = _prepared(cls, options, **goal)
     try:
         with progress_bar("training", experiment.n_steps) as advance:
             return experiment, experiment.run(advance), 0
@@ -93,7 +117,7 @@ def _run(cls, options):
         return experiment, None, 128 + interrupted.number
 
 
-def _prepared(cls, options):
+def _prepared(cls, options, **goal):
     """-> Experiment, a new one or that of --resume"""
     given = given_settings(options)
     if options.resume:
@@ -106,7 +130,7 @@ def _prepared(cls, options):
         def report(message, share=None):
             advance(int(100 * (share or 0)), message)
 
-        experiment = cls.create(options.out, Settings(**recipe), options.variants, report)
+        experiment = cls.create(options.out, Settings(**recipe), options.variants, report, **goal)
         advance(100, "the data")
     return experiment
 

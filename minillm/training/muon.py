@@ -131,4 +131,6 @@ def optimizer_groups(model, settings):
 def make_optimizer(groups, settings):
     """-> the optimizer of `settings` for groups of `optimizer_groups`, or for some of them"""
     options = {"lr": settings.lr, "betas": (0.9, 0.95), "weight_decay": settings.weight_decay}
-    return Muon(groups, **options) if settings.optimizer == "muon" else AdamW(groups, **options)
+    if settings.optimizer == "muon":
+        return Muon(groups, steps=settings.muon_steps, **options)
+    return AdamW(groups, **options)

@@ -121,6 +121,46 @@ def plot_family(results, tokens_per_step, path):
     _save(figure, path)
 
 
+def plot_speedrun(results, target, n_steps, path):
+    """Draw what `minillm experiment speedrun` measures, as a PNG.
+
+    results: {variant: Speed};  target: bits per byte;  n_steps: of a run that misses the target
+    """
+    results = {name: each for name, each in results.items() if each.seeds}
+    names = list(results)
+    figure, grid = _figure(11, 1.6 + 0.3 * max(9, len(names)), columns=3)
+    curves, loss, steps = grid[0]
+    shown = [name for name in ("baseline", "only-muon", "without-muon", "all") if name in results]
+    for number, name in enumerate(shown):
+        for run, curve in enumerate(results[name].curves):
+            curves.plot(*zip(*curve), label=None if run else name, linewidth=1,
+                        color=COLORS[number % len(COLORS)], linestyle=DASHES[number % len(DASHES)])
+    curves.axhline(target, color="gray", linewidth=0.8)
+    curves.set_ylim(top=2.6)
+    curves.set_xlabel("step")
+    curves.set_ylabel("held-out text, bits per byte")
+    if shown:
+        curves.legend(frameon=False)
+    for axes, title, of in (
+        (loss, f"bits per byte after {n_steps} steps, or at the target",
+         lambda each: each.bits_per_byte),
+        (steps, f"steps to {target:g} bits per byte",
+         lambda each: [crossed for crossed in each.crossed if crossed is not None])):
+        for place, name in enumerate(names):
+            values = of(results[name])
+            axes.plot(values, [place] * len(values), "o", markersize=4, alpha=0.6, color=TRAIN)
+            if values:
+                axes.plot(sum(values) / len(values), place, "|", markersize=14, color="black")
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.set_title(title, fontsize=9)
+        axes.grid(axis="x", alpha=0.25)
+    steps.set_yticklabels([])
+    for axes in grid[0]:
+        axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
 def running_mean(values, weight=0.7):
     """m_t = weight · m_(t-1) + (1 - weight) · x_t, divided by the sum of the weights so far."""
     means, mean, total = [], 0.0, 0.0

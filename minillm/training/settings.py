@@ -67,6 +67,7 @@ class Settings:
     dropout: float = 0.1  # of embeddings and of each sub-layer's output
     # the optimization
     optimizer: str = "adamw"  # or "muon", for the matrices of the blocks
+    muon_steps: int = 5  # of Newton–Schulz, in each of Muon's steps
     steps: int = 1000
     batch_size: int = 16
     grad_accum: int = 1  # batches per step, whose gradients are averaged
@@ -96,7 +97,7 @@ class Settings:
             _require_type(field.name, getattr(self, field.name), field.type)
         for name in ("vocab_size", "n_layer", "n_head", "n_embd", "block_size", "steps",
                      "batch_size", "grad_accum", "eval_every", "checkpoint_every", "keep",
-                     "log_every", "examples"):
+                     "log_every", "examples", "muon_steps"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 1")
         if self.n_kv_head is not None and not 1 <= self.n_kv_head <= self.n_head:

@@ -13,6 +13,7 @@ from matplotlib.image import imread
 from small_runs import write_text
 
 from minillm import GPT2LMHeadModel, GPT2Tokenizer, __version__
+from minillm.models.auto import AutoModelForCausalLM
 from minillm.cli import main
 from minillm.training.checkpoint import list_checkpoints, load_checkpoint
 from minillm.training.run import Run
@@ -52,7 +53,7 @@ def test_demo_leaves_a_run_folder_with_everything_in_it(tmp_path, capsys):
             assert imread(folder / picture).shape[0] > 200
         samples = (folder / "samples.txt").read_text()
         assert samples in output.out and samples.count("--- ") == 3
-        GPT2LMHeadModel.from_pretrained(folder / "model")
+        assert AutoModelForCausalLM.from_pretrained(folder / "model").config.model_type == "apertus"
         facts = json.loads((folder / "run.json").read_text())
         assert facts["data"]["train"]["documents"] > 10
         assert len(list((folder / "snapshots").iterdir())) == n_snapshots
@@ -101,7 +102,7 @@ def test_generate_writes_the_prompt_and_goes_on(trained, capsys):
 
 def test_generate_streams_what_the_model_generates(trained, capsys):
     model, tokenizer = (cls.from_pretrained(trained / "model")
-                        for cls in (GPT2LMHeadModel, GPT2Tokenizer))
+                        for cls in (AutoModelForCausalLM, GPT2Tokenizer))
     ids = tokenizer.encode("The owl", return_tensors="np")
     wanted = tokenizer.decode(model.generate(ids, max_new_tokens=10, do_sample=False)[0])
     assert main(["generate", "--model", str(trained), "--greedy", "--max-new-tokens", "10",
@@ -314,7 +315,7 @@ def test_nothing_held_out(tmp_path, capsys):
     assert output.out == "" and "so the last model is kept, not the best" in output.err
     newest = list_checkpoints(Run("v").checkpoints)[-1]
     weights = load_checkpoint(newest).model
-    kept = GPT2LMHeadModel.from_pretrained("v/model").state_dict()
+    kept = AutoModelForCausalLM.from_pretrained("v/model").state_dict()
     assert all((kept[name] == weights[name]).all() for name in weights)
     assert main(["eval", "--model", "v"]) == 2
     assert "v has no held-out text: give --text" in capsys.readouterr().err

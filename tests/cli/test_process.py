@@ -9,7 +9,7 @@ import time
 import pytest
 from small_runs import write_text
 
-from minillm import GPT2LMHeadModel
+from minillm.models.auto import AutoModelForCausalLM
 from minillm.cli import main
 from minillm.training.checkpoint import list_checkpoints
 from minillm.training.run import Run
@@ -49,7 +49,7 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, text, number):
     assert step >= 1 and f"stopped after step {step}" in error
     assert f"minillm train --resume {out}" in error and "Traceback" not in error
     assert not list(out.glob(".*"))
-    GPT2LMHeadModel.from_pretrained(out / "model")  # there from the start
+    AutoModelForCausalLM.from_pretrained(out / "model")  # there from the start
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
