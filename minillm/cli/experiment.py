@@ -94,7 +94,7 @@ def speedrun(options):
 
 
 def _plus_minus(mean_std, form):
-    return "–" if mean_std is None else " ± ".join(f"{each:{form}}" for each in mean_std)
+    return "–" if mean_std is None else "±".join(f"{each:{form}}" for each in mean_std)
 
 
 def _loss(loss):

@@ -328,7 +328,7 @@ def test_help_tells_what_may_change_on_resume(capsys):
         main(["train", "--help"])
     assert stop.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "these may change: --steps, --lr, " in text and "the cosine is stretched" in text
+    assert "these may change: --steps, --lr, " in text and "the schedule is stretched" in text
 
 
 def test_the_home_directory_is_expanded_everywhere(tmp_path, monkeypatch, capsys):

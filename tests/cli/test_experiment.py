@@ -10,7 +10,7 @@ from minillm.cli import main
 SMALL = ["--quick", "--steps=4", "--kinds", "learned", "alibi"]
 
 
-@pytest.mark.parametrize("name", ["length", "family", "grokking", "memorization"])
+@pytest.mark.parametrize("name", ["length", "family", "grokking", "memorization", "speedrun"])
 def test_help_has_examples(name, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["experiment", name, "--help"])
@@ -62,6 +62,18 @@ def test_memorization(capsys):
     assert "wanted a multiple of 8" in capsys.readouterr().err
     assert main(["experiment", "memorization", "--quick", "--canaries", "none.txt"]) == 2
     assert "wanted numbers such as 1,4,16, or a file" in capsys.readouterr().err
+
+
+def test_speedrun(capsys):
+    command = ["experiment", "speedrun", "--quick", "--steps=2", "--seeds=1", "--variants", "all"]
+    assert main(command) == 0
+    output = capsys.readouterr()
+    assert "to 1.755 bits per byte, or 2 steps" in output.out and "│ all" in output.out
+    assert "In runs/speedrun-1:" in output.err and "speedrun.png" in output.err
+    assert main(["experiment", "speedrun", "--resume", "runs/speedrun-1"]) == 0  # all is done
+    assert capsys.readouterr().out == output.out
+    assert main(["experiment", "speedrun", "--quick", "--target=-1"]) == 2
+    assert "target is -1.0, wanted bits per byte" in capsys.readouterr().err
 
 
 def test_length_of_another_architecture(capsys):
