@@ -102,8 +102,10 @@ class Request:
         token = int((sample(scores, decoding.rng) if options.do_sample else greedy(scores))[0])
         self.ids = np.append(self.ids, token)
         stops = self.on_token is not None and self.on_token(token, logits[0]) is True
-        if stops or token in options.eos_token_id or is_done(
-                decoding.criteria, self.ids[None], decoding.recorded_scores())[0]:
+        if decoding.criteria and not stops:
+            scores = decoding.recorded_scores()
+            stops = is_done(decoding.criteria, self.ids[None], scores)[0]
+        if stops or token in options.eos_token_id:
             self.end("stop")
         elif len(self.ids) == options.max_length:
             self.end("length")

@@ -24,6 +24,7 @@ from minillm.ops.attention import (
     cache_of_example,
     streaming_attention,
     streaming_attention_backward,
+    streaming_attention_each,
     weighted_values,
     weighted_values_backward,
 )
@@ -224,18 +225,23 @@ class SelfAttention(MultiHeadAttention):
         return self.output(self.attend(Q, K, V, key_mask))
 
     def _attend_each(self, x, position_ids, caches):
-        """Row b of x: (B, T, d_model) attends to the keys of caches[b] and its own."""
+        """Row b of x: (B, T, d_model) attends to the keys of caches[b] and its own. No trace."""
         Q, K, V = self._split_heads(self.qkv(x), *self._counts)
-        if not self.positions.depends_on_length:
+        rows = [slice(b, b + 1) for b in range(len(caches))]
+        if self.positions.depends_on_length:  # of each row, not of the longest
+            turned = [self.positions.rotate(Q[row], K[row], position_ids[row]) for row in rows]
+            Q, K = (np.concatenate(arrays) for arrays in zip(*turned))
+        else:
             Q, K = self.positions.rotate(Q, K, position_ids)
-        merged = np.empty((*x.shape[:2], self.n_heads * self.head_dim), x.dtype)
-        for b, cache in enumerate(caches):
-            row = slice(b, b + 1)
-            q, k = Q[row], K[row]
-            if self.positions.depends_on_length:  # of this row, not of the longest
-                q, k = self.positions.rotate(q, k, position_ids[row])
-            merged[b] = self.attend(q, *self._within_window(q, *cache.append(k, V[row]), None))[0]
-        return self.output(merged)
+        keys, values, biases = [], [], []
+        for row, cache in zip(rows, caches):
+            k, v, _ = self._within_window(Q, *cache.append(K[row], V[row]), None)
+            bias = self.positions.distance_bias(Q.shape[2], k.shape[2])
+            biases.append(None if bias is None else bias.astype(Q.dtype, copy=False))
+            keys.append(k)
+            values.append(v)
+        heads = streaming_attention_each(Q, keys, values, biases, scale=self.scale)
+        return self.output(self._merge_heads(heads))
 
     def _within_window(self, Q, K, V, key_mask):
         """-> K, V, key_mask without the first keys, which no query sees; a trace wants them all"""

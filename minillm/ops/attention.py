@@ -236,6 +236,24 @@ def streaming_attention_backward(dout, cache, *, grads=None, with_dbias=True):
     return fused_attention_backward(dout, *cache, grads, with_dbias)
 
 
+def streaming_attention_each(Q, keys, values, distance_biases, *, scale=None):
+    """Causal attention of B sequences with different numbers of keys, for inference
+
+    Q: (B, H, Tq, D);  keys, values: B arrays (1, Hkv, Tk_b, D)
+    distance_biases: B arrays (H, Tq + Tk_b - 1), or None for none
+    ->  out: (B, H, Tq, D): row b is that of `streaming_attention` for sequence b alone
+    """
+    if all(bias is None for bias in distance_biases):
+        out = checks.forward_each(Q, keys, values, scale)
+        if out is not None:
+            return out
+    out = empty_heads(*Q.shape, Q.dtype)
+    for b, distance_bias in enumerate(distance_biases):
+        bias = AttentionBias(True, None, distance_bias)
+        out[b] = fused_attention(Q[b : b + 1], keys[b], values[b], bias, scale)[0][0]
+    return out
+
+
 def cache_of_example(cache, i):
     """-> the part of a cache of either form that belongs to row i of the batch, as a batch of 1"""
     if isinstance(cache, AttentionBias):  # its distance_bias is the same for all

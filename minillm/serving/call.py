@@ -1,7 +1,6 @@
 """One call of a client: what its texts report, in order, until they have ended or time is up."""
 
 import asyncio
-import time
 import traceback
 from dataclasses import dataclass
 
@@ -26,9 +25,9 @@ class Call:
     """
 
     def __init__(self, worker, timeout):
-        self.worker, self.timeout = worker, timeout
-        self.deadline = time.monotonic() + timeout
+        self.worker = worker
         self._loop, self._queue = asyncio.get_running_loop(), asyncio.Queue()
+        self._alarm = self._loop.call_later(timeout, self.abort, out_of_time(timeout))
         self._requests, self._started = [], set()
 
     def report(self, job, has_ended):
@@ -40,11 +39,12 @@ class Call:
             self._started.add(job.index)
             text, scores = job.output.begin + text, job.prompt_scores + scores
         if text or scores or has_ended:
-            self._post(Event(job, text, scores, job.request.finish_reason))
+            self.worker.post(self._loop, self._queue.put_nowait,
+                             Event(job, text, scores, job.request.finish_reason))
 
     def abort(self, error):
-        """End it with an ApiError."""
-        self._post(error)
+        """End it with an ApiError. For the event loop."""
+        self._queue.put_nowait(error)
 
     def submit(self, jobs):
         """Give the requests to the batch. Raises ApiError if it takes no more."""
@@ -52,34 +52,32 @@ class Call:
         self.worker.submit(self._requests)
 
     async def events(self):
-        """Yield Events until all texts have ended. Raises ApiError."""
+        """Yield lists of Events, as they come, until all texts have ended. Raises ApiError."""
         n_open = len(self._requests)
         while n_open:
-            left = self.deadline - time.monotonic()
-            try:
-                event = await asyncio.wait_for(self._queue.get(), max(0, left))
-            except asyncio.TimeoutError:
-                raise out_of_time(self.timeout) from None
-            if isinstance(event, Exception):
-                raise event
-            if event.finish_reason == "error":
-                error = event.job.request.error
-                if not isinstance(error, ValueError):
-                    traceback.print_exception(error)  # a defect, for whoever reads the terminal
-                raise failed(error)
-            if event.finish_reason == "cancelled":
-                raise shutting_down()
-            n_open -= event.finish_reason is not None
-            yield event
+            events = [_checked(await self._queue.get())]
+            while not self._queue.empty():
+                events.append(_checked(self._queue.get_nowait()))
+            n_open -= sum(event.finish_reason is not None for event in events)
+            yield events
 
     def close(self):
         """Free the slots of what still runs."""
+        self._alarm.cancel()
         running = [request for request in self._requests if request.finish_reason is None]
         if running:
             self.worker.cancel(running)
 
-    def _post(self, event):
-        try:
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
-        except RuntimeError:
-            pass  # the loop is closed: nobody listens
+
+def _checked(event):
+    """-> the Event; raises the ApiError that came instead"""
+    if isinstance(event, Exception):
+        raise event
+    if event.finish_reason == "error":
+        error = event.job.request.error
+        if not isinstance(error, ValueError):
+            traceback.print_exception(error)  # a defect, for whoever reads the terminal
+        raise failed(error)
+    if event.finish_reason == "cancelled":
+        raise shutting_down()
+    return event

@@ -187,11 +187,12 @@ async def _disconnected(receive):
 async def _whole(call, order, reply, send):
     """Answer when all texts have ended -> status"""
     texts = {job.index: ["", [], None] for job in order.jobs}
-    async for event in call.events():
-        text = texts[event.job.index]
-        text[0] += event.text
-        text[1] += event.scores
-        text[2] = event.finish_reason
+    async for events in call.events():
+        for event in events:
+            text = texts[event.job.index]
+            text[0] += event.text
+            text[1] += event.scores
+            text[2] = event.finish_reason
     await answer(send, 200, reply.whole(texts))
     return 200
 
@@ -200,31 +201,30 @@ async def _stream(call, order, reply, send):
     """Send each piece of text as an event -> status. The last event is [DONE], or an error."""
     has_begun, status = False, 200
 
-    async def put(content):
-        data = content if isinstance(content, str) else json.dumps(
-            content, separators=(",", ":"), allow_nan=False)
-        await send({"type": "http.response.body", "body": f"data: {data}\n\n".encode(),
-                    "more_body": True})
+    async def put(chunks, end=""):
+        data = "".join(f"data: {_json(chunk)}\n\n" for chunk in chunks) + end
+        await send({"type": "http.response.body", "body": data.encode(), "more_body": True})
 
     try:
-        async for event in call.events():
+        async for events in call.events():
             if not has_begun:  # until here an error has a status of its own
                 has_begun = True
                 await send({"type": "http.response.start", "status": 200, "headers": [
                     (b"content-type", b"text/event-stream; charset=utf-8"), *HEADERS]})
-                for chunk in reply.opening():
-                    await put(chunk)
-            await put(reply.chunk(event))
-        for chunk in reply.closing():
-            await put(chunk)
-        await put("[DONE]")
+                await put(reply.opening())
+            await put(map(reply.chunk, events))
+        await put(reply.closing(), "data: [DONE]\n\n")
     except ApiError as error:
         if not has_begun:
             raise
         status = error.status
-        await put(error.body())
+        await put([error.body()])
     await send({"type": "http.response.body", "body": b""})
     return status
+
+
+def _json(content):
+    return json.dumps(content, separators=(",", ":"), allow_nan=False)
 
 
 def application(api):

@@ -18,6 +18,7 @@ class Worker:
         self.n_steps = 0
         self._changed = threading.Condition()
         self._new, self._cancelled = [], []
+        self._posts = []  # of this step: (loop, function, argument)
         self.is_closing = False  # takes no more requests
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="batch", daemon=True)
@@ -51,6 +52,10 @@ class Worker:
             self._cancelled += requests
             self._changed.notify()
 
+    def post(self, loop, function, argument):
+        """Call function(argument) in an event loop after this step. For the batch's thread."""
+        self._posts.append((loop, function, argument))
+
     def close(self):
         """Take no more requests; those that are here go on."""
         with self._changed:
@@ -80,3 +85,19 @@ class Worker:
                 self.batch.cancel(request)
             is_busy = self.batch.step()
             self.n_steps += 1
+            self._send_posts()
+
+    def _send_posts(self):
+        """Wake each event loop once a step, not once a token."""
+        posts, self._posts = self._posts, []
+        for loop in {loop for loop, _, _ in posts}:
+            mine = [(function, argument) for its, function, argument in posts if its is loop]
+            try:
+                loop.call_soon_threadsafe(_call_all, mine)
+            except RuntimeError:
+                pass  # the loop is closed: nobody listens
+
+
+def _call_all(pairs):
+    for function, argument in pairs:
+        function(argument)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import generators
 
+from minillm import kernels
 from minillm.ops.attention import (
     AttentionBias,
     attention,
@@ -15,6 +16,7 @@ from minillm.ops.attention import (
     attention_weights_backward,
     streaming_attention,
     streaming_attention_backward,
+    streaming_attention_each,
 )
 
 
@@ -356,3 +358,17 @@ def test_errors_name_the_argument():
             function(Q, K, V.astype(np.int64))
     with pytest.raises(ValueError, match="^p is 1.0, wanted a probability"):
         attention(Q, K, V, dropout_p=1.0, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("implementation", ["numpy", "c"])
+def test_attention_of_rows_of_different_lengths_is_that_of_each_row(implementation):
+    rng = np.random.default_rng(0)
+    Q = rng.normal(size=(3, 4, 1, 6)).astype(np.float32)
+    keys, values = ([rng.normal(size=(1, 2, n + 2, 6)).astype(np.float32)[:, :, :n]
+                     for n in (1, 9, 40)] for _ in range(2))
+    with kernels.use(implementation):
+        found = streaming_attention_each(Q, keys, values, [None] * 3, scale=0.3)
+        for b in range(3):
+            want, _ = streaming_attention(Q[b : b + 1], keys[b], values[b],
+                                          bias=AttentionBias(True), scale=0.3)
+            assert np.array_equal(found[b], want[0])
