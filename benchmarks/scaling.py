@@ -50,6 +50,7 @@ MODELS = {  # vocabulary, length, width, blocks, heads, sequences of a micro-bat
 SMALL, LARGE = 1 << 14, 1 << 20  # numbers of the buckets that the network is measured with
 MICRO_BATCHES = 2
 TIMEOUT = 60.0  # seconds until a rank counts as dead
+ASLEEP = 5e-4  # seconds between two looks
 
 
 def main(arguments=None):
@@ -126,6 +127,11 @@ def _exchanges(ranks, size, repeats):
 
 
 def _meet(ranks):
+    """Return on both ranks at the same time. Who comes first sleeps, and leaves the cores alone."""
+    request = ranks.comm.Ibarrier()
+    while not request.Test():
+        ranks.alive()
+        time.sleep(ASLEEP)
     ranks.wait(ranks.comm.Ibarrier())
 
 
