@@ -178,7 +178,10 @@ def _locked_temporary(path, *, folder):
     while True:
         made = make(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent)
         temporary = Path(made if folder else made[1])
-        lock = os.open(temporary, os.O_RDONLY) if folder else made[0]
+        try:
+            lock = os.open(temporary, os.O_RDONLY) if folder else made[0]
+        except FileNotFoundError:
+            continue  # deleted as a leftover: see below
         try_lock(lock, wait=True)
         # Before it was locked, another process may have deleted it as a leftover.
         if is_open_at(lock, temporary):
