@@ -8,11 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mpi_programs import TIMEOUT, mpiexec, process_of_rank, run, start
 from small_runs import write_text
+
+from minillm.cli.training import train_new
+from minillm.training.parallel.communicator import Ranks
+from minillm.training.settings import Settings
 
 SMALL = ("--vocab-size", 280, "--n-layer", 2, "--n-head", 2, "--n-embd", 16, "--block-size", 16,
          "--batch-size", 2, "--warmup", 2, "--lr", 1e-2, "--dropout", 0.1, "--keep", 99,
@@ -69,13 +75,12 @@ def fails(n, *command, cwd=None, **environment):
     return line
 
 
-@pytest.mark.parametrize("n, sharded", [(2, True), (4, False)])
-def test_the_numbers_are_those_of_one_process(whole, n, sharded):
-    out = whole / f"ranks-{n}"
-    done = run(n, *train("--text", "text.txt", *SMALL, *STEPS, "--out", out),
-               *["--shard-optimizer"] * sharded, cwd=whole)
+def test_four_ranks_compute_the_numbers_of_one_process(whole):
+    out = whole / "four"
+    done = run(4, *train("--text", "text.txt", *SMALL, *STEPS, "--out", out), "--shard-optimizer",
+               cwd=whole)
     assert done.returncode == 0, done.stderr
-    assert f"ranks: {n}, 1 threads each" in done.stderr
+    assert "ranks: 4, 1 threads each" in done.stderr
     assert done.stderr.count("training 6/6") == 1
     assert numbers_of(out) == numbers_of(whole / "one")
     assert sorted(path.name for path in out.iterdir()) == sorted(
@@ -83,31 +88,28 @@ def test_the_numbers_are_those_of_one_process(whole, n, sharded):
 
 
 @needs_proc
-def test_a_killed_rank_ends_all_and_another_number_of_ranks_goes_on(whole, tmp_path):
-    """Bit for bit: killed at a random moment, and resumed on two ranks"""
-    out = tmp_path / "run"
-    lasting = ("--steps", 60, "--eval-every", 30, "--checkpoint-every", 4)
-    process = start(4, *train("--text", whole / "text.txt", *SMALL, *lasting, "--out", out))
-    victim = random.Random().randrange(4)
+def test_a_rank_killed_at_a_random_moment_ends_all_and_the_run_goes_on_bit_for_bit(whole, tmp_path):
+    out, straight = tmp_path / "run", tmp_path / "straight"
+    lasting = ("--steps", 30, "--eval-every", 15, "--checkpoint-every", 4)
+    process = start(2, *train("--text", whole / "text.txt", *SMALL, *lasting, "--out", out))
+    victim = random.randrange(2)
     wait_for(lambda: (out / "checkpoints").is_dir() and process_of_rank(process, victim))
-    time.sleep(random.random() / 2)
+    time.sleep(random.random() / 4)
     os.kill(process_of_rank(process, victim), signal.SIGKILL)
     _, stderr = process.communicate(timeout=TIMEOUT)
     assert process.returncode != 0
-    assert lines_of_errors(stderr) in ([f"minillm: error: rank {victim} has died; all ranks end"],
-                                       [])  # mpirun may be faster
-    wait_for(lambda: not any(process_of_rank(process, rank) for rank in range(4)))
+    assert lines_of_errors(stderr) in (
+        [f"minillm: error: rank {victim} has died; all ranks end"], [])  # mpirun may be faster
+    wait_for(lambda: not any(process_of_rank(process, rank) for rank in range(2)))
     done = run(2, *train("--resume", out, "--shard-optimizer"))
     assert done.returncode == 0, done.stderr
-    straight = tmp_path / "straight"
     alone(*train("--text", whole / "text.txt", *SMALL, *lasting, "--out", straight))
     assert numbers_of(out) == numbers_of(straight)
 
 
 @needs_proc
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_stopped_rank_ends_all_in_time(whole, tmp_path, victim):
-    out = tmp_path / "run"
+def test_a_stopped_rank_ends_all_in_time(whole, tmp_path):
+    out, victim = tmp_path / "run", random.randrange(2)
     process = start(2, *train("--text", whole / "text.txt", *SMALL, *ENDLESS, "--out", out),
                     "--rank-timeout", 2)
     wait_for(lambda: (out / "checkpoints").is_dir() and process_of_rank(process, victim))
@@ -119,9 +121,8 @@ def test_a_stopped_rank_ends_all_in_time(whole, tmp_path, victim):
     wait_for(lambda: not any(process_of_rank(process, rank) for rank in range(2)))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_mpirun_saves_once_and_ends_all(whole, tmp_path, number):
-    out = tmp_path / "run"
+def test_a_signal_to_mpirun_saves_once_and_ends_all(whole, tmp_path):
+    out, number = tmp_path / "run", random.choice([signal.SIGINT, signal.SIGTERM])
     options = ("--checkpoint-every", 10**6, "--steps", 10**6, "--eval-every", 10**6)
     process = start(2, *train("--text", whole / "text.txt", *SMALL, *options, "--out", out))
     wait_for(lambda: (out / "metrics.jsonl").is_file())
@@ -140,13 +141,18 @@ def test_an_error_on_one_rank_ends_all_with_its_line(whole, tmp_path):
     assert "of step" in line and "try a smaller lr" in line
 
 
-def test_what_ranks_refuse(whole, tmp_path):
-    text = ("--text", whole / "text.txt")
+def test_a_command_that_does_not_train_is_refused():
     assert "isn't training, wanted it once, without mpirun" in fails(2, "-m", "minillm", "info")
-    assert "grad_accum is 3, wanted a multiple of the 2 ranks" in fails(
-        2, *train(*text, "--grad-accum", 3, "--out", tmp_path / "a"))
-    assert "wanted one process, without mpirun" in fails(
-        2, *train(*text, "--dp-noise", 1, "--out", tmp_path / "b"))
+
+
+def test_what_ranks_refuse(tmp_path):
+    two = SimpleNamespace(size=2, rank=0)
+    two.share = partial(Ranks.share, two)
+    for settings, line in (
+            (Settings(grad_accum=3), "grad_accum is 3, wanted a multiple of the 2 ranks"),
+            (Settings(grad_accum=2, dp_noise=1.0), "wanted one process, without mpirun")):
+        with pytest.raises(ValueError, match=line):
+            train_new(settings, tmp_path / "run", "train", ranks=two)
     assert list(tmp_path.iterdir()) == []
 
 
