@@ -5,7 +5,8 @@ language_modeling.py, the first task, and bert_pretraining.py; loop.py, with eva
 nonfinite.py, metrics.py and plots.py; checkpoint.py, random_state.py and environment.py, which make
 a run resumable; run folders: settings.py, architecture.py, claim.py and run.py. Training with
 differential privacy: dp_sgd.py, privacy_accountant.py, secret_random.py, on nn/per_example.py.
-Experiments, which compare several runs: experiment.py, length.py and family.py.
+Training on several processes: parallel/. Experiments, which compare several runs: experiment.py,
+length.py and family.py.
 """
 
 from minillm.training.clipping import clip_factor, grad_norm

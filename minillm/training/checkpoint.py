@@ -3,7 +3,7 @@
     checkpoints/step-000200/
         model.safetensors        the parameters
         optimizer.safetensors    the optimizer's moments
-        state.json               step, random states, position in the data, software
+        state.json               step, place in the order of the data, software
         SHA256SUMS               checksums of the three, in the format of `sha256sum --check`
 
 A checkpoint is written under a temporary name and renamed when it is complete. So a folder with the
