@@ -10,6 +10,7 @@ differ, with the wrong ones: what agrees with one of them has that mistake.
 import importlib
 import inspect
 import io
+import os
 import re
 import signal
 import sys
@@ -278,17 +279,32 @@ def load_solutions(path):
     return names
 
 
+def _exit_as_an_error(leave, checker):
+    """-> os._exit for solutions: in the checker's process it raises SystemExit, as exit() does.
+
+    Otherwise os._exit(0) would end the check with the status of one that is passed. A child that the
+    solution has forked ends as ever, by `leave`.
+    """
+    def exit_or_raise(status):
+        if os.getpid() == checker:
+            raise SystemExit(status)
+        leave(status)
+
+    return exit_or_raise
+
+
 @contextmanager
 def _surroundings(folder):
     """What a file of solutions sees: its neighbors, nobody at the keyboard. Undo its changes."""
-    before = list(sys.path), sys.stdin, sys.stdout
+    before = list(sys.path), sys.stdin, sys.stdout, os._exit
     # Last, not first: a neighbor named random.py is not what `import random` means.
     sys.path.append(str(folder.resolve()))
     sys.stdin = io.TextIOWrapper(io.BytesIO())
+    os._exit = _exit_as_an_error(os._exit, os.getpid())
     try:
         yield
     finally:
-        sys.path[:], sys.stdin, sys.stdout = before
+        sys.path[:], sys.stdin, sys.stdout, os._exit = before
         sys.modules.pop("my_solutions", None)
 
 

@@ -19,7 +19,8 @@ import sys
 from typing import NamedTuple
 
 from minillm.checks import shown
-from minillm.text.corpus import LONGEST_PIECE, SEPARATOR, TEXT_SUFFIXES, text_files
+from minillm.files import require_regular
+from minillm.text.corpus import LONGEST_PIECE, SEPARATOR, TEXT_SUFFIXES, files_below
 
 KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv", ".html": "html",
          ".htm": "html", ".xhtml": "html"} | dict.fromkeys(TEXT_SUFFIXES, "text")
@@ -45,7 +46,7 @@ class BadFile(Exception):
 def sources(path):
     """-> list of (name, Path) of the files to read, sorted by name; a name is always valid UTF-8"""
     try:
-        found = list(text_files(path, SUFFIXES))
+        found = files_below(path, SUFFIXES)
     except ValueError as error:
         if "no text files" not in str(error):
             raise
@@ -65,6 +66,7 @@ def read_documents(name, path, field="text"):
     plain = plain.removesuffix(end)
     kind = next((kind for suffix, kind in KINDS.items() if plain.endswith(suffix)), "text")
     try:
+        require_regular(path)  # it is read more than once; and a FIFO may never begin
         encoding = _encoding(path, end)
         with _opened(path, end) as file:
             if kind == "html":

@@ -134,11 +134,18 @@ def text_files(path, suffixes=TEXT_SUFFIXES):
     Hidden files and folders are left out. Raises FileNotFoundError if `path` doesn't exist, and
     ValueError for a folder without such files, and for a FIFO in one.
     """
+    for name, file in files_below(path, suffixes):
+        if file.is_fifo() and file != path:  # reading it would wait for a process that writes to it
+            raise ValueError(f"{file} is a FIFO: to read it, pass its path")
+        yield name, file
+
+
+def files_below(path, suffixes):
+    """-> list of (name, path) as text_files finds them, whatever kind of file each of them is"""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     if not path.is_dir():
-        yield path.name, path
-        return
+        return [(path.name, path)]
     found = []
     for folder, subfolders, names in os.walk(path):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
@@ -146,10 +153,7 @@ def text_files(path, suffixes=TEXT_SUFFIXES):
                   if name.lower().endswith(suffixes) and not name.startswith(".")]
     if not found:
         raise ValueError(f"{path}: no text files in it (wanted {', '.join(suffixes)})")
-    for file in sorted(found):
-        if file.is_fifo():  # reading it would wait forever if no process writes to it
-            raise ValueError(f"{file} is a FIFO: to read it, pass its path")
-        yield file.relative_to(path).as_posix(), file
+    return [(file.relative_to(path).as_posix(), file) for file in sorted(found)]
 
 
 def _split_at_separators(document):

@@ -32,6 +32,8 @@ SCHEDULE_RULE = ("from the next step on, the learning rate is the one that the s
                  "new settings has at that step; with more steps, the schedule is stretched to the "
                  "new end, so the rate rises to the longer schedule's value at that step")
 
+MOST_BATCHES = 1_000_000  # a step; with more, a slip of the keyboard would look like a long step
+
 
 @dataclass
 class Settings:
@@ -100,6 +102,9 @@ class Settings:
                      "log_every", "examples", "muon_steps"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 1")
+        if self.grad_accum > MOST_BATCHES:
+            raise ValueError(f"grad_accum is {self.grad_accum}, wanted at most {MOST_BATCHES:,} "
+                             "batches a step")
         if self.n_kv_head is not None and not 1 <= self.n_kv_head <= self.n_head:
             raise ValueError(f"n_kv_head is {self.n_kv_head}, wanted 1 to n_head = {self.n_head}")
         for name in ("valid", "test", "dropout", "warmup", "weight_decay", "final_lr", "seed",

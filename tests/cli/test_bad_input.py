@@ -45,6 +45,7 @@ def copy(trained, tmp_path):
     (["train", "--speed", "9"], "unrecognized arguments: --speed 9"),
     (["train", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
     (["train", "--steps", "0"], "steps is 0, wanted at least 1"),
+    (["train", "--grad-accum", "1" + 20 * "0"], "wanted at most 1,000,000 batches a step"),
     (["train", "--lr", "nan"], "lr is nan"),
     (["train", "--n-embd", "30"], "n_embd is 30, wanted a multiple of n_head=4"),
     (["train", "--dropout", "1.5"], "1.5"),

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from hangups import hangups_are_heard  # noqa: F401  (a fixture)
 from small_runs import write_text
 
 from minillm.models.auto import AutoModelForCausalLM

@@ -106,6 +106,7 @@ def test_a_file_of_solutions(tmp_path):
 
 @pytest.mark.parametrize("code, part", [
     ("x = (", "line 1"), ("\n1 / 0", "line 2: ZeroDivisionError"), ("exit(3)", "SystemExit"),
+    ("import os\nos._exit(0)", "line 2: SystemExit"),
     ("import nothing_here", "line 1: ModuleNotFoundError"),
     ("x = 1\nname = input('name? ')", r"line 2: input\(\) has nobody to ask"),
     ("while True: pass", "line 1: the file takes longer than 1 seconds"),

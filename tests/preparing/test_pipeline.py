@@ -196,6 +196,7 @@ def test_names_from_strangers_are_text_in_the_report():
 
 def test_odd_names_and_dangling_links_end_nothing(texts, tmp_path):
     (texts / "gone.txt").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(texts / "fifo.txt")
     (texts / "line\nfeed.txt").write_text(TOPICS[12])
     odd = os.fsencode(texts) + b"/bad\xff.txt"
     try:
@@ -205,6 +206,7 @@ def test_odd_names_and_dangling_links_end_nothing(texts, tmp_path):
         pytest.skip("this file system wants names of valid UTF-8")
     result = prepare(texts, tmp_path / "out", SHARES)
     assert "No such file" in result["skipped"]["gone.txt"]
+    assert "is not a regular file" in result["skipped"]["fifo.txt"]
     assert result["read"]["files"] == 9
     assert "bad\\\\xff.txt" in (tmp_path / "out" / "manifest.json").read_text()
 

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from hangups import hangups_are_heard  # noqa: F401  (a fixture)
 from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import SMALL, small_run, write_text, write_with_sums
