@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
@@ -20,6 +21,7 @@ for module in NEEDED:
     pytest.importorskip(module, reason=f"{module} is missing: pip install 'minillm[book,test]'")
 
 from explorer_pages import CHROMIUM
+from made_once import made_once
 from playwright.sync_api import sync_playwright
 
 from minillm.course.book.explorer_pages import pages_in
@@ -99,10 +101,12 @@ FOLDED_PARTS_SHOW = """() => [...document.querySelectorAll("article details > :n
 def site(tmp_path_factory):
     if BUILT:
         return Path(BUILT).resolve()
-    folder = tmp_path_factory.mktemp("book") / "book"
-    command = [sys.executable, "-m", "minillm.course.book", "--no-run", "--output", str(folder)]
-    subprocess.run(command, check=True)
-    return folder
+
+    def render(folder):
+        command = [sys.executable, "-m", "minillm.course.book", "--no-run", "--output", str(folder)]
+        subprocess.run(command, check=True)
+
+    return made_once(tmp_path_factory, "book", render)
 
 
 @pytest.fixture(scope="module")  # not longer: Playwright's event loop would be in others' way
@@ -158,8 +162,12 @@ def test_links_lead_somewhere(name, site):
         assert file.is_file(), f"{source.name} links to {target}"
         assert file.is_relative_to(site), f"{source.name} links out of the book, to {target}"
         if anchor and file.suffix == ".html":
-            ids = re.findall(r'\bid="([^"]*)"', file.read_text(encoding="utf-8"))
-            assert unquote(anchor) in ids, f"{source.name} links to {target}"
+            assert unquote(anchor) in ids(file), f"{source.name} links to {target}"
+
+
+@cache
+def ids(file):
+    return frozenset(re.findall(r'\bid="([^"]*)"', file.read_text(encoding="utf-8")))
 
 
 def links(file):

@@ -17,6 +17,7 @@ CHAPTERS = list_chapters()
 by_number = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: f"{c.number:02}")
 
 
+@pytest.mark.long
 @by_number
 def test_it_runs_its_numbers_are_right_and_its_figures_are_shown(chapter, tmp_path):
     # In a process of its own: chapters change threads, kernels and trace functions.

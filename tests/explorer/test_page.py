@@ -185,7 +185,7 @@ def test_a_heat_map_of_a_million_cells_draws_what_is_in_sight(page):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, subject):
-    explorer = Explorer([subject], f"{TEXT} </script><script>document.title=3</script>")
+    explorer = Explorer([subject], "A </script><script>document.title=3</script>")
     path = tmp_path_factory.mktemp("page") / "page.html"
     path.write_text(export_page(explorer, compare="The class"), encoding="utf-8")
     return path
