@@ -19,8 +19,9 @@ C_SOURCES = $(wildcard csrc/*.c csrc/*.h)
 demo: $(VENV)/installed
 	$(BIN)/minillm demo
 
+# The tests start hundreds of programs, so Python keeps what it has compiled, whatever the environment.
 test: $(VENV)/installed-test
-	$(BIN)/pytest -n auto --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist worksteal
 
 book: $(VENV)/installed-book
 	$(BIN)/python -m minillm.course.book --output $(BOOK)
