@@ -514,6 +514,12 @@ INSPECTIONS = {
                    ("text",), ['--picture plane.svg " one two three class function method"']),
     "anatomy": ("the blocks of a model", (), ["--model gpt2"]),
 }
+INSPECTING = {  # the module of minillm/cli/inspecting: what it shows
+    "attention": ("attention", "scores", "rollout", "induction", "composition"),
+    "layers": ("lens", "contributions"), "learning": ("tuned-lens", "features", "probes"),
+    "pairs": ("patch", "path"), "parts": ("ablate", "attribution", "importance"),
+    "embeddings": ("neighbors", "embeddings", "anatomy"),
+}
 LEARNING = {  # of what is trained: name -> tokens of text, steps, tokens in a batch, learning rate
     "tuned-lens": (8192, 250, 128, 1e-3), "features": (32768, 1500, 256, 1e-3),
     "probes": (8192, None, None, None),
@@ -524,8 +530,9 @@ def _inspect(commands):
     parser = commands.add_parser("inspect", help="look inside a model: heads, lenses, patches, …")
     parts = parser.add_subparsers(metavar="WHAT", required=True)
     for name, (description, groups, examples) in INSPECTIONS.items():
-        module = "inspecting_texts" if name in LEARNING else "inspecting"
-        part = _command(parts, name, f"{module}:inspect_{name.replace('-', '_')}", description,
+        module = next(module for module, names in INSPECTING.items() if name in names)
+        function = f"inspecting.{module}:inspect_{name.replace('-', '_')}"
+        part = _command(parts, name, function, description,
                         [f"minillm inspect {name} {example}" for example in examples])
         _add_model(part)
         for group in groups:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minillm.cli.inspecting import Inspected, _require_lens, _write, lens_facts, lens_rows
+from minillm.cli.inspecting.inspected import Inspected, write
+from minillm.cli.inspecting.layers import lens_facts, lens_rows, require_lens
 from minillm.cli.terminal import progress_bar, say, table
 from minillm.cli.visible import visible
 from minillm.insight import lens, probes, sparse_autoencoder
@@ -31,7 +32,7 @@ def _texts(subject, options):
 
 def inspect_tuned_lens(options):
     subject = Inspected.of_text(options)
-    _require_lens(subject)
+    require_lens(subject)
     tuned = TunedLens(subject.model)
     texts = _texts(subject, options)
     streams = _vectors(subject, texts)
@@ -56,9 +57,9 @@ def inspect_tuned_lens(options):
           ("after", "first", "second", "of the final token", "KL, logit lens", "KL, this lens"))
     say(f"KL: to the model's own answer, in nats, the mean of {n_test:,} tokens that the lens "
         "didn't learn from.")
-    _write(options, lambda: lens.plot_lens(found, subject.tokens, subject.tokenizer.decode),
-           {**subject.facts(), **lens_facts(subject, found), "kl_of_logit_lens": divergences[0],
-            "kl_of_tuned_lens": divergences[1], "losses": [] if options.load else losses})
+    write(options, lambda: lens.plot_lens(found, subject.tokens, subject.tokenizer.decode),
+          {**subject.facts(), **lens_facts(subject, found), "kl_of_logit_lens": divergences[0],
+           "kl_of_tuned_lens": divergences[1], "losses": [] if options.load else losses})
 
 
 def _tuned(subject, tuned):
@@ -91,7 +92,7 @@ def inspect_probes(options):
                                                   each.majority)))
            for layer, each in zip(layers, found)],
           ("after", "accuracy", "control task", "selectivity", "most frequent label"))
-    _write(options, lambda: probes.plot_probes(found, layers), {
+    write(options, lambda: probes.plot_probes(found, layers), {
         "property": what, "labels": names, "layers": layers,
         "probes": [{**each._asdict(), "selectivity": each.selectivity} for each in found]})
 
@@ -131,7 +132,7 @@ def inspect_features(options):
           ("feature", "fires on", "most on", "strongest contexts"), left=(0, 2, 3))
     say(f"{found.explained:.1%} of the variance explained with {found.n_on:.1f} of "
         f"{len(found.densities):,} features on at a time; {found.n_dead:,} never fire.")
-    _write(options, lambda: sparse_autoencoder.plot_features(
+    write(options, lambda: sparse_autoencoder.plot_features(
         found, [f"{each['feature']}: {each['token']}" for each in data]),
         {"layer": layers[layer], "explained": found.explained, "n_on": found.n_on,
          "n_dead": found.n_dead, "features": data})

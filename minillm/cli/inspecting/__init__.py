@@ -1,0 +1,1 @@
+"""`minillm inspect`: look inside a model with minillm/insight. One file a family of views."""
