@@ -21,7 +21,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 KERNEL_SOURCES = ["csrc/matmul.c", "csrc/gemv.c", "csrc/attention.c", "csrc/rows.c",
-                  "csrc/machine.c", "csrc/threads.c"]
+                  "csrc/decode.c", "csrc/machine.c", "csrc/threads.c"]
 
 # The first rungs of the ladder show the effect of the order of the work. Automatic vectorization
 # would hide it, so it is off.

@@ -3,10 +3,13 @@
  * A row of x uses each weight only once, so the memory bandwidth limits the speed. Packing the
  * weights, as matmul.c does, would double the traffic. What matters is to read them once, in memory
  * order, which suits the prefetcher, and to keep them small. So they may be stored in half of the
- * bytes (bfloat16) or a quarter (int8); they are converted to float32 in registers:
+ * bytes (bfloat16), a quarter (int8) or a seventh (int4). They are converted to float32 in registers:
  *
  *   bfloat16  the upper half of a float32: the same exponent, 8 bits of precision instead of 24
- *   int8      W[j][k] = scale[j] q[j][k] with q from -127 to 127, and a scale for each output j */
+ *   int8      W[j][k] = scale[j] q[j][k] with q from -127 to 127, and a scale for each output j
+ *   int4      W[j][k] = scale[j][k / 32] (q[j][k] - 8) with q from 0 to 15, and a scale in bfloat16
+ *             for each group of 32 weights of an output. Byte i of a group's 16 bytes holds weight
+ *             i in its lower half and weight i + 16 in its upper half */
 #include <math.h>
 #include "tile.h"
 
@@ -15,28 +18,30 @@
  * multiply-adds, 8 FMAs with AVX-512. They take no longer than loading the line. */
 typedef struct {
     isize M, K, ldx, ldw, ldy;
-    const float *x, *scale, *bias;
-    const void *w;
+    const float *x, *bias;
+    const void *w, *scale;
     float *y;
 } pass;
 
-static inline float unpack(enum minillm_type type, const void *w, isize i) {
-    union { uint32_t bits; float value; } x;
-    if (type == MINILLM_BFLOAT16)
-        x.bits = (uint32_t)((const uint16_t *)w)[i] << 16;
-    else
-        x.value = type == MINILLM_INT8 ? ((const int8_t *)w)[i] : ((const float *)w)[i];
+static inline float from_bfloat16(uint16_t upper_half) {
+    union { uint32_t bits; float value; } x = {(uint32_t)upper_half << 16};
     return x.value;
+}
+
+static inline float unpack(enum minillm_type type, const void *w, isize i) {
+    if (type == MINILLM_BFLOAT16)
+        return from_bfloat16(((const uint16_t *)w)[i]);
+    return type == MINILLM_INT8 ? ((const int8_t *)w)[i] : ((const float *)w)[i];
 }
 
 /* Output j for row i of x, with the scale inside the sum. |q| reaches 127, so the sum of x q can
  * overflow where the sum of x scale q doesn't. */
 static float scaled_output(const pass *p, isize i, isize j) {
-    const float *x = p->x + i * p->ldx;
+    const float *x = p->x + i * p->ldx, scale = ((const float *)p->scale)[j];
     const int8_t *q = (const int8_t *)p->w + j * p->ldw;
     float sum = 0;
     for (isize k = 0; k < p->K; k++)
-        sum += x[k] * (p->scale[j] * q[k]);
+        sum += x[k] * (scale * q[k]);
     return sum;
 }
 
@@ -49,7 +54,7 @@ finish_output(enum minillm_type type, const pass *p, isize i, isize j, vec lanes
     for (; k < p->K; k++)
         sum += p->x[i * p->ldx + k] * unpack(type, row, k);
     if (type == MINILLM_INT8)
-        sum = isfinite(sum) ? p->scale[j] * sum : scaled_output(p, i, j);
+        sum = isfinite(sum) ? ((const float *)p->scale)[j] * sum : scaled_output(p, i, j);
     p->y[i * p->ldy + j] = (p->bias ? p->bias[j] : 0) + sum;
 }
 
@@ -100,13 +105,86 @@ compute_outputs(const int R, enum minillm_type type, const pass *p, isize begin,
     }
 }
 
+/* The 32 weights of a group of int4. Only 16 numbers are possible, so with vectors of 16 lanes they
+ * are a table in one register. A shuffle, one instruction, looks up 16 weights; it reads only the
+ * lower 4 bits of each index. Otherwise convert and multiply. */
+static inline __attribute__((always_inline)) void
+unpack_group(const uint8_t *q, float scale, vec *w) {
+#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
+    typedef uint32_t indices __attribute__((vector_size(64)));
+    const vec levels = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
+    indices both = {0};
+    for (int l = 0; l < LANES; l++)
+        both[l] = q[l];
+    w[0] = __builtin_shuffle(levels * broadcast(scale), both);
+    w[1] = __builtin_shuffle(levels * broadcast(scale), both >> 4);
+#else
+    float unpacked[MINILLM_GROUP];
+    for (int l = 0; l < MINILLM_GROUP / 2; l++)
+        unpacked[l] = scale * (float)((q[l] & 15) - 8);
+    for (int l = 0; l < MINILLM_GROUP / 2; l++)
+        unpacked[l + MINILLM_GROUP / 2] = scale * (float)((q[l] >> 4) - 8);
+    for (int v = 0; v < MINILLM_GROUP / LANES; v++)
+        w[v] = load(unpacked + v * LANES);
+#endif
+}
+
+/* compute_outputs for int4, a group at a time. The rows of x are padded with zeros to whole groups.
+ * The scales of a chunk of groups are converted together, which takes vectors. For few rows each
+ * output has two sums, so that more independent additions overlap. */
+static inline __attribute__((always_inline)) void
+compute_int4_outputs(const int R, const pass *p, isize begin, isize end) {
+    enum { GROUP = MINILLM_GROUP, BYTES = GROUP / 2, VECTORS = GROUP / LANES, CHUNK = 64 };
+    const int chains = R <= 2 ? 2 : 1;
+    const int together = 2 * R * chains + 4 > VEC_REGISTERS ? 1 : 2; /* outputs at a time */
+    const isize groups = p->ldw / GROUP, ahead = round_up(4096, max(1, 2 * groups * BYTES));
+    for (isize j = begin; j < end; j += together) {
+        isize output[2] = {j, min(j + 1, end - 1)}; /* the last output may be computed twice */
+        vec sums[2][MINILLM_GEMV_ROWS][2];
+        for (int o = 0; o < together; o++)
+            for (int i = 0; i < R; i++)
+                sums[o][i][0] = sums[o][i][1] = broadcast(0);
+        for (isize first = 0; first < groups; first += CHUNK) {
+            isize n = min(CHUNK, groups - first);
+            const uint8_t *q[2];
+            float scales[2][CHUNK];
+            for (int o = 0; o < together; o++) {
+                isize number = output[o] * groups + first; /* of a group */
+                q[o] = (const uint8_t *)p->w + number * BYTES;
+                for (isize g = 0; g < n; g++)
+                    scales[o][g] = from_bfloat16(((const uint16_t *)p->scale)[number + g]);
+            }
+            for (isize g = 0; g < n; g++) {
+                const float *x = p->x + (first + g) * GROUP;
+                #pragma GCC unroll 2
+                for (int o = 0; o < together; o++) {
+                    vec w[VECTORS];
+                    if (g % 4 == 0) /* another cache line */
+                        __builtin_prefetch(q[o] + g * BYTES + ahead, 0, 2);
+                    unpack_group(q[o] + g * BYTES, scales[o][g], w);
+                    for (int i = 0; i < R; i++)
+                        for (int v = 0; v < VECTORS; v++)
+                            sums[o][i][v % chains] += load(x + i * p->ldx + v * LANES) * w[v];
+                }
+            }
+        }
+        for (int o = 0; o < together; o++)
+            for (int i = 0; i < R; i++)
+                p->y[i * p->ldy + output[o]] = (p->bias ? p->bias[output[o]] : 0) +
+                                               horizontal_sum(sums[o][i][0] + sums[o][i][1]);
+    }
+}
+
 /* Call the copy of compute_outputs that is compiled for this type and number of rows. */
 static void dispatch_outputs(int type, const pass *p, isize begin, isize end) {
-    #define CASE(t, R) case 8 * t + R: compute_outputs(R, t, p, begin, end); break;
+    #define CASE(t, R) case 8 * t + R: \
+        if (t == MINILLM_INT4) compute_int4_outputs(R, p, begin, end); \
+        else compute_outputs(R, t, p, begin, end); \
+        break;
     #define CASES(t) CASE(t, 1) CASE(t, 2) CASE(t, 3) CASE(t, 4) \
                      CASE(t, 5) CASE(t, 6) CASE(t, 7) CASE(t, 8)
     switch (8 * type + p->M) {
-        CASES(MINILLM_FLOAT32) CASES(MINILLM_BFLOAT16) CASES(MINILLM_INT8)
+        CASES(MINILLM_FLOAT32) CASES(MINILLM_BFLOAT16) CASES(MINILLM_INT8) CASES(MINILLM_INT4)
     }
 }
 
@@ -126,7 +204,7 @@ static void row_major_outputs(const pass *p, isize begin, isize end, matrix sums
 }
 
 int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
-                 const void *w, isize ldw, int transposed, const float *scale,
+                 const void *w, isize ldw, int transposed, const void *scale,
                  const float *bias, float *y, isize ldy) {
     if (M * N == 0)
         return MINILLM_OK;
@@ -135,8 +213,8 @@ int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
     isize size = round_up(max(1, (N + pieces - 1) / pieces), 32); /* whole tiles and lines */
     /* Copy x. The rows of the copy are aligned to cache lines, so no vector straddles two lines;
      * and padded, so they don't all fall into the same cache set, as with K a multiple of
-     * 1,024. */
-    isize row = round_up(K, 16) + 16, sums_row = round_up(N, 16) + 16;
+     * 1,024. After the last number come zeros up to a whole group of int4. */
+    isize row = round_up(K, MINILLM_GROUP) + 16, sums_row = round_up(N, 16) + 16;
     float *copy = allocate(MINILLM_GEMV_ROWS * (transposed ? row : row + sums_row));
     if (copy == NULL)
         return MINILLM_OUT_OF_MEMORY;
@@ -146,8 +224,10 @@ int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
             .M = min(MINILLM_GEMV_ROWS, M - first), .K = K, .x = copy, .ldx = row, .w = w,
             .ldw = ldw, .scale = scale, .bias = bias, .y = y + first * ldy, .ldy = ldy,
         };
-        for (isize i = 0; i < p.M; i++)
+        for (isize i = 0; i < p.M; i++) {
             memcpy(copy + i * row, x + (first + i) * ldx, K * sizeof(float));
+            memset(copy + i * row + K, 0, (row - K) * sizeof(float));
+        }
         #pragma omp parallel for schedule(dynamic) num_threads(threads)
         for (isize begin = 0; begin < N; begin += size) {
             isize end = min(begin + size, N);

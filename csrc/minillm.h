@@ -30,12 +30,14 @@ void minillm_matmul_rung(int rung, isize M, isize N, isize K,
 
 /* y = x Wᵀ + bias for a few rows of x (gemv.c; BLAS's name for matrix times vector). The weights
  * are read once for every MINILLM_GEMV_ROWS rows. x is M x K, y is M x N, W is N x K of the given
- * type; or, if not `transposed`, K x N, float32, with N a multiple of 32. `scale`: N numbers with
- * int8, otherwise NULL. `bias`: N numbers, or NULL. */
-enum { MINILLM_GEMV_ROWS = 8 };
-enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2 };
+ * type; or, if not `transposed`, K x N, float32, with N a multiple of 32. A row of W has 32 >> type
+ * bits for each of ldw weights. `scale`: N floats with int8; with int4, where ldw is K rounded up to
+ * whole groups, N x ldw / MINILLM_GROUP numbers in bfloat16; otherwise NULL. `bias`: N numbers, or
+ * NULL. */
+enum { MINILLM_GEMV_ROWS = 8, MINILLM_GROUP = 32 };
+enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2, MINILLM_INT4 = 3 };
 int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
-                 const void *w, isize ldw, int transposed, const float *scale,
+                 const void *w, isize ldw, int transposed, const void *scale,
                  const float *bias, float *y, isize ldy);
 
 /* A (B, H, T, D) array: its address, and its strides in floats from one batch, head and row to the
@@ -113,6 +115,43 @@ void minillm_scatter_add(isize n, isize d, isize rows, float *table, const int64
  * and sin have `pairs` contiguous numbers for each row; a stride of 0 shares them. y may be x. */
 void minillm_rotate(isize B, isize H, isize T, isize D, isize pairs, minillm_heads x,
                     minillm_heads cos, minillm_heads sin, int interleaved, minillm_heads y);
+
+/* One more token of each of B sequences through n_blocks decoder blocks, the last norm and the output
+ * head (decode.c). x: (B, d), the tokens' vectors, becomes the residual stream after the blocks;
+ * logits: (B, head.N). All arrays are contiguous.
+ *
+ * minillm_norm: LayerNorm, or RMSNorm if `bias` is NULL.
+ * minillm_linear: a matrix of weights as in minillm_gemv. With float32 it is N x K if `transposed`,
+ * otherwise K x N, with any N.
+ * minillm_block: K and V are (B, Hkv, capacity, D), with room for number `length`; `scale` is that of
+ * attention. `gate` is needed for SwiGLU only.
+ * minillm_decoder: cos and sin as in minillm_rotate, for `pairs` pairs, 0 for no rotation. key_mask
+ * is (B, length + 1) or NULL. */
+typedef struct { const float *weight, *bias; double eps; } minillm_norm;
+typedef struct {
+    isize N, K, ldw;
+    int type, transposed;
+    const void *w, *scale;
+    const float *bias;
+} minillm_linear;
+typedef struct {
+    minillm_norm norm1, norm2;
+    minillm_linear qkv, output, expand, gate, contract;
+    float *K, *V, scale;
+    isize capacity;
+} minillm_block;
+enum { MINILLM_GELU_TANH = 0, MINILLM_GELU = 1, MINILLM_SWIGLU = 2 };
+typedef struct {
+    isize B, d, H, Hkv, D, length, n_blocks, pairs;
+    int activation, interleaved;
+    minillm_heads cos, sin;
+    const unsigned char *key_mask;
+    const minillm_block *blocks;
+    minillm_norm norm;
+    minillm_linear head;
+    float *x, *logits;
+} minillm_decoder;
+int minillm_decode(const minillm_decoder *call);
 
 /* The maximum number of threads of a kernel: initially 1, and always 1 without OpenMP. Each thread
  * of the program that calls kernels gets its own team of this size. If the system can't start the

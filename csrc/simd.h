@@ -34,11 +34,17 @@ static inline void store(float *p, vec x) { *(unaligned_vec *)p = x; }
  * broadcast.) */
 static inline vec broadcast(float x) { return x - (vec){0}; }
 
+/* The sum of all lanes, by halves: add to each lane the one that is n lanes away. */
 static inline float horizontal_sum(vec x) {
-    float sum = 0;
-    for (int l = 0; l < LANES; l++)
-        sum += x[l];
-    return sum;
+    #pragma GCC unroll 4
+    for (int n = LANES / 2; n > 0; n /= 2) {
+        vec other = {0};
+        #pragma GCC unroll 16
+        for (int l = 0; l < LANES; l++)
+            other[l] = x[l ^ n];
+        x += other;
+    }
+    return x[0];
 }
 
 /* exp(x) for x <= 88. Unlike a call of expf(), it can be vectorized in a loop.

@@ -12,7 +12,7 @@ from minillm.training.settings import CHANGEABLE, SCHEDULE_RULE, Settings
 from minillm.training.task import LABELLED
 
 DEFAULT_MODEL = "pydoc-tiny"
-DTYPES = ("float32", "bfloat16", "int8")
+DTYPES = ("float32", "bfloat16", "int8", "int4")
 FLOAT = {"type": float}
 
 
@@ -272,7 +272,8 @@ def _generate(commands):
     parser.add_argument("--stats", action="store_true",
                         help="print how many drafted tokens were accepted, and the speed, to "
                              "stderr")
-    _add_dtype(parser, "bfloat16 and int8 take about a half and a quarter of the memory and time")
+    _add_dtype(parser, "bfloat16, int8 and int4 take about a half, a quarter and a seventh of the memory, "
+                       "and less time")
 
 
 def _fill(commands):
@@ -301,7 +302,7 @@ def _eval(commands):
     parser.add_argument("--text", type=_path, help="a text file or a folder of them")
     parser.add_argument("--block-size", type=int,
                         help="context in tokens (default: the model's maximum, at most 1024)")
-    _add_dtype(parser, "bfloat16 and int8 show what they cost in accuracy")
+    _add_dtype(parser, "bfloat16, int8 and int4 show what they cost in accuracy")
 
 
 def _lora(commands):

@@ -234,6 +234,11 @@ def observe(callback):
         _observers.remove(callback)
 
 
+def is_observed():
+    """-> whether an `observe` block is running"""
+    return bool(_observers)
+
+
 def _observed(name, run, arguments, options):
     if getattr(_running, "kernel", False):
         return run(*arguments, **options)

@@ -147,6 +147,13 @@ class Matmul:
         return out
 
 
+def _is_plain_scale(scale, wanted):
+    if scale is None or wanted is None:
+        return scale is wanted
+    dtype, shape = wanted
+    return is_plain(scale, dtype) and scale.shape == shape
+
+
 def _is_plain_row(array, N):
     return is_plain(array, FLOAT32) and array.shape == (N,)
 
@@ -180,9 +187,29 @@ def _batch_step(array):
     return axes[-1][1] // 4 if axes else 0  # 0: the same matrix for the whole batch
 
 
-# The dtype of the stored weights -> its name in minillm.h. A uint16 holds a bfloat16.
+# The dtype of the stored weights -> its name in minillm.h. A uint16 holds a bfloat16, a uint8 two
+# weights of 4 bits.
 C_TYPES = {np.dtype(np.float32): "MINILLM_FLOAT32", np.dtype(np.uint16): "MINILLM_BFLOAT16",
-           np.dtype(np.int8): "MINILLM_INT8"}
+           np.dtype(np.int8): "MINILLM_INT8", np.dtype(np.uint8): "MINILLM_INT4"}
+INT8, INT4 = np.dtype(np.int8), np.dtype(np.uint8)
+GROUP = 32  # weights of 4 bits that share a scale: MINILLM_GROUP in minillm.h
+
+
+def n_groups(n_inputs):
+    """-> the number of groups that a row of n_inputs weights of 4 bits has; the last one may be
+    incomplete
+    """
+    return -(-n_inputs // GROUP)
+
+
+def _columns(dtype, K):
+    """-> how many numbers a row of K weights takes in an array of this dtype"""
+    return n_groups(K) * GROUP // 2 if dtype == INT4 else K
+
+
+def _scale_of(dtype, N, K):
+    """-> the dtype and the shape of the scale that weights of this dtype need, or None"""
+    return {INT8: (FLOAT32, (N,)), INT4: (np.dtype(np.uint16), (N, n_groups(K)))}.get(dtype)
 
 
 class QuantizedMatmul:
@@ -193,21 +220,26 @@ class QuantizedMatmul:
         if not isinstance(weights, np.ndarray):
             raise TypeError(f"weights is a {type(weights).__name__}, wanted a NumPy array")
         if weights.dtype not in C_TYPES:
-            raise TypeError(f"weights has dtype {weights.dtype}, wanted float32, uint16 (bfloat16) "
-                            "or int8")
+            raise TypeError(f"weights has dtype {weights.dtype}, wanted float32, uint16 (bfloat16),"
+                            " int8 or uint8 (int4)")
         if weights.ndim != 2:
             raise ValueError(f"weights has shape {weights.shape}, wanted 2 axes: (N, K)")
-        N, K = weights.shape
-        if x.ndim == 0 or x.shape[-1] != K:
-            raise ValueError(f"x has shape {x.shape}, wanted (..., {K}) to match weights")
-        if (scale is None) == (weights.dtype == np.int8):
-            came, wanted = ("None", "an array") if scale is None else ("an array", "None")
-            raise ValueError(f"scale is {came}, wanted {wanted} with weights of {weights.dtype}")
-        for name, array, dtype in (("scale", scale, np.float32), ("bias", bias, x.dtype)):
+        N, columns = weights.shape
+        if x.ndim == 0 or _columns(weights.dtype, x.shape[-1]) != columns:
+            wanted = columns
+            if weights.dtype == INT4:
+                wanted = f"K from {2 * columns - GROUP + 1} to {2 * columns}"
+            raise ValueError(f"x has shape {x.shape}, wanted (..., {wanted}) to match weights")
+        wanted = _scale_of(weights.dtype, N, x.shape[-1])
+        if (scale is None) != (wanted is None):
+            came, other = ("None", "an array") if scale is None else ("an array", "None")
+            raise ValueError(f"scale is {came}, wanted {other} with weights of {weights.dtype}")
+        for name, array, (dtype, shape) in (("scale", scale, wanted or (None, None)),
+                                            ("bias", bias, (x.dtype, (N,)))):
             if array is not None:
                 require_array(name, array, dtype)
-                if array.shape != (N,):
-                    raise ValueError(f"{name} has shape {array.shape}, wanted {(N,)}")
+                if array.shape != shape:
+                    raise ValueError(f"{name} has shape {array.shape}, wanted {shape}")
         return {name: array if array is None else contiguous(array) for name, array in (
             ("x", x), ("weights", weights), ("scale", scale), ("bias", bias))}
 
@@ -220,22 +252,23 @@ class QuantizedMatmul:
         if (is_plain(x, FLOAT32) and type(weights) is np.ndarray and weights.ndim == 2 and
                 weights.dtype in C_TYPES and weights.flags.c_contiguous and
                 weights.flags.aligned and
-                x.ndim > 0 and x.size and x.shape[-1] == weights.shape[1] and
-                (scale is None) == (weights.dtype != np.int8) and
-                (scale is None or _is_plain_row(scale, len(weights))) and
+                x.ndim > 0 and x.size and
+                _columns(weights.dtype, x.shape[-1]) == weights.shape[1] and
+                _is_plain_scale(scale, _scale_of(weights.dtype, len(weights), x.shape[-1])) and
                 (bias is None or _is_plain_row(bias, len(weights)))):
             return self.c(x, weights, scale, bias)
         return None
 
     def c(self, x, weights, scale, bias):
-        N, K = weights.shape
+        N, K = len(weights), x.shape[-1]
         y = np.empty((*x.shape[:-1], N), FLOAT32)
         ffi, floats = c_library.ffi, c_library.FLOATS
         from_buffer = ffi.from_buffer
         error = c_library.lib.minillm_gemv(
             math.prod(x.shape[:-1]), N, K, from_buffer(floats, x), K,
-            getattr(c_library.lib, C_TYPES[weights.dtype]), from_buffer(weights), K, True,
-            ffi.NULL if scale is None else from_buffer(floats, scale),
+            getattr(c_library.lib, C_TYPES[weights.dtype]), from_buffer(weights),
+            GROUP * scale.shape[1] if weights.dtype == INT4 else K, True,
+            ffi.NULL if scale is None else from_buffer(scale),
             ffi.NULL if bias is None else from_buffer(floats, bias), from_buffer(floats, y), N,
         )
         if error:

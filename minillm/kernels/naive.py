@@ -38,19 +38,33 @@ def _add_product(A, B, C):
 
 
 def quantized_matmul(x, weights, scale, bias):
-    """y_nj = Σ_k x_nk W_jk + bias_j,   W_jk = scale_j weights_jk for int8"""
+    """y_nj = Σ_k x_nk W_jk + bias_j
+
+    W_jk = scale_j weights_jk for int8;   W_jk = scale_jg (q - 8), g = k // 32, for int4, with q a
+    half of a byte
+    """
     y = np.empty((*x.shape[:-1], len(weights)), x.dtype)
     for n in np.ndindex(x.shape[:-1]):
         for j, row in enumerate(weights):
             total = 0.0 if bias is None else float(bias[j])
-            for x_k, w in zip(x[n].tolist(), row.tolist()):
-                if weights.dtype == np.uint16:  # bfloat16: the upper half of a float32
-                    (w,) = struct.unpack("f", struct.pack("I", w << 16))
-                elif scale is not None:
-                    w = float(scale[j]) * w
+            for k, x_k in enumerate(x[n].tolist()):
+                if weights.dtype == np.uint8:  # int4: byte i has the weights i and i + 16
+                    group, i = divmod(k, 32)
+                    byte = int(row[16 * group + i % 16])
+                    q = byte & 15 if i < 16 else byte >> 4
+                    w = _from_bfloat16(scale[j, group]) * (q - 8)
+                elif weights.dtype == np.uint16:
+                    w = _from_bfloat16(row[k])
+                else:
+                    w = float(row[k]) if scale is None else float(scale[j]) * int(row[k])
                 total += x_k * w
             y[n][j] = total
     return y
+
+
+def _from_bfloat16(bits):
+    """A bfloat16 is the upper half of a float32."""
+    return struct.unpack("f", struct.pack("I", int(bits) << 16))[0]
 
 
 # ---------------------------------------------------------------- nonlinearities

@@ -5,6 +5,7 @@ import numpy as np
 from minillm.generation import CausalLMMixin
 from minillm.models.input_checks import checked_labels
 from minillm.models.outputs import CausalLMOutput
+from minillm.models.whole_step import step_in_one_call
 from minillm.nn import OutputHead
 from minillm.nn.layers import normal
 from minillm.nn.loss import next_token_loss
@@ -81,6 +82,11 @@ class CausalLM(CausalLMMixin):
         output = CausalLMOutput(loss, logits, base.past_key_values, base.hidden_states,
                                 base.attentions)
         return output if return_dict else output.to_tuple()
+
+    def step(self, tokens, state):
+        """Read one more token of each sequence, (B,) -> logits (B, V) of the next"""
+        logits = step_in_one_call(self, tokens, state)
+        return super().step(tokens, state) if logits is None else logits
 
     def backward(self, dlogits):
         """dlogits: (B, T, V), which `loss.backward()` computes. Fills every .grad.

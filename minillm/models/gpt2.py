@@ -96,6 +96,10 @@ class GPT2Model(GPT2PreTrainedModel):
         return run.output(x, return_dict)
 
     @property
+    def blocks(self):
+        return self.h
+
+    @property
     def final_norm(self):
         return self.ln_f
 

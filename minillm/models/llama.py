@@ -136,6 +136,10 @@ class LlamaModel(LlamaPreTrainedModel):
         return run.output(x, return_dict)
 
     @property
+    def blocks(self):
+        return self.layers
+
+    @property
     def final_norm(self):
         return self.norm
 

@@ -25,7 +25,7 @@ ACCEPTED = {
     "kernel_config": ((None,), "minillm has its own kernels"),
     "key_mapping": ((None, {}), "the weights must have their usual names"),
     "llm_int8_threshold": ((None,), 'dtype="int8" stores weights in one byte'),
-    "load_in_4bit": ((None, False), 'dtype="int8" stores weights in one byte'),
+    "load_in_4bit": ((None, False), 'dtype="int4" stores weights in 4 bits'),
     "load_in_8bit": ((None, False), 'dtype="int8" stores weights in one byte'),
     "low_cpu_mem_usage": ((None, True, False), ""),
     "max_memory": ((None,), "minillm computes on the CPU"),
@@ -63,7 +63,7 @@ SAVING = {
 }
 # The options of find_pretrained.
 PLACES = [name for name in inspect.signature(find_pretrained).parameters if name != "name_or_path"]
-DTYPES = (None, "auto", "float32", "float16", "bfloat16", "int8")
+DTYPES = (None, "auto", "float32", "float16", "bfloat16", "int8", "int4")
 
 
 def sort_options(options):

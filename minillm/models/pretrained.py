@@ -93,7 +93,7 @@ class PreTrainedModel(Module):
         config: a configuration, or the directory of one, instead of config.json
         dtype, torch_dtype: None, "auto" or "float32": a model that computes in float32 and can be
             trained, whatever dtype the file has; "float16": the same, with weights rounded to
-            float16; "bfloat16" or "int8": a model for inference only, see `quantize`
+            float16; "bfloat16", "int8" or "int4": a model for inference only, see `quantize`
         generation_config: a GenerationConfig instead of generation_config.json
         variant: "fp16" reads model.fp16.safetensors
         seed: for the weights of a head that the checkpoint lacks (a warning names them), and for
@@ -125,7 +125,7 @@ class PreTrainedModel(Module):
         model._take(weights, np.float16 if dtype == "float16" else np.float32,
                     ignore_mismatched_sizes)
         model.eval()
-        return model.quantize(dtype) if dtype in ("bfloat16", "int8") else model
+        return model.quantize(dtype) if dtype in ("bfloat16", "int8", "int4") else model
 
     @classmethod
     def _configuration(cls, given):
@@ -288,16 +288,17 @@ class PreTrainedModel(Module):
         """Store the weights of all Linear layers and the token embeddings for inference; return
         self.
 
-        dtype: "float32" (no loss of precision), "bfloat16" or "int8"; see `minillm.ops.quantized`
+        dtype: "float32" (no loss of precision), "bfloat16", "int8" or "int4"; see
+            `minillm.ops.quantized`
 
         Generating a token reads every weight once, so fewer bytes mean more tokens per second. What
         costs little time stays float32: position embeddings, biases, norms. A quantized model can't
         be trained or saved. Raises ValueError for another dtype, for infinite or NaN weights with
-        "int8", and for a model that is already quantized.
+        "int8" or "int4", and for a model that is already quantized.
         """
         self._require_plain_weights("quantize once more")
-        if dtype == "int8":
-            self._require_finite_weights()
+        if dtype in ("int8", "int4"):
+            self._require_finite_weights(dtype)
         linears = [module for module in self.modules() if isinstance(module, Linear)]
         tables = self.token_tables()  # (V, d): already one row per output
         head = self.get_output_embeddings()
@@ -318,11 +319,11 @@ class PreTrainedModel(Module):
             raise ValueError(f"the weights are stored as {weights.dtype} for inference, wanted a "
                              f"model that isn't quantized to {purpose}")
 
-    def _require_finite_weights(self):
+    def _require_finite_weights(self, dtype):
         for name, parameter in self.named_parameters():
             if not np.isfinite(parameter.data).all():
                 raise ValueError(f"{name} has infinite or NaN weights, wanted finite ones to store "
-                                 "as int8")
+                                 f"as {dtype}")
 
     def state_dict(self):
         """-> {name: array}. ValueError for a quantized model."""

@@ -19,8 +19,9 @@ class LayerCache:
     def append(self, K, V):
         """K, V: (B, H, T_new, D) -> views of all keys and values so far: (B, H, T, D)"""
         start, end = self.length, self.length + K.shape[2]
-        if self.K is None or end > self.K.shape[2]:
-            self._make_room(K, end)
+        if self.K is None:
+            self._allocate(K, end)
+        self.make_room(K.shape[2])
         self.K[:, :, start:end] = K
         self.V[:, :, start:end] = V
         self.length = end
@@ -51,7 +52,12 @@ class LayerCache:
             copied.append(self.K[:, :, :length], self.V[:, :, :length])
         return copied
 
-    def _make_room(self, like, end):
+    def make_room(self, n):
+        """Make the buffers, which exist already, long enough for n more positions."""
+        if self.length + n > self.K.shape[2]:
+            self._allocate(self.K, self.length + n)
+
+    def _allocate(self, like, end):
         """Allocate buffers for at least `end` positions, and at least twice the old capacity."""
         B, H, _, D = like.shape
         old, previous = (0, None) if self.K is None else (self.K.shape[2], (self.K, self.V))

@@ -100,6 +100,40 @@ static void check_quantized(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K) {
     free(x), free(scale), free(bias), free(y), free(q), free(half), free(wanted);
 }
 
+/* int4: byte i of a group of 32 has the weights i and i + 16. */
+static void check_int4(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K) {
+    ptrdiff_t groups = (K + MINILLM_GROUP - 1) / MINILLM_GROUP;
+    float *x = numbers(M * K), *bias = numbers(N), *y = numbers(M * N);
+    uint8_t *q = malloc(N * groups * 16 + 1);
+    uint16_t *scale = malloc(N * groups * 2 + 2);
+    double *wanted = malloc((M * N + 1) * sizeof(double));
+    for (ptrdiff_t i = 0; i < N * groups * 16; i++)
+        q[i] = (uint8_t)(127.5f * (1 + draw()));
+    for (ptrdiff_t i = 0; i < N * groups; i++) {
+        float value = draw();
+        uint32_t bits;
+        memcpy(&bits, &value, 4);
+        scale[i] = bits >> 16;
+    }
+    for (ptrdiff_t i = 0; i < M; i++)
+        for (ptrdiff_t j = 0; j < N; j++) {
+            double sum = bias[j];
+            for (ptrdiff_t k = 0; k < K; k++) {
+                ptrdiff_t group = j * groups + k / 32;
+                int byte = q[group * 16 + k % 16];
+                uint32_t bits = (uint32_t)scale[group] << 16;
+                float value;
+                memcpy(&value, &bits, 4);
+                sum += x[i * K + k] * value * ((k % 32 < 16 ? byte & 15 : byte >> 4) - 8);
+            }
+            wanted[i * N + j] = sum;
+        }
+    failures += minillm_gemv(M, N, K, x, K, MINILLM_INT4, q, groups * MINILLM_GROUP, 1, scale,
+                             bias, y, N);
+    compare("int4", M * N, y, wanted, 1e-4);
+    free(x), free(bias), free(y), free(q), free(scale), free(wanted);
+}
+
 /* Attention and its gradients by their definition. The H query heads read H / group key heads.
  * `bias`: 0 for none, 1 for random numbers, 2 for random numbers inside a sliding window. */
 static void check_attention(ptrdiff_t B, ptrdiff_t H, ptrdiff_t group, ptrdiff_t Tq, ptrdiff_t Tk,
@@ -393,8 +427,10 @@ int main(void) {
         check_matmul(1, 3, 600, 300);
         check_matmul(1, 41, 64, 50);
         check_matmul(1, 20, 40, 0);
-        for (ptrdiff_t M = 1; M <= 9; M++)
+        for (ptrdiff_t M = 1; M <= 9; M++) {
             check_quantized(M, 11 + 100 * M, 60 * M + 7);
+            check_int4(M, 11 + 100 * M, 60 * M + 7);
+        }
         for (int variant = 0; variant < 12; variant++) {
             int causal = variant & 1, masked = variant >> 1 & 1, bias = variant / 4;
             check_attention(1, 3, 1, 150, 150, 64, causal, masked, bias);

@@ -1,4 +1,4 @@
-"""Weights in bfloat16 and int8: their rounding, and the product with them: naive == NumPy == C."""
+"""Weights in bfloat16, int8 and int4: their rounding, and the product with them: naive == NumPy == C."""
 
 import numpy as np
 import pytest
@@ -13,11 +13,12 @@ from minillm.ops.quantized import (
     from_bfloat16,
     quantized_matmul,
     to_bfloat16,
+    to_int4,
     to_int8,
 )
 
 every_implementation = pytest.mark.parametrize("name", ["naive", "numpy", "c"])
-every_type = pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+every_type = pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8", "int4"])
 generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
 
@@ -25,6 +26,8 @@ def stored(W, dtype):
     """-> weights, scale"""
     if dtype == "int8":
         return to_int8(W)
+    if dtype == "int4":
+        return to_int4(W)
     return (to_bfloat16(W) if dtype == "bfloat16" else W), None
 
 
@@ -75,9 +78,53 @@ def test_int8_of_rows_of_zeros_and_of_no_columns():
 
 
 @pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan])
-def test_int8_of_infinite_weights_is_an_error(wrong):
+@pytest.mark.parametrize("store", [to_int8, to_int4])
+def test_infinite_weights_are_an_error(store, wrong):
     with pytest.raises(ValueError, match="W has infinite or NaN weights"):
-        to_int8(np.array([[1, wrong]], np.float32))
+        store(np.array([[1, wrong]], np.float32))
+
+
+@given(rng=generators, N=st.integers(1, 4), K=st.sampled_from([1, 31, 32, 33, 80]),
+       size=st.sampled_from([1e-30, 1.0, 1e30]))
+def test_int4_is_better_than_rounding_by_the_largest_weight(rng, N, K, size):
+    """Also with the scale in bfloat16, which is off by 2⁻⁹ at most."""
+    W = (size * rng.standard_normal((N, K))).astype(np.float32)
+    packed, scale = to_int4(W)
+    groups = -(-K // 32)
+    assert packed.dtype == np.uint8 and packed.shape == (N, 16 * groups)
+    assert scale.dtype == np.uint16 and scale.shape == (N, groups)
+    stored_W = dequantize(packed, scale, K)
+    assert stored_W.shape == W.shape
+    for g in range(groups):
+        w = W[:, 32 * g : 32 * g + 32].astype(float)
+        m = np.take_along_axis(w, np.abs(w).argmax(axis=1)[:, None], axis=1)
+        s = -m / 8
+        plain = s * np.clip(np.rint(w / s), -8, 7)
+        error = np.square(stored_W[:, 32 * g : 32 * g + 32] - w).sum(axis=1)
+        assert np.all(error <= np.square(plain - w).sum(axis=1) + 2.0**-17 * (w * w).sum(axis=1))
+
+
+def test_int4_is_nearly_as_good_as_the_best_of_all_scales():
+    w = np.random.default_rng(0).standard_normal((200, 32))
+    found = dequantize(*to_int4(w.astype(np.float32)), 32)
+    m = np.take_along_axis(w, np.abs(w).argmax(axis=1)[:, None], axis=1)
+    least = np.full(200, np.inf)
+    for sign in (1, -1):
+        for start in np.linspace(5, 12, 400):
+            s = sign * m / start
+            error = np.square(s * np.clip(np.rint(w / s), -8, 7) - w).sum(axis=1)
+            least = np.minimum(least, error)
+    assert np.square(found - w).sum() <= 1.05 * least.sum()
+
+
+def test_int4_stores_its_own_numbers_exactly():
+    rng = np.random.default_rng(0)
+    q = rng.integers(-8, 8, (3, 2, 32))
+    q[..., 5] = -8
+    W = (q * 2.0 ** rng.integers(-9, 9, (3, 2, 1))).reshape(3, 64).astype(np.float32)
+    assert np.array_equal(dequantize(*to_int4(W), 64), W)
+    zeros = np.zeros((2, 40), np.float32)
+    assert np.array_equal(dequantize(*to_int4(zeros), 40), zeros)
 
 
 # ------------------------------------------------------------------ the product
@@ -95,7 +142,7 @@ def test_the_product_is_that_with_the_numbers_stored(name, dtype, rng, M, N, K, 
     bias = rng.standard_normal(N).astype(np.float32) if has_bias else None
     with kernels.use(name):
         y = quantized_matmul(x, weights, scale, bias)
-    W = dequantize(weights, scale).astype(float)
+    W = dequantize(weights, scale, K).astype(float)
     exact = x.astype(float) @ W.T + (0 if bias is None else bias)
     bound = 1e-5 * (1 + np.abs(x).astype(float) @ np.abs(W).T)
     assert y.dtype == np.float32 and y.shape == (M, N)
@@ -165,7 +212,7 @@ def test_the_same_bits_on_any_number_of_threads(dtype):
                 x = np.random.default_rng(M).standard_normal((M, 300)).astype(np.float32)
                 weights, scale = stored(
                     np.random.default_rng(9).standard_normal((700, 300)).astype(np.float32), dtype)
-                plain = matmul(x, dequantize(weights, scale).T.copy())
+                plain = matmul(x, dequantize(weights, scale, 300).T.copy())
                 results.append((quantized_matmul(x, weights, scale).tobytes(),
                                 plain.tobytes()))
     finally:
@@ -189,7 +236,7 @@ def test_int8_products_do_not_overflow_before_the_scale(name):
 def test_any_argument_gives_the_right_result_or_an_error_that_names_it(name, rng):
     M, N, K = rng.integers(0, 6, 3)
     weights, scale = stored(rng.standard_normal((N, K)).astype(np.float32),
-                            rng.choice(["float32", "bfloat16", "int8"]))
+                            rng.choice(["float32", "bfloat16", "int8", "int4"]))
     of = {"x": rng.standard_normal((M, K)).astype(np.float32), "weights": weights, "scale": scale,
           "bias": rng.standard_normal(N).astype(np.float32)}
     for key in rng.choice([key for key in of if of[key] is not None], 2):
@@ -224,6 +271,7 @@ def f32(*shape):
 
 
 I8, U16 = np.ones((4, 3), np.int8), np.ones((4, 3), np.uint16)
+U8 = np.ones((4, 16), np.uint8)  # int4
 
 
 @every_implementation
@@ -239,6 +287,10 @@ I8, U16 = np.ones((4, 3), np.int8), np.ones((4, 3), np.uint16)
     ((f32(2, 3), U16, f32(4)), ValueError, "scale is an array, wanted None with weights of uint16"),
     ((f32(2, 3), I8, f32(3)), ValueError, r"scale has shape \(3,\), wanted \(4,\)"),
     ((f32(2, 3), I8, np.ones(4)), TypeError, "scale has dtype float64"),
+    ((f32(2, 33), U8), ValueError, r"x has shape \(2, 33\), wanted \(..., K from 1 to 32\)"),
+    ((f32(2, 3), U8), ValueError, "scale is None, wanted an array with weights of uint8"),
+    ((f32(2, 3), U8, U16[:, :2]), ValueError, r"scale has shape \(4, 2\), wanted \(4, 1\)"),
+    ((f32(2, 3), U8, f32(4, 1)), TypeError, "scale has dtype float32, wanted uint16"),
     ((f32(2, 3), U16, None, f32(2)), ValueError, r"bias has shape \(2,\), wanted \(4,\)"),
     ((f32(2, 3), U16, None, np.ones(4)), TypeError, "bias has dtype float64, wanted float32"),
 ])

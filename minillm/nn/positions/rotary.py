@@ -41,7 +41,7 @@ class Rotary(AttentionPositions):
         return callable(self.frequencies)
 
     def rotate(self, Q, K, position_ids):
-        cos, sin = self._cos_and_sin(position_ids, Q.dtype)
+        cos, sin = self.cos_and_sin(position_ids, Q.dtype)
         Q, query_cache = rotary(Q, cos, sin, interleaved=self.interleaved)
         K, key_cache = rotary(K, cos, sin, interleaved=self.interleaved)
         self.remember((query_cache, key_cache))
@@ -51,7 +51,7 @@ class Rotary(AttentionPositions):
         query_cache, key_cache = self.recall()
         return rotary_backward(dQ, query_cache, out=dQ), rotary_backward(dK, key_cache, out=dK)
 
-    def _cos_and_sin(self, position_ids, dtype):
+    def cos_and_sin(self, position_ids, dtype):
         """-> cos, sin: (T, r / 2) for positions (T,), (B, 1, T, r / 2) for (B, T)"""
         last = self._last
         if last is not None and last[1] == dtype and np.array_equal(last[0], position_ids):

@@ -1,0 +1,124 @@
+/* decode.c: one more token of each sequence through a whole decoder, generation's step, in one call.
+ *
+ * Python needs about 100 microseconds to run the kernels of a block one by one, the time in which the
+ * memory delivers 2 MB of weights. This file runs the same kernels, on the same numbers, in the same
+ * order. The definition is DecoderBlock in minillm/nn/blocks.py, with norm="pre":
+ *
+ *     x = x + attention(norm1(x));  x = x + feed_forward(norm2(x))
+ *
+ * An activation is computed in place. */
+#include <string.h>
+#include "simd.h"
+
+/* The arrays between two kernels, for all B rows. */
+typedef struct { float *normed, *qkv, *heads, *branch, *hidden, *gate, *statistics; } arrays;
+
+static void normalize(const minillm_decoder *p, minillm_norm norm, const arrays *a) {
+    float *first = a->statistics, *second = first + p->B;
+    if (norm.bias)
+        minillm_layer_norm(p->B, p->d, p->x, norm.weight, norm.bias, norm.eps, a->normed, first,
+                           second);
+    else
+        minillm_rms_norm(p->B, p->d, p->x, norm.weight, norm.eps, a->normed, first);
+}
+
+static int apply(const minillm_linear *f, isize B, const float *x, float *y) {
+    if (f->type == MINILLM_FLOAT32)
+        return minillm_matmul(1, B, f->N, f->K, x, f->K, 0, 0, f->w, f->ldw, 0, f->transposed, y,
+                              f->N, 0, 0, f->bias);
+    return minillm_gemv(B, f->N, f->K, x, f->K, f->type, f->w, f->ldw, 1, f->scale, f->bias, y,
+                        f->N);
+}
+
+static void add_branch(const minillm_decoder *p, const float *branch) {
+    for (isize i = 0; i < p->B * p->d; i++)
+        p->x[i] += branch[i];
+}
+
+/* branch = attention(normed): append the new keys and values to the cache, then attend to all. */
+static int attend(const minillm_decoder *p, const minillm_block *block, const arrays *a) {
+    isize D = p->D, width = (p->H + 2 * p->Hkv) * D; /* of a row of qkv: queries, keys, values */
+    minillm_heads Q = {a->qkv, width, D, width}, K = Q;
+    minillm_heads cache_K = {block->K, p->Hkv * block->capacity * D, block->capacity * D, D};
+    minillm_heads cache_V = cache_K;
+    K.data += p->H * D;
+    cache_V.data = block->V;
+    int error = apply(&block->qkv, p->B, a->normed, a->qkv);
+    if (error)
+        return error;
+    if (p->pairs) {
+        minillm_rotate(p->B, p->H, 1, D, p->pairs, Q, p->cos, p->sin, p->interleaved, Q);
+        minillm_rotate(p->B, p->Hkv, 1, D, p->pairs, K, p->cos, p->sin, p->interleaved, K);
+    }
+    for (isize b = 0; b < p->B; b++)
+        for (isize h = 0; h < p->Hkv; h++) {
+            const float *key = K.data + b * width + h * D, *value = key + p->Hkv * D;
+            isize place = b * cache_K.batch + h * cache_K.head + p->length * D;
+            memcpy(cache_K.data + place, key, D * sizeof(float));
+            memcpy(cache_V.data + place, value, D * sizeof(float));
+        }
+    minillm_attention_call call = {
+        .B = p->B, .H = p->H, .Hkv = p->Hkv, .Tq = 1, .Tk = p->length + 1, .D = D,
+        .ahead = p->length, .Q = Q, .K = cache_K, .V = cache_V,
+        .out = {a->heads, p->H * D, D, p->H * D}, .lse = a->statistics, .scale = block->scale,
+        .key_mask = p->key_mask,
+    };
+    error = minillm_attention(&call);
+    return error ? error : apply(&block->output, p->B, a->heads, a->branch);
+}
+
+/* branch = feed_forward(normed) */
+static int feed_forward(const minillm_decoder *p, const minillm_block *block, const arrays *a) {
+    isize n = p->B * block->expand.N;
+    int error = apply(&block->expand, p->B, a->normed, a->hidden);
+    if (!error && p->activation == MINILLM_SWIGLU)
+        error = apply(&block->gate, p->B, a->normed, a->gate);
+    if (error)
+        return error;
+    if (p->activation == MINILLM_SWIGLU)
+        minillm_swiglu(n, a->gate, a->hidden, a->hidden);
+    else if (p->activation == MINILLM_GELU)
+        minillm_gelu(n, a->hidden, a->hidden);
+    else
+        minillm_gelu_tanh(n, a->hidden, a->hidden);
+    return apply(&block->contract, p->B, a->hidden, a->branch);
+}
+
+static int run(const minillm_decoder *p, const arrays *a) {
+    for (isize i = 0; i < p->n_blocks; i++) {
+        const minillm_block *block = p->blocks + i;
+        normalize(p, block->norm1, a);
+        int error = attend(p, block, a);
+        if (error)
+            return error;
+        add_branch(p, a->branch);
+        normalize(p, block->norm2, a);
+        error = feed_forward(p, block, a);
+        if (error)
+            return error;
+        add_branch(p, a->branch);
+    }
+    normalize(p, p->norm, a);
+    return apply(&p->head, p->B, a->normed, p->logits);
+}
+
+int minillm_decode(const minillm_decoder *p) {
+    isize widths[] = {p->d, (p->H + 2 * p->Hkv) * p->D, p->H * p->D, p->d, p->blocks[0].expand.N,
+                      p->blocks[0].expand.N, max(2, p->H)};
+    float *parts[7], *workspace;
+    isize total = 0;
+    for (int i = 0; i < 7; i++)
+        total += round_up(p->B * widths[i], 16);
+    workspace = allocate(total);
+    if (workspace == NULL)
+        return MINILLM_OUT_OF_MEMORY;
+    float *next = workspace;
+    for (int i = 0; i < 7; i++) {
+        parts[i] = next;
+        next += round_up(p->B * widths[i], 16);
+    }
+    arrays a = {parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[6]};
+    int error = run(p, &a);
+    free(workspace);
+    return error;
+}

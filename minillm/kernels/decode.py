@@ -1,0 +1,106 @@
+"""The arguments of csrc/decode.c: a whole decoder as one struct of addresses.
+
+minillm/models/whole_step.py fills it from the layers of a model.
+"""
+
+import numpy as np
+
+from minillm.kernels import c_library
+from minillm.kernels.arguments import is_plain
+from minillm.kernels.attention import heads_of
+from minillm.kernels.matmul import C_TYPES, FLOAT32, GROUP, INT4
+
+# The activation of a feed-forward network -> its name in minillm.h; "gate" times SiLU is SwiGLU.
+ACTIVATIONS = {"gelu_tanh": "MINILLM_GELU_TANH", "gelu": "MINILLM_GELU", "silu": "MINILLM_SWIGLU"}
+
+
+def activation_number(name):
+    return getattr(c_library.lib, ACTIVATIONS[name])
+
+
+class NotForC(Exception):
+    """A part of the decoder that csrc/decode.c doesn't know."""
+
+
+class Decoder:
+    """minillm.h's minillm_decoder, and all arrays that it points to."""
+
+    def __init__(self, n_blocks):
+        self._arrays = []  # they must live as long as the struct
+        ffi = c_library.ffi
+        self.blocks = ffi.new("minillm_block[]", n_blocks)
+        self.call = ffi.new("minillm_decoder *")
+        self.call.blocks, self.call.n_blocks = self.blocks, n_blocks
+        self._caches = [(None, None)] * n_blocks
+
+    def set_norm(self, target, weight, bias, eps):
+        target.weight, target.eps = self._floats(weight), eps
+        if bias is not None:
+            target.bias = self._floats(bias)
+
+    def set_linear(self, target, W, bias, transposed):
+        """W: a float32 array, (K, N), or (N, K) if `transposed`"""
+        target.w = self._floats(W)
+        target.type, target.transposed, target.ldw = 0, transposed, W.shape[1]
+        target.N, target.K = W.shape if transposed else W.shape[::-1]
+        if bias is not None:
+            target.bias = self._floats(bias)
+
+    def set_stored_linear(self, target, values, scale, n_inputs, bias):
+        """values, scale: as in `quantized_matmul`"""
+        target.w = self._address(values, values.dtype)
+        target.type = getattr(c_library.lib, C_TYPES[values.dtype])
+        target.transposed, target.N, target.K = True, len(values), n_inputs
+        target.ldw = GROUP * scale.shape[1] if values.dtype == INT4 else n_inputs
+        if scale is not None:
+            target.scale = self._address(scale, scale.dtype)
+        if bias is not None:
+            target.bias = self._floats(bias)
+
+    def set_cache(self, index, K, V):
+        """K, V: (B, n_kv_heads, capacity, D), the buffers of block `index`"""
+        if self._caches[index][0] is not K or self._caches[index][1] is not V:
+            block = self.blocks[index]
+            block.K, block.V = _floats(K), _floats(V)
+            block.capacity = K.shape[2]
+            self._caches[index] = K, V
+
+    def set_rotation(self, cos, sin):
+        """cos, sin: (T, pairs) for T = 1, or (B, 1, T, pairs)"""
+        call = self.call
+        call.pairs = cos.shape[-1]
+        shape = (-1, 1, 1, cos.shape[-1])
+        self._rotation = cos, sin = cos.reshape(shape), sin.reshape(shape)
+        for name, table in (("cos", cos), ("sin", sin)):
+            address, batch, _, _ = heads_of(table)
+            setattr(call, name, (address, batch * (len(table) > 1), 0, 0))
+
+    def run(self, x, length, key_mask):
+        """x: float32 (B, d), overwritten; key_mask: bool (B, length + 1) or None -> logits (B, V)
+
+        Writes the new keys and values to place `length` of the caches.
+        """
+        call, ffi = self.call, c_library.ffi
+        logits = np.empty((len(x), call.head.N), FLOAT32)
+        call.B, call.length = len(x), length
+        call.x, call.logits = _floats(x), _floats(logits)
+        call.key_mask = ffi.NULL
+        if key_mask is not None:
+            key_mask = np.ascontiguousarray(key_mask)
+            call.key_mask = ffi.from_buffer("unsigned char[]", key_mask)
+        c_library.check(c_library.lib.minillm_decode(call))
+        return logits
+
+    def _floats(self, array):
+        return self._address(array, FLOAT32)
+
+    def _address(self, array, dtype):
+        if not is_plain(array, dtype):
+            raise NotForC
+        self._arrays.append(array)
+        return c_library.ffi.from_buffer(
+            c_library.FLOATS if dtype is FLOAT32 else "unsigned char[]", array)
+
+
+def _floats(array):
+    return c_library.ffi.from_buffer(c_library.FLOATS, array)

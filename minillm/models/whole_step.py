@@ -1,0 +1,148 @@
+"""A token through a whole decoder in one call of C, where it computes what the layers compute.
+
+The layers are the definition: `CausalLM.forward`, the blocks in minillm/nn/blocks.py. Called one by
+one, their kernels cost a block about 100 microseconds of Python for each token. csrc/decode.c calls
+the same kernels, so the logits are the same bit for bit. Whatever it doesn't know (a trace, LoRA
+updates, ALiBi, another activation, NumPy's kernels, …) runs in the layers.
+"""
+
+import math
+
+from minillm.kernels import dispatch
+from minillm.kernels.decode import ACTIVATIONS, Decoder, NotForC, activation_number
+from minillm.models.input_checks import DecoderInputs
+from minillm.nn import (
+    DecoderBlock,
+    FeedForward,
+    GatedFeedForward,
+    LayerNorm,
+    Linear,
+    OutputHead,
+    RMSNorm,
+    Rotary,
+    SelfAttention,
+    SlidingWindow,
+)
+from minillm.nn.module import inference
+from minillm.nn.positions import AttentionPositions
+from minillm.nn.trace import active_traces
+from minillm.ops.quantized import QuantizedWeights
+
+MAX_ROWS = 8  # sequences: beyond, a product of float32 weights may add in another order
+
+
+def step_in_one_call(model, tokens, state):
+    """Read one more token of each sequence, (B,) -> logits (B, V), or None: let the layers do it"""
+    if (len(tokens) > MAX_ROWS or dispatch.current() != "c" or dispatch.is_observed()
+            or active_traces() or not state.length):
+        return None
+    if state.whole_step is None or not state.whole_step.is_current():
+        state.whole_step = WholeStep(model)
+    return state.whole_step.logits(tokens, state)
+
+
+class WholeStep:
+    """The addresses of a model's weights, for csrc/decode.c."""
+
+    def __init__(self, model):
+        self.model = model
+        self.base = base = model.base_model
+        self.parameters = []  # pairs of a Parameter and its array
+        self.windows, self.rotary = [], None
+        self.decoder = decoder = Decoder(len(base.blocks))
+        try:
+            for block, target in zip(base.blocks, decoder.blocks):
+                self._set_block(block, target)
+            self._set_norm(decoder.call.norm, base.final_norm)
+            _require_type(model.lm_head, OutputHead)
+            self._set_linear(decoder.call.head, model.lm_head, transposed=True)
+            decoder.call.d = decoder.call.head.K
+        except NotForC:
+            self.decoder = None
+
+    def is_current(self):
+        """-> whether no Parameter has got another array since"""
+        return all([parameter.data is array for parameter, array in self.parameters])
+
+    def logits(self, tokens, state):
+        """-> logits (B, V), or None for a cache or a length that only the layers can handle"""
+        decoder, length = self.decoder, state.length
+        if decoder is None or any([window <= length for window in self.windows]):
+            return None
+        mask, positions = state.mask_and_positions(1)
+        with inference(self.model):
+            inputs = DecoderInputs(self.base.config, state.cache, tokens[:, None], mask, positions)
+            x = self.base._embed(inputs)
+        layers = state.cache.layers
+        for index, layer in enumerate(layers):
+            layer.make_room(1)
+            decoder.set_cache(index, layer.K, layer.V)
+        if self.rotary is not None:
+            decoder.set_rotation(*self.rotary.cos_and_sin(inputs.positions, x.dtype))
+        logits = decoder.run(x.reshape(len(x), -1), length, inputs.key_mask)
+        for layer in layers:
+            layer.length += 1
+        return logits
+
+    # ---- from layers to addresses; NotForC where csrc/decode.c doesn't know one
+
+    def _set_block(self, block, target):
+        _require_type(block, DecoderBlock)
+        attention, network, call = block.attention, block.feed_forward, self.decoder.call
+        if block.residual_cross is not None or not block.residual1.is_pre_norm:
+            raise NotForC
+        _require_type(attention, SelfAttention)
+        self._set_positions(attention.positions)
+        self._set_norm(target.norm1, block.norm1)
+        self._set_norm(target.norm2, block.norm2)
+        call.H, call.Hkv, call.D = attention.n_heads, attention.n_kv_heads, attention.head_dim
+        target.scale = 1 / math.sqrt(attention.head_dim)
+        if attention.scale is not None:
+            target.scale = attention.scale
+        gated = type(network) is GatedFeedForward
+        name = network.activation.name
+        if name not in ACTIVATIONS or (name == "silu") != gated:
+            raise NotForC
+        _require_type(network, GatedFeedForward if gated else FeedForward)
+        call.activation = activation_number(name)
+        for layer, parts in ((attention, ("qkv", "output")),
+                             (network, ("expand", "contract") + ("gate",) * gated)):
+            for part in parts:
+                _require_type(getattr(layer, part), Linear)
+                self._set_linear(getattr(target, part), getattr(layer, part))
+
+    def _set_positions(self, positions):
+        if type(positions) is SlidingWindow:
+            self.windows.append(positions.window)
+            positions = positions.positions
+        if type(positions) is AttentionPositions:
+            return
+        _require_type(positions, Rotary)
+        if self.rotary not in (None, positions):
+            raise NotForC
+        self.rotary = positions
+        self.decoder.call.interleaved = positions.interleaved
+
+    def _set_norm(self, target, norm):
+        if type(norm) not in (LayerNorm, RMSNorm):
+            raise NotForC
+        bias = self._array(norm.bias) if type(norm) is LayerNorm else None
+        self.decoder.set_norm(target, self._array(norm.weight), bias, norm.eps)
+
+    def _set_linear(self, target, layer, transposed=False):
+        W = self._array(layer.weight)
+        bias = None if layer.bias is None else self._array(layer.bias)
+        if isinstance(W, QuantizedWeights):
+            self.decoder.set_stored_linear(target, W.values, W.scale, W.n_inputs, bias)
+        else:
+            self.decoder.set_linear(target, W, bias, transposed)
+
+    def _array(self, parameter):
+        self.parameters.append((parameter, parameter.data))
+        return parameter.data
+
+
+def _require_type(layer, kind):
+    """A subclass may compute something else."""
+    if type(layer) is not kind:
+        raise NotForC
