@@ -126,22 +126,35 @@ def quantize_together(matrices, dtype):
     """
     if dtype not in _STORED_AS:
         raise ValueError(f"dtype is {dtype!r}, wanted one of {', '.join(DTYPES)}")
-    sizes = [len(W) * _bytes_of_row(dtype, W.shape[1]) for W in matrices]
-    sizes = [(size + 63) // 64 * 64 for size in sizes]  # whole cache lines
+    sizes = [size for W in matrices for size in _sizes(dtype, *W.shape)]
     memory = np.empty(sum(sizes) + 63, np.uint8)
     begin = -memory.ctypes.data % 64
-    for W, size in zip(matrices, sizes):
+
+    def moved(array):
+        nonlocal begin
+        if array is None:
+            return None
+        place = memory[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
+        place[...] = array
+        begin += _whole_lines(array.nbytes)
+        return place
+
+    for W in matrices:
         weights = quantize(W, dtype)
-        values = memory[begin : begin + weights.values.nbytes].view(weights.values.dtype)
-        values = values.reshape(weights.values.shape)
-        values[...] = weights.values
-        yield weights._replace(values=values)
-        begin += size
+        yield weights._replace(values=moved(weights.values), scale=moved(weights.scale))
 
 
-def _bytes_of_row(dtype, n_inputs):
-    return GROUP // 2 * n_groups(n_inputs) if dtype == "int4" else (
-        _STORED_AS[dtype].itemsize * n_inputs)
+def _sizes(dtype, N, K):
+    """-> the bytes of the values and of the scale of a matrix (N, K), in whole cache lines"""
+    values = N * K * _STORED_AS[dtype].itemsize
+    scale = 4 * N if dtype == "int8" else 0
+    if dtype == "int4":
+        values, scale = N * n_groups(K) * GROUP // 2, N * n_groups(K) * 2
+    return _whole_lines(values), _whole_lines(scale)
+
+
+def _whole_lines(n_bytes):
+    return (n_bytes + 63) // 64 * 64
 
 
 def to_bfloat16(x):

@@ -61,7 +61,7 @@ def test_fewer_bytes_and_as_many_parameters():
         sizes[dtype] = sum(matrix.nbytes for matrix in matrices)
     assert sizes["bfloat16"] * 2 == sizes["float32"]
     assert sizes["int8"] < sizes["float32"] / 3
-    assert sizes["int4"] == sizes["float32"] * 4.5 / 32
+    assert sizes["int4"] < sizes["int8"] * 0.75  # less would be whole groups
 
 
 def test_bfloat16_is_the_model_rounded_once():
