@@ -267,7 +267,9 @@ def perplexity(dtype):
         path = Path(folder, "test.bin")
         write_documents(path, splits.test, GPT2Tokenizer.from_pretrained("pydoc-tiny"))
         found = evaluate(model, TokenDataset(path), block_size=RECIPE.block_size)
-    return {"perplexity": found.perplexity, "bits per byte": found.bits_per_byte}
+    n_bytes = sum(parameter.data.nbytes for parameter in model.parameters())
+    return {"perplexity": found.perplexity, "bits per byte": found.bits_per_byte,
+            "MB": n_bytes / 1e6}
 
 
 # ---- tokenizer

@@ -30,6 +30,22 @@ static int apply(const minillm_linear *f, isize B, const float *x, float *y) {
                         f->N);
 }
 
+/* RMSNorm of each of `heads` vectors of every row of qkv, from X on, in place. */
+static void normalize_heads(const minillm_decoder *p, minillm_norm norm, isize heads,
+                            minillm_heads X, const arrays *a) {
+    for (isize b = 0; b < p->B && norm.weight; b++) {
+        float *x = X.data + b * X.batch;
+        minillm_rms_norm(heads, p->D, x, norm.weight, norm.eps, x, a->statistics);
+    }
+}
+
+static void relu2(isize n, float *x) {
+    for (isize i = 0; i < n; i++) {
+        float positive = x[i] < 0 ? 0 : x[i]; /* NaN stays NaN */
+        x[i] = positive * positive;
+    }
+}
+
 static void add_branch(const minillm_decoder *p, const float *branch) {
     for (isize i = 0; i < p->B * p->d; i++)
         p->x[i] += branch[i];
@@ -46,6 +62,8 @@ static int attend(const minillm_decoder *p, const minillm_block *block, const ar
     int error = apply(&block->qkv, p->B, a->normed, a->qkv);
     if (error)
         return error;
+    normalize_heads(p, block->q_norm, p->H, Q, a);
+    normalize_heads(p, block->k_norm, p->Hkv, K, a);
     if (p->pairs) {
         minillm_rotate(p->B, p->H, 1, D, p->pairs, Q, p->cos, p->sin, p->interleaved, Q);
         minillm_rotate(p->B, p->Hkv, 1, D, p->pairs, K, p->cos, p->sin, p->interleaved, K);
@@ -77,6 +95,8 @@ static int feed_forward(const minillm_decoder *p, const minillm_block *block, co
         return error;
     if (p->activation == MINILLM_SWIGLU)
         minillm_swiglu(n, a->gate, a->hidden, a->hidden);
+    else if (p->activation == MINILLM_RELU2)
+        relu2(n, a->hidden);
     else if (p->activation == MINILLM_GELU)
         minillm_gelu(n, a->hidden, a->hidden);
     else

@@ -124,7 +124,8 @@ void minillm_rotate(isize B, isize H, isize T, isize D, isize pairs, minillm_hea
  * minillm_linear: a matrix of weights as in minillm_gemv. With float32 it is N x K if `transposed`,
  * otherwise K x N, with any N.
  * minillm_block: K and V are (B, Hkv, capacity, D), with room for number `length`; `scale` is that of
- * attention. `gate` is needed for SwiGLU only.
+ * attention. `gate` is needed for SwiGLU only. q_norm and k_norm are RMSNorms of D numbers, or their
+ * weights are NULL.
  * minillm_decoder: cos and sin as in minillm_rotate, for `pairs` pairs, 0 for no rotation. key_mask
  * is (B, length + 1) or NULL. */
 typedef struct { const float *weight, *bias; double eps; } minillm_norm;
@@ -135,12 +136,12 @@ typedef struct {
     const float *bias;
 } minillm_linear;
 typedef struct {
-    minillm_norm norm1, norm2;
+    minillm_norm norm1, norm2, q_norm, k_norm;
     minillm_linear qkv, output, expand, gate, contract;
     float *K, *V, scale;
     isize capacity;
 } minillm_block;
-enum { MINILLM_GELU_TANH = 0, MINILLM_GELU = 1, MINILLM_SWIGLU = 2 };
+enum { MINILLM_GELU_TANH = 0, MINILLM_GELU = 1, MINILLM_RELU2 = 2, MINILLM_SWIGLU = 3 };
 typedef struct {
     isize B, d, H, Hkv, D, length, n_blocks, pairs;
     int activation, interleaved;

@@ -23,12 +23,14 @@ def decoding(context):
 
     n = 4 if context.quick else 48
     # Weights of fewer bytes do the same work for the user, but read less memory.
-    smaller = [context.minillm(threads, dtype, dtype=dtype) for dtype in ("bfloat16", "int8")]
+    smaller = [context.minillm(threads, dtype, dtype=dtype)
+               for dtype in ("bfloat16", "int8", "int4")]
     bound = context.minillm(threads, MEMORY_BOUND, only_read=True)
     timings = measure("generate", {"n_tokens": n, "prompt": 1}, [*sides, *smaller, bound], effort)
     row = from_timings("greedy, batch 1, tokens/s", timings, amount=n, threads=threads)
     section.add(row, ("greedy decode, 124M", "minillm", MEMORY_BOUND, 0.85),
-                ("greedy decode with int8 weights", "int8", "minillm", 2.5))
+                ("greedy decode with int8 weights", "int8", "minillm", 2.5),
+                ("greedy decode with int4 weights", "int4", "int8", 1.4))
     context.arena.release()
 
     if not context.quick:
@@ -88,7 +90,7 @@ def precision(context):
     """The cost of smaller weights: the perplexity of the packaged model on its test text."""
     section = Section("precision", "pydoc-tiny on its test text, weights stored as", "", False)
     exact = None
-    for dtype in ("float32", "bfloat16", "int8"):
+    for dtype in ("float32", "bfloat16", "int8", "int4"):
         found = context.arena.call(context.minillm(context.most_threads), "perplexity", dtype=dtype)
         if found is None:
             return section

@@ -225,6 +225,7 @@ def _generate(commands):
          'minillm generate --model runs/demo-1 --temperature 0.7 --seed 1 "A class is"',
          'minillm generate --model gpt2 --num-beams 4 "In the beginning"',
          'minillm generate --model gpt2 --dtype int8 "In the beginning"',
+         'minillm generate --model gpt2 --dtype int4 "In the beginning"    # a seventh of the memory',
          'minillm generate --stop "." --greedy "The class"',
          'minillm generate --greedy --prompt-lookup 10 --stats "The class"',
          'minillm generate --model gpt2 --adapter my_adapter "In the beginning"',
@@ -272,8 +273,8 @@ def _generate(commands):
     parser.add_argument("--stats", action="store_true",
                         help="print how many drafted tokens were accepted, and the speed, to "
                              "stderr")
-    _add_dtype(parser, "bfloat16, int8 and int4 take about a half, a quarter and a seventh of the memory, "
-                       "and less time")
+    _add_dtype(parser, "bfloat16, int8 and int4 take about a half, a quarter and a seventh of the "
+                       "memory, and less time")
 
 
 def _fill(commands):

@@ -11,11 +11,17 @@ from minillm.kernels.attention import heads_of
 from minillm.kernels.matmul import C_TYPES, FLOAT32, GROUP, INT4
 
 # The activation of a feed-forward network -> its name in minillm.h; "gate" times SiLU is SwiGLU.
-ACTIVATIONS = {"gelu_tanh": "MINILLM_GELU_TANH", "gelu": "MINILLM_GELU", "silu": "MINILLM_SWIGLU"}
+ACTIVATIONS = {"gelu_tanh": "MINILLM_GELU_TANH", "gelu": "MINILLM_GELU",
+               "relu2": "MINILLM_RELU2", "silu": "MINILLM_SWIGLU"}
 
 
 def activation_number(name):
     return getattr(c_library.lib, ACTIVATIONS[name])
+
+
+def is_built():
+    """-> whether the loaded C library has this function; one built from older files has not"""
+    return hasattr(c_library.lib, "minillm_decode")
 
 
 class NotForC(Exception):

@@ -9,7 +9,13 @@ updates, ALiBi, another activation, NumPy's kernels, …) runs in the layers.
 import math
 
 from minillm.kernels import dispatch
-from minillm.kernels.decode import ACTIVATIONS, Decoder, NotForC, activation_number
+from minillm.kernels.decode import (
+    ACTIVATIONS,
+    Decoder,
+    NotForC,
+    activation_number,
+    is_built,
+)
 from minillm.models.input_checks import DecoderInputs
 from minillm.nn import (
     DecoderBlock,
@@ -34,7 +40,7 @@ MAX_ROWS = 8  # sequences: beyond, a product of float32 weights may add in anoth
 def step_in_one_call(model, tokens, state):
     """Read one more token of each sequence, (B,) -> logits (B, V), or None: let the layers do it"""
     if (len(tokens) > MAX_ROWS or dispatch.current() != "c" or dispatch.is_observed()
-            or active_traces() or not state.length):
+            or active_traces() or not state.length or not is_built()):
         return None
     if state.whole_step is None or not state.whole_step.is_current():
         state.whole_step = WholeStep(model)
@@ -95,6 +101,9 @@ class WholeStep:
         self._set_positions(attention.positions)
         self._set_norm(target.norm1, block.norm1)
         self._set_norm(target.norm2, block.norm2)
+        if attention.q_norm is not None:
+            self._set_norm(target.q_norm, attention.q_norm)
+            self._set_norm(target.k_norm, attention.k_norm)
         call.H, call.Hkv, call.D = attention.n_heads, attention.n_kv_heads, attention.head_dim
         target.scale = 1 / math.sqrt(attention.head_dim)
         if attention.scale is not None:

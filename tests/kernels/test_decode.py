@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from minillm import (
+    ApertusConfig,
+    ApertusForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -12,6 +14,8 @@ from minillm import (
     MistralForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     kernels,
 )
 from minillm.generation.mixins import CausalLMMixin
@@ -36,6 +40,8 @@ MODELS = {
     "gpt2 rotary": lambda: gpt2(position_embedding="rotary"),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**SMALL), seed=1),
     "mistral": lambda: MistralForCausalLM(MistralConfig(sliding_window=30, **SMALL), seed=1),
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(head_dim=8, **SMALL), seed=1),
+    "apertus": lambda: ApertusForCausalLM(ApertusConfig(**SMALL), seed=1),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SMALL), seed=1),
 }
 SLOWER = {
@@ -47,10 +53,10 @@ SLOWER = {
 
 
 def randomized(model):
-    """-> the model in eval mode, with biases and norms that aren't 0 and 1"""
+    """-> the model in eval mode, with biases and norms that aren't 0 and 1, no matrix of zeros"""
     rng = np.random.default_rng(2)
     for parameter in model.parameters():
-        if parameter.ndim == 1:
+        if parameter.ndim == 1 or not parameter.data.any():
             parameter.data += 0.1 * rng.standard_normal(parameter.shape, np.float32)
     return model.eval()
 
