@@ -1,8 +1,8 @@
-/* decode.c: one more token of each sequence through a whole decoder, generation's step, in one call.
+/* decode.c: generation's step, one more token of each sequence through a decoder, in one call.
  *
- * Python needs about 100 microseconds to run the kernels of a block one by one, the time in which the
- * memory delivers 2 MB of weights. This file runs the same kernels, on the same numbers, in the same
- * order. The definition is DecoderBlock in minillm/nn/blocks.py, with norm="pre":
+ * Python needs about 100 microseconds to run the kernels of a block one by one, time in which the
+ * memory delivers 2 MB of weights. This file runs the same kernels, on the same numbers, in the
+ * same order. The definition is DecoderBlock in minillm/nn/blocks.py, with norm="pre":
  *
  *     x = x + attention(norm1(x));  x = x + feed_forward(norm2(x))
  *

@@ -2,11 +2,13 @@
 
 The layers are the definition: `CausalLM.forward`, the blocks in minillm/nn/blocks.py. Called one by
 one, their kernels cost a block about 100 microseconds of Python for each token. csrc/decode.c calls
-the same kernels, so the logits are the same bit for bit. Whatever it doesn't know (a trace, LoRA
-updates, ALiBi, another activation, NumPy's kernels, …) runs in the layers.
+the same kernels, so the logits are the same bit for bit. Whatever it doesn't know (LoRA
+updates, ALiBi, another activation, NumPy's kernels, …) runs in the layers; and everything does while
+a trace, a debugger or a profiler watches.
 """
 
 import math
+import sys
 
 from minillm.kernels import dispatch
 from minillm.kernels.decode import (
@@ -39,12 +41,18 @@ MAX_ROWS = 8  # sequences: beyond, a product of float32 weights may add in anoth
 
 def step_in_one_call(model, tokens, state):
     """Read one more token of each sequence, (B,) -> logits (B, V), or None: let the layers do it"""
-    if (len(tokens) > MAX_ROWS or dispatch.current() != "c" or dispatch.is_observed()
-            or active_traces() or not state.length or not is_built()):
+    if (_is_watched() or len(tokens) > MAX_ROWS or dispatch.current() != "c"
+            or not state.length or not is_built()):
         return None
     if state.whole_step is None or not state.whole_step.is_current():
         state.whole_step = WholeStep(model)
     return state.whole_step.logits(tokens, state)
+
+
+def _is_watched():
+    """-> whether a trace, a benchmark, a debugger or a profiler is to see the layers run"""
+    return (active_traces() or dispatch.is_observed() or sys.gettrace() is not None
+            or sys.getprofile() is not None)
 
 
 class WholeStep:

@@ -1,5 +1,7 @@
 """csrc/decode.c, a whole decoder in one call: the same bits as its layers, or it isn't used."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -119,6 +121,13 @@ def test_who_looks_inside_sees_the_layers_and_new_weights_count():
     with kernels.observe(lambda name, *_: seen.append(name)):
         model.step(np.array([3]), state)
     assert "layer_norm" in seen
+    calls = []
+    sys.setprofile(lambda frame, *_: calls.append(frame.f_code.co_name))
+    try:
+        model.step(np.array([3]), state)
+    finally:
+        sys.setprofile(None)
+    assert "attend" in calls  # a debugger stops in the layers, too
     with kernels.use("numpy"):
         assert whole_step.step_in_one_call(model, np.array([3]), state) is None
     model.lm_head.weight.data = np.zeros((50, 36), np.float32)
