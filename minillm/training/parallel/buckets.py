@@ -26,8 +26,8 @@ of a module that runs n times n times. Parameter counts its writes, and the larg
 backward so far needed is what this one waits for. If it is exceeded, what was sent is wrong: all
 ranks hear of that at the end of the round, and the bucket is exchanged once more.
 
-Buckets are sent in their order on all ranks, whatever the order in which they complete: MPI matches
-collective operations by order. They are views of one array each, so nothing is packed or copied.
+Buckets are sent in their order on all ranks, whatever the order in which they complete: so messages
+need no names. They are views of one array each, so nothing is packed or copied.
 What progress such an operation makes on its own: communicator.py.
 """
 
@@ -78,7 +78,7 @@ class Bucket:
         for parameter, _, place in self.places():
             parameter.zero_grad()
             parameter.write_next_to(place)
-        self.request = None
+        self.requests = []
 
     @staticmethod
     def padded(parameter):
@@ -97,7 +97,7 @@ class Bucket:
             if parameter.grad is None:
                 place[...] = 0
         self.sent_writes = [parameter.writes for parameter in self.parameters]
-        self.request = self.ranks.start_exchange(self.flat, self.counts, self.received)
+        self.requests = self.ranks.start_exchange(self.flat, self.counts, self.received)
 
     def is_outdated(self):
         """-> whether a gradient was written to after it was sent"""
@@ -151,7 +151,7 @@ class BucketedSum(OrderedSum):
             with after_backward(self._send_complete):
                 yield
             self.early = len(self.buckets) - len(self.waiting)
-            self.done_early = sum(bucket.request.Test() for bucket in self._sent())
+            self.done_early = sum(self.ranks.are_done(bucket.requests) for bucket in self._sent())
             self._finish_round(is_first=round == 0, is_last=round == rounds - 1)
 
     def _send_complete(self):
@@ -164,7 +164,7 @@ class BucketedSum(OrderedSum):
                 break
             self._send_next()
         for bucket in self._sent():
-            if not bucket.request.Test():
+            if not self.ranks.are_done(bucket.requests):
                 break  # they progress together
 
     def _send_next(self):
@@ -188,11 +188,11 @@ class BucketedSum(OrderedSum):
         outdated = facts[:, len(present) :].any(axis=0)
         gathering = []
         for bucket, again in zip(self.buckets, outdated):
-            self.ranks.wait(bucket.request)
+            self.ranks.wait(*bucket.requests)
             if again:
                 bucket.start()
                 self.repeated += 1
-                self.ranks.wait(bucket.request)
+                self.ranks.wait(*bucket.requests)
             bucket.add(is_first)
             if is_last:
                 gathering += self._distribute(bucket)
@@ -202,7 +202,7 @@ class BucketedSum(OrderedSum):
 
     def _distribute(self, bucket):
         """Start to give the sum of a bucket to those who need it -> requests"""
-        return [self.ranks.start_gather(bucket.total, bucket.counts, bucket.flat)]
+        return self.ranks.start_gather(bucket.total, bucket.counts, bucket.flat)
 
     def _set_gradients(self):
         """The sums are in the memory that the backward writes to: that of each .grad."""

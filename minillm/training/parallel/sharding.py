@@ -88,8 +88,8 @@ class ShardedSum(BucketedSum):
                 if owner == self.ranks.rank:
                     place[...] = parameter.data
             gathering.append(self.ranks.start_gather(None, bucket.counts, bucket.flat))
-        for bucket, request in zip(self.buckets, gathering):
-            self.ranks.wait(request)
+        for bucket, requests in zip(self.buckets, gathering):
+            self.ranks.wait(*requests)
             for parameter, owner, place in bucket.places():
                 if owner != self.ranks.rank:
                     parameter.data[...] = place
