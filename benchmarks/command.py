@@ -11,6 +11,7 @@ from rich.console import Console
 from benchmarks import machine, plots, results, tables
 from benchmarks.harness import FULL, QUICK
 from benchmarks.peers import Arena
+from benchmarks.programs import find
 from benchmarks.sections.all import SECTIONS
 from benchmarks.sections.context import Context, default_threads
 from minillm.files import atomic_write
@@ -21,6 +22,7 @@ Measure minillm beside the limits of this machine, NumPy, PyTorch and Hugging Fa
   minillm bench --quick                        under a minute
   minillm bench                                everything: a quarter of an hour on two cores
   minillm bench --only matmul train            some sections
+  minillm bench --only train --llm-c ~/llm.c --llama-cpp ~/llama.cpp/build
   minillm bench compare A.json B.json          how many times faster B is than A
 
 Prints tables, and writes results.json and plots (PNG) into a new folder in runs/bench.
@@ -38,7 +40,12 @@ def main(arguments=None):
     out.mkdir(parents=True, exist_ok=True)
     console = make_console()
     threads = tuple(sorted(set(options.threads))) if options.threads else default_threads()
-    found = run(options.only, QUICK if options.quick else FULL, console, threads)
+    programs = {"llm_c": options.llm_c, "llama_cpp": options.llama_cpp}
+    for folder, name, option in ((options.llm_c, "train_gpt2", "--llm-c"),
+                                 (options.llama_cpp, "llama-bench", "--llama-cpp")):
+        if folder:
+            find(folder, name, option)  # now, not in an hour
+    found = run(options.only, QUICK if options.quick else FULL, console, threads, programs)
     if tables.summarize_goals(found):
         console.print(tables.goals_table(found))
     save(found, out)
@@ -46,14 +53,17 @@ def main(arguments=None):
     return 0
 
 
-def run(only, effort, console, threads):
-    """Measure the sections in `only` (None: all), and print each when it is done -> Results"""
+def run(only, effort, console, threads, programs=None):
+    """Measure the sections in `only` (None: all), and print each when it is done -> Results
+
+    programs: {"llm_c": folder, "llama_cpp": folder} of those that the user has
+    """
     description = machine.describe()
     for line in tables.machine_lines(description):
         console.print(line, style="dim")
     found = results.Results(description, effort.name)
     with Arena(effort, say=lambda text: console.print(text, style="yellow")) as arena:
-        context = Context(arena, threads)
+        context = Context(arena, threads, **(programs or {}))
         for key, measure in SECTIONS.items():
             if only and key not in only and key != "limits":
                 continue
@@ -117,6 +127,10 @@ def parser():
                       help="numbers of threads, for all competitors (default: 1, and 2 where there "
                            "are two cores); what is measured with one number only, like the "
                            "training steps, is measured with the largest")
+    made.add_argument("--llm-c", metavar="DIR",
+                      help="the folder with llm.c's train_gpt2, to compare training steps with")
+    made.add_argument("--llama-cpp", metavar="DIR",
+                      help="the folder with llama.cpp's llama-bench, to compare decoding with")
     made.add_argument("--out", metavar="DIR", help="where results and plots go")
     return made
 

@@ -137,12 +137,19 @@ class Arena:
     def has(self, library):
         return library not in self.missing
 
-    def measure(self, case, arguments, sides, effort=None):
+    def measure(self, case, arguments, sides, effort=None, more=None):
         """Time with_<library>.<case>(**arguments) on all `sides` by turns -> {label: Timing}
 
+        more: {label: function(calls) -> seconds of a call}, what isn't a library (programs.py)
         A side whose library is missing, or which fails, isn't among the results.
         """
         runs = {}
+        for label, run in (more or {}).items():
+            try:
+                run(1)
+                runs[label] = run
+            except PeerError as error:
+                self.say(f"{case}: {label} is left out: {error}")
         for side in sides:
             if not self.has(side.library):
                 continue

@@ -1,7 +1,7 @@
 """Serving 1, 4 and 16 clients at once: `python -m benchmarks.serving`, beside transformers.
 
     minillm serve            over HTTP, streaming, as a client sees it
-    transformers             `generate`, one request after the other, in its own process without HTTP
+    transformers             `generate`, one request after the other, in a process without HTTP
     transformers, batched    its continuous batching (paged attention), likewise without HTTP
 
 The same weights, prompts of random tokens, greedy, the same number of new tokens; equal numbers of
@@ -126,7 +126,8 @@ class Transformers:
 
     def __init__(self, folder, threads, batched):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.serving", "--peer", str(folder), *["--batched"][: batched]],
+            [sys.executable, "-m", "benchmarks.serving", "--peer", str(folder),
+             *(["--batched"] if batched else [])],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env=_environment(threads), cwd=Path(__file__).parents[1])
 
@@ -244,8 +245,8 @@ def measure(folder, vocab_size, *, n_new, length, rounds, threads, sides):
 
 
 def summary(found, n_new):
-    """-> list of rows: clients, side, tokens/s (median of the rounds), first token and whole text at
-    p50 and p95, in ms"""
+    """-> list of rows: clients, side, tokens/s (median of the rounds), first token and whole text
+    at p50, and at p95, in ms"""
     rows = []
     for (clients, side), rounds in sorted(found.items(), key=lambda item: (
             item[0][0], SIDES.index(item[0][1]))):
@@ -306,7 +307,7 @@ def parser():
     made.add_argument("--only", nargs="+", metavar="MODEL", help="pydoc-tiny, 'GPT-2 124M'")
     made.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     made.add_argument("--folder", help="keep the models here")
-    made.add_argument("--write", action="store_true", help="write benchmarks/results/DATE-serving.md")
+    made.add_argument("--write", action="store_true", help="write results/DATE-serving.md")
     made.add_argument("--peer", help=argparse.SUPPRESS)
     made.add_argument("--batched", action="store_true", help=argparse.SUPPRESS)
     return made

@@ -2,6 +2,7 @@
 
 from benchmarks.cases import bytes_per_token, prefill_operations
 from benchmarks.harness import Effort
+from benchmarks.programs import LlamaCpp
 from benchmarks.results import FMA_BOUND, MEMORY_BOUND, Row, Section, from_timings
 
 SHORT = Effort("full", min_rounds=5, max_rounds=9, seconds=20, sample_seconds=0.01)
@@ -26,11 +27,14 @@ def decoding(context):
     smaller = [context.minillm(threads, dtype, dtype=dtype)
                for dtype in ("bfloat16", "int8", "int4")]
     bound = context.minillm(threads, MEMORY_BOUND, only_read=True)
-    timings = measure("generate", {"n_tokens": n, "prompt": 1}, [*sides, *smaller, bound], effort)
+    llama = context.program(LlamaCpp, threads)
+    timings = measure("generate", {"n_tokens": n, "prompt": 1}, [*sides, *smaller, bound], effort,
+                      llama and {LlamaCpp.label: lambda calls: llama.seconds(n_new=n)})
     row = from_timings("greedy, batch 1, tokens/s", timings, amount=n, threads=threads)
     section.add(row, ("greedy decode, 124M", "minillm", MEMORY_BOUND, 0.85),
                 ("greedy decode with int8 weights", "int8", "minillm", 2.5),
-                ("greedy decode with int4 weights", "int4", "int8", 1.4))
+                ("greedy decode with int4 weights", "int4", "int8", 1.4),
+                ("greedy decode, 124M", "minillm", LlamaCpp.label, 1.0))
     context.arena.release()
 
     if not context.quick:
@@ -42,13 +46,19 @@ def decoding(context):
 
         context.arena.release()
 
-        timings = measure("prefill", {"T": 1024}, sides, effort)
+        timings = measure("prefill", {"T": 1024}, sides, effort,
+                          llama and {LlamaCpp.label: lambda calls: llama.seconds(n_prompt=1024)})
         row = from_timings("prefill of 1,024 tokens, prompts/s", timings, amount=1,
                            threads=threads)
         if threads in context.fma_peak:
             row.values[FMA_BOUND] = context.fma_peak[threads] * 1e9 / prefill_operations(1024)
-        section.add(row, ("prefill of 1,024 tokens", "minillm", "Hugging Face", 2.5))
+        section.add(row, ("prefill of 1,024 tokens", "minillm", "Hugging Face", 2.5),
+                    ("prefill of 1,024 tokens", "minillm", LlamaCpp.label, 1.0))
     context.arena.release()
+    if llama:
+        llama.close()
+        section.notes.append("llama.cpp: its llama-bench, float32 weights and caches; generating "
+                             "starts without a prompt")
     section.notes.append(f"a token reads {bytes_per_token() / 1e6:.0f} MB of weights; memory bound: "
                          "only reading as much, in one matrix, by turns with the others. The prompt "
                          "is one token")

@@ -2,6 +2,7 @@
 
 from benchmarks.cases import TRAINING_SHAPES, step_operations
 from benchmarks.harness import Effort
+from benchmarks.programs import LlmC
 from benchmarks.results import FMA_BOUND, Goal, Row, Section, from_timings
 
 LONG = Effort("full", min_rounds=5, max_rounds=21, seconds=20, sample_seconds=0.1)
@@ -18,8 +19,12 @@ def train_steps(context):
                  context.torch(threads)]
         if not context.quick:
             sides.append(context.torch(threads, "PyTorch compiled", compiled=True))
+        llm_c = context.program(LlmC, threads) if TRAINING_SHAPES[name] is LlmC.shape else None
         timings = context.arena.measure("train_step", TRAINING_SHAPES[name], sides,
-                                        context.effort if context.quick else LONG)
+                                        context.effort if context.quick else LONG,
+                                        {LlmC.label: llm_c.seconds} if llm_c else None)
+        if llm_c:
+            llm_c.close()
         work = f"train step, {name}"
         operations = step_operations(**TRAINING_SHAPES[name])
         row = from_timings(describe(name), timings, scale=1e3, threads=threads, flops=operations)
@@ -27,10 +32,14 @@ def train_steps(context):
             row.values[FMA_BOUND] = operations / context.fma_peak[threads] / 1e6
         section.add(row,
                     (work, "minillm", "PyTorch", WANTED[name]),
-                    (work, "minillm", "PyTorch compiled", WANTED[name]))
+                    (work, "minillm", "PyTorch compiled", WANTED[name]),
+                    (work, "minillm", LlmC.label, 1.0))
         context.arena.release()  # the models are large
     section.notes.append("FMA bound: what the matrix products and attention alone would take at "
                          "the peak; no float32 program can be faster")
+    if context.llm_c:
+        section.notes.append("llm.c: its own train_gpt2, the fastest of three steps of a run; it "
+                             "doesn't clip gradients")
     if context.quick:
         section.notes.append("--quick: the smallest model only, and without torch.compile")
     return section

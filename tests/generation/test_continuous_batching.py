@@ -11,8 +11,8 @@ from minillm.kernels import use
 from minillm.models.family import FamilyConfig, FamilyForCausalLM
 from minillm.models.gpt2 import GPT2LMHeadModel
 from minillm.models.gpt2_config import GPT2Config
-from minillm.models.llama import LlamaForCausalLM, MistralForCausalLM
-from minillm.models.llama_config import LlamaConfig, MistralConfig
+from minillm.models.llama import LlamaForCausalLM, MistralForCausalLM, Qwen3ForCausalLM
+from minillm.models.llama_config import LlamaConfig, MistralConfig, Qwen3Config
 
 V, CHUNK = 60, 8
 SMALL = dict(vocab_size=V, hidden_size=32, intermediate_size=40, num_hidden_layers=2,
@@ -26,6 +26,7 @@ MODELS = {
     "llama, dynamic": lambda: LlamaForCausalLM(LlamaConfig(
         **{**SMALL, "max_position_embeddings": 12}, rope_parameters=DYNAMIC)),
     "mistral": lambda: MistralForCausalLM(MistralConfig(**SMALL, sliding_window=5)),
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SMALL)),
     "2017": lambda: FamilyForCausalLM(FamilyConfig(**SMALL)),
 }
 KINDS = [(name, "float32") for name in MODELS] + [("llama", "bfloat16"), ("gpt2", "int8")]

@@ -1,0 +1,87 @@
+"""Programs in C that the benchmark drives: what they read, and what is made of what they print."""
+
+import os
+import struct
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import programs
+from benchmarks.command import main
+from benchmarks.peers import PeerError
+from benchmarks.programs import LlamaCpp, LlmC, write_gguf
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="scripts and terminals of POSIX")
+
+TRAIN = """
+import numpy as np
+header = np.fromfile("gpt2_124M.bin", np.int32, 256)
+maxT, V, L, NH, C, Vp = map(int, header[2:8])
+assert header[0] == 20240326 and header[1] == 3 and Vp % 128 == 0 and Vp >= V
+weights = Vp * C + maxT * C + L * (12 * C * C + 13 * C) + 2 * C
+assert np.fromfile("gpt2_124M.bin", np.float32, offset=1024).size == weights
+data = "dev/data/tinyshakespeare/tiny_shakespeare_val.bin"
+assert np.fromfile(data, np.int32, 3).tolist()[:2] == [20240520, 1]
+assert np.fromfile(data, np.uint16, offset=1024).max() < V
+print("val loss 5.3")
+for step in range(9):
+    print(f"step {step}: train loss 4.5 (took {900 - 100 * step}.000000 ms)")
+"""
+
+
+def script(folder, name, text):
+    path = folder / name
+    path.write_text(f"#!{sys.executable}\n{text}")
+    path.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(LlmC, "shape", {"n_layer": 2, "n_embd": 8, "n_head": 2, "V": 300})
+    monkeypatch.setattr(programs, "GPT2_124M", {"n_layer": 2, "n_embd": 8, "n_head": 2, "V": 300,
+                                                "n_positions": 16})
+
+
+def test_llm_c_reads_our_files_and_its_steps_are_timed(tmp_path):
+    program = LlmC(script(tmp_path, "train_gpt2", TRAIN), threads=1, steps=2)
+    assert program.seconds(1) == pytest.approx(0.7)  # the fastest of steps 1 and 2
+    program.close()
+
+
+def test_a_program_that_fails_is_one_line(tmp_path):
+    program = LlmC(script(tmp_path, "train_gpt2", "print('Bad magic')"), threads=1)
+    with pytest.raises(PeerError, match="Bad magic"):
+        program.seconds(1)
+    bench = LlamaCpp(script(tmp_path, "llama-bench", "import sys; sys.exit('no model')"), 1)
+    with pytest.raises(PeerError, match="no model"):
+        bench.seconds(n_new=3)
+
+
+def test_llama_bench_is_asked_for_one_thing(tmp_path):
+    text = ("import json, sys; a = sys.argv; assert open(a[a.index('-m') + 1], 'rb').read(4) == "
+            "b'GGUF'; print(json.dumps([{'avg_ns': 1e9 * int(a[a.index('-n') + 1]) + "
+            "1e6 * int(a[a.index('-p') + 1])}]))")
+    program = LlamaCpp(script(tmp_path, "llama-bench", text), threads=2)
+    assert program.seconds(n_new=4) == 4 and program.seconds(n_prompt=1000) == 1
+
+
+def test_gguf_is_what_its_documentation_says(tmp_path):
+    weights = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
+               "b": np.ones(5, np.float32)}
+    write_gguf(tmp_path / "x.gguf", {"general.architecture": "gpt2", "n": 7, "eps": 0.5}, weights)
+    data = (tmp_path / "x.gguf").read_bytes()
+    assert data[:4] == b"GGUF" and struct.unpack_from("<IQQ", data, 4) == (3, 2, 3)
+    begin = len(data) - 32 - 32  # each tensor in its 32 bytes
+    assert begin % 32 == 0
+    assert np.frombuffer(data, "<f4", 6, begin).tolist() == list(range(6))
+    assert np.frombuffer(data, "<f4", 5, begin + 32).tolist() == [1] * 5
+    at = data.index(b"a.weight") + len("a.weight")
+    assert struct.unpack_from("<IQQIQ", data, at) == (2, 3, 2, 0, 0)
+
+
+def test_a_missing_program_is_named_at_once(tmp_path):
+    for option, name in (("--llm-c", "train_gpt2"), ("--llama-cpp", "llama-bench")):
+        with pytest.raises(ValueError, match=f"{option} is .* no program {name}"):
+            main([option, str(tmp_path), "--quick", "--out", str(tmp_path / "out")])
