@@ -50,6 +50,9 @@ def make_models(folder):
     made = {"pydoc-tiny": packaged, "GPT-2 124M": GPT2LMHeadModel(config)}
     for name, model in made.items():
         path = Path(folder) / name.replace(" ", "-")
+        made[name] = path
+        if path.exists():
+            continue
         model.save_pretrained(path)
         AutoTokenizer.from_pretrained("pydoc-tiny").save_pretrained(path)
         _fill_vocabulary(path, model.config.vocab_size)
@@ -58,7 +61,6 @@ def make_models(folder):
             content["eos_token_id"] = content["bos_token_id"] = None
             write_json(path / file, {**content, "torch_dtype": "float32", "dtype": "float32"}
                        if file == "config.json" else content)
-        made[name] = path
     return made
 
 
