@@ -23,7 +23,8 @@ Proof. Its scores are functions of its own row. A stored weight matrix is multip
     LARGEST_STEP rows as with one (csrc/gemv.c adds the products of a row in the same order for any
     number of rows), and a prompt is cut into chunks at places that depend on nothing else. So the
     scores agree bit for bit. Processors and the random generator belong to the request.          ∎
-Weights that aren't stored for inference (`model.quantize`) agree up to rounding.
+With int4, and with weights that aren't stored for inference (`model.quantize`), the scores agree up
+to rounding.
 """
 
 from collections import deque
