@@ -114,9 +114,11 @@ def config_of_sizes(settings):
 
 def _plan_of_config(config, head, given):
     settings = Settings(**{name: value for name, value in given.items()
-                           if name in ("batch_size", "block_size", "steps", "grad_accum")})
+                           if name in ("batch_size", "block_size", "steps", "grad_accum",
+                                       "recompute")})
     plan = estimate.plan_of_config(config, head, batch=settings.batch_size,
-                                   length=settings.block_size, steps=settings.steps)
+                                   length=settings.block_size, steps=settings.steps,
+                                   recompute=settings.recompute)
     plan.accumulate = settings.grad_accum
     return plan
 

@@ -4,11 +4,11 @@ import numpy as np
 
 from minillm.generation import CausalLMMixin
 from minillm.models.input_checks import checked_labels
-from minillm.models.outputs import CausalLMOutput
+from minillm.models.outputs import CausalLMOutput, with_logits
 from minillm.models.whole_step import step_in_one_call
 from minillm.nn import OutputHead
 from minillm.nn.layers import normal
-from minillm.nn.loss import next_token_loss
+from minillm.nn.loss import head_loss, next_targets
 from minillm.nn.module import Parameter, no_grad_if
 
 
@@ -42,7 +42,8 @@ class CausalLM(CausalLMMixin):
 
     def forward(self, input_ids=None, attention_mask=None, position_ids=None, labels=None,
                 inputs_embeds=None, past_key_values=None, use_cache=False, output_attentions=None,
-                output_hidden_states=None, logits_to_keep=0, return_dict=True, **others):
+                output_hidden_states=None, logits_to_keep=0, return_dict=True, shift_labels=None,
+                return_logits=None, **others):
         """Score the next token at every position -> CausalLMOutput
 
         input_ids: integers (B, T)
@@ -51,6 +52,10 @@ class CausalLM(CausalLMMixin):
         position_ids: integers (B, T) or (1, T); default: past, past + 1, …
         labels: (B, T), usually input_ids, with -100 at positions to ignore. `loss` is then the mean
             cross-entropy of predicting each label from the tokens before it.
+        shift_labels: (B, T), instead of labels: position t's own target, the token at t + 1
+        return_logits: False leaves them out of the output of a call with labels; True computes them
+            all at once. None does so unless they are large: then the loss is computed in chunks,
+            and the logits when `output.logits` is read, before the loss's backward.
         inputs_embeds: float (B, T, d_model) instead of input_ids
         past_key_values: a `minillm.nn.KVCache` with the keys and values of the tokens before
             input_ids; those of input_ids are appended. No backward.
@@ -65,11 +70,10 @@ class CausalLM(CausalLMMixin):
         Raises TypeError and ValueError for inputs of a wrong type or shape, for an id outside the
         vocabulary and for more tokens than there are positions.
         """
-        if labels is not None:
-            given = input_ids if inputs_embeds is None else inputs_embeds
-            labels = checked_labels(labels, np.shape(given)[:2], self.config.vocab_size)
-            if logits_to_keep:
-                raise ValueError("labels need the logits of all positions, wanted logits_to_keep=0")
+        given = input_ids if inputs_embeds is None else inputs_embeds
+        targets = self._targets(labels, shift_labels, np.shape(given)[:2])
+        if targets is not None and logits_to_keep:
+            raise ValueError("labels need the logits of all positions, wanted logits_to_keep=0")
         with no_grad_if(past_key_values is not None or use_cache or logits_to_keep):
             base = self.base_model(
                 input_ids, attention_mask, position_ids, inputs_embeds=inputs_embeds,
@@ -77,11 +81,25 @@ class CausalLM(CausalLMMixin):
                 output_attentions=output_attentions, output_hidden_states=output_hidden_states,
                 **others,
             )
-            logits = self.lm_head(base.last_hidden_state[:, -logits_to_keep:])
-            loss = None if labels is None else next_token_loss(self, logits, labels)
-        output = CausalLMOutput(loss, logits, base.past_key_values, base.hidden_states,
-                                base.attentions)
+            x, loss = base.last_hidden_state, None
+            if targets is None:
+                logits = self.lm_head(x[:, -logits_to_keep:])
+            else:
+                loss, logits = head_loss(self, self.lm_head, x, targets,
+                                         return_logits=return_logits)
+        output = with_logits(CausalLMOutput, loss, logits, base.past_key_values,
+                             base.hidden_states, base.attentions)
         return output if return_dict else output.to_tuple()
+
+    def _targets(self, labels, shift_labels, shape):
+        """-> int64 (B, T): each position's target, -100 for none; None without labels"""
+        if labels is None and shift_labels is None:
+            return None
+        if labels is not None and shift_labels is not None:
+            raise ValueError("labels and shift_labels: both given, wanted one of them")
+        if labels is None:
+            return checked_labels(shift_labels, shape, self.config.vocab_size, "shift_labels")
+        return next_targets(checked_labels(labels, shape, self.config.vocab_size))
 
     def step(self, tokens, state):
         """Read one more token of each sequence, (B,) -> logits (B, V) of the next"""
@@ -89,7 +107,8 @@ class CausalLM(CausalLMMixin):
         return super().step(tokens, state) if logits is None else logits
 
     def backward(self, dlogits):
-        """dlogits: (B, T, V), which `loss.backward()` computes. Fills every .grad.
+        """dlogits: (B, T, V), which `loss.backward()` computes; or dloss, if there were no logits.
+        Fills every .grad.
 
         A tied table is used twice, so its gradient is the sum of the head's and the embedding's.
         """

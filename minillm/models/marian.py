@@ -11,6 +11,7 @@ import numpy as np
 
 from minillm.models.transformer import TransformerForConditionalGeneration, TransformerModel
 from minillm.models.transformer_config import TransformerConfig
+from minillm.nn import OutputHead
 from minillm.nn.module import Parameter
 
 
@@ -74,9 +75,7 @@ class MarianMTModel(TransformerForConditionalGeneration):
         super().__init__(config, seed, draw_weights)
         n = self.config.decoder_vocab_size
         self.final_logits_bias = Parameter(np.zeros((1, n), np.float32), trainable=False)
-
-    def score(self, x):
-        return super().score(x) + self.final_logits_bias.data
+        self.lm_head = OutputHead(self.lm_head.weight, fixed_bias=self.final_logits_bias)
 
     def resize_token_embeddings(self, *arguments, **options):
         """See PreTrainedModel. The bias of new tokens is 0."""

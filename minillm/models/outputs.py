@@ -37,6 +37,27 @@ class CausalLMOutput(ModelOutput):
     attentions: tuple | None = None
 
 
+class _LogitsLater:
+    """A mix-in of an output whose `logits` are computed when they are read for the first time."""
+
+    @property
+    def logits(self):
+        if callable(self._logits):
+            self._logits = self._logits()
+        return self._logits
+
+    @logits.setter
+    def logits(self, value):
+        self._logits = value
+
+
+def with_logits(output_class, loss, logits, *others, **named):
+    """-> an output with these fields; `logits` may be a function that computes them when needed"""
+    if callable(logits):
+        output_class = type(output_class.__name__, (_LogitsLater, output_class), {})
+    return output_class(loss, logits, *others, **named)
+
+
 @dataclass
 class BaseOutputWithPooling(ModelOutput):
     """The result of an encoder without a head."""

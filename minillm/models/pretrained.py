@@ -17,6 +17,7 @@ from minillm.models.safetensors_file import FLOATS, WeightFiles, write_safetenso
 from minillm.models.weight_table import mismatch
 from minillm.nn import Linear, LoRA, LoRALinear, Module, Parameter
 from minillm.nn.layers import normal
+from minillm.nn.recompute import recompute_blocks, recomputes
 from minillm.ops.quantized import QuantizedWeights, quantize_together
 
 
@@ -312,6 +313,19 @@ class PreTrainedModel(Module):
         del matrices
         release_freed_memory()  # of the float32 weights
         return self.eval()
+
+    def gradient_checkpointing_enable(self):
+        """Let every block forget what its forward computes, and compute it again in its backward:
+        the same gradients in less memory and more time (minillm/nn/recompute.py).
+        """
+        recompute_blocks(self)
+
+    def gradient_checkpointing_disable(self):
+        recompute_blocks(self, False)
+
+    @property
+    def is_gradient_checkpointing(self):
+        return recomputes(self)
 
     def _require_plain_weights(self, purpose):
         weights = self.get_input_embeddings().weight.data

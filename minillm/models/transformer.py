@@ -30,6 +30,7 @@ from minillm.models.outputs import (
     BaseOutputWithCrossAttentions,
     Seq2SeqLMOutput,
     Seq2SeqModelOutput,
+    with_logits,
 )
 from minillm.models.positions import attention_positions, position_vectors, sum_over_sequences
 from minillm.models.transformer_files import TransformerPreTrainedModel
@@ -44,7 +45,7 @@ from minillm.nn import (
     OutputHead,
 )
 from minillm.nn.layers import normal
-from minillm.nn.loss import cross_entropy_loss
+from minillm.nn.loss import head_loss
 from minillm.nn.module import Module, Parameter, frozen_prefix, no_grad_if
 
 
@@ -310,7 +311,7 @@ class TransformerForConditionalGeneration(EncoderDecoderMixin, TransformerPreTra
                 decoder_attention_mask=None, encoder_outputs=None, past_key_values=None,
                 inputs_embeds=None, decoder_inputs_embeds=None, labels=None, use_cache=False,
                 output_attentions=None, output_hidden_states=None, logits_to_keep=0,
-                return_dict=True):
+                return_dict=True, return_logits=None):
         """Score the target's next token at every position -> Seq2SeqLMOutput
 
         input_ids: integers (B, S), the source;  attention_mask: (B, S), 1 at tokens, 0 at padding
@@ -330,6 +331,7 @@ class TransformerForConditionalGeneration(EncoderDecoderMixin, TransformerPreTra
         output_attentions, output_hidden_states: also return those of all blocks
         logits_to_keep: compute the logits of the last positions only; 0 means all. No backward.
         return_dict: False returns a tuple of the fields that aren't None
+        return_logits: see CausalLM.forward
 
         Raises TypeError and ValueError for inputs of a wrong type or shape, for an id outside the
         vocabulary and for more than max_position_embeddings tokens.
@@ -346,33 +348,33 @@ class TransformerForConditionalGeneration(EncoderDecoderMixin, TransformerPreTra
                 encoder_outputs, past_key_values, inputs_embeds, decoder_inputs_embeds, use_cache,
                 output_attentions, output_hidden_states,
             )
-            logits = self.score(base.last_hidden_state[:, -logits_to_keep:])
-            loss = None if labels is None else cross_entropy_loss(
-                self, logits, labels,
-                label_smoothing=self.config.label_smoothing if self.training else 0.0)
-        output = Seq2SeqLMOutput(
-            loss, logits, base.past_key_values, base.decoder_hidden_states,
+            x, loss = base.last_hidden_state, None
+            if labels is None:
+                logits = self.lm_head(x[:, -logits_to_keep:])
+            else:
+                loss, logits = head_loss(
+                    self, self.lm_head, x, labels, return_logits=return_logits,
+                    label_smoothing=self.config.label_smoothing if self.training else 0.0)
+        output = with_logits(
+            Seq2SeqLMOutput, loss, logits, base.past_key_values, base.decoder_hidden_states,
             base.decoder_attentions, base.cross_attentions, base.encoder_last_hidden_state,
             base.encoder_hidden_states, base.encoder_attentions,
         )
         return output if return_dict else output.to_tuple()
 
-    def score(self, x):
-        """x: (B, T, d_model) -> logits (B, T, V)"""
-        return self.lm_head(x)
-
     def unembed(self, x):
         """x: (..., d_model), a residual stream of the decoder -> logits (..., V): the last norm, if
         there is one, and the head
         """
-        return self.score(self.model.decoder.finish(x))
+        return self.lm_head(self.model.decoder.finish(x))
 
     def unembed_backward(self, dlogits):
         """dlogits: (..., V) -> dx: (..., d_model)"""
         return self.model.decoder.finish_backward(self.lm_head.backward(dlogits))
 
     def backward(self, dlogits):
-        """dlogits: (B, T, V), which `loss.backward()` computes. Fills every .grad.
+        """dlogits: (B, T, V), which `loss.backward()` computes; or dloss, if there were no logits.
+        Fills every .grad.
 
         A tied table is used up to three times, so its gradient is the sum of all uses.
         """

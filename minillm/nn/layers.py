@@ -19,6 +19,11 @@ from minillm.ops.gelu import (
 )
 from minillm.ops.layer_norm import layer_norm, layer_norm_backward
 from minillm.ops.linear import linear, linear_backward
+from minillm.ops.linear_cross_entropy import (
+    LinearCrossEntropyCache,
+    linear_cross_entropy,
+    linear_cross_entropy_backward,
+)
 from minillm.ops.logistic import logistic, logistic_backward
 from minillm.ops.mish import mish, mish_backward
 from minillm.ops.piecewise import (
@@ -75,22 +80,45 @@ class OutputHead(Module):
     weight, bias: Parameters; `bias`: (n,), or None without bias. To tie the head to a token
     embedding, pass the embedding's Parameter (Press and Wolf 2017): its gradient is then the sum of
     both uses.
+    fixed_bias: (1, n), a Parameter of another module that doesn't learn, in the place of `bias`
     """
 
-    def __init__(self, weight, bias=None):
+    def __init__(self, weight, bias=None, fixed_bias=None):
         self.weight = weight
         self.bias = bias
+        self._fixed_bias = fixed_bias
 
-    def forward(self, x):
-        """x: (..., d) -> logits: (..., n)"""
-        bias = None if self.bias is None else self.bias.data
-        logits, cache = linear(x, self.weight.data, bias, transpose_W=True)
+    def forward(self, x, targets=None, label_smoothing=0.0):
+        """x: (..., d) -> logits: (..., n)
+
+        With targets, integers (...): -> their cross-entropy, a float. The logits then exist for a
+        few rows at a time, and `backward` takes dloss.
+        """
+        bias = self._fixed_bias if self.bias is None else self.bias
+        bias = None if bias is None else bias.data.reshape(-1)
+        if targets is None:
+            y, cache = linear(x, self.weight.data, bias, transpose_W=True)
+        else:
+            y, cache = linear_cross_entropy(x, self.weight.data, bias, targets,
+                                            label_smoothing=label_smoothing)
         self.remember(cache)
-        return logits
+        return y
 
     def backward(self, dlogits):
-        """dlogits: (..., n) -> dx: (..., d)"""
-        return linear_layer_backward(dlogits, self.recall(), self.weight, self.bias)
+        """dlogits: (..., n), or dloss -> dx: (..., d)"""
+        cache = self.recall()
+        if isinstance(cache, LinearCrossEntropyCache):
+            return self._loss_backward(dlogits, cache)
+        return linear_layer_backward(dlogits, cache, self.weight, self.bias)
+
+    def _loss_backward(self, dloss, cache):
+        learns = self.weight.trainable
+        dW, accumulate = self.weight.gradient_target() if learns else (None, False)
+        dx, _, db = linear_cross_entropy_backward(dloss, cache, dW=dW, accumulate=accumulate,
+                                                  with_dW=learns)
+        if self.bias is not None:
+            self.bias.add_grad(db)
+        return dx
 
 
 def linear_layer_backward(dy, cache, weight, bias):

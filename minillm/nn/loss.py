@@ -6,9 +6,12 @@ over the batch: ℓ_i is the mean over the targets of example i alone. The value
 
 import numpy as np
 
+from minillm.nn.layers import OutputHead
+from minillm.nn.module import no_grad
 from minillm.nn.per_example import n_examples
 from minillm.nn.trace import active_traces
 from minillm.ops.binary_cross_entropy import binary_cross_entropy, binary_cross_entropy_backward
+from minillm.ops import linear_cross_entropy
 from minillm.ops.cross_entropy import cross_entropy, cross_entropy_backward
 from minillm.ops.mean_squared_error import mean_squared_error, mean_squared_error_backward
 
@@ -115,18 +118,61 @@ def _sum_of_means(dloss):
     return dloss if n_examples() is None else dloss * n_examples()
 
 
-def next_token_loss(model, logits, labels):
-    """-> the Loss of predicting each label from the tokens before it   (Radford et al. 2018, eq. 1)
+def head_loss(model, head, x, targets, *, label_smoothing=0.0, return_logits=None):
+    """-> the Loss of the mean cross-entropy of head(x), and the logits head(x)
 
-    logits: (B, T, V)
+    model: the Module that runs the head; its `backward` takes dlogits, and gives it to the head's
+    x: (..., d);  targets, label_smoothing: see `cross_entropy_loss`
+    return_logits: True: they are a matrix. False: they are None. None: they are a matrix, unless it
+        would be large: then they are a function that computes it, until the backward of the loss.
+
+    Unless the matrix is wanted, one of more than LARGE bytes never exists: the head computes its
+    loss in chunks of rows (ops/linear_cross_entropy.py), with the same value and gradients.
+    """
+    if return_logits is True or not _is_better_in_chunks(head, x):
+        logits = head(x)
+        loss = cross_entropy_loss(model, logits, targets, label_smoothing=label_smoothing,
+                                  overwrite_logits=return_logits is False)
+        return loss, None if return_logits is False else logits
+    value = head(x, targets, label_smoothing)
+    model_backward, has_run = model.deferred_backward(), []
+
+    def backward(dloss):
+        has_run.append(True)
+        model_backward(dloss)
+
+    def logits():
+        if has_run:
+            raise RuntimeError("the logits were not kept, and after a backward the weights may have "
+                               "changed: read them before it, or pass return_logits=True")
+        with no_grad():
+            return head(x)
+
+    return Loss(value, backward), None if return_logits is False else logits
+
+
+def _is_better_in_chunks(head, x):
+    """-> whether the logits take more than LARGE bytes, and nothing else needs the matrix
+
+    A trace does; and per-example gradients, which log a head's factors for each example.
+    """
+    return (type(head) is OutputHead and isinstance(head.weight.data, np.ndarray)
+            and not active_traces() and n_examples() is None
+            and x.size // x.shape[-1] * len(head.weight.data) * x.itemsize
+            > linear_cross_entropy.LARGE)
+
+
+def next_targets(labels):
+    """-> the targets (B, T) for predicting each label from those before it
+
     labels: integers (B, T), the input ids themselves, with -100 where there is nothing to predict
 
-    The logits at position t predict label t + 1. So the labels are shifted one position to the
-    left, and the last position has no target.
+    The logits at position t predict label t + 1 (Radford et al. 2018, eq. 1). So the labels are
+    shifted one position to the left, and the last position has no target.
     """
     targets = np.full(labels.shape, -100, np.int64)
     targets[:, :-1] = labels[:, 1:]
-    return cross_entropy_loss(model, logits, targets)
+    return targets
 
 
 def joint_cross_entropy_loss(model, *pairs):

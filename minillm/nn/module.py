@@ -33,6 +33,11 @@ def no_grad_if(condition):
     return no_grad() if condition else nullcontext()
 
 
+def keeps_caches():
+    """-> inside a forward, whether a backward may follow: False inside `no_grad()`"""
+    return _current_pass.get() is None or _current_pass.get().keeps_caches
+
+
 @contextmanager
 def inference(model):
     """A context without dropout and without caches for a backward; restores the model's mode."""
@@ -212,7 +217,7 @@ class _NoPass(Pass):
 _NOTHING = _NoPass()
 
 
-def _for_one_pass(backward):
+def for_one_pass(backward):
     """Wrap a module's `backward`: called from outside, it runs for the newest Pass and ends it."""
 
     @wraps(backward)
@@ -248,7 +253,7 @@ class Module:
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
         if "backward" in vars(cls):
-            cls.backward = _for_one_pass(cls.backward)
+            cls.backward = for_one_pass(cls.backward)
 
     def __call__(self, *inputs, **options):
         this = _current_pass.get()
@@ -449,6 +454,16 @@ class Module:
 def frozen_prefix(modules):
     """-> how many modules at the start of the list are frozen"""
     return next((i for i, module in enumerate(modules) if not module.is_frozen()), len(modules))
+
+
+def generators(model):
+    """-> list of the NumPy Generators that the modules of `model` hold, each once, in order"""
+    found = {}
+    for module in model.modules():
+        for value in vars(module).values():
+            if isinstance(value, np.random.Generator):
+                found[id(value)] = value
+    return list(found.values())
 
 
 def _no_backward(*gradients):

@@ -19,6 +19,7 @@ it is 0.
 """
 
 import difflib
+from contextlib import contextmanager
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
 
@@ -30,6 +31,16 @@ _active = ContextVar("active_traces", default=())
 def active_traces():
     """-> tuple of the traces whose `with` block is running, the outermost first"""
     return _active.get()
+
+
+@contextmanager
+def no_traces():
+    """Inside this context no trace sees or patches anything."""
+    token = _active.set(())
+    try:
+        yield
+    finally:
+        _active.reset(token)
 
 
 class trace:

@@ -33,17 +33,22 @@ def cross_entropy(logits, targets, ignore_index=-100, label_smoothing=0.0):
     require_float("logits", logits)
     require_axes("logits", logits)
     require_probability("label_smoothing", label_smoothing)
-    targets = np.asarray(targets)
-    if targets.shape != logits.shape[:-1]:
-        raise ValueError(f"targets has shape {targets.shape}, wanted {logits.shape[:-1]}")
-    targets = require_ids("targets", targets, logits.shape[-1], ignored=ignore_index)
-    targets = np.where(targets == ignore_index, -1, targets)
+    targets = checked_targets(targets, logits.shape[:-1], logits.shape[-1], ignore_index)
 
     losses, lse = token_losses(logits, targets, label_smoothing)
     n_targets = int((targets >= 0).sum())
     # Sum in float64: float32 would lose digits over thousands of tokens.
     loss = float(losses.sum(dtype=np.float64)) / max(n_targets, 1)
     return loss, CrossEntropyCache(logits, lse, targets, n_targets, label_smoothing)
+
+
+def checked_targets(targets, shape, V, ignore_index):
+    """-> integers of that shape, below V, -1 where the target is ignored; ValueError for others"""
+    targets = np.asarray(targets)
+    if targets.shape != shape:
+        raise ValueError(f"targets has shape {targets.shape}, wanted {shape}")
+    targets = require_ids("targets", targets, V, ignored=ignore_index)
+    return np.where(targets == ignore_index, -1, targets)
 
 
 # With z the logits, log p_j = z_j - log Σ_k exp(z_k), and Σ_j q_j = 1, so

@@ -4,7 +4,6 @@ import math
 from typing import NamedTuple
 
 from minillm.nn.module import inference
-from minillm.ops.cross_entropy import cross_entropy
 from minillm.text.dataset import IGNORE, sequential_batches
 from minillm.training.parallel.one_process import share_out
 
@@ -38,7 +37,7 @@ def evaluate(model, dataset, *, block_size, batch_size=16, report=None):
 
     def measure(numbered):
         number, (inputs, targets) = numbered
-        loss, _ = cross_entropy(model(inputs).logits, targets, ignore_index=IGNORE)
+        loss = model(inputs, shift_labels=targets, return_logits=False).loss.item()
         if report:
             report(number, len(batches))
         return loss, int((targets != IGNORE).sum())

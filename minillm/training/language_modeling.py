@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from minillm.json_files import write_json
-from minillm.nn.loss import cross_entropy_loss
 from minillm.text.auto import AutoTokenizer
 from minillm.text.canaries import plant, read_plan
 from minillm.text.cleaning import prepare_corpus
@@ -60,8 +59,7 @@ class LanguageModeling:
 
     def loss(self, model, batch):
         inputs, targets = batch
-        logits = model(inputs).logits  # no other reference: their gradient may overwrite them
-        return cross_entropy_loss(model, logits, targets, overwrite_logits=True)
+        return model(inputs, shift_labels=targets, return_logits=False).loss
 
     def size(self, batch):
         return batch[0].size

@@ -14,6 +14,7 @@ from minillm.json_files import fields
 from minillm.kernels import tune_process
 from minillm.models.lora import is_adapted
 from minillm.models.lora_files import save_adapter
+from minillm.nn.recompute import recompute_blocks
 from minillm.signals import stop_flag
 from minillm.training.checkpoint import (
     Checkpoint,
@@ -82,6 +83,9 @@ class Trainer:
         self.folder = Path(folder)
         self.report = report
         self.ranks = ranks
+        if settings.recompute:
+            recompute_blocks(model)
+        # Data order and dropout have separate generators, so that neither affects the other.
         self.batches = self._batches(settings)
         groups = optimizer_groups(model, settings)
         self.gradients = ranks.gradients(parameter for group in groups
@@ -289,6 +293,8 @@ class Trainer:
     def change_settings(self, settings):
         """Use other settings from the next step on (see settings.CHANGEABLE)."""
         state = self.batches.state_dict()
+        if settings.recompute != self.settings.recompute:
+            recompute_blocks(self.model, settings.recompute)
         self.settings = settings
         self.batches = self._batches(settings)
         self.batches.load_state_dict(state)

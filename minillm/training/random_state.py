@@ -2,15 +2,7 @@
 
 import numpy as np
 
-
-def generators(model):
-    """-> list of the NumPy Generators that the modules of `model` hold, each once, in order"""
-    found = {}
-    for module in model.modules():
-        for value in vars(module).values():
-            if isinstance(value, np.random.Generator):
-                found[id(value)] = value
-    return list(found.values())
+from minillm.nn.module import generators
 
 
 def reseed(model, *seed):

@@ -24,6 +24,7 @@ CHANGEABLE = {
     "grad_accum": "from the next step on",
     "eval_every": "from the next step on",
     "checkpoint_every": "from the next step on",
+    "recompute": "from the next step on, without any effect on the results",
     "keep": "from the next checkpoint on",
     "snapshots": "from the next step on, at the places that they have in the whole run",
     "log_every": "from the next step on",
@@ -80,6 +81,7 @@ class Settings:
     final_lr: float = 0.1  # at the last step, as a share of lr
     weight_decay: float = 0.1
     clip: float = 1.0  # the maximum norm of all gradients together
+    recompute: bool = False  # less memory, more time, the same results: nn/recompute.py
     seed: int = 0
     # differential privacy (dp_sgd.py): of dp_epsilon or dp_noise one switches it on
     dp_epsilon: float | None = None  # what all steps together may spend

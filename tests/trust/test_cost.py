@@ -3,6 +3,8 @@
 import gc
 import json
 import tracemalloc
+from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from minillm import kernels
 from minillm.energy import EnergyMeter
 from minillm.kernels.work import count_products
 from minillm.models.auto import model_class
+from minillm.ops import linear_cross_entropy
 from minillm.training.architecture import new_config
 from minillm.training.run import Run
 from minillm.training.settings import Settings
@@ -41,15 +44,15 @@ def config_of(kind, **sizes):
 @settings(max_examples=25, deadline=None)
 @given(kind=st.sampled_from(KINDS), layers=st.integers(1, 2), heads=st.sampled_from([1, 2, 4]),
        width=st.sampled_from([1, 2, 3]), batch=st.integers(1, 3), length=st.integers(4, 9),
-       vocabulary=st.integers(5, 40))
+       vocabulary=st.integers(5, 40), recompute=st.booleans(), large=st.sampled_from([1, 1 << 28]))
 def test_parameters_and_operations_are_those_that_are_counted(kind, layers, heads, width, batch,
-                                                              length, vocabulary):
+                                                              length, vocabulary, recompute, large):
     config = config_of(kind, n_layer=layers, n_head=heads, n_embd=4 * width * heads,
                        vocab_size=vocabulary, block_size=length)
-    work = default_workload(config, kind[1], batch, length)
-    cost = StepCost(config, kind[1], work)
+    work = replace(default_workload(config, kind[1], batch, length), recompute=recompute)
     stepper = _Stepper(config, kind[1], random_batches(config, kind[1], work))
-    with count_products() as found:
+    with patch.object(linear_cross_entropy, "LARGE", large), count_products() as found:
+        cost = StepCost(config, kind[1], work)
         stepper.step()
     assert cost.parameters == stepper.model.num_parameters()
     assert cost.flops == sum(found.values())
@@ -70,13 +73,23 @@ def test_the_count_is_the_same_for_all_implementations(kernel):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=" ".join)
-@pytest.mark.parametrize("dropout", [0.0, 0.1])
-def test_the_peak_of_a_step_is_within_a_tenth(kind, dropout):
+@pytest.mark.parametrize("dropout, recompute", [(0.0, False), (0.1, False), (0.1, True)])
+def test_the_peak_of_a_step_is_within_a_tenth(kind, dropout, recompute):
     config = config_of(kind, n_layer=3, n_head=4, n_embd=64, vocab_size=500, block_size=64,
                        dropout=dropout)
-    work = default_workload(config, kind[1], 8, 64)
+    work = replace(default_workload(config, kind[1], 8, 64), recompute=recompute)
     measured = peak_of_steps(config, kind[1], work)
     assert StepCost(config, kind[1], work).memory().peak == pytest.approx(measured, rel=0.1)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_peak_is_stated_where_the_logits_never_exist_together(recompute, monkeypatch):
+    monkeypatch.setattr(linear_cross_entropy, "LARGE", 1)
+    monkeypatch.setattr(linear_cross_entropy, "CHUNK", 1)
+    config = config_of(KINDS[0], n_layer=3, n_head=4, n_embd=64, vocab_size=2000, block_size=128)
+    work = Workload(10, 128, recompute=recompute)
+    measured = peak_of_steps(config, "causal_lm", work)
+    assert StepCost(config, "causal_lm", work).memory().peak == pytest.approx(measured, rel=0.1)
 
 
 def peak_of_steps(config, head, work):
@@ -115,6 +128,19 @@ def test_the_largest_batch_fits_and_the_next_one_does_not():
              for n in (batch, batch + 1)]
     assert peaks[0] <= room < peaks[1]
     assert cost.largest_batch(1000) == 0
+
+
+def test_the_largest_batch_may_be_one_without_the_logits(monkeypatch):
+    config = config_of(KINDS[0], n_layer=2, n_head=2, n_embd=32, vocab_size=999, block_size=16)
+
+    def peak(n):
+        return StepCost(config, "causal_lm", Workload(n, 16)).memory().peak
+
+    monkeypatch.setattr(linear_cross_entropy, "LARGE", 4 * 999 * 16 * 100)  # of 100 texts
+    monkeypatch.setattr(linear_cross_entropy, "CHUNK", 1)
+    for room in (peak(50), peak(100), peak(200)):
+        batch = StepCost(config, "causal_lm", Workload(4, 16)).largest_batch(room)
+        assert peak(batch) <= room < max(peak(batch + 1), peak(100) + 1)
 
 
 def test_six_n_d_leaves_out_attention_and_the_head():

@@ -2,7 +2,7 @@
 
 import math
 import tracemalloc
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -57,10 +57,11 @@ class Plan:
         return self.accumulate * float(np.mean([work.tokens for work in self.workloads]))
 
 
-def plan_of_config(config, head, *, batch=16, length=128, steps=1000):
+def plan_of_config(config, head, *, batch=16, length=128, steps=1000, recompute=False):
     limit = config.position_limit
     length = length if limit is None else min(length, limit)
-    return Plan(config, head, [default_workload(config, head, batch, length)], steps)
+    work = default_workload(config, head, batch, length)
+    return Plan(config, head, [replace(work, recompute=recompute)], steps)
 
 
 def plan_of_run(run, data=0):
@@ -70,7 +71,8 @@ def plan_of_run(run, data=0):
     def times(every):
         return math.ceil(settings.steps / every)
 
-    return Plan(run.config, run.task_class.head, workloads_of_run(run), settings.steps,
+    workloads = [replace(work, recompute=settings.recompute) for work in workloads_of_run(run)]
+    return Plan(run.config, run.task_class.head, workloads, settings.steps,
                 settings.grad_accum, 1 + times(settings.eval_every),
                 times(settings.checkpoint_every), run, data)
 

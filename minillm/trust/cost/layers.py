@@ -11,7 +11,9 @@ and attention, for each of B H heads and P pairs of a query and a key that it se
     forward   S = Q Kᵀ, P V                              2 · 2 P D
     backward  S again, dV = Pᵀ dO, dP = dO Vᵀ, dQ, dK    5 · 2 P D
 
-because the streaming kernel doesn't keep S (Dao et al. 2022, appendix B.2). Everything else costs
+because the streaming kernel doesn't keep S (Dao et al. 2022, appendix B.2). A block that recomputes
+(nn/recompute.py) has its forward in the backward once more; so has an output head whose logits are
+too large to be kept (ops/linear_cross_entropy.py). Everything else costs
 operations in proportion to N d, without a factor d: thousands of times less; these aren't counted.
 """
 
@@ -34,6 +36,7 @@ from minillm.nn import (
     Rotary,
     SlidingWindow,
 )
+from minillm.ops import linear_cross_entropy
 
 FLOAT = 4  # bytes
 PARTS = ("embeddings", "attention projections", "attention scores", "feed-forward", "norms", "head")
@@ -50,6 +53,7 @@ class Workload:
     past: the tokens that a key-value cache holds already
     scored: the positions of a sequence that get logits; None: all of them
     passes: how often the model runs, on a part of the sequences each time
+    recompute: whether the backward computes anew what the blocks would keep
     """
 
     batch: int
@@ -59,6 +63,7 @@ class Workload:
     past: int = 0
     scored: int | None = None
     passes: int = 1
+    recompute: bool = False
 
     @property
     def tokens(self):
@@ -83,6 +88,7 @@ def layers(model, workload):
     model: built with draw_weights=False, its weights take no memory
     """
     found, seen = [], set()
+    blocks = tuple(f"{name}." for name, module in model.named_modules() if _is_block(module))
     for name, module in model.named_modules():
         own = [parameter for parameter in _own_parameters(module) if id(parameter) not in seen]
         seen.update(map(id, own))
@@ -92,9 +98,32 @@ def layers(model, workload):
         elif isinstance(module, (Linear, OutputHead)):
             products = 2 * rows(name, module, model, workload) * math.prod(module.weight.shape)
             layer.forward, layer.backward = products, 2 * products
+        if ((isinstance(module, OutputHead) and loses_logits(model, workload))
+                or (workload.recompute and name.startswith(blocks))):
+            layer.backward += layer.forward
         if layer.parameters or layer.forward:
             found.append(layer)
     return found
+
+
+def _is_block(module):
+    return isinstance(module, (EncoderBlock, DecoderBlock))
+
+
+def loses_logits(model, workload):
+    """-> whether the logits of a training step are too large to exist together"""
+    return workload.scored is None and chunk_bytes(model, workload) is not None
+
+
+def chunk_bytes(model, workload):
+    """-> bytes of the logits of a chunk, at most; None if the loss is computed at once"""
+    head = getattr(model, "lm_head", None)
+    if head is None:
+        return None
+    N, row = workload.batch * workload.length, FLOAT * len(head.weight.data)
+    if N * row <= linear_cross_entropy.LARGE:
+        return None
+    return row * max(part.stop - part.start for part in linear_cross_entropy.chunks_of(N, row))
 
 
 def by_part(found):
@@ -171,13 +200,29 @@ def _attention(name, module, workload):
 
 def kept_bytes(model, workload):
     """-> bytes of all that a forward in training keeps, without the logits"""
-    total = 0
+    if workload.recompute:
+        inputs = sum(FLOAT * N * block.attention.d_model for block, N in _blocks(model, workload))
+        return inputs + _around_blocks(model, workload)
+    return sum(_all_blocks(model, workload)) + _around_blocks(model, workload)
+
+
+def recomputed_bytes(model, workload):
+    """-> bytes that exist in the backward for one block at a time, the largest"""
+    return max(_all_blocks(model, workload)) if workload.recompute else 0
+
+
+def _all_blocks(model, workload):
+    """-> list of the bytes that each block keeps, or makes in its backward"""
+    N_memory = workload.batch * workload.source
+    return [block_bytes(block, N, N_memory) for block, N in _blocks(model, workload)]
+
+
+def _blocks(model, workload):
+    """Yield (block, the number of vectors that it is applied to)."""
     for name, module in model.named_modules():
-        if isinstance(module, (EncoderBlock, DecoderBlock)):
+        if _is_block(module):
             of_source = workload.source and "encoder" in name.split(".")
-            T = workload.source if of_source else workload.length
-            total += block_bytes(module, workload.batch * T, workload.batch * workload.source)
-    return total + _around_blocks(model, workload)
+            yield module, workload.batch * (workload.source if of_source else workload.length)
 
 
 def block_bytes(block, N, N_memory=0):

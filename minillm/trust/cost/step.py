@@ -8,13 +8,17 @@ from dataclasses import dataclass, replace
 
 from minillm.models.auto import model_class
 from minillm.nn import DecoderBlock, EncoderBlock, GatedFeedForward
+from minillm.ops import linear_cross_entropy
 from minillm.trust.cost.layers import (
     FLOAT,
     Workload,
     block_bytes,
     by_part,
+    chunk_bytes,
     kept_bytes,
     layers,
+    loses_logits,
+    recomputed_bytes,
 )
 
 EVALUATION_BATCH = 16  # windows at once: training/evaluate.py
@@ -28,7 +32,7 @@ class Memory:
     gradients: int
     optimizer: int  # Adam's two moments
     activations: int  # what the forward keeps
-    logits: int
+    logits: int  # 0 if they never exist together: a chunk of them is temporary
     temporary: int  # the largest that a backward needs beside them
 
     @property
@@ -80,11 +84,14 @@ class StepCost:
     def memory(self):
         """-> Memory of a training step (float32), all of whose parameters learn"""
         P, work = self.parameters, self.workload
-        logits = FLOAT * self._logits(work)
+        logits, temporary = FLOAT * self._logits(work), self._temporary(work)
+        temporary += recomputed_bytes(self.model, work)
+        if loses_logits(self.model, work):
+            logits, temporary = 0, max(temporary, chunk_bytes(self.model, work))
         if self.head != "causal_lm":  # their gradient is a second array: only text overwrites them
             logits *= 2
         return Memory(FLOAT * P, FLOAT * P, 2 * FLOAT * P, kept_bytes(self.model, work), logits,
-                      self._temporary(work))
+                      temporary)
 
     def _logits(self, work):
         """-> how many logits a batch gets"""
@@ -112,6 +119,8 @@ class StepCost:
     def evaluation_memory(self):
         """-> bytes beside weights, gradients and moments while the held-out text is measured"""
         work = replace(self.workload, batch=EVALUATION_BATCH)
+        if loses_logits(self.model, work):
+            return max(chunk_bytes(self.model, work), self._temporary(work))
         return FLOAT * self._logits(work) + self._temporary(work)
 
     def peak(self):
@@ -123,11 +132,22 @@ class StepCost:
     def largest_batch(self, n_bytes):
         """-> the largest batch whose step takes at most `n_bytes` of arrays; 0 if none does
 
-        The peak is a + b B, so two batches determine it.
+        The peak is a + b B, so two batches determine it; with other a and b if the logits are too
+        large to be kept.
         """
-        one, two = (StepCost(self.config, self.head, self._batch(n), self.model).memory().peak
-                    for n in (1, 2))
-        return max(0, 1 + int((n_bytes - one) // (two - one)))
+        whole = self._largest_by(1, n_bytes)
+        one = FLOAT * self._logits(self._batch(1))
+        first = 1 + linear_cross_entropy.LARGE // max(1, one)  # the smallest that computes in chunks
+        if not loses_logits(self.model, self._batch(first)):
+            return whole
+        in_chunks = self._largest_by(first, n_bytes)
+        return in_chunks if in_chunks >= first else min(whole, first - 1)
+
+    def _largest_by(self, n, n_bytes):
+        """-> the largest batch if the peaks of n and n + 1 examples are on its line"""
+        small, more = (StepCost(self.config, self.head, self._batch(m), self.model).memory().peak
+                       for m in (n, n + 1))
+        return max(0, n + int((n_bytes - small) // (more - small)))
 
     def _batch(self, n):
         work = self.workload

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from minillm.nn.loss import cross_entropy_loss
+from minillm.nn.recompute import recompute_blocks
 from minillm.text.dataset import IGNORE
 from minillm.trust.cost.layers import Workload
 
@@ -30,6 +30,7 @@ def random_batches(config, head, work):
     B, T, V = work.batch, work.length, config.vocab_size
 
     def batches(model):
+        recompute_blocks(model, work.recompute)
         if head == "causal_lm":
             return lambda: _text_loss(model, rng.integers(V, size=(B, T + 1)))
         if head == "pretraining":
@@ -49,7 +50,7 @@ def random_batches(config, head, work):
 
 
 def _text_loss(model, ids):
-    return cross_entropy_loss(model, model(ids[:, :-1]).logits, ids[:, 1:], overwrite_logits=True)
+    return model(ids[:, :-1], shift_labels=ids[:, 1:], return_logits=False).loss
 
 
 def _masked(rng, work, V):
