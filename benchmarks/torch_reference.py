@@ -8,6 +8,7 @@ fused AdamW with decay on matrices only, after clipping of the global norm.
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 class Block(nn.Module):
@@ -31,7 +32,12 @@ class Block(nn.Module):
 
 
 class GPT2(nn.Module):
-    """ids (B, T) -> logits (B, T, V), or the mean loss if targets (B, T) are given"""
+    """ids (B, T) -> logits (B, T, V), or the mean loss if targets (B, T) are given
+
+    checkpoints: True lets blocks keep their inputs alone, and compute the rest again
+    """
+
+    checkpoints = False
 
     def __init__(self, n_layer, n_embd, n_head, V, n_positions):
         super().__init__()
@@ -45,7 +51,7 @@ class GPT2(nn.Module):
     def forward(self, ids, targets=None):
         x = self.wte(ids) + self.wpe(torch.arange(ids.shape[1], device=ids.device))
         for block in self.h:
-            x = block(x)
+            x = checkpoint(block, x, use_reentrant=False) if self.checkpoints else block(x)
         logits = F.linear(self.ln_f(x), self.wte.weight)
         if targets is None:
             return logits

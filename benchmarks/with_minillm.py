@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks.cases import GPT2_124M, bytes_per_token, normal, stored_shape, token_batch
 from minillm import AdamW, GPT2Config, GPT2LMHeadModel, kernels, nn
-from minillm.nn.loss import cross_entropy_loss
+from minillm.nn.recompute import recompute_blocks
+from minillm.ops import linear_cross_entropy
 from minillm.ops.attention import (
     AttentionBias,
     streaming_attention,
@@ -185,18 +186,25 @@ def make_model(n_layer, n_embd, n_head, V, n_positions, **_):
     return GPT2LMHeadModel(config, seed=0)
 
 
-def train_step(B, T, V, implementation=None, **shape):
-    """zero_grad, forward, backward, clip, AdamW: everything except fetching the next batch."""
+def train_step(B, T, V, implementation=None, in_chunks=None, recompute=False, **shape):
+    """zero_grad, forward, backward, clip, AdamW: everything except fetching the next batch.
+
+    in_chunks: whether the loss is computed without the matrix of logits; None: if it is large
+    recompute: whether the blocks keep their inputs alone
+    """
     if implementation:
         kernels.use(implementation)
+    if in_chunks is not None:
+        linear_cross_entropy.LARGE = 0 if in_chunks else 1 << 62
     model = make_model(V=V, n_positions=T, **shape)
+    recompute_blocks(model, recompute)
     parameters = model.parameters()
     optimizer = AdamW(parameters, lr=1e-4, weight_decay=0.1)
     inputs, targets = token_batch(B, T, V)
 
     def step():
         optimizer.zero_grad()
-        loss = cross_entropy_loss(model, model(inputs).logits, targets, overwrite_logits=True)
+        loss = model(inputs, shift_labels=targets, return_logits=False).loss
         loss.backward()
         optimizer.step(grad_scale=clip_factor(grad_norm(parameters), 1.0))
         return loss.item()

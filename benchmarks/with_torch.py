@@ -85,8 +85,9 @@ def adamw(size):
     return torch.optim.AdamW([parameter], lr=1e-4, fused=True).step
 
 
-def train_step(n_layer, n_embd, n_head, B, T, V, compiled=False):
+def train_step(n_layer, n_embd, n_head, B, T, V, compiled=False, checkpoint=False):
     torch.manual_seed(0)
     model = GPT2(n_layer, n_embd, n_head, V, n_positions=T)
+    model.checkpoints = checkpoint
     inputs, targets = (torch.from_numpy(ids) for ids in cases.token_batch(B, T, V))
     return make_step(model, make_optimizer(model), inputs, targets, compiled)

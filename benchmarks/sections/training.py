@@ -66,8 +66,26 @@ def train_memory(context):
         section.add(Row(f"{describe(name)}: whole process", with_library))
         section.add(Row(f"{describe(name)}: without the libraries", without),
                     *([(work, "minillm", "PyTorch", 1.0)] if work else []))
+    if not context.quick:
+        _add_ways(context, section)
     section.notes.append("three steps in a new process; the resident set as the system counts it")
     return section
+
+
+def _add_ways(context, section):
+    """A row of GPT-2 124M on long texts, with all that less memory can be had by."""
+    threads, shape = context.most_threads, {**TRAINING_SHAPES["GPT-2 124M"], "T": 1024}
+    sides = [
+        context.minillm(threads, "minillm", in_chunks=False),
+        context.minillm(threads, "minillm, loss in chunks", in_chunks=True),
+        context.minillm(threads, "minillm, recompute", in_chunks=False, recompute=True),
+        context.minillm(threads, "minillm, both", in_chunks=True, recompute=True),
+        context.torch(threads),
+        context.torch(threads, "PyTorch, checkpoint", checkpoint=True),
+    ]
+    used = context.arena.memory("train_step", shape, sides, calls=2)
+    section.add(Row(f"GPT-2 124M, B={shape['B']}, T=1024, V={shape['V']}: whole process, two steps",
+                    {label: m["peak"] / 1e6 for label, m in used.items()}))
 
 
 def step_profiles(context):
