@@ -85,7 +85,6 @@ class Trainer:
         self.ranks = ranks
         if settings.recompute:
             recompute_blocks(model)
-        # Data order and dropout have separate generators, so that neither affects the other.
         self.batches = self._batches(settings)
         groups = optimizer_groups(model, settings)
         self.gradients = ranks.gradients(parameter for group in groups
