@@ -1,4 +1,4 @@
-"""The memory and the time of a training step in less memory: `python -m benchmarks.training_memory`.
+"""Memory and time of a training step in less memory: `python -m benchmarks.training_memory`.
 
 GPT-2 124M takes steps (zero_grad, forward, backward, clip, AdamW) on 4 texts of 1,024 tokens, each
 way in a process of its own. The peak is the resident set as the system counts it: interpreter and
