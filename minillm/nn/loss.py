@@ -143,8 +143,8 @@ def head_loss(model, head, x, targets, *, label_smoothing=0.0, return_logits=Non
 
     def logits():
         if has_run:
-            raise RuntimeError("the logits were not kept, and after a backward the weights may have "
-                               "changed: read them before it, or pass return_logits=True")
+            raise RuntimeError("the logits were not kept, and after a backward the weights may "
+                               "have changed: read them before it, or pass return_logits=True")
         with no_grad():
             return head(x)
 

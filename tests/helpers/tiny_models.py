@@ -1,5 +1,4 @@
-"""The random models of tests/fixtures, one of each architecture that Hugging Face has; and new ones.
-"""
+"""Random models: those of tests/fixtures, one of each architecture of Hugging Face; new ones."""
 
 from pathlib import Path
 
@@ -26,8 +25,9 @@ def base_model(name):
 
 
 NEW = [("gpt2", "causal_lm"), ("llama", "causal_lm"), ("mistral", "causal_lm"),
-       ("qwen2", "causal_lm"), ("family", "causal_lm"), ("bert", "masked_lm"),
-       ("transformer", "seq2seq_lm"), ("marian", "seq2seq_lm")]
+       ("qwen2", "causal_lm"), ("qwen3", "causal_lm"), ("apertus", "causal_lm"),
+       ("family", "causal_lm"), ("bert", "masked_lm"), ("transformer", "seq2seq_lm"),
+       ("marian", "seq2seq_lm")]
 
 
 def new_model(model_type, head, dropout=0.0, seed=0, vocab_size=301):

@@ -52,7 +52,8 @@ def require_equal(found, expected):
 
 
 @settings(max_examples=16, deadline=None)
-@given(kind=st.sampled_from(NEW), dropout=st.sampled_from([0.0, 0.1]), way=st.sampled_from(WAYS[1:]),
+@given(kind=st.sampled_from(NEW), dropout=st.sampled_from([0.0, 0.1]),
+       way=st.sampled_from(WAYS[1:]),
        shapes=st.lists(st.tuples(st.integers(1, 7), st.integers(2, 120)), min_size=3, max_size=3),
        seed=st.integers(0, 9))
 def test_losses_gradients_and_randomness_are_the_same(kind, dropout, way, shapes, seed):

@@ -137,7 +137,7 @@ class StepCost:
         """
         whole = self._largest_by(1, n_bytes)
         one = FLOAT * self._logits(self._batch(1))
-        first = 1 + linear_cross_entropy.LARGE // max(1, one)  # the smallest that computes in chunks
+        first = 1 + linear_cross_entropy.LARGE // max(1, one)  # the smallest with chunks
         if not loses_logits(self.model, self._batch(first)):
             return whole
         in_chunks = self._largest_by(first, n_bytes)
