@@ -2,7 +2,7 @@
 
 In reading order: module, layers, feed_forward, positions, attention, blocks; lora, which fine-tunes
 with few numbers; trace and loss; kv_cache; pooling and contrastive_loss, for sentence embeddings;
-per_example, the gradients of single examples.
+per_example, the gradients of single examples; recompute, training in less memory.
 """
 
 from minillm.nn.attention import CrossAttention, MultiHeadAttention, SelfAttention
