@@ -34,7 +34,7 @@ def _parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=(
             "examples:\n"
-            "  minillm demo                                 train a small GPT-2 in two minutes\n"
+            "  minillm demo                                 train a small model in a minute\n"
             '  minillm generate "The assignment statement"  generate with the packaged tiny model\n'
             "  minillm train --text my_book.txt             train on your own text\n"
             "  minillm course                               learn how all of it works\n"
@@ -72,7 +72,7 @@ def _call(function, options):
 def _demo(commands):
     parser = _command(
         commands, "demo", "training:demo",
-        "train a tokenizer and a small GPT-2 on real English, then print samples (two minutes)",
+        "train a tokenizer and a small model on real English, then print samples (a minute)",
         ["minillm demo", "minillm demo --seed 7 --out runs/seven", "minillm demo --quick",
          "minillm demo --snapshots 40                      # a finer record for minillm explore"],
     )

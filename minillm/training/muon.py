@@ -89,6 +89,13 @@ def column_parts(parameter, widths=None):
     return [slice(end - width, end) for end, width in zip(ends, widths)]
 
 
+def inner_matrices(model):
+    """-> list of the matrices of the blocks of `model`, Parameters"""
+    return [parameter for name, parameters in layer_order(model).items()
+            if name not in (EMBEDDINGS, HEAD) for parameter in parameters
+            if len(parameter.shape) == 2]
+
+
 def muon_groups(model, groups, others_scale=1.0):
     """-> `groups` of the parameters of `model`, as `learning_rate_groups` makes them, for Muon
 
@@ -97,10 +104,7 @@ def muon_groups(model, groups, others_scale=1.0):
 
     others_scale: the learning rate of AdamW's part, as a share of that of Muon's
     """
-    layers = layer_order(model)
-    inside = {id(parameter) for name, parameters in layers.items()
-              if name not in (EMBEDDINGS, HEAD) for parameter in parameters
-              if len(parameter.shape) == 2}
+    inside = set(map(id, inner_matrices(model)))
     columns = {}
     for module in model.modules():
         # With LoRA, `qkv` isn't a Linear: what learns is the factors of its update.

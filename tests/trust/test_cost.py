@@ -19,6 +19,7 @@ from minillm.models.auto import model_class
 from minillm.ops import linear_cross_entropy
 from minillm.training.architecture import new_config
 from minillm.training.run import Run
+from minillm.training.muon import make_optimizer, optimizer_groups
 from minillm.training.settings import Settings
 from minillm.trust.cost import calibration, estimate, planning
 from minillm.trust.cost.calibration import _Stepper
@@ -90,6 +91,15 @@ def test_the_peak_is_stated_where_the_logits_never_exist_together(recompute, mon
     work = Workload(10, 128, recompute=recompute)
     measured = peak_of_steps(config, "causal_lm", work)
     assert StepCost(config, "causal_lm", work).memory().peak == pytest.approx(measured, rel=0.1)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_what_the_optimizer_keeps(optimizer):
+    config = config_of(KINDS[1], n_layer=2, n_head=2, n_embd=8, vocab_size=11, block_size=5)
+    cost, settings = StepCost(config, optimizer=optimizer), Settings(optimizer=optimizer)
+    state = make_optimizer(optimizer_groups(cost.model, settings), settings).state_dict()
+    assert cost.memory().optimizer == sum(np.asarray(array).nbytes for name, array in state.items()
+                                          if name not in ("t", "lr"))
 
 
 def peak_of_steps(config, head, work):

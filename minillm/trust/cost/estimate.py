@@ -40,8 +40,10 @@ class Plan:
     def __post_init__(self):
         by_tokens = sorted(self.workloads, key=lambda work: work.tokens)
         # All costs are of the median batch, but the memory is of the largest.
-        self.cost = StepCost(self.config, self.head, by_tokens[len(by_tokens) // 2])
-        self.largest = StepCost(self.config, self.head, by_tokens[-1], self.cost.model)
+        optimizer = "adamw" if self.run is None else self.run.settings.optimizer
+        self.cost = StepCost(self.config, self.head, by_tokens[len(by_tokens) // 2],
+                             optimizer=optimizer)
+        self.largest = StepCost(self.config, self.head, by_tokens[-1], self.cost.model, optimizer)
 
     @property
     def flops(self):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from minillm.models.auto import model_class
 from minillm.nn import DecoderBlock, EncoderBlock, GatedFeedForward
 from minillm.ops import linear_cross_entropy
+from minillm.training.muon import inner_matrices
 from minillm.trust.cost.layers import (
     FLOAT,
     Workload,
@@ -30,7 +31,7 @@ class Memory:
 
     weights: int
     gradients: int
-    optimizer: int  # Adam's two moments
+    optimizer: int  # Adam's two moments; of Muon's matrices one
     activations: int  # what the forward keeps
     logits: int  # 0 if they never exist together: a chunk of them is temporary
     temporary: int  # the largest that a backward needs beside them
@@ -47,8 +48,8 @@ class StepCost:
     A step is one in which all parameters learn: frozen ones cost less.
     """
 
-    def __init__(self, config, head="causal_lm", workload=None, model=None):
-        self.config, self.head = config, head
+    def __init__(self, config, head="causal_lm", workload=None, model=None, optimizer="adamw"):
+        self.config, self.head, self.optimizer = config, head, optimizer
         self.model = model or model_class(config.model_type, head)(config, draw_weights=False)
         self.workload = workload or Workload(16, config.position_limit or 128)
         self.parts = by_part(layers(self.model, self.workload))
@@ -90,8 +91,14 @@ class StepCost:
             logits, temporary = 0, max(temporary, chunk_bytes(self.model, work))
         if self.head != "causal_lm":  # their gradient is a second array: only text overwrites them
             logits *= 2
-        return Memory(FLOAT * P, FLOAT * P, 2 * FLOAT * P, kept_bytes(self.model, work), logits,
+        return Memory(FLOAT * P, FLOAT * P, FLOAT * self._moments(), kept_bytes(self.model, work), logits,
                       temporary)
+
+    def _moments(self):
+        """-> how many numbers the optimizer keeps"""
+        if self.optimizer == "muon":
+            return 2 * self.parameters - sum(each.size for each in inner_matrices(self.model))
+        return 2 * self.parameters
 
     def _logits(self, work):
         """-> how many logits a batch gets"""
