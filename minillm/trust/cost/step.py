@@ -91,8 +91,8 @@ class StepCost:
             logits, temporary = 0, max(temporary, chunk_bytes(self.model, work))
         if self.head != "causal_lm":  # their gradient is a second array: only text overwrites them
             logits *= 2
-        return Memory(FLOAT * P, FLOAT * P, FLOAT * self._moments(), kept_bytes(self.model, work), logits,
-                      temporary)
+        return Memory(FLOAT * P, FLOAT * P, FLOAT * self._moments(),
+                      kept_bytes(self.model, work), logits, temporary)
 
     def _moments(self):
         """-> how many numbers the optimizer keeps"""
