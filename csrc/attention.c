@@ -399,8 +399,9 @@ static void group_backward(const minillm_attention_call *call, isize piece, floa
 }
 
 /* Run every piece, with `size` floats of workspace for each thread. The last pieces go first: their
- * causal queries see the most keys. `work`: the time of a query, a key and an element of D, in
- * multiply-adds. */
+ * causal queries see the most keys. If there are enough sequences, a thread takes all pieces of one:
+ * its heads lie side by side in memory, and two threads would write to the same cache lines. `work`:
+ * the time of a query, a key and an element of D, in multiply-adds. */
 static int run(void (*run_piece)(const minillm_attention_call *, isize, float *), isize pieces,
                isize size, double work, const minillm_attention_call *call) {
     int threads = threads_for(work * call->B * call->H * call->Tq * call->Tk * call->D);
@@ -408,7 +409,8 @@ static int run(void (*run_piece)(const minillm_attention_call *, isize, float *)
     float *workspaces = allocate(threads * size);
     if (workspaces == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    #pragma omp parallel for schedule(dynamic) num_threads(threads)
+    isize together = call->B >= 4 * threads ? pieces / call->B : 1;
+    #pragma omp parallel for schedule(dynamic, together) num_threads(threads)
     for (isize piece = pieces - 1; piece >= 0; piece--)
         run_piece(call, piece, workspaces + omp_get_thread_num() * size);
     free(workspaces);

@@ -105,8 +105,21 @@ void minillm_token_losses_backward(isize rows, isize V, double dlosses, const fl
 void minillm_adam(isize rows, float *w, const float *g, float *m, float *v, double t, double lr,
                   double beta1, double beta2, double eps, double grad_scale, double l2,
                   double decay);
+/* The same for several arrays, the weights of a model: `parts` of them, n numbers each. */
+typedef struct {
+    isize n;
+    float *w, *m, *v;
+    const float *g;
+    double lr, l2, decay;
+} minillm_adam_part;
+void minillm_adam_all(isize parts, const minillm_adam_part *part, double t, double beta1,
+                      double beta2, double eps, double grad_scale);
 double minillm_sum_of_squares(isize rows, const float *x);
-void minillm_sum_rows(isize rows, isize d, const float *x, float *total);
+/* The same for several arrays: x[i] has n[i] numbers, and sums[i * MINILLM_SUMS] takes its sum. The
+ * numbers between are the workspace. */
+enum { MINILLM_SUMS = 64 };
+void minillm_sums_of_squares(isize arrays, const isize *n, const float *const *x, double *sums);
+int minillm_sum_rows(isize rows, isize d, const float *x, float *total);
 void minillm_scatter_add(isize n, isize d, isize rows, float *table, const int64_t *ids,
                          const float *x);
 

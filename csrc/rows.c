@@ -5,14 +5,18 @@
  * loops are enough, and the compiler vectorizes them. `#pragma omp simd` permits that where the
  * language doesn't: where a sum changes its order, and where two arrays could overlap.
  *
- * Threads take rows or chunks of numbers, large pieces first and small ones last (`guided`). A sum
- * over rows is computed in SUMS blocks, whose sums are then added in order. (Block b starts at row
- * rows * b / SUMS, computed in 64 bits: the product can overflow a 32-bit isize.) */
+ * Threads take rows or chunks of numbers, large pieces first and small ones last (`guided`). So the
+ * first thread has the first half of the rows in each kernel of a step, and finds them in its cache.
+ * A sum over rows is computed in up to SUMS blocks, whose sums are then added in order. (Block b
+ * starts at row rows * b / blocks, computed in 64 bits: the product can overflow a 32-bit isize.) */
 #include <math.h>
 #include <string.h>
 #include "simd.h"
 
-enum { SUMS = 64, CHUNK = 4096, COLUMNS = 64 };
+enum { SUMS = MINILLM_SUMS, CHUNK = 4096, COLUMNS = 64 };
+
+/* The number of blocks of a sum over rows: 32 rows or more in each. */
+static int64_t blocks_of(isize rows) { return min(SUMS, (rows + 31) / 32); }
 
 static void add(isize n, const float *restrict x, float *restrict y) {
     for (isize i = 0; i < n; i++)
@@ -154,12 +158,13 @@ void minillm_layer_norm(isize rows, isize d, const float *X, const float *weight
 int minillm_layer_norm_backward(isize rows, isize d, const float *dY, const float *X,
                                 const float *means, const float *inverse_stds,
                                 const float *weight, float *dX, float *dweight, float *dbias) {
-    float *sums = calloc(SUMS * 2 * d, sizeof(float)); /* dweight and dbias of each block of rows */
+    int64_t blocks = blocks_of(rows);
+    float *sums = calloc(max(1, blocks) * 2 * d, sizeof(float)); /* dweight and dbias of each block */
     if (sums == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * rows * d))
-    for (int64_t b = 0; b < SUMS; b++)
-        for (isize row = rows * b / SUMS; row < rows * (b + 1) / SUMS; row++) {
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * d))
+    for (int64_t b = 0; b < blocks; b++)
+        for (isize row = rows * b / blocks; row < rows * (b + 1) / blocks; row++) {
             const float *dy = dY + row * d, *x = X + row * d;
             float *dx = dX + row * d;
             float *part_dweight = sums + 2 * b * d, *part_dbias = part_dweight + d;
@@ -180,7 +185,7 @@ int minillm_layer_norm_backward(isize rows, isize d, const float *dY, const floa
                 dx[i] = (dy[i] * weight[i] - mean_dx_hat -
                          (x[i] - mean) * inverse * along_x_hat) * inverse;
         }
-    for (int b = 1; b < SUMS; b++)
+    for (int b = 1; b < blocks; b++)
         add(2 * d, sums + 2 * b * d, sums);
     memcpy(dweight, sums, d * sizeof(float));
     memcpy(dbias, sums + d, d * sizeof(float));
@@ -211,12 +216,13 @@ void minillm_rms_norm(isize rows, isize d, const float *X, const float *weight, 
 int minillm_rms_norm_backward(isize rows, isize d, const float *dY, const float *X,
                               const float *inverse_rms, const float *weight, float *dX,
                               float *dweight) {
-    float *sums = calloc(SUMS * d, sizeof(float)); /* dweight of each block of rows */
+    int64_t blocks = blocks_of(rows);
+    float *sums = calloc(max(1, blocks) * d, sizeof(float)); /* dweight of each block of rows */
     if (sums == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * rows * d))
-    for (int64_t b = 0; b < SUMS; b++)
-        for (isize row = rows * b / SUMS; row < rows * (b + 1) / SUMS; row++) {
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows * d))
+    for (int64_t b = 0; b < blocks; b++)
+        for (isize row = rows * b / blocks; row < rows * (b + 1) / blocks; row++) {
             const float *dy = dY + row * d, *x = X + row * d;
             float *dx = dX + row * d, *part_dweight = sums + b * d;
             float inverse = inverse_rms[row], along_x_hat = 0;
@@ -230,7 +236,7 @@ int minillm_rms_norm_backward(isize rows, isize d, const float *dY, const float 
             for (isize i = 0; i < d; i++)
                 dx[i] = (dy[i] * weight[i] - x[i] * inverse * along_x_hat) * inverse;
         }
-    for (int b = 1; b < SUMS; b++)
+    for (int b = 1; b < blocks; b++)
         add(d, sums + b * d, sums);
     memcpy(dweight, sums, d * sizeof(float));
     free(sums);
@@ -311,23 +317,50 @@ void minillm_token_losses_backward(isize rows, isize V, double dlosses, const fl
  *
  * Compute the constants once, in double precision: as float32, 1 - 0.999 has only four correct
  * digits. */
+typedef struct { float b1, rest1, b2, rest2, v_scale, g_scale, epsilon; double m_sum; } adam_rates;
+
+static void adam_chunk(const minillm_adam_part *part, const adam_rates rates, isize chunk) {
+    const float keep = (float)(1 - part->lr * part->decay), step = (float)(part->lr / rates.m_sum);
+    const float penalty = (float)part->l2;
+    const float *g = part->g;
+    float *w = part->w, *m = part->m, *v = part->v;
+    #pragma omp simd
+    for (isize i = chunk; i < min(part->n, chunk + CHUNK); i++) {
+        float g_i = rates.g_scale * g[i] + penalty * w[i];
+        m[i] = rates.b1 * m[i] + rates.rest1 * g_i;
+        v[i] = rates.b2 * v[i] + rates.rest2 * g_i * g_i;
+        w[i] = keep * w[i] - step * m[i] / (sqrtf(v[i]) * rates.v_scale + rates.epsilon);
+    }
+}
+
+/* Threads take chunks of all arrays: most arrays of a model are too small to share. */
+void minillm_adam_all(isize parts, const minillm_adam_part *part, double t, double beta1,
+                      double beta2, double eps, double grad_scale) {
+    const adam_rates rates = {
+        .b1 = (float)beta1, .rest1 = (float)(1 - beta1), .b2 = (float)beta2,
+        .rest2 = (float)(1 - beta2), .m_sum = 1 - pow(beta1, t), /* sqrt(v) v_scale = sqrt(v_hat) */
+        .v_scale = (float)pow(1 - pow(beta2, t), -0.5), .g_scale = (float)grad_scale,
+        .epsilon = (float)eps,
+    };
+    isize numbers = 0, chunks = 0;
+    for (isize p = 0; p < parts; p++) {
+        numbers += part[p].n;
+        chunks += (part[p].n + CHUNK - 1) / CHUNK;
+    }
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * numbers))
+    for (isize index = 0; index < chunks; index++) {
+        isize p = 0, chunk = index; /* chunk number `chunk` of array p */
+        for (; chunk * CHUNK >= part[p].n; p++)
+            chunk -= (part[p].n + CHUNK - 1) / CHUNK;
+        adam_chunk(&part[p], rates, chunk * CHUNK);
+    }
+}
+
 void minillm_adam(isize rows, float *w, const float *g, float *m, float *v, double t, double lr,
                   double beta1, double beta2, double eps, double grad_scale, double l2,
                   double decay) {
-    const float b1 = (float)beta1, rest1 = (float)(1 - beta1);
-    const float b2 = (float)beta2, rest2 = (float)(1 - beta2);
-    const float keep = (float)(1 - lr * decay), step = (float)(lr / (1 - pow(beta1, t)));
-    const float v_scale = (float)pow(1 - pow(beta2, t), -0.5); /* sqrt(v) v_scale = sqrt(v_hat) */
-    const float g_scale = (float)grad_scale, penalty = (float)l2, epsilon = (float)eps;
-    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows))
-    for (isize chunk = 0; chunk < rows; chunk += CHUNK)
-        #pragma omp simd
-        for (isize i = chunk; i < min(rows, chunk + CHUNK); i++) {
-            float g_i = g_scale * g[i] + penalty * w[i];
-            m[i] = b1 * m[i] + rest1 * g_i;
-            v[i] = b2 * v[i] + rest2 * g_i * g_i;
-            w[i] = keep * w[i] - step * m[i] / (sqrtf(v[i]) * v_scale + epsilon);
-        }
+    const minillm_adam_part part = {rows, w, m, v, g, lr, l2, decay};
+    minillm_adam_all(1, &part, t, beta1, beta2, eps, grad_scale);
 }
 
 static inline const float *row_of(minillm_heads X, isize b, isize h, isize t) {
@@ -367,36 +400,54 @@ void minillm_rotate(isize B, isize H, isize T, isize D, isize pairs, minillm_hea
         }
 }
 
-/* The sum of x^2 in double precision: in float32, x^2 overflows from x = 1.8e19 on. */
-double minillm_sum_of_squares(isize rows, const float *x) {
-    double sums[SUMS], total = 0;
-    #pragma omp parallel for schedule(dynamic) num_threads(threads_for(16.0 * rows))
-    for (int64_t b = 0; b < SUMS; b++) {
-        double sum = 0;
-        isize end = rows * (b + 1) / SUMS;
-        for (isize i = rows * b / SUMS; i < end; i += 256) {
-            for (int line = 0; line < 256; line += 16)
-                __builtin_prefetch(x + i + 512 + line, 0, 2); /* 2 KB ahead, as in gemv.c */
-            #pragma omp simd reduction(+ : sum)
-            for (isize j = i; j < min(end, i + 256); j++)
-                sum += (double)x[j] * x[j];
-        }
-        sums[b] = sum;
+/* Block b of the sum of x^2, in double precision: in float32, x^2 overflows from x = 1.8e19 on. */
+static double squares_of_block(isize n, const float *x, int64_t b) {
+    double sum = 0;
+    isize end = n * (b + 1) / SUMS;
+    for (isize i = n * b / SUMS; i < end; i += 256) {
+        for (int line = 0; line < 256; line += 16)
+            __builtin_prefetch(x + i + 512 + line, 0, 2); /* 2 KB ahead, as in gemv.c */
+        #pragma omp simd reduction(+ : sum)
+        for (isize j = i; j < min(end, i + 256); j++)
+            sum += (double)x[j] * x[j];
     }
-    for (int b = 0; b < SUMS; b++)
-        total += sums[b];
-    return total;
+    return sum;
 }
 
-/* total = the sum of all rows: the gradient of a bias. A thread takes some columns of all rows, so
- * each number of the result is one sum in a fixed order. */
-void minillm_sum_rows(isize rows, isize d, const float *x, float *total) {
-    #pragma omp parallel for schedule(dynamic) num_threads(threads_for(2.0 * rows * d))
-    for (isize j = 0; j < d; j += COLUMNS) {
-        memset(total + j, 0, min(COLUMNS, d - j) * sizeof(float));
-        for (isize n = 0; n < rows; n++)
-            add(min(COLUMNS, d - j), x + n * d + j, total + j);
-    }
+/* Each array is its own sum of blocks: it doesn't depend on how many share a call. */
+void minillm_sums_of_squares(isize arrays, const isize *n, const float *const *x, double *sums) {
+    double numbers = 0;
+    for (isize a = 0; a < arrays; a++)
+        numbers += n[a];
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * numbers))
+    for (isize block = 0; block < arrays * SUMS; block++)
+        sums[block] = squares_of_block(n[block / SUMS], x[block / SUMS], block % SUMS);
+    for (isize a = 0; a < arrays; a++)
+        for (int b = 1; b < SUMS; b++)
+            sums[a * SUMS] += sums[a * SUMS + b];
+}
+
+double minillm_sum_of_squares(isize rows, const float *x) {
+    double sums[SUMS];
+    minillm_sums_of_squares(1, &rows, &x, sums);
+    return sums[0];
+}
+
+/* total = the sum of all rows: the gradient of a bias. */
+int minillm_sum_rows(isize rows, isize d, const float *x, float *total) {
+    int64_t blocks = blocks_of(rows);
+    float *sums = calloc(max(1, blocks) * d, sizeof(float));
+    if (sums == NULL)
+        return MINILLM_OUT_OF_MEMORY;
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(4.0 * rows * d))
+    for (int64_t b = 0; b < blocks; b++)
+        for (isize row = rows * b / blocks; row < rows * (b + 1) / blocks; row++)
+            add(d, x + row * d, sums + b * d);
+    for (int b = 1; b < blocks; b++)
+        add(d, sums + b * d, sums);
+    memcpy(total, sums, d * sizeof(float));
+    free(sums);
+    return MINILLM_OK;
 }
 
 /* table[ids[i]] += x[i] for each row i of x: the gradient of an embedding. Two rows may have the

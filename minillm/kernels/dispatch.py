@@ -41,6 +41,8 @@ def kernel(binding, *, cache=None):
         check(*arguments, **options) -> dict of all arguments, checked, for all implementations
         c(**checked) -> the results, for float32; it calls the C library
         fast(*arguments, **options) -> the results, or None outside the common case (optional)
+            Without `c` it is the only way to C, and the function is made of calls of another kernel:
+            they are what observers see.
         trivial(**checked) -> the results if there is nothing to compute, however large the other
             sizes (2⁴⁰ matrices without rows); otherwise None (optional)
     The function and its naive twin are called with **checked. The dtype of the first value of
@@ -56,10 +58,13 @@ def kernel(binding, *, cache=None):
             runs_on = binding
             run = _run_binding(function, binding)
         fast = getattr(binding, "fast", None)
+        is_composed = not isinstance(binding, str) and not hasattr(binding, "c")
 
         @functools.wraps(function)
         def dispatch(*arguments, **options):
             if _observers:
+                if is_composed:
+                    return function(*arguments, **options)
                 return _observed(name, run, arguments, options)
             if fast is not None and _current_name == "c":  # here, for one function call less
                 result = fast(*arguments, **options)
@@ -127,6 +132,8 @@ def _run_binding(function, binding):
             result = trivial(**checked)
             if result is not None:
                 return result
+        if not hasattr(binding, "c"):
+            return function(**checked)
         if name == "naive":
             return _naive_twin(function)(**checked)
         if name == "c" and next(iter(checked.values())).dtype == FLOAT32:

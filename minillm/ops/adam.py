@@ -3,6 +3,7 @@
 import numpy as np
 
 from minillm.kernels import kernel
+from minillm.kernels.together import AdamAll
 
 
 @kernel("w (...), g (...), m (...), v (...), 1 <= t, lr, 0 <= beta1 < 1, 0 <= beta2 < 1, 0 <= eps, "
@@ -25,3 +26,13 @@ def adam(w, g, m, v, t, lr, beta1, beta2, eps, grad_scale=1.0, l2=0.0, decay=0.0
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
     w[...] = w - lr * decay * w - lr * m_hat / (np.sqrt(v_hat) + eps)
+
+
+@kernel(AdamAll())
+def adam_all(parts, t, beta1, beta2, eps, grad_scale=1.0):
+    """`adam` for each of several arrays, such as the weights of a model
+
+    parts: list of (w, g, m, v, lr, l2, decay); in float32, all in one call of the C library
+    """
+    for w, g, m, v, lr, l2, decay in parts:
+        adam(w, g, m, v, t, lr, beta1, beta2, eps, grad_scale, l2, decay)

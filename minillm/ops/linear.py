@@ -59,13 +59,13 @@ def linear_backward(dy, cache, *, dW=None, accumulate=False, with_dW=True):
     """
     x, W, transpose_W, has_bias = cache
     rows = _rows_of_dy(dy, len(x), W.shape[0] if transpose_W else W.shape[1])
+    dW_and_db = None, None
+    if with_dW:  # first, and dx last: dy is still in the cache now, and dx for who reads it next
+        db = sum_rows(rows) if has_bias else None
+        left, right = (rows, x) if transpose_W else (x, rows)
+        dW_and_db = matmul(left, right, dW, transpose_A=True, accumulate=accumulate), db
     dx = matmul(rows, W, transpose_B=not transpose_W).reshape(*dy.shape[:-1], x.shape[-1])
-    if not with_dW:
-        return dx, None, None
-    left, right = (rows, x) if transpose_W else (x, rows)
-    dW = matmul(left, right, dW, transpose_A=True, accumulate=accumulate)
-    db = sum_rows(rows) if has_bias else None
-    return dx, dW, db
+    return dx, *dW_and_db
 
 
 def _rows_of_dy(dy, N, d_out):

@@ -6,7 +6,7 @@
 
 import math
 
-from minillm.ops.sum_of_squares import sum_of_squares
+from minillm.ops.sum_of_squares import sums_of_squares
 
 
 def grad_norm(parameters):
@@ -21,8 +21,8 @@ def grad_norm(parameters):
 
 def squares(parameters):
     """-> [sum of g² of each parameter with a gradient]"""
-    return [sum_of_squares(parameter.grad) for parameter in parameters
-            if parameter.grad is not None]
+    return sums_of_squares([parameter.grad for parameter in parameters
+                            if parameter.grad is not None])
 
 
 def clip_factor(norm, max_norm):

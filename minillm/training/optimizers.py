@@ -3,7 +3,7 @@
 import numpy as np
 
 from minillm.nn.module import Parameter
-from minillm.ops.adam import adam
+from minillm.ops.adam import adam_all
 
 
 class Optimizer:
@@ -150,13 +150,27 @@ class Adam(Optimizer):
             raise ValueError(f"betas is {betas}, wanted two numbers from 0 up to, not including, 1")
         self.eps = not_negative("eps", eps)
 
+    _parts = None  # inside `step`, what `adam` is to update
+
+    def step(self, grad_scale=1.0):
+        """Update every parameter that has a gradient: all of them in one call of the kernel."""
+        self._parts = []
+        try:
+            super().step(grad_scale)
+            adam_all(self._parts, self.t, *self.betas, self.eps, grad_scale)
+        finally:
+            self._parts = None
+
     def update(self, index, w, g, grad_scale):
         self.adam(index, w, g, grad_scale, self.weight_decay_of(index), 0.0)
 
     def adam(self, index, w, g, grad_scale, l2, decay):
         """Compute all of the above in one pass over memory, whose bandwidth limits the speed."""
-        adam(w, g, self.m[index], self.v[index], self.t, self.lr_of(index), *self.betas, self.eps,
-             grad_scale, l2, decay)
+        part = w, g, self.m[index], self.v[index], self.lr_of(index), l2, decay
+        if self._parts is not None:
+            self._parts.append(part)
+        else:
+            adam_all([part], self.t, *self.betas, self.eps, grad_scale)
 
 
 class AdamW(Adam):
