@@ -87,7 +87,7 @@ def test_infinite_weights_are_an_error(store, wrong):
 @given(rng=generators, N=st.integers(1, 4), K=st.sampled_from([1, 31, 32, 33, 80]),
        size=st.sampled_from([1e-30, 1.0, 1e30]))
 def test_int4_is_better_than_rounding_by_the_largest_weight(rng, N, K, size):
-    """Also with the scale in bfloat16, which is off by 2⁻⁹ at most."""
+    """Also with the scale in bfloat16, which is off by 2⁻⁸ at most."""
     W = (size * rng.standard_normal((N, K))).astype(np.float32)
     packed, scale = to_int4(W)
     groups = -(-K // 32)
@@ -101,7 +101,7 @@ def test_int4_is_better_than_rounding_by_the_largest_weight(rng, N, K, size):
         s = -m / 8
         plain = s * np.clip(np.rint(w / s), -8, 7)
         error = np.square(stored_W[:, 32 * g : 32 * g + 32] - w).sum(axis=1)
-        assert np.all(error <= np.square(plain - w).sum(axis=1) + 2.0**-17 * (w * w).sum(axis=1))
+        assert np.all(error <= np.square(plain - w).sum(axis=1) + 2.0**-15 * (w * w).sum(axis=1))
 
 
 def test_int4_is_nearly_as_good_as_the_best_of_all_scales():
