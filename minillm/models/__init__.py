@@ -1,7 +1,7 @@
 """Architectures, one file per paper, and what they share.
 
 In reading order: transformer.py (2017), with its sizes in transformer_config.py, and marian.py;
-gpt2.py (2019) and gpt2_config.py; then bert.py and llama.py; family.py, the decoders of all four
+gpt2.py (2019) and gpt2_config.py; then bert.py and llama.py; family.py, the decoders of all
 years as one. What several share: outputs.py, input_checks.py; positions.py, the positions of all;
 for decoders the head in causal_lm.py, decoder_run.py, and whole_step.py, a token in one call of C;
 rope.py reads the rotary positions of checkpoints. Loading and saving, the same for all architectures: config.py, weight_table.py,
