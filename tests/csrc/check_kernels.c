@@ -374,6 +374,209 @@ static void check_rotate(ptrdiff_t B, ptrdiff_t H, ptrdiff_t T, ptrdiff_t D, ptr
     }
 }
 
+/* Everything below that a decoder points to, freed together. */
+static void *kept[1000];
+static int n_kept;
+
+static void *keep(void *memory) { return kept[n_kept++] = memory; }
+static float *keep_numbers(ptrdiff_t n) { return keep(numbers(n)); }
+static double *keep_zeros(ptrdiff_t n) { return keep(calloc(n + 1, sizeof(double))); }
+
+static float bfloat16(float value, uint16_t *upper_half) { /* -> what is stored */
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    *upper_half = bits >> 16;
+    bits &= 0xffff0000;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+/* A matrix of weights of the given type with a bias, and the numbers that it stands for: N x K. */
+static double *make_linear(minillm_linear *f, ptrdiff_t N, ptrdiff_t K, int type, int transposed) {
+    ptrdiff_t groups = (K + MINILLM_GROUP - 1) / MINILLM_GROUP;
+    double *W = keep_zeros(N * K);
+    float *w = keep_numbers(N * K), *scale = keep_numbers(N);
+    uint16_t *half = keep(calloc(N * K + N * groups, 2)), *group_scale = half + N * K;
+    uint8_t *q = keep(calloc(N * (K + 16 * groups) + 1, 1)), *q4 = q + N * K;
+    for (ptrdiff_t i = 0; i < N * groups && type == MINILLM_INT4; i++)
+        bfloat16(0.1f * draw(), group_scale + i);
+    for (ptrdiff_t j = 0; j < N; j++)
+        for (ptrdiff_t k = 0; k < K; k++) {
+            ptrdiff_t i = j * K + k, group = j * groups + k / 32;
+            if (type == MINILLM_FLOAT32)
+                W[i] = w[transposed ? i : k * N + j];
+            else if (type == MINILLM_BFLOAT16)
+                W[i] = bfloat16(w[i], half + i);
+            else if (type == MINILLM_INT8)
+                W[i] = scale[j] / 127 * (int8_t)(q[i] = (uint8_t)(int)(127 * w[i]));
+            else {
+                int level = (int)(7.9f * w[i]) + 8;
+                uint32_t bits = (uint32_t)group_scale[group] << 16;
+                float value;
+                memcpy(&value, &bits, 4);
+                q4[group * 16 + k % 16] |= (uint8_t)(level << (k % 32 < 16 ? 0 : 4));
+                W[i] = value * (level - 8);
+            }
+        }
+    for (ptrdiff_t j = 0; j < N; j++)
+        scale[j] /= 127;
+    const void *stored[] = {w, half, q, q4};
+    *f = (minillm_linear){
+        .N = N, .K = K, .ldw = type == MINILLM_INT4 ? 32 * groups : type || transposed ? K : N,
+        .type = type, .transposed = type || transposed, .w = stored[type], .bias = keep_numbers(N),
+        .scale = type == MINILLM_INT8 ? (void *)scale : type == MINILLM_INT4 ? group_scale : NULL,
+    };
+    return W;
+}
+
+static double *linear(const minillm_linear *f, const double *W, ptrdiff_t B, const double *x) {
+    double *y = keep_zeros(B * f->N);
+    for (ptrdiff_t b = 0; b < B; b++)
+        for (ptrdiff_t j = 0; j < f->N; j++) {
+            y[b * f->N + j] = f->bias[j];
+            for (ptrdiff_t k = 0; k < f->K; k++)
+                y[b * f->N + j] += x[b * f->K + k] * W[j * f->K + k];
+        }
+    return y;
+}
+
+/* LayerNorm, or RMSNorm if there is no bias, of a row of d numbers. */
+static void norm_of(minillm_norm norm, ptrdiff_t d, const double *x, double *y) {
+    double mean = 0, square = 0;
+    for (ptrdiff_t i = 0; i < d && norm.bias; i++)
+        mean += x[i] / d;
+    for (ptrdiff_t i = 0; i < d; i++)
+        square += (x[i] - mean) * (x[i] - mean) / d;
+    for (ptrdiff_t i = 0; i < d; i++)
+        y[i] = norm.weight[i] * (x[i] - mean) / sqrt(square + norm.eps) +
+               (norm.bias ? norm.bias[i] : 0);
+}
+
+static double *norms_of(minillm_norm norm, ptrdiff_t rows, ptrdiff_t d, const double *x) {
+    double *y = keep_zeros(rows * d);
+    for (ptrdiff_t b = 0; b < rows; b++)
+        norm_of(norm, d, x + b * d, y + b * d);
+    return y;
+}
+
+static double activate(int activation, double u, double gate) {
+    switch (activation) {
+    case MINILLM_GELU_TANH: return gelu(u);
+    case MINILLM_GELU: return u * (1 + erf(u / sqrt(2))) / 2;
+    case MINILLM_RELU2: return u > 0 ? u * u : 0;
+    default: return gate / (1 + exp(-gate)) * u;
+    }
+}
+
+/* What the definition in decode.c does with one head: rotate its query or key. */
+static void rotate_head(const minillm_decoder *p, ptrdiff_t b, double *x) {
+    for (ptrdiff_t i = 0; i < p->pairs; i++) {
+        double *one = x + (p->interleaved ? 2 * i : i), *two = one + (p->interleaved ? 1 : p->pairs);
+        double c = p->cos.data[b * p->cos.batch + i], s = p->sin.data[b * p->sin.batch + i];
+        double rotated = *one * c - *two * s;
+        *two = *two * c + *one * s;
+        *one = rotated;
+    }
+}
+
+/* The output of attention's heads (B, H * D). K and V, (B, Hkv, capacity, D), get the new ones. */
+static double *heads_of(const minillm_decoder *p, const minillm_block *block, double *qkv,
+                        double *K, double *V) {
+    ptrdiff_t D = p->D, T = p->length + 1, width = (p->H + 2 * p->Hkv) * D;
+    double *out = keep_zeros(p->B * p->H * D), *P = keep_zeros(T);
+    for (ptrdiff_t b = 0; b < p->B; b++) {
+        for (ptrdiff_t h = 0; h < p->H + p->Hkv; h++) {
+            double *x = qkv + b * width + h * D;
+            minillm_norm norm = h < p->H ? block->q_norm : block->k_norm;
+            if (norm.weight)
+                norm_of(norm, D, x, x);
+            rotate_head(p, b, x);
+        }
+        for (ptrdiff_t h = 0; h < p->H; h++) {
+            ptrdiff_t kv = h / (p->H / p->Hkv), first = (b * p->Hkv + kv) * block->capacity * D;
+            const double *q = qkv + b * width + h * D, *key = qkv + b * width + (p->H + kv) * D;
+            double total = 0;
+            memcpy(K + first + p->length * D, key, D * sizeof(double));
+            memcpy(V + first + p->length * D, key + p->Hkv * D, D * sizeof(double));
+            for (ptrdiff_t t = 0; t < T; t++) {
+                double score = 0;
+                for (ptrdiff_t i = 0; i < D; i++)
+                    score += q[i] * K[first + t * D + i];
+                P[t] = p->key_mask && !p->key_mask[b * T + t] ? 0 : exp(score * block->scale);
+                total += P[t];
+            }
+            for (ptrdiff_t t = 0; t < T; t++)
+                for (ptrdiff_t i = 0; i < D; i++)
+                    out[(b * p->H + h) * D + i] += P[t] / total * V[first + t * D + i];
+        }
+    }
+    return out;
+}
+
+static double *in_double(ptrdiff_t n, const float *x) {
+    double *y = keep_zeros(n);
+    for (ptrdiff_t i = 0; i < n; i++)
+        y[i] = x[i];
+    return y;
+}
+
+/* A token through two blocks. GELU comes with LayerNorm, the other activations with RMSNorm and
+ * rotary positions, squared ReLU with norms of queries and keys, several sequences with a mask. */
+static void check_decode(ptrdiff_t B, ptrdiff_t H, ptrdiff_t group, ptrdiff_t D, ptrdiff_t d,
+                         ptrdiff_t n_hidden, int type, int activation) {
+    enum { BLOCKS = 2, LENGTH = 9, CAPACITY = 12, V = 101 };
+    ptrdiff_t Hkv = H / group, n_cache = B * Hkv * CAPACITY * D, width = (H + 2 * Hkv) * D;
+    int classic = activation == MINILLM_GELU_TANH || activation == MINILLM_GELU;
+    minillm_norm norm = {keep_numbers(d), classic ? keep_numbers(d) : NULL, 0.1};
+    minillm_norm head_norm = {activation == MINILLM_RELU2 ? keep_numbers(D) : NULL, NULL, 0.1};
+    minillm_block blocks[BLOCKS];
+    unsigned char *mask = keep(malloc(B * (LENGTH + 1)));
+    for (ptrdiff_t i = 0; i < B * (LENGTH + 1); i++)
+        mask[i] = i % (LENGTH + 1) >= i / (LENGTH + 1);
+    ptrdiff_t pairs = classic ? 0 : D / 2;
+    minillm_decoder p = {
+        .B = B, .d = d, .H = H, .Hkv = Hkv, .D = D, .length = LENGTH, .n_blocks = BLOCKS,
+        .pairs = pairs, .activation = activation, .interleaved = activation == MINILLM_RELU2,
+        .cos = {keep_numbers(B * pairs + 1), pairs, 0, 0},
+        .sin = {keep_numbers(B * pairs + 1), pairs, 0, 0},
+        .key_mask = B > 1 ? mask : NULL, .blocks = blocks, .norm = norm,
+        .x = keep_numbers(B * d), .logits = keep_numbers(B * V),
+    };
+    double *x = in_double(B * d, p.x);
+    for (int i = 0; i < BLOCKS; i++) {
+        minillm_block *block = blocks + i;
+        *block = (minillm_block){
+            .norm1 = norm, .norm2 = norm, .q_norm = head_norm, .k_norm = head_norm, .scale = 0.1f,
+            .K = keep_numbers(n_cache), .V = keep_numbers(n_cache), .capacity = CAPACITY,
+        };
+        double *W = make_linear(&block->qkv, width, d, type, i);
+        double *qkv = linear(&block->qkv, W, B, norms_of(norm, B, d, x));
+        double *heads = heads_of(&p, block, qkv, in_double(n_cache, block->K),
+                                 in_double(n_cache, block->V));
+        W = make_linear(&block->output, d, H * D, type, i);
+        double *branch = linear(&block->output, W, B, heads);
+        for (ptrdiff_t e = 0; e < B * d; e++)
+            x[e] += branch[e];
+        double *normed = norms_of(norm, B, d, x);
+        W = make_linear(&block->expand, n_hidden, d, type, i);
+        double *hidden = linear(&block->expand, W, B, normed);
+        W = make_linear(&block->gate, n_hidden, d, type, i);
+        double *gate = linear(&block->gate, W, B, normed);
+        for (ptrdiff_t e = 0; e < B * n_hidden; e++)
+            hidden[e] = activate(activation, hidden[e], gate[e]);
+        W = make_linear(&block->contract, d, n_hidden, type, i);
+        branch = linear(&block->contract, W, B, hidden);
+        for (ptrdiff_t e = 0; e < B * d; e++)
+            x[e] += branch[e];
+    }
+    double *W = make_linear(&p.head, V, d, type, 1);
+    double *logits = linear(&p.head, W, B, norms_of(norm, B, d, x));
+    failures += minillm_decode(&p);
+    compare("decode", B * V, p.logits, logits, 1e-4);
+    while (n_kept > 0)
+        free(kept[--n_kept]);
+}
+
 #if defined(_OPENMP) && defined(__linux__)
 int threads_for(double work); /* threads.c */
 
@@ -444,6 +647,12 @@ int main(void) {
         check_rotate(1, 1, 1, 2, 1);
         check_rotate(2, 3, 5, 9, 3);
         check_rotate(3, 4, 70, 64, 32);
+        for (int type = MINILLM_FLOAT32; type <= MINILLM_INT4; type++)
+            for (int activation = MINILLM_GELU_TANH; activation <= MINILLM_SWIGLU; activation++) {
+                check_decode(1, 3, 1, 8, 24, 40, type, activation);
+                check_decode(3, 4, 2, 10, 44, 70, type, activation);
+            }
+        check_decode(2, 4, 1, 256, 700, 1500, MINILLM_INT4, MINILLM_SWIGLU); /* many threads */
         check_rows(1, 3);
         check_rows(70, 33);
         check_rows(600, 130);
