@@ -118,6 +118,7 @@ def _train(commands):
     _add_sizes(parser, "the architecture: apertus, gpt2, llama, mistral, qwen2, qwen3 or bert",
                model_type="apertus")
     _add_training(parser, **FAST)
+    _add_warmups(parser)
 
 
 def _finetune(commands):
@@ -140,6 +141,7 @@ def _finetune(commands):
     _add_canaries(parser)
     _add_finetuning(parser)
     _add_training(parser, "finetune", lr=3e-4, steps=200)
+    _add_warmups(parser)
 
 
 def _train_task(commands):
@@ -812,7 +814,7 @@ def _experiment(commands):
 
 
 def _add_speedrun(experiments):
-    from minillm.training.speedrun import CHANGES, TARGET
+    from minillm.training.speedrun import CHANGES, EXTRAS, TARGET
 
     parser = _command(
         experiments, "speedrun", "experiment:speedrun",
@@ -825,7 +827,8 @@ def _add_speedrun(experiments):
         "\n" + _paragraph(
             "The baseline is nanoGPT's recipe. Each change is made alone on it (only-CHANGE), all are "
             "made together (all), and each is left out of all (without-CHANGE): "
-            + ", ".join(CHANGES) + ". A run stops at the target. The time of a step is measured at "
+            + ", ".join(CHANGES) + ". " + " and ".join(EXTRAS) + " are made alone, and with all of "
+            "these (with-CHANGE); their runs read as many tokens. A run stops at the target. The time of a step is measured at "
             "the end, of all variants in turns: let the machine do nothing else then."),
     )
     parser.add_argument("--resume", metavar="FOLDER", type=_path,
@@ -1332,6 +1335,14 @@ def _add_training(parser, name="train", **defaults):
     _add_recompute(parser)
     _add_privacy(parser)
     _add_parallel(parser)
+
+
+def _add_warmups(parser):
+    """Add the options for small steps at the start of a run on text."""
+    _add_settings(parser, "length_warmup", "steps at the start in which windows grow, from 8 tokens "
+                                           "to --block-size")
+    _add_settings(parser, "batch_warmup", "steps at the start in which batches grow, from a quarter "
+                                          "of --batch-size")
 
 
 def _add_parallel(parser):

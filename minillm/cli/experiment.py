@@ -84,9 +84,10 @@ def speedrun(options):
           f"mean ± standard deviation of {n} seed{'s' * (n > 1)}",
           [(variant, f"{each.parameters:,}", _plus_minus(mean_and_std(each.bits_per_byte), ".3f"),
             "–" if None in each.test else _plus_minus(mean_and_std(each.test), ".3f"),
+            f"{len(each.seeds) - each.crossed.count(None)}/{len(each.seeds)}",
             _plus_minus(each.steps, ".0f"), f"{each.ms_per_step:.1f}",
             _plus_minus(each.seconds, ".1f")) for variant, each in results.items()],
-          ("variant", "parameters", "held out", "test", "steps", "ms/step", "seconds"))
+          ("variant", "parameters", "held out", "test", "reached", "steps", "ms/step", "seconds"))
     say(f"\nIn {experiment.folder}:\n"
         f"  {experiment.plot.name:<18}these numbers, and the learning curves\n"
         f"  {experiment.path.name:<18}the numbers of every run")

@@ -128,6 +128,7 @@ class BertPretraining(LanguageModeling):
     separator = "sep_token"
     why_not_private = ("its pairs join pieces of two documents, so no example is one piece of text; "
                        "wanted a decoder, or a task with labels")
+    cut = None  # a pair of texts has no shorter beginning
     headings = ("loss (nats)", "masked accuracy", "next-sentence accuracy", "pairs")
 
     def __init__(self, folder, settings):

@@ -64,6 +64,10 @@ class LanguageModeling:
     def size(self, batch):
         return batch[0].size
 
+    def cut(self, batch, rows, length):
+        """-> the first `rows` windows of a batch, and their first `length` tokens"""
+        return tuple(ids[:rows, :length].copy() for ids in batch)
+
     def evaluate(self, model):
         result = self.measure(model, "valid")
         if result is None:

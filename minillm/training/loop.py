@@ -39,6 +39,7 @@ from minillm.training.parallel.one_process import OneProcess, on_first, sharing
 from minillm.training.random_state import reseed
 from minillm.training.schedules import SCHEDULES
 from minillm.training.snapshots import cut_snapshots_after, save_snapshot, snapshot_steps
+from minillm.training.warmups import cut, require_growing_task
 
 
 class Interrupted(Exception):
@@ -100,6 +101,7 @@ class Trainer:
         self._frozen_digest = None
 
     def _batches(self, settings):
+        require_growing_task(self.task, settings)
         return DPSGD(self.task, settings) if settings.is_private else self.task.batches(settings)
 
     @property
@@ -182,7 +184,8 @@ class Trainer:
         computed = []
         for index in range(count):
             if mine[index]:
-                computed.append(self._gradient(next(self.batches), index, count))
+                batch = cut(self.task, next(self.batches), self.settings, self.step)
+                computed.append(self._gradient(batch, index, count))
             else:
                 _skip(self.batches)
         losses, sizes = zip(*self.ranks.in_order(computed))

@@ -31,6 +31,7 @@ from minillm.training.loop import Trainer
 from minillm.training.parallel.one_process import OneProcess
 from minillm.training.settings import Settings
 from minillm.training.task import PRETRAINING, task_class
+from minillm.training.warmups import require_growing_task
 
 MAKES = ("run.json", "model", "data")  # what preparing creates, in the order of deletion
 
@@ -184,6 +185,7 @@ def _prepare(folder, settings, report, task):
     cls = task_class(task)
     if settings.is_private:
         require_private_task(cls)
+    require_growing_task(cls, settings)
     prepared = cls.prepare(folder, settings, report)
     check_adaptation(settings, prepared.config, cls.head)
     privacy = None

@@ -21,6 +21,8 @@ CHANGEABLE = {
     "weight_decay": "from the next step on",
     "clip": "from the next step on",
     "batch_size": "from the next step on",
+    "length_warmup": "from the next step on",
+    "batch_warmup": "from the next step on",
     "grad_accum": "from the next step on",
     "eval_every": "from the next step on",
     "checkpoint_every": "from the next step on",
@@ -74,6 +76,8 @@ class Settings:
     steps: int = 1000
     batch_size: int = 16
     grad_accum: int = 1  # batches per step, whose gradients are averaged
+    length_warmup: int = 0  # steps in which windows grow: warmups.py
+    batch_warmup: int = 0  # steps in which batches grow
     lr: float = 3e-3  # the peak, after the warm-up
     layer_lr_decay: float = 1.0  # the rate of a layer, as a share of that of the layer above it
     schedule: str = "cosine"  # how the rate falls: a name in schedules.py
@@ -110,7 +114,7 @@ class Settings:
         if self.n_kv_head is not None and not 1 <= self.n_kv_head <= self.n_head:
             raise ValueError(f"n_kv_head is {self.n_kv_head}, wanted 1 to n_head = {self.n_head}")
         for name in ("valid", "test", "dropout", "warmup", "weight_decay", "final_lr", "seed",
-                     "snapshots"):
+                     "snapshots", "length_warmup", "batch_warmup"):
             if not getattr(self, name) >= 0:  # also refuses nan
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted at least 0")
         for name in ("lr", "clip"):
@@ -163,6 +167,10 @@ class Settings:
         if self.dp_epsilon is not None and self.dp_noise is not None:
             raise ValueError(f"dp_epsilon is {self.dp_epsilon} and dp_noise is {self.dp_noise}, "
                              "wanted one: each determines the other")
+        for name in ("length_warmup", "batch_warmup"):
+            if self.is_private and getattr(self, name):
+                raise ValueError(f"{name} is {getattr(self, name)}, but private steps draw each "
+                                 "whole example with the same probability: wanted 0")
 
     @property
     def is_private(self):

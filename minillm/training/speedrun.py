@@ -4,9 +4,9 @@
 
 The baseline is nanoGPT's recipe for a CPU (Karpathy 2022): a GPT-2 of 4 layers and width 128, AdamW
 at 1e-3. Each change of CHANGES is made alone on it ("only-muon"), all are made together ("all"), and
-each is left out of all ("without-muon"). Every run has the same number of steps, so their schedules
-are alike, and stops where the held-out text is predicted with the target's bits per byte. These
-compare models whose tokenizers differ.
+each is left out of all ("without-muon"). What is in EXTRAS is made alone, or added to all ("with-").
+Every run reads as many tokens, so their schedules are alike, and stops where the held-out text is
+predicted with the target's bits per byte. These compare models whose tokenizers differ.
 
 Steps to the target don't depend on what else the machine does; the time of a step does. So it is
 measured at the end, one step of every variant in turns.
@@ -28,11 +28,13 @@ from minillm.training.experiment import Experiment
 from minillm.training.language_modeling import LanguageModeling
 from minillm.training.loop import Interrupted, Trainer
 from minillm.training.plots import plot_speedrun
+from minillm.training.warmups import grows, steps_for_the_tokens_of
 
 # Settings and fields of FamilyConfig of the baseline; std: of all initial weights
 BASELINE = {**YEARS[2017], **YEARS[2018], **YEARS[2019], "std": 0.02,
             "optimizer": "adamw", "muon_steps": 5, "lr": 1e-3, "weight_decay": 0.1,
-            "schedule": "cosine", "final_lr": 0.1, "warmup": 100, "n_layer": 4, "n_embd": 128, "n_head": 4,
+            "schedule": "cosine", "final_lr": 0.1, "warmup": 100, "length_warmup": 0,
+            "batch_warmup": 0, "n_layer": 4, "n_embd": 128, "n_head": 4,
             "batch_size": 12}
 # What a change sets. Muon's steps are as large as AdamW's for equal rates, but bear higher ones.
 CHANGES = {
@@ -47,21 +49,28 @@ CHANGES = {
     "relu2": {"activation_function": "relu2"},
     "small": {"n_layer": 2, "n_embd": 96, "n_head": 3, "batch_size": 16},
 }
-OF_SETTINGS = ("optimizer", "muon_steps", "lr", "weight_decay", "schedule", "final_lr", "warmup",
+# What "all" has not: it doesn't help there.
+EXTRAS = {"length-warmup": {"length_warmup": 150}, "batch-warmup": {"batch_warmup": 150}}
+WARMUPS = ("warmup", "length_warmup", "batch_warmup")
+OF_SETTINGS = ("optimizer", "muon_steps", "lr", "weight_decay", "schedule", "final_lr", *WARMUPS,
                "n_layer", "n_embd", "n_head", "batch_size")
 TARGET = 1.755  # bits per byte of the default text: nanoGPT's recipe in PyTorch, after 2,000 steps
 GOAL = "goal.json"  # in the folder: the number of seeds, and the target
 ROUNDS = 11  # of the measurement of the time, of which the first doesn't count
+STAGES = 5  # of a warm-up, at which the time is measured
 
 
 def choices(variant):
-    """-> {setting or field: value} of "baseline", "all", "only-CHANGE" or "without-CHANGE\""""
+    """-> {setting or field: value} of "baseline", "all", "only-CHANGE", "without-CHANGE",
+    "only-EXTRA" or "with-EXTRA"
+    """
     kind, _, name = variant.partition("-")
     made = {"baseline": [], "all": CHANGES, "only": [name],
-            "without": [change for change in CHANGES if change != name]}[kind]
+            "without": [change for change in CHANGES if change != name],
+            "with": [*CHANGES, name]}[kind]
     chosen = dict(BASELINE)
     for change in made:
-        chosen.update(CHANGES[change])
+        chosen.update({**CHANGES, **EXTRAS}[change])
     return chosen
 
 
@@ -73,7 +82,8 @@ class Speed:
         where it isn't
     bits_per_byte: of the held-out text at the last evaluation;  test: of the test text
     curves: [[step, bits per byte], …]
-    ms_per_step: the median time of a step; None until all are trained
+    ms_per_step: the median time of a step with whole batches; None until all are trained
+    ms_saved: by the smaller steps of a warm-up, in all
     """
 
     parameters: int = 0
@@ -83,22 +93,45 @@ class Speed:
     test: list = field(default_factory=list)
     curves: list = field(default_factory=list)
     ms_per_step: float | None = None
+    ms_saved: float = 0.0
 
     @property
     def steps(self):
-        """-> mean and standard deviation of the steps to the target; None if a run misses it"""
-        return None if not self.crossed or None in self.crossed else mean_and_std(self.crossed)
+        """-> mean and standard deviation of the steps to the target, of the runs that reach it;
+        None if at least half of them miss it
+        """
+        reached = [each for each in self.crossed if each is not None]
+        return mean_and_std(reached) if 2 * len(reached) > len(self.crossed) else None
 
     @property
     def seconds(self):
         """-> the same in seconds"""
         if self.steps is None or self.ms_per_step is None:
             return None
-        return tuple(each * self.ms_per_step / 1000 for each in self.steps)
+        mean, std = (each * self.ms_per_step / 1000 for each in self.steps)
+        return mean - self.ms_saved / 1000, std
 
 
 def mean_and_std(values):
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def stages(settings):
+    """-> numbers of steps to measure: over the growth of the batches, if they grow, to its end"""
+    end = max(settings.length_warmup, settings.batch_warmup)
+    return np.linspace(0, end, STAGES).astype(int) if grows(settings) else np.array([end])
+
+
+def step_times(trainer):
+    """-> seconds of the steps of `stages`, one after the other"""
+    settings, taken = trainer.settings, []
+    trainer.settings = replace(settings, steps=10**6)  # a step may be the last one only once
+    for trainer.step in stages(settings):
+        started = time.perf_counter()
+        trainer.training_step()
+        taken.append(time.perf_counter() - started)
+    trainer.settings = settings
+    return taken
 
 
 class SpeedrunExperiment(Experiment):
@@ -109,7 +142,8 @@ class SpeedrunExperiment(Experiment):
 
     name = "speedrun"
     VARIANTS = ("baseline", *(f"only-{name}" for name in CHANGES if name != "small"), "all",
-                *(f"without-{name}" for name in CHANGES if name != "rates"))
+                *(f"without-{name}" for name in CHANGES if name != "rates"),
+                *(f"{kind}-{name}" for name in EXTRAS for kind in ("only", "with")))
     DEFAULT = {"vocab_size": 1024, "block_size": 64, "steps": 450, "dropout": 0.0, "eval_every": 25,
                "log_every": 10**6, "checkpoint_every": 10**6}
     QUICK = {**DEFAULT, "vocab_size": 320, "block_size": 16, "steps": 8, "eval_every": 4,
@@ -154,8 +188,10 @@ class SpeedrunExperiment(Experiment):
     def settings_of(self, variant, seed=0):
         """-> the Settings of a run"""
         chosen = {name: value for name, value in choices(variant).items() if name in OF_SETTINGS}
-        chosen["warmup"] = min(chosen["warmup"], self.settings.steps // 2)
-        return replace(self.settings, seed=seed, model_type="family", **chosen)
+        for name in WARMUPS:
+            chosen[name] = min(chosen[name], self.settings.steps // 2)
+        settings = replace(self.settings, seed=seed, model_type="family", **chosen)
+        return replace(settings, steps=steps_for_the_tokens_of(settings.steps, settings))
 
     @property
     def n_steps(self):
@@ -177,7 +213,8 @@ class SpeedrunExperiment(Experiment):
                     continue
 
                 def progress(step, loss, variant=variant, seed=seed, number=number):
-                    report(number * n + step, f"{variant}, seed {seed}: {loss:.3f} bits per byte")
+                    report(number * n + min(step, n),
+                           f"{variant}, seed {seed}: {loss:.3f} bits per byte")
                     if stop.number is not None:
                         raise Interrupted(stop.number)
 
@@ -224,12 +261,13 @@ class SpeedrunExperiment(Experiment):
             trainers = {variant: self._trainer(variant, 0, folder) for variant in self.variants}
             for _ in range(min(ROUNDS, 1 + self.settings.steps)):
                 for variant, trainer in trainers.items():
-                    trainer.settings = replace(trainer.settings, steps=10**6)
-                    started = time.perf_counter()
-                    trainer.training_step()
-                    times[variant].append(time.perf_counter() - started)
+                    times[variant].append(step_times(trainer))
         for variant, each in times.items():
-            results[variant].ms_per_step = round(1000 * float(np.median(each[1:])), 2)
+            ms = 1000 * np.median(each[1:], axis=0)
+            steps = stages(trainers[variant].settings)
+            smaller = np.interp(np.arange(steps[-1]), steps, ms).sum()
+            results[variant].ms_per_step = round(float(ms[-1]), 2)
+            results[variant].ms_saved = round(float(steps[-1] * ms[-1] - smaller), 1)
         self.write(results)
         return results
 

@@ -7,6 +7,7 @@ a task provides these.
                                         if it has skip(), that is next() without making the batch
     loss = task.loss(model, batch)      a Loss: .item(), / n, .backward()
     task.size(batch)                    in task.unit, for the speed: 2,048 "tokens"
+    task.cut(batch, rows, length)       optional: a part of it, for steps that grow (warmups.py)
     metrics = task.evaluate(model)      {"valid_loss": 3.2, …}: the model with the lowest first one
                                         is kept; {} if nothing is held out to validate on
 

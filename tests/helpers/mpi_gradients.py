@@ -10,17 +10,17 @@ import numpy as np
 from mpi4py import MPI
 from tiny_models import base_model
 
-from minillm.models.layer_order import learning_rate_groups
 from minillm.models.lora import LoraConfig, inject
 from minillm.nn.layers import Linear
 from minillm.nn.loss import mean_squared_error_loss
 from minillm.nn.module import Module
-from minillm.training.optimizers import AdamW
+from minillm.training.muon import make_optimizer, optimizer_groups
 from minillm.training.parallel.buckets import BucketedSum
 from minillm.training.parallel.communicator import Ranks
 from minillm.training.parallel.ordered_sum import OrderedSum
 from minillm.training.parallel.sharding import ShardedSum
 from minillm.training.random_state import reseed
+from minillm.training.settings import Settings
 
 COUNT = 4  # micro-batches
 
@@ -73,6 +73,7 @@ CASES = {
     **{name: (lambda name=name: base_model(name), model_loss)
        for name in ("gpt2", "llama", "bert", "marian")},
     "lora": (lora, model_loss),
+    "muon": (lambda: base_model("apertus"), model_loss),
     "uneven": (Uneven, uneven_loss),
 }
 
@@ -92,15 +93,15 @@ def same(a, b):
         a is not None and b is not None and a.tobytes() == b.tobytes())
 
 
-def check(ranks, make, loss):
+def check(ranks, make, loss, settings):
     models = [make().train() for _ in range(3)]
-    groups = [learning_rate_groups(model, 0.9) if model is not None and not isinstance(
-        model, Uneven) else [{"params": model.parameters()}] for model in models]
+    groups = [[{"params": model.parameters()}] if isinstance(model, Uneven)
+              else optimizer_groups(model, settings) for model in models]
     learning = [[parameter for group in each for parameter in group["params"]] for each in groups]
     alone = OrderedSum(learning[0])
     bucketed = BucketedSum(ranks, learning[1], bucket_bytes=300)
     sharded = ShardedSum(ranks, learning[2], bucket_bytes=300)
-    optimizers = [AdamW(summed.optimized(each), lr=0.1)
+    optimizers = [make_optimizer(summed.optimized(each), settings)
                   for summed, each in zip((alone, bucketed, sharded), groups)]
     facts = {"several buckets": len(bucketed.buckets) > 2}
     for step in range(2):
@@ -127,7 +128,7 @@ def check(ranks, make, loss):
     if ranks.rank == 0:
         facts["moments"] = list(kept) == list(gathered) and all(
             same(kept[name], gathered[name]) for name in kept)
-    fewer = AdamW(sharded.optimized(groups[2]), lr=0.1)
+    fewer = make_optimizer(sharded.optimized(groups[2]), settings)
     sharded.restore(fewer, 2, 0.1, kept)
     facts["restored moments"] = all(
         same(a, optimizers[2].state_dict()[name]) for name, a in fewer.state_dict().items()
@@ -139,7 +140,9 @@ def main():
     ranks = Ranks()
     results = {}
     for name in sys.argv[1].split(","):
-        found = ranks.all_gather(check(ranks, *CASES[name]))
+        settings = Settings(lr=0.1, layer_lr_decay=0.9,
+                            optimizer="muon" if name == "muon" else "adamw")
+        found = ranks.all_gather(check(ranks, *CASES[name], settings))
         results[name] = {what: all(facts.get(what, True) for facts in found) for what in found[0]}
     if ranks.rank == 0:
         print(json.dumps(results))

@@ -5,9 +5,16 @@ import pytest
 
 from minillm.training.loop import Interrupted
 from minillm.training.settings import Settings
-from minillm.training.speedrun import BASELINE, CHANGES, SpeedrunExperiment, choices
+from minillm.training.speedrun import (
+    BASELINE,
+    CHANGES,
+    EXTRAS,
+    Speed,
+    SpeedrunExperiment,
+    choices,
+)
 
-VARIANTS = ["baseline", "all"]
+VARIANTS = ["baseline", "with-length-warmup"]
 
 
 def small(tmp_path, name, monkeypatch, **options):
@@ -23,7 +30,7 @@ def small(tmp_path, name, monkeypatch, **options):
 
 
 def without_times(results):
-    return {name: {**vars(each), "ms_per_step": None} for name, each in results.items()}
+    return {name: {**vars(each), "ms_per_step": None, "ms_saved": 0} for name, each in results.items()}
 
 
 def test_a_stopped_experiment_goes_on(tmp_path, monkeypatch):
@@ -41,6 +48,9 @@ def test_a_stopped_experiment_goes_on(tmp_path, monkeypatch):
     results = again.run()
     assert without_times(results) == without_times(whole)
     assert all(each.ms_per_step > 0 and each.steps is None for each in results.values())
+    assert results["baseline"].ms_saved == 0.0 != results["with-length-warmup"].ms_saved
+    curves = {name: each.curves[0][-1][0] for name, each in results.items()}
+    assert curves["baseline"] == 8 < curves["with-length-warmup"]  # for as many tokens
     assert again.plot.is_file() and again.run() == results  # nothing is left to do
 
 
@@ -76,8 +86,18 @@ def test_all_is_the_baseline_with_every_change_and_the_others_lack_one():
                    if value != everything[key]}
         assert lacking <= set(changes) and (lacking or name == "rates")
     assert choices("baseline") == BASELINE
+    for name, changes in EXTRAS.items():
+        assert choices(f"with-{name}") == {**everything, **changes}
+        assert choices(f"only-{name}") == {**BASELINE, **changes}
     rates = {key: choices("without-muon")[key] for key in CHANGES["rates"]}
     assert rates == CHANGES["rates"]
+
+
+def test_runs_that_miss_the_target_do_not_count_if_most_reach_it():
+    speed = Speed(crossed=[400.0, None, 410.0], ms_per_step=20.0, ms_saved=500.0)
+    assert speed.steps == (405.0, pytest.approx(50**0.5))
+    assert speed.seconds == (7.6, pytest.approx(50**0.5 / 50))
+    assert Speed(crossed=[400.0, None], ms_per_step=20.0).seconds is None
 
 
 @pytest.mark.parametrize("variants, options, message", [

@@ -110,13 +110,14 @@ def measure_run(run, *, seconds=SECONDS):
 def sweep(trainer):
     """-> a function that takes a step on each of SAMPLED batches from all of the run"""
     sample = sampled_batches(trainer.task, trainer.settings, SAMPLED * trainer.settings.grad_accum)
-    own = trainer.batches
+    own = trainer.batches, trainer.settings
 
     def steps():
-        trainer.batches = itertools.cycle(sample)
+        trainer.batches = itertools.cycle(sample)  # which are cut already
+        trainer.settings = replace(trainer.settings, length_warmup=0, batch_warmup=0)
         for _ in range(SAMPLED):
             trainer.training_step()
-        trainer.batches = own
+        trainer.batches, trainer.settings = own
 
     return steps if trainer.settings.is_private is False else _own_steps(trainer)
 

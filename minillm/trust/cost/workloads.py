@@ -6,6 +6,7 @@ import numpy as np
 
 from minillm.nn.recompute import recompute_blocks
 from minillm.text.dataset import IGNORE
+from minillm.training.warmups import cut
 from minillm.trust.cost.layers import Workload
 
 MASKED = 0.15  # of the tokens, in BERT's pre-training
@@ -68,12 +69,14 @@ def workloads_of_run(run):
 
 def sampled_batches(task, settings, n=LOOKED_AT):
     """-> list of n batches: of examples, from the whole run, which may begin with short ones; of
-    text, all of which have the same shape, the first ones
+    text, the first ones, in the shapes that batches have over the whole run
     """
     batches = task.batches(settings)
     first = next(batches)
     if not isinstance(first, list):
-        return [first, *(next(batches) for _ in range(n - 1))]
+        spread = np.linspace(0, settings.steps - 1, n).round().astype(int).tolist()
+        return [cut(task, batch, settings, step)
+                for step, batch in zip(spread, itertools.chain([first], batches))]
     steps = settings.steps * settings.grad_accum
     wanted = set(np.linspace(0, steps - 1, n).round().astype(int).tolist())
     all_batches = itertools.chain([first], batches)

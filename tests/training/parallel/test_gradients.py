@@ -7,7 +7,7 @@ import pytest
 from mpi_programs import run
 
 PROGRAM = Path(__file__).parents[2] / "helpers" / "mpi_gradients.py"
-CASES = "gpt2,llama,bert,marian,lora,uneven"
+CASES = "gpt2,llama,bert,marian,lora,muon,uneven"
 
 
 @pytest.mark.parametrize("n, cases", [(1, "gpt2"), (2, CASES), (4, CASES)])

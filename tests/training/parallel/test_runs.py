@@ -22,7 +22,7 @@ from minillm.training.settings import Settings
 
 SMALL = ("--vocab-size", 280, "--n-layer", 2, "--n-head", 2, "--n-embd", 16, "--block-size", 16,
          "--batch-size", 2, "--warmup", 2, "--lr", 1e-2, "--dropout", 0.1, "--keep", 99,
-         "--log-every", 1, "--grad-accum", 4)
+         "--log-every", 1, "--grad-accum", 4, "--length-warmup", 4, "--batch-warmup", 3)
 STEPS = ("--steps", 6, "--eval-every", 3, "--checkpoint-every", 2)
 ENDLESS = ("--steps", 10**6, "--eval-every", 10**6, "--checkpoint-every", 10)
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
