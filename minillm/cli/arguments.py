@@ -11,7 +11,8 @@ from minillm.files import expand
 from minillm.training.settings import CHANGEABLE, SCHEDULE_RULE, Settings
 from minillm.training.task import LABELLED
 
-DEFAULT_MODEL = "pydoc-tiny"
+DEFAULT_MODEL = "pydoc-tiny"  # the one that the course takes apart
+WRITING_MODEL = "pydoc-small"  # writes better text
 DTYPES = ("float32", "bfloat16", "int8", "int4")
 FLOAT = {"type": float}
 
@@ -35,7 +36,7 @@ def _parser():
         epilog=(
             "examples:\n"
             "  minillm demo                                 train a small model in a minute\n"
-            '  minillm generate "The assignment statement"  generate with the packaged tiny model\n'
+            '  minillm generate "The assignment statement"  generate with the packaged model\n'
             "  minillm train --text my_book.txt             train on your own text\n"
             "  minillm course                               learn how all of it works\n"
             "  minillm COMMAND --help                       more examples\n"
@@ -235,7 +236,7 @@ def _generate(commands):
          "echo 'An iterator' | minillm generate"],
     )
     parser.add_argument("prompt", nargs="?", help="the text to continue (default: read stdin)")
-    _add_model(parser)
+    _add_model(parser, WRITING_MODEL)
     _add_adapter(parser)
     parser.add_argument("--max-new-tokens", type=int,
                         help="tokens to generate (default: 100, or as many as the model has room "
@@ -712,13 +713,13 @@ def _serve(commands):
          "minillm serve --model gpt2 --dtype int8 --max-batch 32",
          "MINILLM_API_KEY=secret minillm serve --host 0.0.0.0",
          "curl http://127.0.0.1:8000/v1/completions -H 'Content-Type: application/json' \\",
-         """     -d '{"model": "pydoc-tiny", "prompt": "An iterator", "max_tokens": 20}'"""],
+         """     -d '{"model": "pydoc-small", "prompt": "An iterator", "max_tokens": 20}'"""],
         "\n" + _paragraph(
             "Any OpenAI client works with base_url http://127.0.0.1:8000/v1. Requests join one batch "
             "between two tokens; each gets the text that it would get alone. SIGTERM lets what runs "
             "end, for --grace seconds, and the exit status is 0."),
     )
-    parser.add_argument("--model", type=_path, default="pydoc-tiny", metavar="MODEL",
+    parser.add_argument("--model", type=_path, default=WRITING_MODEL, metavar="MODEL",
                         help="a run folder, a checkpoint's folder or a model's name (default: "
                              "%(default)s)")
     parser.add_argument("--name", help="the model's name for clients (default: the folder's)")
@@ -1240,8 +1241,8 @@ def _paragraph(text):
     return textwrap.fill(text, width=80) + "\n"
 
 
-def _add_model(parser):
-    parser.add_argument("--model", type=_path, default=DEFAULT_MODEL,
+def _add_model(parser, default=DEFAULT_MODEL):
+    parser.add_argument("--model", type=_path, default=default,
                         help="a run folder, a directory or a name (default: %(default)s)")
 
 

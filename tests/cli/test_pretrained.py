@@ -1,4 +1,4 @@
-"""The tiny model that ships in the package, and the recipe that makes it."""
+"""The models that ship in the package, and the recipes that make them."""
 
 import math
 import re
@@ -6,11 +6,11 @@ import re
 import pytest
 from safetensors import safe_open
 
-from minillm import GPT2LMHeadModel, GPT2Tokenizer
-from minillm.cli.pretrained import RECIPE, publish
+from minillm import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, GPT2Tokenizer
+from minillm.cli.pretrained import RECIPES, held_out_topics, publish
 from minillm.hub import PACKAGED, packaged_names
 from minillm.text.dataset import TokenDataset, write_documents
-from minillm.text.corpus import Document
+from minillm.text.corpus import Document, load_python_topics
 from minillm.training.evaluate import evaluate
 from minillm.training.run import Run
 
@@ -20,30 +20,49 @@ value. If the class defines a method with that name, it is called with the objec
 argument. An exception is raised when the value of the expression is not an integer."""
 
 
-def test_it_is_small_and_the_model_of_the_recipe():
-    folder = PACKAGED / "pydoc-tiny"
-    assert "pydoc-tiny" in packaged_names()
-    assert sum(path.stat().st_size for path in folder.iterdir()) <= 3_000_000
+MODELS = pytest.mark.parametrize("name", RECIPES)
+
+
+@MODELS
+def test_it_is_small_and_the_model_of_the_recipe(name):
+    folder, settings = PACKAGED / name, RECIPES[name].settings
+    assert name in packaged_names()
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 6_000_000
     with safe_open(folder / "model.safetensors", "np") as file:
         assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"F16"}
-    config = GPT2LMHeadModel.from_pretrained("pydoc-tiny").config
-    assert config.vocab_size == RECIPE.vocab_size == len(GPT2Tokenizer.from_pretrained("pydoc-tiny"))
-    assert (config.n_layer, config.n_head, config.n_embd, config.n_positions) == (
-        RECIPE.n_layer, RECIPE.n_head, RECIPE.n_embd, RECIPE.block_size)
+    config = AutoModelForCausalLM.from_pretrained(name).config
+    assert config.model_type == settings.model_type
+    assert config.vocab_size == settings.vocab_size == len(AutoTokenizer.from_pretrained(name))
+    assert config.position_limit == settings.block_size
+    assert (config.num_hidden_layers, config.num_attention_heads, config.hidden_size) == (
+        settings.n_layer, settings.n_head, settings.n_embd)
 
 
-def test_it_knows_the_language_of_its_text(tmp_path):
-    model = GPT2LMHeadModel.from_pretrained("pydoc-tiny")
+@MODELS
+def test_it_knows_the_language_of_its_text(name, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(name)
     write_documents(tmp_path / "tokens.bin", [Document("reference", TEXT)],
-                    GPT2Tokenizer.from_pretrained("pydoc-tiny"))
+                    AutoTokenizer.from_pretrained(name))
     result = evaluate(model, TokenDataset(tmp_path / "tokens.bin"), block_size=128)
     assert result.loss < 0.7 * math.log(model.config.vocab_size)
 
 
-def test_the_model_card_tells_the_loss_on_held_out_text():
-    card = (PACKAGED / "pydoc-tiny" / "README.md").read_text(encoding="utf-8")
+def test_the_better_one_predicts_what_neither_was_trained_on_with_fewer_bits(tmp_path):
+    topics = [each for each in load_python_topics() if each.name in held_out_topics()][:3]
+    bits = []
+    for name in ("pydoc-small", "pydoc-tiny"):
+        write_documents(tmp_path / "tokens.bin", topics, AutoTokenizer.from_pretrained(name))
+        model = AutoModelForCausalLM.from_pretrained(name)
+        bits.append(evaluate(model, TokenDataset(tmp_path / "tokens.bin"), block_size=128)
+                    .bits_per_byte)
+    assert bits[0] < bits[1]
+
+
+@MODELS
+def test_the_model_card_tells_the_loss_on_held_out_text(name):
+    card = (PACKAGED / name / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (validation|test) \| ([\d.]+) \| ([\d.]+) \|", card, re.MULTILINE)
-    assert [name for name, _, _ in rows] == ["validation", "test"]
+    assert [title for title, _, _ in rows] == ["validation", "test"]
     for _, loss, perplexity in rows:
         assert math.exp(float(loss)) == pytest.approx(float(perplexity), rel=1e-3)
 
@@ -51,7 +70,7 @@ def test_the_model_card_tells_the_loss_on_held_out_text():
 def test_publishing_a_run(trained, tmp_path):
     run, folder = Run(trained), tmp_path / "models" / "small"
     for _ in range(2):  # the second replaces the first
-        publish(run, folder)
+        publish(run, folder, "pydoc-tiny")
     best = GPT2LMHeadModel.from_pretrained(run.model_folder)
     published = GPT2LMHeadModel.from_pretrained(folder)
     for one, other in zip(best.parameters(), published.parameters()):
