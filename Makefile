@@ -1,4 +1,4 @@
-# make demo   set everything up, train a small GPT-2 on real English, print samples
+# make demo   set everything up, train a small model on real English, print samples
 # make test   set everything up, run every test
 # make book   set everything up, run every chapter of the course, render them: build/book/index.html
 # make bench  set everything up, measure the speed of everything (BENCH="--quick": in a minute)
