@@ -6,9 +6,11 @@ import re
 import pytest
 from safetensors import safe_open
 
-from minillm import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, GPT2Tokenizer
+from minillm import GPT2LMHeadModel, GPT2Tokenizer
 from minillm.cli.pretrained import RECIPES, held_out_topics, publish
 from minillm.hub import PACKAGED, packaged_names
+from minillm.models.auto import AutoModelForCausalLM
+from minillm.text.auto import AutoTokenizer
 from minillm.text.dataset import TokenDataset, write_documents
 from minillm.text.corpus import Document, load_python_topics
 from minillm.training.evaluate import evaluate
@@ -33,7 +35,7 @@ def test_it_is_small_and_the_model_of_the_recipe(name):
     config = AutoModelForCausalLM.from_pretrained(name).config
     assert config.model_type == settings.model_type
     assert config.vocab_size == settings.vocab_size == len(AutoTokenizer.from_pretrained(name))
-    assert config.position_limit == settings.block_size
+    assert config.max_position_embeddings == settings.block_size
     assert (config.num_hidden_layers, config.num_attention_heads, config.hidden_size) == (
         settings.n_layer, settings.n_head, settings.n_embd)
 
