@@ -43,7 +43,7 @@ REFUSED = {
     "prompt_cache_options": (),
 }
 RANGES = {"temperature": (0, 2), "top_p": (0, 1), "min_p": (0, 1), "top_k": (0, 2**31),
-          "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2), "n": (1, MOST_TEXTS),
+          "repetition_penalty": (0.01, 100), "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2), "n": (1, MOST_TEXTS),
           "seed": (-2**63, 2**63 - 1), "max_tokens": (0, 2**31),
           "max_completion_tokens": (1, 2**31), "top_logprobs": (0, 20), "best_of": (1, MOST_TEXTS)}
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
@@ -123,7 +123,7 @@ def _check(name, value, kind):
         raise _bad(name, str(error).removeprefix("the body: ")) from None
     low, high = RANGES.get(name, (-np.inf, np.inf))
     if kind in (int, float) and not low <= value <= high:
-        raise _bad(name, f"{name} is {value}, wanted {low} to {high}")
+        raise _bad(name, f"{name} is {shown(value)}, wanted {low} to {high}")
 
 
 def read_order(given, served, is_chat, report):

@@ -157,6 +157,8 @@ class Api:
             raise ApiError(408, f"the body took longer than {SECONDS_FOR_A_BODY} s") from None
         except TooLarge:
             raise ApiError(413, TOO_LARGE) from None
+        except asyncio.CancelledError:  # uvicorn's, for a body that is still on its way at the end
+            raise shutting_down() from None
 
         def read():
             return read_order(read_body(body, is_chat), self.served, is_chat, call.report)

@@ -128,6 +128,8 @@ def test_paths_and_methods(server):
     b'{"model": "pydoc-tiny", "prompt": "x", "seed": 1e999}',
     b'{"model": "pydoc-tiny", "prompt": "x", "\\u001b[2J": 1}',
     b'{"model": "pydoc-tiny", "prompt": "x", "temperature": -0.1}',
+    b'{"model": "pydoc-tiny", "prompt": "x", "repetition_penalty": 1e308}',
+    b'{"model": "pydoc-tiny", "prompt": "x", "n": 1' + b"0" * 400 + b"}",
     b'{"model": "pydoc-tiny", "prompt": "x", "stream": 1}',
     b'{"model": "pydoc-tiny", "prompt": "x", "logit_bias": {"\xc2\xb2": 1}}',
 ])
@@ -280,6 +282,16 @@ def test_what_runs_longer_than_the_grace_is_told_so(served):
         assert error_of(whole()) == (503, "shutting_down")
         assert error_of(stream()) == (503, "shutting_down")
         gate.release(1000)
+
+
+def test_a_body_on_its_way_at_the_end_is_refused(served):
+    with serving(served, grace=0.1) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(f"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+                               "Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{".encode())
+            wait_until(lambda: server.api.calls)
+            server.stop()
+            assert connection.recv(1000).startswith(b"HTTP/1.1 503")
 
 
 def test_metrics(server):
