@@ -36,12 +36,16 @@ def new_config(settings, head, vocab_size, eos_token_id=None):
         if kind not in POSITION_EMBEDDINGS:
             raise ValueError(f"positions is {shown(kind)}, wanted one of "
                              f"{', '.join(POSITION_EMBEDDINGS)}")
-    config = cls.from_sizes(
-        vocab_size=vocab_size, max_position_embeddings=settings.block_size,
-        hidden_size=settings.n_embd, num_hidden_layers=settings.n_layer,
-        num_attention_heads=settings.n_head, initializer_range=_initial_std(settings.n_embd),
-        bos_token_id=eos_token_id, eos_token_id=eos_token_id, **chosen,
-    )
+    try:
+        config = cls.from_sizes(
+            vocab_size=vocab_size, max_position_embeddings=settings.block_size,
+            hidden_size=settings.n_embd, num_hidden_layers=settings.n_layer,
+            num_attention_heads=settings.n_head, initializer_range=_initial_std(settings.n_embd),
+            bos_token_id=eos_token_id, eos_token_id=eos_token_id, **chosen,
+        )
+    except ValueError as error:
+        raise ValueError(f"n_embd is {settings.n_embd} and n_head is {settings.n_head}: "
+                         + str(error).removeprefix("config.json: ")) from None
     config = config.replace(**_dropout(config, settings))
     # A weight, its gradient and the two moments of Adam, 4 bytes each.
     require_memory("training this model", 4 * 4 * _n_parameters(config, head))

@@ -21,7 +21,7 @@ from minillm.files import expand
 from minillm.hardware import cpu_model
 from minillm.json_files import fields, read_json, write_json
 from minillm.kernels import get_num_threads
-from minillm.models.auto import AutoConfig, config_class, heads_of, with_head
+from minillm.models.auto import ARCHITECTURES, AutoConfig, config_class, heads_of, with_head
 from minillm.text.auto import AutoTokenizer
 from minillm.training.architecture import check_adaptation, empty_model, new_model
 from minillm.training.checkpoint import list_checkpoints
@@ -166,12 +166,13 @@ def pretraining_task(model_type):
 
     Raises ValueError, in one line, for an unknown architecture, and for one that needs labels.
     """
-    config_class(model_type)  # a ValueError for an unknown one
     heads = {name: task_class(name).head for name in PRETRAINING}
+    able = with_head(*heads.values())
+    if model_type not in ARCHITECTURES:
+        raise ValueError(f"arch is {shown(model_type)}, wanted one of {', '.join(able)}")
     for name, head in heads.items():
         if head in heads_of(model_type):
             return name
-    able = with_head(*heads.values())
     raise ValueError(f"model_type is {shown(model_type)}, which learns from pairs of texts; wanted "
                      f"one that learns from text alone: {', '.join(able)}")
 

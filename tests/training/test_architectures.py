@@ -69,12 +69,15 @@ def test_one_run_through_all_commands(tmp_path, capsys):
 def test_the_command_line_names_what_an_architecture_lacks(tmp_path, capsys):
     text, out = write_text(tmp_path / "text.txt"), str(tmp_path / "run")
     for options, message in (
-        (["--n-kv-head", "2"], "n_kv_head is 2, but gpt2 has one key head for each query head"),
-        (["--arch", "lstm"], "model_type is 'lstm', wanted one of 'gpt2', "),
+        (["--arch", "gpt2", "--n-kv-head", "2"],
+         "n_kv_head is 2, but gpt2 has one key head for each query head"),
+        (["--arch", "lstm"], "arch is 'lstm', wanted one of gpt2, bert, "),
         (["--arch", "transformer"], "model_type is 'transformer', which learns from pairs of texts; "
                                     "wanted one that learns from text alone: gpt2, bert, "),
         (["--positions", "alibis"], "positions is 'alibis', wanted one of learned, sinusoidal, "),
-        (["--positions", "rotary", "--n-embd", "12"], "a head has 3 numbers, wanted an even number"),
+        (["--arch", "gpt2", "--positions", "rotary", "--n-embd", "12"],
+         "a head has 3 numbers, wanted an even number"),
+        (["--n-embd", "12"], "n_embd is 12 and n_head is 4: head_dim is 3, wanted an even number"),
         (["--arch", "llama", "--n-kv-head", "3"], "num_key_value_heads is 3, wanted a divisor of"),
         (["--arch", "llama", "--n-kv-head", "5"], "n_kv_head is 5, wanted 1 to n_head = 4"),
     ):

@@ -1,8 +1,11 @@
 """Joining the other ranks: MPI, the watchdog, and what must be the same on all of them."""
 
 import os
+import select
+import signal
 import socket
 import sys
+from contextlib import contextmanager
 
 from minillm.kernels import set_num_threads
 from minillm.training.environment import environment
@@ -16,6 +19,18 @@ def join(started, timeout, shard_optimizer=False):
     Raises ImportError, in one line, without mpi4py, and without the MPI library of the launcher.
     """
     _prefer(started.library)
+    with limited(max(timeout, SLOWEST_START), started.rank):
+        _initialize(started)
+        from minillm.training.parallel.communicator import Ranks
+
+        ranks = Ranks(shard_optimizer=shard_optimizer)
+        ranks.watchdog = watchdog.connect(ranks, timeout)
+    _share_cores(ranks)
+    return ranks
+
+
+def _initialize(started):
+    """Call MPI_Init. Raises ImportError."""
     try:
         import mpi4py
 
@@ -31,12 +46,42 @@ def join(started, timeout, shard_optimizer=False):
         raise ImportError(started.missing(
             f"mpi4py uses {library}, which sees {MPI.COMM_WORLD.size} of them: wanted the mpirun "
             "of this library"))
-    from minillm.training.parallel.communicator import Ranks
 
-    ranks = Ranks(shard_optimizer=shard_optimizer)
-    ranks.watchdog = watchdog.connect(ranks, timeout)
-    _share_cores(ranks)
-    return ranks
+
+SLOWEST_START = 10.0  # seconds between the first rank's start and the last one's, at least
+
+
+@contextmanager
+def limited(seconds, rank):
+    """A context in which this process gets `seconds`; then it is killed, with one line.
+
+    MPI_Init has no time limit: if a rank ended before its own, because it has no mpi4py, the others
+    hang, and no thread of Python runs meanwhile. So another process watches. It ends when the pipe
+    closes, so also when this process dies.
+    """
+    if not hasattr(os, "fork"):
+        yield
+        return
+    reading, writing = os.pipe()
+    here = os.getpid()
+    guard = os.fork()
+    if guard == 0:
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            os.close(writing)
+            # Rank 0 writes the line; mpirun then ends the others, if their guards wait a little.
+            if not select.select([reading], [], [], seconds + min(rank, 3))[0]:
+                watchdog.write_line(f"rank {rank} has waited {seconds:g} s for other ranks to start")
+                os.kill(here, signal.SIGKILL)
+        finally:
+            os._exit(0)
+    os.close(reading)
+    try:
+        yield
+    finally:
+        os.close(writing)
+        os.waitpid(guard, 0)
 
 
 # The file of a library on Linux, whose number says which one it is.

@@ -1,6 +1,7 @@
 """Started by mpirun, or not: said by the environment, without importing MPI."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -43,3 +44,15 @@ def test_without_mpi4py_one_line_says_what_to_install(tmp_path):
         errors += done.stderr.splitlines()
     line, = errors
     assert 'pip install "minillm[mpi]"' in line and "2 processes" in line
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_rank_that_waits_too_long_for_the_others_to_start_ends_with_one_line():
+    program = ("import time\n"
+               "from minillm.training.parallel.joining import limited\n"
+               "with limited(60, rank=0):\n    print('in time', flush=True)\n"
+               "with limited(0.1, rank=0):\n    time.sleep(60)")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL and done.stdout == "in time\n"
+    assert done.stderr.strip() == (
+        "minillm: error: rank 0 has waited 0.1 s for other ranks to start")
