@@ -6,7 +6,6 @@ minillm/models/whole_step.py fills it from the layers of a model.
 import numpy as np
 
 from minillm.kernels import c_library
-from minillm.kernels.arguments import is_plain
 from minillm.kernels.attention import heads_of
 from minillm.kernels.matmul import C_TYPES, FLOAT32, GROUP, INT4
 
@@ -101,7 +100,8 @@ class Decoder:
         return self._address(array, FLOAT32)
 
     def _address(self, array, dtype):
-        if not is_plain(array, dtype):
+        flags = array.flags  # an unpickled array has another dtype object, so is_plain refuses it
+        if array.dtype != dtype or not (flags.c_contiguous and flags.aligned):
             raise NotForC
         self._arrays.append(array)
         return c_library.ffi.from_buffer(

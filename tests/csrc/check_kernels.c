@@ -471,7 +471,8 @@ static double activate(int activation, double u, double gate) {
 /* What the definition in decode.c does with one head: rotate its query or key. */
 static void rotate_head(const minillm_decoder *p, ptrdiff_t b, double *x) {
     for (ptrdiff_t i = 0; i < p->pairs; i++) {
-        double *one = x + (p->interleaved ? 2 * i : i), *two = one + (p->interleaved ? 1 : p->pairs);
+        double *one = x + (p->interleaved ? 2 * i : i);
+        double *two = one + (p->interleaved ? 1 : p->pairs);
         double c = p->cos.data[b * p->cos.batch + i], s = p->sin.data[b * p->sin.batch + i];
         double rotated = *one * c - *two * s;
         *two = *two * c + *one * s;

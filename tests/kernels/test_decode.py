@@ -1,5 +1,6 @@
 """csrc/decode.c, a whole decoder in one call: the same bits as its layers, or it isn't used."""
 
+import pickle
 import sys
 
 import numpy as np
@@ -100,6 +101,16 @@ def test_with_stored_weights(name, dtype):
     wanted, _ = steps(model, by_layers(model), 2)
     found, _ = steps(model, model.step, 2)
     assert np.array_equal(found, wanted)
+
+
+def test_an_unpickled_model_takes_the_same_call():
+    model = randomized(gpt2())
+    for copied in (model, model.quantize("int4")):
+        wanted, _ = steps(copied, copied.step, 2)
+        again = pickle.loads(pickle.dumps(copied))
+        found, state = steps(again, again.step, 2)
+        assert state.whole_step.decoder is not None
+        assert np.array_equal(found, wanted)
 
 
 @pytest.mark.parametrize("name", SLOWER)
