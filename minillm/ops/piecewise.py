@@ -21,12 +21,17 @@ def relu2(x):
     x: any shape  ->  y: the same shape, cache for `relu2_backward`; so in all functions here
     """
     require_float("x", x)
-    return np.maximum(x, 0) ** 2, PieceCache(x)
+    y = np.maximum(x, 0)
+    y *= y
+    return y, PieceCache(x)
 
 
 def relu2_backward(dy, cache):
     """dy/dx = 2 max(0, x)"""
-    return dy * (2 * np.maximum(cache.x, 0))
+    slope = np.maximum(cache.x, 0)
+    slope += slope  # in place: as long as the arrays take, not the arithmetic
+    slope *= dy
+    return slope
 
 
 def relu6(x):

@@ -53,8 +53,11 @@ def steps_for_the_tokens_of(whole, settings):
 
 
 def require_growing_task(task, settings):
-    """ValueError, in one line, if the batches of a task, or its class, are to grow, but can't be cut"""
+    """ValueError, in one line, if the batches of a task are to grow, but can't be cut
+
+    task: it, or its class
+    """
     if grows(settings) and getattr(task, "cut", None) is None:
         name = "length_warmup" if settings.length_warmup else "batch_warmup"
-        raise ValueError(f"{name} is {getattr(settings, name)}, but a batch of the task {task.name} "
-                         "isn't windows of text, which could be cut: wanted 0")
+        raise ValueError(f"{name} is {getattr(settings, name)}, but a batch of the task "
+                         f"{task.name} isn't windows of text, which could be cut: wanted 0")
