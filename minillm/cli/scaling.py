@@ -31,6 +31,8 @@ RATED_TOKENS = 1024  # of the product whose rate is measured
 def scale(options):
     _check(options)
     model = _Model(options)
+    options.nodes = sorted(set(options.nodes))
+    options.network = list(dict.fromkeys(options.network))
     rows = [_row(options, model, network, n) for network in options.network for n in options.nodes]
     report = {"model": model.name, "parameters": model.parameters, "tokens_per_node": model.tokens,
               "flops_per_second": model.rate, "rate_source": model.rate_source,
@@ -231,6 +233,8 @@ def _print_comparison(options, report, network):
 def _say_where(rows, network):
     over = next((row for row in rows if row["efficiency"] < 0.5), None)
     last = rows[-1]
+    if last["nodes"] == 1:
+        return
     where = ("communication and waiting never take half of the time" if over is None else
              f"from {over['nodes']:,} nodes on, more than half of the time is lost")
     say(f"{network}: {where}; on {last['nodes']:,} nodes an efficiency of 50 % takes "
