@@ -263,18 +263,19 @@ def perplexity(dtype):
     """The packaged model, its weights stored as `dtype`, on the test part of the text that it was
     trained on -> dict of what is measured"""
     from minillm import GPT2Tokenizer
-    from minillm.cli.pretrained import RECIPE
+    from minillm.cli.pretrained import RECIPES
     from minillm.text.cleaning import clean_documents
     from minillm.text.corpus import load_corpus, split_documents
     from minillm.text.dataset import TokenDataset, write_documents
     from minillm.training.evaluate import evaluate
 
+    recipe = RECIPES["pydoc-tiny"].settings
     model = GPT2LMHeadModel.from_pretrained("pydoc-tiny").quantize(dtype)
-    splits = split_documents(clean_documents(load_corpus()), RECIPE.valid, RECIPE.test, RECIPE.seed)
+    splits = split_documents(clean_documents(load_corpus()), recipe.valid, recipe.test, recipe.seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "test.bin")
         write_documents(path, splits.test, GPT2Tokenizer.from_pretrained("pydoc-tiny"))
-        found = evaluate(model, TokenDataset(path), block_size=RECIPE.block_size)
+        found = evaluate(model, TokenDataset(path), block_size=recipe.block_size)
     n_bytes = sum(parameter.data.nbytes for parameter in model.parameters())
     return {"perplexity": found.perplexity, "bits per byte": found.bits_per_byte,
             "MB": n_bytes / 1e6}
