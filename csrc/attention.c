@@ -409,8 +409,8 @@ static int run(void (*run_piece)(const minillm_attention_call *, isize, float *)
     float *workspaces = allocate(threads * size);
     if (workspaces == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    isize together = call->B >= 4 * threads ? pieces / call->B : 1;
-    #pragma omp parallel for schedule(dynamic, together) num_threads(threads)
+    #pragma omp parallel for num_threads(threads) \
+        schedule(dynamic, call->B >= 4 * threads ? pieces / call->B : 1)
     for (isize piece = pieces - 1; piece >= 0; piece--)
         run_piece(call, piece, workspaces + omp_get_thread_num() * size);
     free(workspaces);
