@@ -216,22 +216,19 @@ class SelfAttention(MultiHeadAttention):
         if position_ids is None:
             start = 0 if kv_cache is None else kv_cache.length
             position_ids = np.arange(start, start + x.shape[1])
-        Q, K, V = self._projections(x)
+        Q, K, V = self._split_heads(self.qkv(x), *self._counts)
+        if self.q_norm is not None:
+            Q, K = _of_vectors(self.q_norm, Q), _of_vectors(self.k_norm, K)
         Q, K = self.positions.rotate(Q, K, position_ids)
         if kv_cache is not None:
             K, V, key_mask = self._within_window(Q, *kv_cache.append(K, V), key_mask)
         return self.output(self.attend(Q, K, V, key_mask))
 
-    def _projections(self, x):
-        """-> Q, K, V, before their positions rotate Q and K"""
+    def _attend_each(self, x, position_ids, caches):
+        """Row b of x: (B, T, d_model) attends to the keys of caches[b] and its own. No trace."""
         Q, K, V = self._split_heads(self.qkv(x), *self._counts)
         if self.q_norm is not None:
             Q, K = _of_vectors(self.q_norm, Q), _of_vectors(self.k_norm, K)
-        return Q, K, V
-
-    def _attend_each(self, x, position_ids, caches):
-        """Row b of x: (B, T, d_model) attends to the keys of caches[b] and its own. No trace."""
-        Q, K, V = self._projections(x)
         rows = [slice(b, b + 1) for b in range(len(caches))]
         if self.positions.depends_on_length:  # of each row, not of the longest
             turned = [self.positions.rotate(Q[row], K[row], position_ids[row]) for row in rows]

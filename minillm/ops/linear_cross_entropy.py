@@ -40,8 +40,8 @@ def linear_cross_entropy(x, W, b, targets, *, ignore_index=-100, label_smoothing
     chunk: bytes of the logits of a chunk, about; default: CHUNK
     ->  loss: float, in nats; cache for `linear_cross_entropy_backward`
 
-    In float32 on the C kernels, the loss and the gradients are bit for bit those of `linear` and
-    `cross_entropy`, if each chunk has more than 500,000 multiply-adds (csrc/matmul.c multiplies
+    In float32 on the C kernels, the loss, dx and dW are bit for bit those of `linear` and
+    `cross_entropy`, and db is up to rounding, if each chunk has more than 500,000 multiply-adds (csrc/matmul.c multiplies
     smaller matrices in another order).
     """
     require_float("x", x)

@@ -88,7 +88,7 @@ def copy(trained, tmp_path):
     (["generate", "--top-k", "-2", "hi"], "top_k"),
     (["generate", "--max-new-tokens", "0", "hi"], "max_new_tokens"),
     (["generate", "--greedy", "--top-k", "3", "hi"], "--greedy leaves nothing to"),
-    (["generate", "word " * 300], "max_positions"),
+    (["generate", "--model", "pydoc-tiny", "word " * 300], "max_positions"),
     (["eval"], "give --text"),
     (["eval", "--text", "nowhere.txt"], "nowhere.txt"),
     (["eval", "--block-size", "100000"], "block_size is 100000"),
@@ -108,7 +108,8 @@ def test_nothing_is_written_before_a_mistake_is_found(capsys):
 
 
 def test_a_warning_is_one_line_without_code(capsys):
-    assert main(["generate", "--seed=1", "--max-new-tokens", "1000", "word " * 60]) == 0
+    assert main(["generate", "--model=pydoc-tiny", "--seed=1", "--max-new-tokens=1000",
+                 "word " * 60]) == 0
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1 and errors[0].startswith("minillm: warning: a length of ")
 

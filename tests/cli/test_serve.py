@@ -19,7 +19,8 @@ pytest.importorskip("starlette", reason="starlette is missing: pip install 'mini
 
 @pytest.mark.skipif(os.name != "posix", reason="there is no SIGTERM to send")
 def test_serves_until_sigterm(tmp_path):
-    process = subprocess.Popen([sys.executable, "-m", "minillm", "serve", "--port", "0"],
+    process = subprocess.Popen([sys.executable, "-m", "minillm", "serve", "--model", "pydoc-tiny",
+                                "--port", "0"],
                                stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     try:
         url = re.search(r"http://127\.0\.0\.1:\d+/v1", process.stderr.readline())[0]

@@ -17,6 +17,7 @@ BLOCKS = {
     "gpt2": ["transformer.h.0", "transformer.h.1"],
     "llama": ["model.layers.0", "model.layers.1"],
     "qwen2": ["model.layers.0", "model.layers.1"],
+    "apertus": ["model.layers.0", "model.layers.1"],
     "bert": ["bert.layers.0", "bert.layers.1"],
     "marian": ["model.encoder.layers.0", "model.encoder.layers.1", "model.decoder.layers.0"],
 }

