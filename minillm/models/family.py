@@ -29,7 +29,7 @@ from minillm.models.config import (
     require_number,
     require_positive,
 )
-from minillm.models.llama import LlamaForCausalLM, LlamaModel
+from minillm.models.llama import FEED_FORWARDS, LlamaForCausalLM, LlamaModel
 from minillm.models.positions import (
     PositionConfig,
     attention_positions,
@@ -41,8 +41,6 @@ from minillm.nn import (
     DecoderBlock,
     Dropout,
     Embedding,
-    FeedForward,
-    GatedFeedForward,
     LayerNorm,
     Module,
     RMSNorm,
@@ -63,7 +61,6 @@ class Unchanged(Module):
 
 
 NORMS = {"layer_norm": LayerNorm, "rms_norm": RMSNorm, "none": Unchanged}
-FEED_FORWARDS = {"plain": FeedForward, "gated": GatedFeedForward}
 PLACEMENTS = ("pre", "post")
 # What a paper changed, in the terms of the one before.
 YEARS = {

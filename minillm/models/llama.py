@@ -16,9 +16,9 @@ Section 2.2 of the paper names three changes to the GPT of 2019; grouped-query a
 No linear map has a bias, except those of Qwen2's queries, keys and values. In Mistral a query sees
 only the last sliding_window keys. Qwen3 and Apertus normalize every query and key (Henry et al.
 2020). Apertus's feed-forward network has no gate: with squared ReLU (So et al. 2021) it is the
-architecture of `minillm experiment speedrun`. The paper doesn't say how weights start; here, as in GPT-2, those
-that write into the residual stream start smaller by a factor of √(2 L); those of a new Apertus start at zero,
-so that every block returns its input at first.
+architecture of `minillm experiment speedrun`. The paper doesn't say how weights start; here, as in
+GPT-2, those that write into the residual stream start smaller by a factor of √(2 L); those of a new
+Apertus start at zero, so that every block returns its input at first.
 
 Classes, arguments and files are named as in Hugging Face's `transformers`.
 """

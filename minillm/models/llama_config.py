@@ -146,8 +146,20 @@ class LlamaFamilyConfig(PositionConfig):
         return None
 
 
+class OneAttentionBias:
+    """A mix-in: the field attention_bias says whether all linear maps of attention have biases."""
+
+    @property
+    def qkv_bias(self):
+        return self.attention_bias
+
+    @property
+    def output_bias(self):
+        return self.attention_bias
+
+
 @dataclass
-class LlamaConfig(LlamaFamilyConfig):
+class LlamaConfig(OneAttentionBias, LlamaFamilyConfig):
     """Llama. attention_bias, mlp_bias: whether the linear maps of attention and of the feed-forward
     network have biases. pretraining_tp has no effect. For the other fields see LlamaFamilyConfig.
     """
@@ -157,14 +169,6 @@ class LlamaConfig(LlamaFamilyConfig):
     attention_bias: bool = False
     mlp_bias: bool = False
     pretraining_tp: int | None = 1
-
-    @property
-    def qkv_bias(self):
-        return self.attention_bias
-
-    @property
-    def output_bias(self):
-        return self.attention_bias
 
     @property
     def feed_forward_bias(self):
@@ -247,7 +251,7 @@ class Qwen2Config(LlamaFamilyConfig):
 
 
 @dataclass
-class Qwen3Config(Qwen2Config):
+class Qwen3Config(OneAttentionBias, Qwen2Config):
     """Qwen3: norms of queries and keys. attention_bias: whether the linear maps of attention have
     biases. For the other fields see Qwen2Config.
     """
@@ -264,17 +268,9 @@ class Qwen3Config(Qwen2Config):
         return super().from_sizes(
             **{"head_dim": sizes["hidden_size"] // sizes["num_attention_heads"], **sizes})
 
-    @property
-    def qkv_bias(self):
-        return self.attention_bias
-
-    @property
-    def output_bias(self):
-        return self.attention_bias
-
 
 @dataclass
-class ApertusConfig(LlamaFamilyConfig):
+class ApertusConfig(OneAttentionBias, LlamaFamilyConfig):
     """Apertus: norms of queries and keys, and a feed-forward network without a gate, of which
     hidden_act is the nonlinearity. attention_bias: whether the linear maps of attention have biases.
 
@@ -294,14 +290,6 @@ class ApertusConfig(LlamaFamilyConfig):
     rms_norm_eps: float = 1e-5
     pad_token_id: int | None = 3
     attention_bias: bool = False
-
-    @property
-    def qkv_bias(self):
-        return self.attention_bias
-
-    @property
-    def output_bias(self):
-        return self.attention_bias
 
     @classmethod
     def from_dict(cls, content, path="config.json"):

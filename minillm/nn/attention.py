@@ -259,11 +259,15 @@ class SelfAttention(MultiHeadAttention):
         # Write dQ, dK and dV side by side: together they are the gradient of `qkv`'s output.
         dqkv = np.empty((B, T, sum(self._counts) * self.head_dim), dy.dtype)
         dQ, dK, dV = self._split_heads(dqkv, *self._counts)
-        self.attend_backward(self.output.backward(dy), (dQ, dK, dV))
-        turned = self.positions.rotate_backward(dQ, dK)
+        dq, dk = dQ, dK
+        if self.q_norm is not None:  # dQ and dK are what the backward of the norms returns
+            dq = np.empty_like(dQ)
+            dk = np.empty_like(dK)
+        self.attend_backward(self.output.backward(dy), (dq, dk, dV))
+        turned = self.positions.rotate_backward(dq, dk)
         if self.q_norm is not None:
-            dk = _of_vectors(self.k_norm.backward, turned[1])
-            turned = _of_vectors(self.q_norm.backward, turned[0]), dk
+            turned = (_of_vectors(self.q_norm.backward, turned[0]),
+                      _of_vectors(self.k_norm.backward, turned[1]))
         for grad, of_projection in zip((dQ, dK), turned):
             if of_projection is not grad:  # else it is in its place already
                 grad[...] = of_projection

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minillm.checks import require_float, require_shape
+from minillm.kernels.arguments import require_apart
 from minillm.ops.matmul import matmul
 from minillm.ops.quantized import QuantizedWeights
 from minillm.ops.sum_rows import sum_rows
@@ -60,8 +61,8 @@ def linear_backward(dy, cache, *, dW=None, accumulate=False, with_dW=True):
     x, W, transpose_W, has_bias = cache
     rows = _rows_of_dy(dy, len(x), W.shape[0] if transpose_W else W.shape[1])
     dW_and_db = None, None
-    if dW is not None and np.may_share_memory(dW, W):
-        raise ValueError("dW shares memory with W, which dx needs: wanted an array of its own")
+    if dW is not None:
+        require_apart("dW", dW, "W", W)  # dx, which comes last, needs W
     if with_dW:  # first, and dx last: dy is still in the cache now, and dx for who reads it next
         db = sum_rows(rows) if has_bias else None
         left, right = (rows, x) if transpose_W else (x, rows)

@@ -13,6 +13,7 @@ from minillm.checks import require_float, require_shape
 from minillm.ops.cross_entropy import checked_targets, token_losses, token_losses_backward
 from minillm.ops.dropout import require_probability
 from minillm.ops.matmul import matmul
+from minillm.ops.sum_rows import sum_rows
 
 LARGE = 1 << 28  # bytes of logits, above which a model computes its loss in chunks
 CHUNK = 1 << 26  # bytes of the logits of a chunk, about
@@ -41,8 +42,8 @@ def linear_cross_entropy(x, W, b, targets, *, ignore_index=-100, label_smoothing
     ->  loss: float, in nats; cache for `linear_cross_entropy_backward`
 
     In float32 on the C kernels, the loss, dx and dW are bit for bit those of `linear` and
-    `cross_entropy`, and db is up to rounding, if each chunk has more than 500,000 multiply-adds (csrc/matmul.c multiplies
-    smaller matrices in another order).
+    `cross_entropy`, if each chunk has more than 500,000 multiply-adds (csrc/matmul.c multiplies
+    smaller matrices in another order); db, to which each chunk adds its sum, is so with one chunk.
     """
     require_float("x", x)
     require_float("W", W)
@@ -90,8 +91,7 @@ def linear_cross_entropy_backward(dloss, cache, *, dW=None, accumulate=False, wi
         if with_dW:
             matmul(dz, rows[c], dW, transpose_A=True, accumulate=accumulate or c.start > 0)
         if db is not None:
-            for row in dz:  # one after the other, in the order of `sum_rows`
-                db += row
+            db += sum_rows(dz)
     return dx.reshape(x.shape), dW if with_dW else None, db
 
 

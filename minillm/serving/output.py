@@ -55,11 +55,14 @@ class Output:
     def take(self, is_last=False):
         """-> the text, and the TokenScores, since the last call
 
-        Before the last call, a text that may be the beginning of a stop string is held back.
+        Before the last call, a text that may be the beginning of a stop string is held back, and
+        the scores of its tokens with it.
         """
         end = len(self.text) if is_last else len(self.text) - self._n_uncertain()
         piece, self.n_given = self.text[self.n_given : end], max(end, self.n_given)
-        scores, self.n_scores_given = self.scores[self.n_scores_given :], len(self.scores)
+        scores = [score for score in self.scores[self.n_scores_given :]
+                  if is_last or score.offset < len(self.begin) + end]
+        self.n_scores_given += len(scores)
         return piece, scores
 
     def score(self, token, logits, offset):
@@ -91,6 +94,7 @@ class Output:
                  if (at := self.text.find(stop, max(0, start + 1 - len(stop)))) >= 0]
         if found:
             self.text, self.is_stopped = self.text[: min(found)], True
+            self.scores = [score for score in self.scores if score.offset < self._end()]
 
     def _n_uncertain(self):
         """-> the length of the longest end of the text that is the beginning of a stop string"""

@@ -43,8 +43,8 @@ REFUSED = {
     "prompt_cache_options": (),
 }
 RANGES = {"temperature": (0, 2), "top_p": (0, 1), "min_p": (0, 1), "top_k": (0, 2**31),
-          "repetition_penalty": (0.01, 100), "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2), "n": (1, MOST_TEXTS),
-          "seed": (-2**63, 2**63 - 1), "max_tokens": (0, 2**31),
+          "repetition_penalty": (0.01, 100), "frequency_penalty": (-2, 2), "presence_penalty": (-2, 2),
+          "n": (1, MOST_TEXTS), "seed": (-2**63, 2**63 - 1), "max_tokens": (0, 2**31),
           "max_completion_tokens": (1, 2**31), "top_logprobs": (0, 20), "best_of": (1, MOST_TEXTS)}
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 # What a model without a chat template reads.

@@ -16,13 +16,8 @@ def grad_norm(parameters):
 
     Parameters without a gradient are skipped.
     """
-    return math.sqrt(sum(squares(parameters)))
-
-
-def squares(parameters):
-    """-> [sum of g² of each parameter with a gradient]"""
-    return sums_of_squares([parameter.grad for parameter in parameters
-                            if parameter.grad is not None])
+    return math.sqrt(sum(sums_of_squares([parameter.grad for parameter in parameters
+                                          if parameter.grad is not None])))
 
 
 def clip_factor(norm, max_norm):

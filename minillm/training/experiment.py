@@ -25,6 +25,12 @@ from minillm.training.settings import Settings
 MAKES = ("experiment.json", "model", "data")  # what preparing creates, in the order of deletion
 
 
+def check_held_out(settings):
+    """ValueError if no text is held out: a `check` for experiments that compare its loss."""
+    if settings.valid == 0:
+        raise ValueError("valid is 0, wanted a share of the text to measure the loss on")
+
+
 class Experiment:
     """The experiment in an existing folder. FileNotFoundError or ValueError for another folder.
 

@@ -21,7 +21,7 @@ from minillm.json_files import write_json
 from minillm.models.auto import model_class
 from minillm.models.family import YEARS
 from minillm.training.architecture import new_config
-from minillm.training.experiment import Experiment
+from minillm.training.experiment import Experiment, check_held_out
 from minillm.training.language_modeling import LanguageModeling
 from minillm.training.loop import Trainer
 from minillm.training.plots import plot_family
@@ -89,10 +89,7 @@ class FamilyExperiment(Experiment):
              "batch_size": 8, "steps": 10, "eval_every": 5, "checkpoint_every": 10, "lr": 1e-2,
              "warmup": 5, "keep": 1, "valid": 0.01, "test": 0.0}
 
-    @classmethod
-    def check(cls, settings):
-        if settings.valid == 0:
-            raise ValueError("valid is 0, wanted a share of the text to measure the loss on")
+    check = staticmethod(check_held_out)
 
     @classmethod
     def config(cls, settings, variant, vocab_size, eos_token_id=None):

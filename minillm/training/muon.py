@@ -96,13 +96,11 @@ def inner_matrices(model):
             if len(parameter.shape) == 2]
 
 
-def muon_groups(model, groups, others_scale=1.0):
+def muon_groups(model, groups):
     """-> `groups` of the parameters of `model`, as `learning_rate_groups` makes them, for Muon
 
     The matrices of the blocks are Muon's. Embeddings, heads and vectors stay AdamW's: a token's
     embedding and the scores of one token are vectors too, although they stand in a table.
-
-    others_scale: the learning rate of AdamW's part, as a share of that of Muon's
     """
     inside = set(map(id, inner_matrices(model)))
     columns = {}
@@ -121,8 +119,7 @@ def muon_groups(model, groups, others_scale=1.0):
         if matrices:
             found.append({**group, "params": matrices, "matrices": True, "columns": columns})
         if others:
-            found.append({**group, "params": others,
-                          "lr_scale": group.get("lr_scale", 1.0) * others_scale})
+            found.append({**group, "params": others})
     return found
 
 

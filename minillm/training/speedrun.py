@@ -24,7 +24,7 @@ from minillm.models.family import YEARS
 from minillm.signals import stop_flag
 from minillm.training.architecture import new_config
 from minillm.training.claim import lock_folder
-from minillm.training.experiment import Experiment
+from minillm.training.experiment import Experiment, check_held_out
 from minillm.training.language_modeling import LanguageModeling
 from minillm.training.loop import Interrupted, Trainer
 from minillm.training.plots import plot_speedrun
@@ -170,10 +170,7 @@ class SpeedrunExperiment(Experiment):
         super().prepare(folder, settings, report)
         write_json(folder / GOAL, cls._goal)
 
-    @classmethod
-    def check(cls, settings):
-        if settings.valid == 0:
-            raise ValueError("valid is 0, wanted a share of the text to measure the loss on")
+    check = staticmethod(check_held_out)
 
     @classmethod
     def config(cls, settings, variant, vocab_size, eos_token_id=None):
