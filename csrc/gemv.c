@@ -34,6 +34,19 @@ static inline float unpack(enum minillm_type type, const void *w, isize i) {
     return type == MINILLM_INT8 ? ((const int8_t *)w)[i] : ((const float *)w)[i];
 }
 
+/* LANES weights from number i on. */
+static inline __attribute__((always_inline)) vec
+unpack_lanes(enum minillm_type type, const void *w, isize i) {
+    typedef int32_t integers __attribute__((vector_size(4 * LANES)));
+    integers wide = {0};
+    if (type == MINILLM_FLOAT32)
+        return load((const float *)w + i);
+    #pragma GCC unroll 16
+    for (int l = 0; l < LANES; l++)
+        wide[l] = type == MINILLM_INT8 ? ((const int8_t *)w)[i + l] : ((const uint16_t *)w)[i + l];
+    return type == MINILLM_INT8 ? __builtin_convertvector(wide, vec) : (vec)(wide << 16);
+}
+
 /* Output j for row i of x, with the scale inside the sum. |q| reaches 127, so the sum of x q can
  * overflow where the sum of x scale q doesn't. */
 static float scaled_output(const pass *p, isize i, isize j) {
@@ -84,20 +97,15 @@ compute_outputs(const int R, enum minillm_type type, const pass *p, isize begin,
                 sums[o][i] = broadcast(0);
         }
         for (isize k = 0; k < whole; k += BLOCK) {
-            float unpacked[2][BLOCK];
-            const float *w[2];
-            for (int o = 0; o < together; o++) {
-                const char *here = row[o] + k * bytes;
+            for (int o = 0; o < together; o++)
                 for (int line = 0; line < BLOCK * bytes; line += 64)
-                    __builtin_prefetch(here + ahead + line, 0, 2);
-                for (int l = 0; l < BLOCK && type != MINILLM_FLOAT32; l++)
-                    unpacked[o][l] = unpack(type, here, l);
-                w[o] = type == MINILLM_FLOAT32 ? (const float *)here : unpacked[o];
-            }
+                    __builtin_prefetch(row[o] + k * bytes + ahead + line, 0, 2);
             for (int l = 0; l < BLOCK; l += LANES)
-                for (int i = 0; i < R; i++)
-                    for (int o = 0; o < together; o++)
-                        sums[o][i] += load(p->x + i * p->ldx + k + l) * load(w[o] + l);
+                for (int o = 0; o < together; o++) {
+                    vec w = unpack_lanes(type, row[o], k + l);
+                    for (int i = 0; i < R; i++)
+                        sums[o][i] += load(p->x + i * p->ldx + k + l) * w;
+                }
         }
         for (int o = 0; o < together; o++)
             for (int i = 0; i < R; i++)
@@ -129,56 +137,59 @@ unpack_group(const uint8_t *q, float scale, vec *w) {
 #endif
 }
 
+enum { INT4_OUTPUTS = 4 }; /* that compute_int4_outputs computes together, at most */
+
 /* compute_outputs for int4, a group at a time. The rows of x are padded with zeros to whole groups.
- * The scales of a chunk of groups are converted together, which takes vectors. For few rows each
- * output has two sums, so that more independent additions overlap. */
+ * The scales of the outputs at hand are neighbours in memory: convert them together, in vectors. For
+ * few rows each output has two sums, so that more independent additions overlap. */
 static inline __attribute__((always_inline)) void
-compute_int4_outputs(const int R, const pass *p, isize begin, isize end) {
-    enum { GROUP = MINILLM_GROUP, BYTES = GROUP / 2, VECTORS = GROUP / LANES, CHUNK = 64 };
-    const int chains = R <= 2 ? 2 : 1;
-    const int together = 2 * R * chains + 4 > VEC_REGISTERS ? 1 : 2; /* outputs at a time */
-    const isize groups = p->ldw / GROUP, ahead = round_up(4096, max(1, 2 * groups * BYTES));
+compute_int4_outputs(const int R, const pass *p, isize begin, isize end, float *scales) {
+    enum { GROUP = MINILLM_GROUP, BYTES = GROUP / 2, VECTORS = GROUP / LANES };
+    const int chains = R <= 2 ? 2 : 1, sums_each = R * chains;
+    const int together = 4 * sums_each + 12 <= VEC_REGISTERS ? 4 : /* outputs at a time */
+                         2 * sums_each + 4 <= VEC_REGISTERS ? 2 : 1;
+    const isize groups = p->ldw / GROUP;
+    const isize ahead = round_up(4096, max(1, together * groups * BYTES));
     for (isize j = begin; j < end; j += together) {
-        isize output[2] = {j, min(j + 1, end - 1)}; /* the last output may be computed twice */
-        vec sums[2][MINILLM_GEMV_ROWS][2];
-        for (int o = 0; o < together; o++)
+        const uint16_t *stored = (const uint16_t *)p->scale + j * groups;
+        const isize n = min(together, end - j);
+        const uint8_t *q[INT4_OUTPUTS];
+        const float *scale[INT4_OUTPUTS];
+        vec sums[INT4_OUTPUTS][MINILLM_GEMV_ROWS][2];
+        for (isize i = 0; i < n * groups; i++)
+            scales[i] = from_bfloat16(stored[i]);
+        for (int o = 0; o < together; o++) {
+            isize output = min(o, n - 1); /* the last output may be computed several times */
+            q[o] = (const uint8_t *)p->w + (j + output) * groups * BYTES;
+            scale[o] = scales + output * groups;
             for (int i = 0; i < R; i++)
                 sums[o][i][0] = sums[o][i][1] = broadcast(0);
-        for (isize first = 0; first < groups; first += CHUNK) {
-            isize n = min(CHUNK, groups - first);
-            const uint8_t *q[2];
-            float scales[2][CHUNK];
+        }
+        for (isize g = 0; g < groups; g++) {
+            const float *x = p->x + g * GROUP;
+            if (g % 4 == 0) /* another cache line */
+                for (int o = 0; o < together; o++)
+                    __builtin_prefetch(q[o] + g * BYTES + ahead, 0, 2);
+            #pragma GCC unroll 4
             for (int o = 0; o < together; o++) {
-                isize number = output[o] * groups + first; /* of a group */
-                q[o] = (const uint8_t *)p->w + number * BYTES;
-                for (isize g = 0; g < n; g++)
-                    scales[o][g] = from_bfloat16(((const uint16_t *)p->scale)[number + g]);
-            }
-            for (isize g = 0; g < n; g++) {
-                const float *x = p->x + (first + g) * GROUP;
-                #pragma GCC unroll 2
-                for (int o = 0; o < together; o++) {
-                    vec w[VECTORS];
-                    if (g % 4 == 0) /* another cache line */
-                        __builtin_prefetch(q[o] + g * BYTES + ahead, 0, 2);
-                    unpack_group(q[o] + g * BYTES, scales[o][g], w);
-                    for (int i = 0; i < R; i++)
-                        for (int v = 0; v < VECTORS; v++)
-                            sums[o][i][v % chains] += load(x + i * p->ldx + v * LANES) * w[v];
-                }
+                vec w[VECTORS];
+                unpack_group(q[o] + g * BYTES, scale[o][g], w);
+                for (int i = 0; i < R; i++)
+                    for (int v = 0; v < VECTORS; v++)
+                        sums[o][i][v % chains] += load(x + i * p->ldx + v * LANES) * w[v];
             }
         }
-        for (int o = 0; o < together; o++)
+        for (isize o = 0; o < n; o++)
             for (int i = 0; i < R; i++)
-                p->y[i * p->ldy + output[o]] = (p->bias ? p->bias[output[o]] : 0) +
-                                               horizontal_sum(sums[o][i][0] + sums[o][i][1]);
+                p->y[i * p->ldy + j + o] = (p->bias ? p->bias[j + o] : 0) +
+                                           horizontal_sum(sums[o][i][0] + sums[o][i][1]);
     }
 }
 
 /* Call the copy of compute_outputs that is compiled for this type and number of rows. */
-static void dispatch_outputs(int type, const pass *p, isize begin, isize end) {
+static void dispatch_outputs(int type, const pass *p, isize begin, isize end, float *scales) {
     #define CASE(t, R) case 8 * t + R: \
-        if (t == MINILLM_INT4) compute_int4_outputs(R, p, begin, end); \
+        if (t == MINILLM_INT4) compute_int4_outputs(R, p, begin, end, scales); \
         else compute_outputs(R, t, p, begin, end); \
         break;
     #define CASES(t) CASE(t, 1) CASE(t, 2) CASE(t, 3) CASE(t, 4) \
@@ -215,10 +226,13 @@ int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
      * and padded, so they don't all fall into the same cache set, as with K a multiple of
      * 1,024. After the last number come zeros up to a whole group of int4. */
     isize row = round_up(K, MINILLM_GROUP) + 16, sums_row = round_up(N, 16) + 16;
-    float *copy = allocate(MINILLM_GEMV_ROWS * (transposed ? row : row + sums_row));
+    isize scales = INT4_OUTPUTS * row / MINILLM_GROUP; /* converted by a thread at a time */
+    float *copy = allocate(MINILLM_GEMV_ROWS * (transposed ? row : row + sums_row) +
+                           threads * scales);
     if (copy == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    matrix sums = {copy + MINILLM_GEMV_ROWS * row, sums_row, 1};
+    float *after = copy + MINILLM_GEMV_ROWS * row;
+    matrix sums = {after, sums_row, 1};
     for (isize first = 0; first < M; first += MINILLM_GEMV_ROWS) {
         const pass p = {
             .M = min(MINILLM_GEMV_ROWS, M - first), .K = K, .x = copy, .ldx = row, .w = w,
@@ -232,7 +246,7 @@ int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
         for (isize begin = 0; begin < N; begin += size) {
             isize end = min(begin + size, N);
             if (transposed)
-                dispatch_outputs(type, &p, begin, end);
+                dispatch_outputs(type, &p, begin, end, after + omp_get_thread_num() * scales);
             else
                 row_major_outputs(&p, begin, end, part(sums, 0, begin));
         }
