@@ -7,8 +7,9 @@ from minillm.ops.softmax import softmax
 
 def greedy(scores):
     """scores: (B, V) -> (B,) the token with the highest score of each row"""
-    require_choice(scores)
-    return scores.argmax(axis=-1)
+    tokens = scores.argmax(axis=-1)  # NaN counts as the highest of all
+    _require_choices(scores[np.arange(len(scores)), tokens])
+    return tokens
 
 
 def sample(scores, rng):
@@ -52,7 +53,11 @@ def highest(scores, k):
 
 def require_choice(scores):
     """Raise ValueError if a row of scores contains NaN or leaves no token to choose."""
-    best = scores.max(axis=-1)
+    _require_choices(scores.max(axis=-1))
+
+
+def _require_choices(best):
+    """`require_choice`, given the highest score of each row"""
     if np.isnan(best).any():
         raise ValueError("the scores of the next token contain NaN: are the weights damaged?")
     if (best == -np.inf).any():

@@ -103,6 +103,11 @@ class GPT2Model(GPT2PreTrainedModel):
     def final_norm(self):
         return self.ln_f
 
+    @property
+    def position_vectors(self):
+        """The layer whose output `_embed` adds, or None."""
+        return self.wpe
+
     def _embed(self, inputs):
         """Token embeddings plus position embeddings: (B, T, d_model)"""
         x = self.wte(inputs.ids) if inputs.embeddings is None else inputs.embeddings

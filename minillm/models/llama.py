@@ -143,6 +143,11 @@ class LlamaModel(LlamaPreTrainedModel):
     def final_norm(self):
         return self.norm
 
+    @property
+    def position_vectors(self):
+        """The layer whose output `_embed` adds, or None."""
+        return self.embed_positions
+
     def _embed(self, inputs):
         """Token embeddings: (B, T, d_model); plus vectors for the positions, if the kind has any"""
         x = self.embed_tokens(inputs.ids) if inputs.embeddings is None else inputs.embeddings

@@ -9,6 +9,9 @@ a trace, a debugger or a profiler watches.
 
 import math
 import sys
+from operator import attrgetter, is_
+
+import numpy as np
 
 from minillm.kernels import dispatch
 from minillm.kernels.decode import (
@@ -18,9 +21,9 @@ from minillm.kernels.decode import (
     activation_number,
     is_built,
 )
-from minillm.models.input_checks import DecoderInputs
 from minillm.nn import (
     DecoderBlock,
+    Embedding,
     FeedForward,
     GatedFeedForward,
     LayerNorm,
@@ -36,6 +39,7 @@ from minillm.nn.positions import AttentionPositions
 from minillm.nn.trace import active_traces
 from minillm.ops.quantized import QuantizedWeights
 
+_data_of = attrgetter("data")
 MAX_ROWS = 8  # sequences: beyond, a product of float32 weights may add in another order
 
 
@@ -61,7 +65,7 @@ class WholeStep:
     def __init__(self, model):
         self.model = model
         self.base = base = model.base_model
-        self.parameters = []  # pairs of a Parameter and its array
+        self.parameters, self.arrays = [], []  # the Parameters in use, and their arrays
         self.windows, self.rotary = [], None
         self.decoder = decoder = Decoder(len(base.blocks))
         try:
@@ -71,34 +75,68 @@ class WholeStep:
             _require_type(model.lm_head, OutputHead)
             self._set_linear(decoder.call.head, model.lm_head, transposed=True)
             decoder.call.d = decoder.call.head.K
+            self._set_embedding()
         except NotForC:
             self.decoder = None
 
     def is_current(self):
         """-> whether no Parameter has got another array since"""
-        return all([parameter.data is array for parameter, array in self.parameters])
+        return all(map(is_, map(_data_of, self.parameters), self.arrays))
 
     def logits(self, tokens, state):
         """-> logits (B, V), or None for a cache or a length that only the layers can handle"""
-        decoder, length = self.decoder, state.length
-        if decoder is None or any([window <= length for window in self.windows]):
+        decoder, length, limit = self.decoder, state.length, self.base.config.position_limit
+        if (decoder is None or any([window <= length for window in self.windows])
+                or (limit is not None and length >= limit) or not self._are_ids(tokens)):
             return None
         mask, positions = state.mask_and_positions(1)
-        with inference(self.model):
-            inputs = DecoderInputs(self.base.config, state.cache, tokens[:, None], mask, positions)
-            x = self.base._embed(inputs)
+        if positions is None:
+            positions = np.array([[length]])
+        elif mask.all():
+            mask = None
+        x = self._embed(tokens, positions)
         layers = state.cache.layers
         for index, layer in enumerate(layers):
             layer.make_room(1)
             decoder.set_cache(index, layer.K, layer.V)
         if self.rotary is not None:
-            decoder.set_rotation(*self.rotary.cos_and_sin(inputs.positions, x.dtype))
-        logits = decoder.run(x.reshape(len(x), -1), length, inputs.key_mask)
+            decoder.set_rotation(*self.rotary.cos_and_sin(positions, x.dtype))
+        logits = decoder.run(x, length, mask)
         for layer in layers:
             layer.length += 1
         return logits
 
+    def _are_ids(self, tokens):
+        """-> whether all tokens, (B,), are ids of the vocabulary; if not, the layers raise the error"""
+        return (tokens.dtype.kind in "iu" and tokens.min() >= 0
+                and tokens.max() < self.base.config.vocab_size)
+
+    def _embed(self, tokens, positions):
+        """tokens: (B,), positions: of one or all -> (B, d), what the base model's _embed returns
+
+        Calling its layers takes five times as long.
+        """
+        config, layer = self.base.config, self.base.position_vectors
+        x = _rows(self.vectors.weight.data, tokens)
+        if config.scales_embeddings:
+            x = x * math.sqrt(config.hidden_size)
+        if type(layer) is Embedding:
+            x = x + _rows(layer.weight.data, positions.ravel())
+        elif layer is not None:
+            with inference(self.model):
+                x = x + layer(positions).reshape(-1, x.shape[1])
+        return x
+
     # ---- from layers to addresses; NotForC where csrc/decode.c doesn't know one
+
+    def _set_embedding(self):
+        definition = next(kind for kind in type(self.base).__mro__ if "_embed" in vars(kind))
+        if "position_vectors" not in vars(definition):  # a subclass that embeds in its own way
+            raise NotForC
+        self.vectors = self.model.get_input_embeddings()
+        _require_type(self.vectors, Embedding)
+        if self.vectors.weight.shape[0] != self.base.config.vocab_size:
+            raise NotForC
 
     def _set_block(self, block, target):
         _require_type(block, DecoderBlock)
@@ -155,8 +193,13 @@ class WholeStep:
             self.decoder.set_linear(target, W, bias, transposed)
 
     def _array(self, parameter):
-        self.parameters.append((parameter, parameter.data))
+        self.parameters.append(parameter)
+        self.arrays.append(parameter.data)
         return parameter.data
+
+
+def _rows(table, ids):
+    return table.rows(ids) if isinstance(table, QuantizedWeights) else table[ids]
 
 
 def _require_type(layer, kind):
