@@ -226,7 +226,8 @@ int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
      * and padded, so they don't all fall into the same cache set, as with K a multiple of
      * 1,024. After the last number come zeros up to a whole group of int4. */
     isize row = round_up(K, MINILLM_GROUP) + 16, sums_row = round_up(N, 16) + 16;
-    isize scales = INT4_OUTPUTS * row / MINILLM_GROUP; /* converted by a thread at a time */
+    /* Converted by a thread at a time, on cache lines that no other thread writes to. */
+    isize scales = round_up(INT4_OUTPUTS * row / MINILLM_GROUP, 32);
     float *copy = allocate(MINILLM_GEMV_ROWS * (transposed ? row : row + sums_row) +
                            threads * scales);
     if (copy == NULL)
