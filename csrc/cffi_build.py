@@ -24,4 +24,4 @@ def describe(isa):
     return ffi
 
 
-avx512, avx2, baseline = (describe(isa) for isa in ("avx512", "avx2", "baseline"))
+amx, avx512, avx2, baseline = map(describe, ("amx", "avx512", "avx2", "baseline"))

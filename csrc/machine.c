@@ -1,5 +1,10 @@
 /* machine.c: what this machine can run, and its peak rate of multiply-adds. */
 #include "simd.h"
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 int minillm_lanes_of_chip(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -9,6 +14,20 @@ int minillm_lanes_of_chip(void) {
     return avx2 && avx512 ? 16 : avx2 ? 8 : 4;
 #else
     return 4;
+#endif
+}
+
+/* Tile registers enlarge by 8 KB what Linux saves when it switches threads, so it grants them only
+ * on request, once for a process (Linux: Documentation/arch/x86/xstate.rst). */
+int minillm_may_use_amx(void) {
+#if defined(__x86_64__) && defined(__linux__)
+    enum { BF16 = 1 << 22, TILE = 1 << 24, ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & BF16) || !(d & TILE))
+        return 0;
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0;
+#else
+    return 0;
 #endif
 }
 

@@ -71,6 +71,54 @@ static void multiply(isize M, isize N, isize K, matrix A, matrix B, matrix start
         }
 }
 
+#ifdef __AMX_BF16__
+#include "amx.h"
+
+/* The same on AMX. A block of B, cut into pieces (1.2 MB), and a panel of A (74 KB) stay in L2; for
+ * each is room in the workspace, which ends with that of `multiply`. */
+enum { AMX_NC = 512, PANEL_TILES = KC / DEPTH * CHUNK,
+       AMX_WORKSPACE = (AMX_NC / PANEL + 1) * PANEL_TILES * sizeof(pair_tile) / sizeof(float) };
+
+/* Cutting a number into pieces takes the time of about 64 multiply-adds. Each number of A serves
+ * for N of them, each of B for M. */
+static int amx_pays(isize M, isize N, isize K) { return K > 0 && M * N >= 64 * (M + N); }
+
+static void amx_multiply(isize M, isize N, isize K, matrix A, matrix B, matrix start, matrix C,
+                         float *workspace) {
+    pair_tile *panel_A = (pair_tile *)workspace, *block_B = panel_A + PANEL_TILES;
+    int small_B[AMX_NC / PANEL];
+    configure_tiles();
+    for (isize kc = 0; kc < K; kc += KC)
+        for (isize jc = 0; jc < N; jc += AMX_NC) {
+            isize depth = min(K - kc, KC), nc = min(N - jc, AMX_NC);
+            for (isize j = 0; j < nc; j += PANEL)
+                small_B[j / PANEL] = split_panel(transposed(part(B, kc, jc + j)), nc - j, depth, 1,
+                                                 block_B + j / PANEL * PANEL_TILES);
+            for (isize i = 0; i < M; i += PANEL) {
+                isize rows = min(M - i, PANEL);
+                int small_A = split_panel(part(A, i, kc), rows, depth, 0, panel_A);
+                for (isize j = 0; j < nc; j += PANEL) {
+                    isize columns = min(nc - j, PANEL);
+                    const pair_tile *panel_B = block_B + j / PANEL * PANEL_TILES;
+                    matrix from = part(kc > 0 ? C : start, i, jc + j), to = part(C, i, jc + j);
+                    if (!small_A || !small_B[j / PANEL])
+                        multiply(rows, columns, depth, part(A, i, kc), part(B, kc, jc + j), from,
+                                 to, workspace + AMX_WORKSPACE);
+                    else if (rows == PANEL && columns == PANEL)
+                        multiply_panels(depth, panel_A, panel_B, from, to);
+                    else
+                        multiply_panels_at_edge(rows, columns, depth, panel_A, panel_B, from, to);
+                }
+            }
+        }
+    _tile_release();
+}
+#else
+enum { PANEL = 16, AMX_WORKSPACE = 0 }; /* pieces are then cut along cache lines */
+static int amx_pays(isize M, isize N, isize K) { return (void)M, (void)N, (void)K, 0; }
+#define amx_multiply multiply
+#endif
+
 /* Each matrix C of the batch is cut into a grid of pieces, `down` x `across`, along tiles' rows
  * and cache lines; threads take pieces. Every number of C is the same sum in the same order
  * wherever the cuts are. Pieces in one row of the grid read the same rows of A, and pieces in one
@@ -109,11 +157,11 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
         if (pieces % d == 0 && (double)M / d + (double)N * d / pieces <
                                (double)M / down + (double)N * down / pieces)
             down = d;
-    isize rows = round_up((M + down - 1) / down, MR); /* of a piece: whole tiles */
-    isize columns = round_up((N * down + pieces - 1) / pieces, 16); /* whole cache lines */
+    isize rows = round_up((M + down - 1) / down, PANEL); /* of a piece: whole tiles */
+    isize columns = round_up((N * down + pieces - 1) / pieces, PANEL);
     isize across = (N + columns - 1) / columns;
     pieces = (M + rows - 1) / rows * across; /* rounding up may leave fewer */
-    isize size = round_up(NC * KC + min(rows, MC) * min(K, KC), 16);
+    isize size = AMX_WORKSPACE + round_up(NC * KC + min(rows, MC) * min(K, KC), 16);
     float *workspaces = allocate(threads * size);
     if (workspaces == NULL)
         return MINILLM_OUT_OF_MEMORY;
@@ -125,9 +173,10 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
         a_piece.data += index * step_A;
         b_piece.data += index * step_B;
         c_piece.data += index * step_C;
-        multiply(min(rows, M - i), min(columns, N - j), K, a_piece, b_piece,
-                 accumulate ? c_piece : part(start, i, j), c_piece,
-                 workspaces + omp_get_thread_num() * size);
+        (amx_pays(M, N, K) ? amx_multiply : multiply)(
+            min(rows, M - i), min(columns, N - j), K, a_piece, b_piece,
+            accumulate ? c_piece : part(start, i, j), c_piece,
+            workspaces + omp_get_thread_num() * size);
     }
     free(workspaces);
     return MINILLM_OK;

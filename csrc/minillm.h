@@ -180,6 +180,10 @@ void minillm_avoid_callers_core(int on);
 /* The number of floats in this chip's vectors: 16 with AVX-512, 8 with AVX2, otherwise 4. Call it
  * in the baseline library: the others may not run on this chip. */
 int minillm_lanes_of_chip(void);
+
+/* 1 if the chip has AMX's bfloat16 tiles and the system lets this process use them. It asks the
+ * system for that. */
+int minillm_may_use_amx(void);
 const char *minillm_compiler(void);
 
 /* Run n times 12 vector multiply-adds on each thread (machine.c), for the caller to time. `results`

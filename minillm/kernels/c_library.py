@@ -2,7 +2,7 @@
 
 The library is compiled once for each instruction set, each time into a separate extension.
 Importing this module loads nothing. The first use of a name in LOADED, such as `lib` or `ffi`,
-loads the widest extension that the chip can run, or the one that MINILLM_ISA names. It raises
+loads the fastest extension that the chip can run, or the one that MINILLM_ISA names. It raises
 ImportError if the extensions aren't built or are damaged, and ValueError if MINILLM_ISA names none
 that runs here.
 """
@@ -13,7 +13,8 @@ import os
 
 import numpy as np
 
-INSTRUCTION_SETS = {"avx512": 16, "avx2": 8, "baseline": 4}  # floats per vector, widest first
+# Floats per vector, fastest first. "amx" is AVX-512 with tiles for products (csrc/amx.h).
+INSTRUCTION_SETS = {"amx": 16, "avx512": 16, "avx2": 8, "baseline": 4}
 FLOAT32 = np.dtype(np.float32)
 
 LOADED = ("lib", "ffi", "FLOATS", "INTEGERS", "instruction_set", "supported")
@@ -85,10 +86,11 @@ def _is_compiled_in(isa):
 
 
 def _supported():
-    """-> the instruction sets that are compiled in and that this chip has, widest first"""
-    lanes = load("baseline").lib.minillm_lanes_of_chip()  # this one runs anywhere
+    """-> the instruction sets that are compiled in and that this chip has, fastest first"""
+    baseline = load("baseline").lib  # this one runs anywhere
+    lanes, amx = baseline.minillm_lanes_of_chip(), baseline.minillm_may_use_amx()
     return [isa for isa, its_lanes in INSTRUCTION_SETS.items()
-            if its_lanes <= lanes and _is_compiled_in(isa)]
+            if its_lanes <= lanes and (isa != "amx" or amx) and _is_compiled_in(isa)]
 
 
 def _default_num_threads():

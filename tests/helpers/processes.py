@@ -9,7 +9,7 @@ import pytest
 
 from minillm import kernels
 
-every_instruction_set = pytest.mark.parametrize("isa", ["avx512", "avx2", "baseline"])
+every_instruction_set = pytest.mark.parametrize("isa", ["amx", "avx512", "avx2", "baseline"])
 
 
 def run_python(program, **environment):
