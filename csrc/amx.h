@@ -112,10 +112,11 @@ static inline __attribute__((always_inline)) __m512i larger(__m512i most, block 
     return most;
 }
 
-/* Split up to PANEL rows and K columns of A -> whether all numbers are below LARGEST, 2^59: then
- * no sum of a few hundred products overflows. For columns of B, pass its transpose. */
-static int split_panel(matrix X, isize width, isize K, int is_B, pair_tile *panel) {
-    __m512i most = _mm512_setzero_si512(), LARGEST = _mm512_set1_epi32((127 + 59) << 24);
+/* Split up to PANEL rows and K columns of A -> whether all numbers are below LARGEST, 2^59: then no
+ * sum of a few hundred products overflows. For columns of B, pass its transpose. */
+static inline int split_panel(matrix X, isize width, isize K, int is_B, pair_tile *panel) {
+    const uint32_t LARGEST = (127u + 59u) << 24; /* twice the bits: above 24 is the exponent */
+    __m512i most = _mm512_setzero_si512();
     for (isize k = 0; k < K; k += DEPTH, panel += CHUNK)
         for (isize half = 0; half < 2; half++) {
             isize i = half * SIDE, rows = width - i;
@@ -131,12 +132,12 @@ static int split_panel(matrix X, isize width, isize K, int is_B, pair_tile *pane
             most = larger(larger(most, a), b);
             split(a, b, panel + half);
         }
-    return _mm512_cmpge_epu32_mask(most, LARGEST) == 0;
+    return _mm512_cmpge_epu32_mask(most, _mm512_set1_epi32((int)LARGEST)) == 0;
 }
 
 /* Give the eight tile registers their shape, 16 rows of 64 bytes. 0 to 3 are a square of C, 2 x 2
  * tiles; 4 and 5 two tiles of A; 6 and 7 two of B. So each tile loaded serves two products. */
-static void configure_tiles(void) {
+static inline void configure_tiles(void) {
     struct { uint8_t palette, start_row, unused[14]; uint16_t bytes[16]; uint8_t rows[16]; } shape;
     memset(&shape, 0, sizeof(shape));
     shape.palette = 1;
@@ -197,8 +198,8 @@ multiply_panels(isize K, const pair_tile *A, const pair_tile *B, matrix start, m
 }
 
 /* The same at the edge of C, where the square has fewer rows or columns. */
-static void multiply_panels_at_edge(isize rows, isize columns, isize K, const pair_tile *A,
-                                    const pair_tile *B, matrix start, matrix C) {
+static inline void multiply_panels_at_edge(isize rows, isize columns, isize K, const pair_tile *A,
+                                           const pair_tile *B, matrix start, matrix C) {
     float buffer[PANEL * PANEL] = {0};
     matrix square = {buffer, PANEL, 1};
     for (isize i = 0; i < rows; i++)

@@ -39,6 +39,25 @@ const char *minillm_compiler(void) {
 #endif
 }
 
+#ifdef __AMX_BF16__
+#include "amx.h"
+
+/* n times 4 tile products between registers. Six products are needed for each number of C. */
+double minillm_run_fmas(isize n, float *results) {
+    int threads = threads_for(1e9);
+    #pragma omp parallel for num_threads(threads)
+    for (int thread = 0; thread < threads; thread++) {
+        _Alignas(64) float C[SIDE][SIDE];
+        configure_tiles(); /* and fill them with zeros */
+        for (isize k = 0; k < n; k++)
+            add_products();
+        _tile_stored(0, C, sizeof(C[0]));
+        _tile_release();
+        results[thread] = C[0][0];
+    }
+    return 2.0 * 4 * SIDE * SIDE * DEPTH / 6 * (double)n * threads;
+}
+#else
 /* n times 12 independent FMAs between registers. At least 8 must be in flight (tile.h), and 12 sums
  * and the two operands fit into the 16 registers of the older instruction sets. */
 double minillm_run_fmas(isize n, float *results) {
@@ -57,3 +76,4 @@ double minillm_run_fmas(isize n, float *results) {
     }
     return 2.0 * 12 * LANES * (double)n * threads;
 }
+#endif

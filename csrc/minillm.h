@@ -186,6 +186,7 @@ int minillm_lanes_of_chip(void);
 int minillm_may_use_amx(void);
 const char *minillm_compiler(void);
 
-/* Run n times 12 vector multiply-adds on each thread (machine.c), for the caller to time. `results`
- * has one float for each thread. Returns the number of floating-point operations. */
+/* Run n times 12 vector multiply-adds, with AMX 4 tile products, on each thread (machine.c), for the
+ * caller to time. `results` has one float for each thread. Returns the number of float32
+ * operations. */
 double minillm_run_fmas(isize n, float *results);

@@ -616,6 +616,12 @@ static void check_sharing(void) {
 #endif
 
 int main(void) {
+#ifdef __AMX_BF16__
+    if (!minillm_may_use_amx()) {
+        printf("skipped: built for AMX, which this machine doesn't have\n");
+        return 0;
+    }
+#endif
 #if defined(_OPENMP) && defined(__linux__)
     minillm_set_num_threads(2);
     check_sharing();
@@ -626,6 +632,7 @@ int main(void) {
             check_matmul(1, n, 2 * n + 1, n + 3);
         check_matmul(1, 200, 150, 401);
         check_matmul(1, 2055, 9, 10);
+        check_matmul(1, 130, 161, 33); /* with AMX: tiles, complete and at the edges */
         check_matmul(1, 30, 401, 400);
         check_matmul(3, 70, 65, 67);
         check_matmul(1, 3, 600, 300);

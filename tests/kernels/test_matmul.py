@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from views import copied, inside, spoiled
 
@@ -247,6 +247,47 @@ def test_infinity_and_nan_go_through(name):
         C = matmul(A, B)
     assert np.all(C[0] == np.inf) and np.all(np.isnan(C[1])) and np.all(C[2] == 3)
     assert np.all(np.isnan(C[3]))
+
+
+large = st.sampled_from([17, 63, 64, 97, 128, 129, 160])
+
+
+@given(M=large, N=large, K=st.sampled_from([1, 31, 33, 64, 385, 500]), variant=variants,
+       spread=st.sampled_from([0, 3, 12]), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=30)
+def test_large_products_are_as_exact_as_a_sum_in_float32(M, N, K, variant, spread, seed):
+    """Where the chip multiplies in pieces of bfloat16 (csrc/amx.h), no digit may get lost. The
+    numbers have up to 2 * spread orders of magnitude."""
+    rng = np.random.default_rng(seed)
+    A, B = operands(rng, (), M, N, K, variant)
+    for array in (A, B):
+        array *= (10 ** rng.uniform(-spread, spread, array.shape)).astype(np.float32)
+    start = rng.standard_normal((M, N)).astype(np.float32)
+    exact_A = (A.T if variant["transpose_A"] else A).astype(np.float64)
+    exact_B = (B.T if variant["transpose_B"] else B).astype(np.float64)
+    exact = exact_A @ exact_B + (start if variant["accumulate"] else 0)
+    bound = (2 + K) * 2.0**-24 * (np.abs(start) + np.abs(exact_A) @ np.abs(exact_B))
+    with kernels.use("c"):
+        out = matmul(A, B, start.copy(), **variant)
+    assert np.all(np.abs(out - exact) <= bound + 1e-37)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")  # NumPy's, for inf - inf
+@pytest.mark.parametrize("special", [np.inf, -np.inf, np.nan, 3e38, -1e30, 1e-40])
+def test_special_numbers_in_large_products(special):
+    """One special number changes its row or column as in NumPy, and nothing else."""
+    rng = np.random.default_rng(0)
+    A, B = (rng.standard_normal((150, 150)).astype(np.float32) for _ in range(2))
+    for array in (A, B):
+        changed = array.copy()
+        changed[70, 33] = special
+        left, right = (changed, B) if array is A else (A, changed)
+        with kernels.use("c"):
+            C, before = matmul(left, right), matmul(A, B)
+        np.testing.assert_allclose(C, left @ right, rtol=1e-4, atol=1e-4)
+        same = np.ones((150, 150), bool)
+        same[(70, slice(None)) if array is A else (slice(None), 33)] = False
+        np.testing.assert_allclose(C[same], before[same], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
