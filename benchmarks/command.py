@@ -22,7 +22,7 @@ Measure minillm beside the limits of this machine, NumPy, PyTorch and Hugging Fa
   minillm bench --quick                        under a minute
   minillm bench                                everything: a quarter of an hour on two cores
   minillm bench --only matmul train            some sections
-  minillm bench --only train --llm-c ~/llm.c --llama-cpp ~/llama.cpp/build
+  minillm bench --only train decode --llm-c ~/llm.c --llama-cpp ~/llama.cpp/build
   minillm bench compare A.json B.json          how many times faster B is than A
 
 Prints tables, and writes results.json and plots (PNG) into a new folder in runs/bench.

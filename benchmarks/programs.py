@@ -3,24 +3,29 @@
     minillm bench --llm-c ~/llm.c --llama-cpp ~/llama.cpp/build/bin
 
 Nothing of them is part of minillm. What they read is written here, in their documented formats,
-with random weights of GPT-2 124M: the checkpoint and the tokens of llm.c's train_gpt2.c, and a GGUF file
-(ggml's docs/gguf.md) for llama.cpp's llama-bench.
+with random weights of GPT-2 124M: the checkpoint and the tokens of llm.c's train_gpt2.c, and GGUF
+files (ggml's docs/gguf.md) for llama.cpp's llama-bench.
 """
 
 import json
 import os
 import re
+import signal
 import struct
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.cases import GPT2_124M, TRAINING_SHAPES
 from benchmarks.peers import PeerError
+from benchmarks.worker import die_with_parent
+from minillm.ops.quantized import from_bfloat16, to_bfloat16, to_int4
 
 SECONDS = 600  # for one run of a program
+KINDS = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}  # ggml's numbers for its types
 
 
 def find(folder, name, option):
@@ -44,14 +49,14 @@ def drawn(*shape):
 class LlmC:
     """llm.c's CPU program train_gpt2: training steps of GPT-2 124M with B = 4, T = 64.
 
-    It prints the time of each step. Its step has no clipping of gradients.
+    Its step has no clipping of gradients. Between two calls of `seconds` the program is stopped,
+    like the workers of peers.py.
     """
 
     label, shape = "llm.c", TRAINING_SHAPES["GPT-2 124M"]
 
-    def __init__(self, folder, threads, steps=3):
-        self.program = find(folder, "train_gpt2", "--llm-c")
-        self.threads, self.steps = threads, steps
+    def __init__(self, folder, threads):
+        program = find(folder, "train_gpt2", "--llm-c")
         self.folder = tempfile.TemporaryDirectory()
         here = Path(self.folder.name)
         self.write_checkpoint(here / "gpt2_124M.bin")
@@ -59,6 +64,13 @@ class LlmC:
         data.mkdir(parents=True)
         for name in ("train", "val"):
             self.write_tokens(data / f"tiny_shakespeare_{name}.bin")
+        # It prints to a terminal: to a pipe, C's printf writes only when 4 KB are full.
+        terminal, its_end = os.openpty()
+        self.output = open(terminal, encoding="utf-8", errors="replace")
+        self.process = subprocess.Popen(
+            [program], cwd=here, stdin=subprocess.DEVNULL, stdout=its_end, stderr=its_end,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)}, preexec_fn=die_with_parent)
+        os.close(its_end)
 
     def write_checkpoint(self, path):
         """A header of 256 int32, then all weights as float32; matrices are (outputs, inputs)."""
@@ -84,58 +96,47 @@ class LlmC:
         path.write_bytes(header.tobytes() + tokens.tobytes())
 
     def seconds(self, calls=1):
-        """Run the program until it has done its steps -> seconds of a step: the fastest but the
-        first, which allocates memory"""
-        times, lines = [], []
-        for line in self._lines():
-            lines.append(line)
-            if found := re.match(r"step \d+: train loss .* \(took ([\d.]+) ms\)", line):
-                times.append(float(found[1]) / 1e3)
-                if len(times) > self.steps:
-                    break
-        if len(times) <= 1:
-            raise PeerError(f"{self.program} printed no times, but: {lines[-1:]}")
-        return min(times[1:])
-
-    def _lines(self):
-        """Yield the lines that the program prints. Through a terminal: to a pipe, C's printf writes
-        only when 4 KB are full."""
-        terminal, its_end = os.openpty()
-        process = subprocess.Popen(
-            [self.program], cwd=self.folder.name, stdin=subprocess.DEVNULL, stdout=its_end,
-            stderr=its_end, env={**os.environ, "OMP_NUM_THREADS": str(self.threads)})
-        os.close(its_end)
+        """Let the program do its next step -> seconds from the line that it prints before, or from
+        now, to the step's line. Before some steps it does other work, and says so. The first step
+        allocates memory, so it is the warm-up."""
+        self.process.send_signal(signal.SIGCONT)
+        before, last = time.perf_counter(), ""
         try:
-            with open(terminal, encoding="utf-8", errors="replace") as stream:
-                yield from map(str.strip, stream)
+            for line in self.output:
+                now = time.perf_counter()
+                if re.match(r"step \d+: train loss", line):
+                    self.process.send_signal(signal.SIGSTOP)
+                    return now - before
+                before, last = now, line.strip() or last
         except OSError:
             pass  # the program has ended
-        finally:
-            process.kill()
-            process.wait()
+        raise PeerError(f"{self.process.args[0]} did no step, but printed: {last}")
 
     def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.output.close()
         self.folder.cleanup()
 
 
 class LlamaCpp:
-    """llama.cpp's llama-bench on a GGUF file of GPT-2 124M with float32 weights."""
+    """llama.cpp's llama-bench on a GGUF file of GPT-2 124M, its matrices in one of KINDS."""
 
     label = "llama.cpp"
 
-    def __init__(self, folder, threads):
+    def __init__(self, folder, threads, kind="f32"):
         self.program = find(folder, "llama-bench", "--llama-cpp")
         self.threads = threads
         self.folder = tempfile.TemporaryDirectory()
         self.model = Path(self.folder.name) / "gpt2.gguf"
-        write_gguf(self.model, **gpt2_in_gguf())
+        write_gguf(self.model, **gpt2_in_gguf(), kind=kind)
 
     def seconds(self, n_prompt=0, n_new=0):
         """-> seconds to read a prompt of n_prompt tokens, or to generate n_new tokens, once"""
         test = ["-p", str(n_prompt), "-n", "0"] if n_prompt else ["-p", "0", "-n", str(n_new)]
         done = subprocess.run(
             [self.program, "-m", self.model, "-t", str(self.threads), "-r", "1", "-ngl", "0",
-             "-o", "json", "-ctk", "f32", "-ctv", "f32", *test],
+             "-o", "json", *test],
             capture_output=True, text=True, timeout=SECONDS,
             env={**os.environ, "OMP_NUM_THREADS": str(self.threads)})
         try:
@@ -174,27 +175,49 @@ def gpt2_in_gguf():
     return {"fields": fields, "tensors": tensors}
 
 
-def write_gguf(path, fields, tensors, alignment=32):
+def encoded(W, kind):
+    """float32 (rows, columns) -> uint8 (rows, bytes of a row), as ggml stores the kind
+
+    q8_0    for 32 weights w a scale d = max |w| / 127 in float16, then w / d as int8
+    q4_0    for 32 weights a scale in float16, then minillm's int4, which has the same order
+    """
+    if kind in ("f32", "f16", "bf16"):
+        numbers = to_bfloat16(W) if kind == "bf16" else W.astype("<f4" if kind == "f32" else "<f2")
+        return numbers.view(np.uint8)
+    w = W.reshape(-1, 32)
+    if kind == "q8_0":
+        d = (np.abs(w).max(axis=1, keepdims=True) / 127).astype("<f2")
+        q = np.rint(w / np.where(d == 0, 1, d)).clip(-127, 127).astype(np.int8)
+    else:
+        q, scale = to_int4(w)
+        d = from_bfloat16(scale).astype("<f2")
+    return np.hstack([d.view(np.uint8), q.view(np.uint8)]).reshape(len(W), -1)
+
+
+def write_gguf(path, fields, tensors, kind="f32", alignment=32):
     """fields: {name: str, int or float};  tensors: {name: float32 array (rows, columns) or (n,)}
+    kind: one of KINDS, for the matrices that are multiplied by: all but the positions
 
     The format, version 3, little-endian: the header; each field as name, type, value; each tensor's
-    name, shape (the last axis first), type 0 (float32) and offset; then the aligned data.
+    name, shape (the last axis first), kind and offset; then the aligned data.
     """
     def text(value):
         return struct.pack("<Q", len(value.encode())) + value.encode()
 
-    kinds = {str: lambda value: struct.pack("<I", 8) + text(value),  # numbers: uint32, float32
+    types = {str: lambda value: struct.pack("<I", 8) + text(value),  # numbers: uint32, float32
              int: lambda value: struct.pack("<II", 4, value),
              float: lambda value: struct.pack("<If", 6, value)}
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(fields))
-    head += b"".join(text(name) + kinds[type(value)](value) for name, value in fields.items())
-    offset = 0
+    head += b"".join(text(name) + types[type(value)](value) for name, value in fields.items())
+    offset, data = 0, []
     for name, array in tensors.items():
+        its_kind = kind if array.ndim == 2 and not name.startswith("position") else "f32"
+        data.append(encoded(array, its_kind))
         head += text(name) + struct.pack("<I", array.ndim)
         head += struct.pack(f"<{array.ndim}Q", *reversed(array.shape))
-        head += struct.pack("<IQ", 0, offset)
-        offset += -(-array.nbytes // alignment) * alignment
+        head += struct.pack("<IQ", KINDS[its_kind], offset)
+        offset += -(-data[-1].nbytes // alignment) * alignment
     with open(path, "wb") as file:
         file.write(head + b"\0" * (-len(head) % alignment))
-        for array in tensors.values():
-            file.write(array.astype("<f4").tobytes() + b"\0" * (-array.nbytes % alignment))
+        for each in data:
+            file.write(each.tobytes() + b"\0" * (-each.nbytes % alignment))

@@ -246,10 +246,12 @@ def continue_text(text, n_tokens, **options):
                                   do_sample=False, **options)
 
 
-def prefill(T):
+def prefill(T, dtype="float32"):
     from minillm.nn.module import no_grad
 
     model = make_model(**GPT2_124M).eval()
+    if dtype != "float32":
+        model.quantize(dtype)
     ids = token_batch(1, T, GPT2_124M["V"])[0]
 
     def run():

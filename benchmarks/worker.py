@@ -28,7 +28,7 @@ from minillm.process_memory import peak_memory, reset_peak, resident_memory
 
 def main(name):
     """Serve with_<name>.py until standard input ends."""
-    _die_with_parent()
+    die_with_parent()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # keep the libraries' output out of the answers
     if name == "minillm":
@@ -90,7 +90,7 @@ def _memory(run, calls):
     return {"before": before, "peak": peak_memory()}
 
 
-def _die_with_parent():
+def die_with_parent():
     """Linux: end with the parent. A worker is stopped most of the time, and would stay behind."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 from benchmarks.machine import available_cores, supported_core_types
 from benchmarks.peers import Arena, Side
-from benchmarks.programs import LlmC
 
 
 @dataclass
@@ -16,11 +15,6 @@ class Context:
     wide_vectors_pay: bool = False  # True if AVX-512 has a higher peak here than AVX2
     llm_c: str | None = None  # the folders of programs in C, see programs.py
     llama_cpp: str | None = None
-
-    def program(self, kind, threads):
-        """-> a `LlmC` or a `LlamaCpp` (programs.py), or None if its folder wasn't given"""
-        folder = self.llm_c if kind is LlmC else self.llama_cpp
-        return folder and kind(folder, threads)
 
     @property
     def effort(self):

@@ -6,6 +6,8 @@ from benchmarks.programs import LlamaCpp
 from benchmarks.results import FMA_BOUND, MEMORY_BOUND, Row, Section, from_timings
 
 SHORT = Effort("full", min_rounds=5, max_rounds=9, seconds=20, sample_seconds=0.01)
+NEW = 64  # tokens, beside llama.cpp
+SAME_BITS = {"float32": "f32", "bfloat16": "bf16", "int8": "q8_0", "int4": "q4_0"}
 PLAIN, LOOKUP = "one by one", "prompt lookup"
 REPEATING = {
     "sentences": "parameters, the target list, the target list, the target list,\n" * 3,
@@ -27,14 +29,11 @@ def decoding(context):
     smaller = [context.minillm(threads, dtype, dtype=dtype)
                for dtype in ("bfloat16", "int8", "int4")]
     bound = context.minillm(threads, MEMORY_BOUND, only_read=True)
-    llama = context.program(LlamaCpp, threads)
-    timings = measure("generate", {"n_tokens": n, "prompt": 1}, [*sides, *smaller, bound], effort,
-                      llama and {LlamaCpp.label: lambda calls: llama.seconds(n_new=n)})
+    timings = measure("generate", {"n_tokens": n, "prompt": 1}, [*sides, *smaller, bound], effort)
     row = from_timings("greedy, batch 1, tokens/s", timings, amount=n, threads=threads)
     section.add(row, ("greedy decode, 124M", "minillm", MEMORY_BOUND, 0.85),
                 ("greedy decode with int8 weights", "int8", "minillm", 2.5),
-                ("greedy decode with int4 weights", "int4", "int8", 1.4),
-                ("greedy decode, 124M", "minillm", LlamaCpp.label, 1.0))
+                ("greedy decode with int4 weights", "int4", "int8", 1.4))
     context.arena.release()
 
     if not context.quick:
@@ -46,23 +45,41 @@ def decoding(context):
 
         context.arena.release()
 
-        timings = measure("prefill", {"T": 1024}, sides, effort,
-                          llama and {LlamaCpp.label: lambda calls: llama.seconds(n_prompt=1024)})
+        timings = measure("prefill", {"T": 1024}, sides, effort)
         row = from_timings("prefill of 1,024 tokens, prompts/s", timings, amount=1,
                            threads=threads)
         if threads in context.fma_peak:
             row.values[FMA_BOUND] = context.fma_peak[threads] * 1e9 / prefill_operations(1024)
-        section.add(row, ("prefill of 1,024 tokens", "minillm", "Hugging Face", 2.5),
-                    ("prefill of 1,024 tokens", "minillm", LlamaCpp.label, 1.0))
+        section.add(row, ("prefill of 1,024 tokens", "minillm", "Hugging Face", 2.5))
     context.arena.release()
-    if llama:
-        llama.close()
-        section.notes.append("llama.cpp: its llama-bench, float32 weights and caches; generating "
-                             "starts without a prompt")
+    if context.llama_cpp:
+        add_llama_cpp(context, section, effort)
     section.notes.append(f"a token reads {bytes_per_token() / 1e6:.0f} MB of weights; memory bound: "
                          "only reading as much, in one matrix, by turns with the others. The prompt "
                          "is one token")
     return section
+
+
+def add_llama_cpp(context, section, effort):
+    """Rows for minillm and llama.cpp alone, with weights of as many bits on both sides."""
+    threads = context.most_threads
+    for dtype, kind in list(SAME_BITS.items())[: 1 if context.quick else None]:
+        llama = LlamaCpp(context.llama_cpp, threads, kind)
+        side = context.minillm(threads, dtype=dtype)
+        works = [("generate", {"n_tokens": NEW, "prompt": 1}, NEW, {"n_new": NEW},
+                  f"greedy, {dtype} and {kind}, tokens/s")]
+        if not context.quick:
+            works.append(("prefill", {"T": 1024}, 1, {"n_prompt": 1024},
+                          f"prefill of 1,024, {dtype} and {kind}, prompts/s"))
+        for case, arguments, amount, test, name in works:
+            peer = {LlamaCpp.label: lambda calls, test=test: llama.seconds(**test)}
+            timings = context.arena.measure(case, arguments, [side], effort, peer)
+            section.add(from_timings(name, timings, amount=amount, threads=threads),
+                        (f"{case} beside llama.cpp", "minillm", LlamaCpp.label, 1.0))
+            context.arena.release()
+        llama.close()
+    section.notes.append("llama.cpp: its llama-bench, caches in float16; beside it, "
+                         "minillm's weights are of the type that is named first")
 
 
 def speculative(context):

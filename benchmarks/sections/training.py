@@ -19,7 +19,8 @@ def train_steps(context):
                  context.torch(threads)]
         if not context.quick:
             sides.append(context.torch(threads, "PyTorch compiled", compiled=True))
-        llm_c = context.program(LlmC, threads) if TRAINING_SHAPES[name] is LlmC.shape else None
+        beside = context.llm_c and TRAINING_SHAPES[name] is LlmC.shape
+        llm_c = LlmC(context.llm_c, threads) if beside else None
         timings = context.arena.measure("train_step", TRAINING_SHAPES[name], sides,
                                         context.effort if context.quick else LONG,
                                         {LlmC.label: llm_c.seconds} if llm_c else None)
@@ -38,8 +39,8 @@ def train_steps(context):
     section.notes.append("FMA bound: what the matrix products and attention alone would take at "
                          "the peak; no float32 program can be faster")
     if context.llm_c:
-        section.notes.append("llm.c: its own train_gpt2, the fastest of three steps of a run; it "
-                             "doesn't clip gradients")
+        section.notes.append("llm.c: its own train_gpt2, stopped between its turns; it doesn't clip "
+                             "gradients")
     if context.quick:
         section.notes.append("--quick: the smallest model only, and without torch.compile")
     return section
