@@ -53,20 +53,19 @@ def kernel(binding, *, cache=None):
         name = function.__name__
         if isinstance(binding, str):
             runs_on = Signature(binding, f"minillm_{name}", has_cache=cache is not None)
-            run = _run_signature(function, runs_on, cache)
+            run, fast = _run_signature(function, runs_on, cache)
         else:
             runs_on = binding
-            run = _run_binding(function, binding)
-        fast = getattr(binding, "fast", None)
+            run, fast = _run_binding(function, binding), getattr(binding, "fast", None)
         is_composed = not isinstance(binding, str) and not hasattr(binding, "c")
 
         @functools.wraps(function)
         def dispatch(*arguments, **options):
-            if _observers:
+            if _observers and not getattr(_running, "kernel", False):
                 if is_composed:
                     return function(*arguments, **options)
-                return _observed(name, run, arguments, options)
-            if fast is not None and _current_name == "c":  # here, for one function call less
+                return _observed(name, dispatch, arguments, options)
+            if fast is not None and (_current_name or current()) == "c":
                 result = fast(*arguments, **options)
                 if result is not None:
                     return result
@@ -80,6 +79,7 @@ def kernel(binding, *, cache=None):
 
 
 def _run_signature(function, signature, cache):
+    """-> the functions `run` and `fast` of a kernel with this signature"""
     parameters = inspect.signature(function)
     n_parameters, takes_cache = len(parameters.parameters), "cache" in parameters.parameters
     # The position of each field of the cache among the arguments and results.
@@ -89,13 +89,12 @@ def _run_signature(function, signature, cache):
 
     def run(*arguments, out=None, **options):
         if options or len(arguments) != n_parameters:
-            # Slow: pass all arguments by position where a microsecond matters.
             bound = parameters.bind(*arguments, **options)
             bound.apply_defaults()
             arguments = bound.args
         values = _with_fields(arguments, signature) if takes_cache else arguments
         call = signature.check(values, out)
-        name = _current_name or current()
+        name = current()
         if call.dtype is not FLOAT32 and name == "c":
             name = "numpy"
         if name == "numpy":
@@ -107,26 +106,33 @@ def _run_signature(function, signature, cache):
             if call.plan.sizes.get("...") == ():
                 result = _as_arrays(result, call.dtype)
             return into(out, result)
-        result = signature.c(call) if name == "c" else signature.naive(_naive_twin(function), call)
-        if cache is None:
-            return result
-        results = result if type(result) is tuple else (result,)
-        everything = *call.values, *results
-        kept = cache(*[everything[place] for place in fields])
-        return (*results[:n_returned], kept)
+        if name == "c":
+            return returned(call.values, signature.c(call))
+        return returned(call.values, signature.naive(_naive_twin(function), call))
 
-    return run
+    def fast(*arguments, **options):
+        values = arguments
+        if takes_cache and len(arguments) == 2 and isinstance(arguments[1], tuple):
+            values = arguments[0], *arguments[1]
+        if options or len(values) != len(signature.inputs):
+            return None
+        results = signature.fast(values)
+        return None if results is None else returned(values, results)
+
+    def returned(values, results):
+        """What the kernel returns: a result, a tuple of them, or some of them and a cache"""
+        if cache is not None:
+            everything = *values, *results
+            return (*results[:n_returned], cache(*[everything[place] for place in fields]))
+        return results[0] if len(results) == 1 else tuple(results) if results else None
+
+    return run, fast if signature.new and not signature.in_place else None
 
 
 def _run_binding(function, binding):
-    fast, trivial = getattr(binding, "fast", None), getattr(binding, "trivial", None)
+    trivial = getattr(binding, "trivial", None)
 
     def run(*arguments, **options):
-        name = _current_name or current()
-        if name == "c" and fast is not None:
-            result = fast(*arguments, **options)
-            if result is not None:
-                return result
         checked = binding.check(*arguments, **options)
         if trivial is not None:
             result = trivial(**checked)
@@ -134,9 +140,9 @@ def _run_binding(function, binding):
                 return result
         if not hasattr(binding, "c"):
             return function(**checked)
-        if name == "naive":
+        if current() == "naive":
             return _naive_twin(function)(**checked)
-        if name == "c" and next(iter(checked.values())).dtype == FLOAT32:
+        if current() == "c" and next(iter(checked.values())).dtype == FLOAT32:
             return binding.c(**checked)
         return function(**checked)
 
@@ -247,8 +253,6 @@ def is_observed():
 
 
 def _observed(name, run, arguments, options):
-    if getattr(_running, "kernel", False):
-        return run(*arguments, **options)
     _running.kernel = True
     try:
         start = time.perf_counter()
