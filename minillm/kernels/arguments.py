@@ -9,9 +9,11 @@ def rows_contiguous(array):
     The other axes may have any strides that are whole elements, so views of a fused buffer stay
     views.
     """
-    size = array.itemsize
-    side_by_side = array.size == 0 or array.shape[-1] <= 1 or array.strides[-1] == size
-    whole_elements = array.flags.aligned and all(stride % size == 0 for stride in array.strides)
+    if array.flags.c_contiguous and array.flags.aligned:
+        return array  # a quick test for most arrays
+    size, strides = array.itemsize, array.strides
+    side_by_side = array.size == 0 or array.shape[-1] <= 1 or strides[-1] == size
+    whole_elements = array.flags.aligned and not any([stride % size for stride in strides])
     return array if side_by_side and whole_elements else array.copy(order="C")
 
 
@@ -72,9 +74,21 @@ def require_apart(name, array, other_name, other):
 
     Interleaved views, like the three thirds of a (B, T, 3, H, D) buffer, share none.
     """
-    if other is None or (array.base is None and other.base is None and array is not other):
-        return  # two arrays that own their memory
+    if other is None or have_different_owners(array, other):
+        return
     # Comparing the bounds is quick and nearly always enough. The exact test solves a Diophantine
     # equation over the strides.
     if np.may_share_memory(array, other) and np.shares_memory(array, other):
         raise ValueError(f"{name} overlaps {other_name}, wanted separate memory")
+
+
+def have_different_owners(array, other):
+    """-> True if two arrays certainly share no memory: each has its own, or is a view of an array
+    that has its own
+
+    The base of a view is the array that owns the memory, even for a view of a view.
+    """
+    owner = array if array.base is None else array.base
+    other_owner = other if other.base is None else other.base
+    return (owner is not other_owner and type(owner) is np.ndarray and owner.base is None and
+            type(other_owner) is np.ndarray and other_owner.base is None)

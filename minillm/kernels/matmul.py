@@ -13,6 +13,7 @@ from minillm.kernels import c_library
 from minillm.kernels.arguments import (
     C_CONTIGUOUS_AND_ALIGNED,
     contiguous,
+    have_different_owners,
     is_plain,
     require_apart,
     require_array,
@@ -160,18 +161,7 @@ def _is_plain_row(array, N):
 
 def _is_plain_out(out, shape, A, B):
     return (is_plain(out, FLOAT32) and out.shape == shape and out.flags.writeable and
-            out.base is None and _is_apart(A, out) and _is_apart(B, out))
-
-
-def _is_apart(array, owner):
-    """-> True if `array` certainly shares no memory with `owner`, an array that owns its memory
-
-    The base of a view is the array that owns the memory, even for a view of a view.
-    """
-    base = array.base
-    if base is None:
-        return array is not owner
-    return type(base) is np.ndarray and base.base is None and base is not owner
+            have_different_owners(out, A) and have_different_owners(out, B))
 
 
 def _batch_step(array):
