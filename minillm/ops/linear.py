@@ -62,6 +62,7 @@ def linear_backward(dy, cache, *, dW=None, accumulate=False, with_dW=True):
     rows = _rows_of_dy(dy, len(x), W.shape[0] if transpose_W else W.shape[1])
     dW_and_db = None, None
     if dW is not None:
+        require_float("dW", dW)
         require_apart("dW", dW, "W", W)  # dx, which comes last, needs W
     if with_dW:  # first, and dx last: dy is still in the cache now, and dx for who reads it next
         db = sum_rows(rows) if has_bias else None
