@@ -81,7 +81,7 @@ enum { AMX_NC = 512, PANEL_TILES = KC / DEPTH * CHUNK,
 
 /* Cutting a number into pieces takes the time of about 50 multiply-adds: a number of A serves for N
  * of them, one of B for M. From 17 rows on, the rows of A don't matter: then a row of C is the same
- * bit for bit whatever rows are beside it, and `minillm serve` can join prompts. */
+ * bit for bit whatever rows are beside it. */
 static int amx_pays(isize M, isize N, isize K) { return M > 16 && N >= 64 && K > 0; }
 
 static void amx_multiply(isize M, isize N, isize K, matrix A, matrix B, matrix start, matrix C,
@@ -115,7 +115,7 @@ static void amx_multiply(isize M, isize N, isize K, matrix A, matrix B, matrix s
     _tile_release();
 }
 #else
-enum { PANEL = 16, AMX_WORKSPACE = 0 }; /* pieces are then cut along cache lines */
+enum { PANEL = 0, AMX_WORKSPACE = 0 };
 static int amx_pays(isize M, isize N, isize K) { return (void)M, (void)N, (void)K, 0; }
 #define amx_multiply multiply
 #endif
@@ -158,11 +158,13 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
         if (pieces % d == 0 && (double)M / d + (double)N * d / pieces <
                                (double)M / down + (double)N * down / pieces)
             down = d;
-    isize rows = round_up((M + down - 1) / down, PANEL); /* of a piece: whole tiles */
-    isize columns = round_up((N * down + pieces - 1) / pieces, PANEL);
+    int on_amx = amx_pays(M, N, K);
+    /* A piece has whole tiles and whole cache lines. */
+    isize rows = round_up((M + down - 1) / down, on_amx ? PANEL : MR);
+    isize columns = round_up((N * down + pieces - 1) / pieces, on_amx ? PANEL : 16);
     isize across = (N + columns - 1) / columns;
     pieces = (M + rows - 1) / rows * across; /* rounding up may leave fewer */
-    isize size = AMX_WORKSPACE + round_up(NC * KC + min(rows, MC) * min(K, KC), 16);
+    isize size = round_up(NC * KC + min(rows, MC) * min(K, KC), 16) + (on_amx ? AMX_WORKSPACE : 0);
     float *workspaces = allocate(threads * size);
     if (workspaces == NULL)
         return MINILLM_OUT_OF_MEMORY;
@@ -174,7 +176,7 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
         a_piece.data += index * step_A;
         b_piece.data += index * step_B;
         c_piece.data += index * step_C;
-        (amx_pays(M, N, K) ? amx_multiply : multiply)(
+        (on_amx ? amx_multiply : multiply)(
             min(rows, M - i), min(columns, N - j), K, a_piece, b_piece,
             accumulate ? c_piece : part(start, i, j), c_piece,
             workspaces + omp_get_thread_num() * size);
