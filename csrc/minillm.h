@@ -84,6 +84,8 @@ void minillm_gelu(isize rows, const float *x, float *y);
 void minillm_gelu_backward(isize rows, const float *dy, const float *x, float *dx);
 void minillm_gelu_tanh(isize rows, const float *x, float *y);
 void minillm_gelu_tanh_backward(isize rows, const float *dy, const float *x, float *dx);
+void minillm_relu2(isize rows, const float *x, float *y);
+void minillm_relu2_backward(isize rows, const float *dy, const float *x, float *dx);
 void minillm_swiglu(isize rows, const float *g, const float *u, float *h);
 void minillm_swiglu_backward(isize rows, const float *dh, const float *g, const float *u, float *dg,
                              float *du);

@@ -94,6 +94,25 @@ void minillm_gelu_backward(isize rows, const float *dy, const float *x, float *d
         }
 }
 
+/* Squared ReLU: y = max(0, x)^2,   dx = 2 max(0, x) dy. NaN isn't below 0 and stays NaN. */
+void minillm_relu2(isize rows, const float *x, float *y) {
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows))
+    for (isize chunk = 0; chunk < rows; chunk += CHUNK)
+        #pragma omp simd
+        for (isize i = chunk; i < min(rows, chunk + CHUNK); i++) {
+            float positive = x[i] < 0 ? 0 : x[i];
+            y[i] = positive * positive;
+        }
+}
+
+void minillm_relu2_backward(isize rows, const float *dy, const float *x, float *dx) {
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows))
+    for (isize chunk = 0; chunk < rows; chunk += CHUNK)
+        #pragma omp simd
+        for (isize i = chunk; i < min(rows, chunk + CHUNK); i++)
+            dx[i] = 2 * (x[i] < 0 ? 0 : x[i]) * dy[i];
+}
+
 /* h = SiLU(g) u = g s u,   s = 1 / (1 + exp(-g))
  * dg = dh u (s + g s (1 - s)),   du = dh g s                                                    */
 static inline float sigmoid(float x) {

@@ -102,6 +102,17 @@ def gelu_tanh_backward(dy, x):
     return dx
 
 
+def relu2(x):
+    """y = max(0, x)²"""
+    positive = [max(x_i, 0) for x_i in x.tolist()]  # NaN if x_i is NaN: no comparison with it holds
+    return [p_i * p_i for p_i in positive]
+
+
+def relu2_backward(dy, x):
+    """dx = 2 max(0, x) dy"""
+    return [2 * max(x_i, 0) * dy_i for dy_i, x_i in zip(dy.tolist(), x.tolist())]
+
+
 def swiglu(g, u):
     """h = g σ(g) u,   σ(g) = 1 / (1 + exp(-g))"""
     return [g_i * _sigmoid(g_i) * u_i for g_i, u_i in zip(g.tolist(), u.tolist())]

@@ -17,7 +17,8 @@ PRODUCTS = ("matmul", "quantized_matmul", "fused_attention", "fused_attention_ba
 # and divisions are one operation each. Only a roofline uses this.
 OPERATIONS = {
     "layer_norm": 8, "layer_norm_backward": 12, "rms_norm": 5, "rms_norm_backward": 9,
-    "gelu": 20, "gelu_backward": 28, "gelu_tanh": 12, "gelu_tanh_backward": 20, "token_losses": 4,
+    "gelu": 20, "gelu_backward": 28, "gelu_tanh": 12, "gelu_tanh_backward": 20,
+    "relu2": 2, "relu2_backward": 3, "token_losses": 4,
     "token_losses_backward": 3,
     "rotate": 3, "adam": 12, "sum_of_squares": 2, "sum_rows": 1, "scatter_add": 1,
 }

@@ -241,6 +241,14 @@ static void check_rows(ptrdiff_t rows, ptrdiff_t d) {
     compare("gelu_tanh", n, y, wanted, 1e-6);
     compare("gelu_tanh_backward", n, dx, more, 1e-5);
     for (ptrdiff_t i = 0; i < n; i++) {
+        wanted[i] = x[i] > 0 ? x[i] * x[i] : 0;
+        more[i] = x[i] > 0 ? 2 * x[i] * dy[i] : 0;
+    }
+    minillm_relu2(n, x, y);
+    minillm_relu2_backward(n, dy, x, dx);
+    compare("relu2", n, y, wanted, 1e-6);
+    compare("relu2_backward", n, dx, more, 1e-6);
+    for (ptrdiff_t i = 0; i < n; i++) {
         double e = exp(-x[i]), s = 1 / (1 + e);
         wanted[i] = x[i] * s * dy[i];
         more[i] = dy[i] * dy[i] * (s + x[i] * s * (1 - s));

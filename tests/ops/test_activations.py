@@ -126,6 +126,16 @@ def test_far_out_it_neither_overflows_nor_warns(implementation, forward, backwar
     np.testing.assert_allclose(dx, slope, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("implementation", ["naive", "numpy", "c"])
+def test_squared_relu_lets_nan_pass(implementation):
+    x = np.array([np.nan, -np.inf, np.inf, -0.0], np.float32)
+    with kernels.use(implementation):
+        y, cache = relu2(x)
+        dx = relu2_backward(np.ones_like(x), cache)
+    np.testing.assert_array_equal(y, [np.nan, 0, np.inf, 0])
+    np.testing.assert_array_equal(dx, [np.nan, 0, np.inf, 0])
+
+
 @pytest.mark.parametrize("forward, backward", PAIRS)
 def test_wants_floats(forward, backward):
     with pytest.raises(TypeError, match="^x has dtype int64"):
