@@ -43,6 +43,16 @@ static one_head select_head(const minillm_attention_call *call, isize index) {
         head.distance_bias += h * distances;
     if (call->ddistance_bias)
         head.ddistance_bias += index * distances;
+    if (call->each) {
+        const minillm_keys *keys = call->each + b;
+        head.K = keys->K;
+        head.V = keys->V;
+        head.K.data += key_head * keys->K.head;
+        head.V.data += key_head * keys->V.head;
+        head.Tk = keys->Tk;
+        head.ahead = keys->Tk - call->Tq;
+        head.key_mask = keys->key_mask;
+    }
     return head;
 }
 

@@ -1,4 +1,6 @@
-/* decode.c: generation's step, one more token of each sequence through a decoder, in one call.
+/* decode.c: generation's step, one more token of each sequence through a decoder, in one call. Each
+ * sequence has a length and keys and values of its own: rows of one batch, or texts that a server
+ * works on.
  *
  * Python needs about 100 microseconds to run the kernels of a block one by one, time in which the
  * memory delivers 2 MB of weights. This file runs the same kernels, on the same numbers, in the
@@ -11,7 +13,10 @@
 #include "simd.h"
 
 /* The arrays between two kernels, for all B rows. */
-typedef struct { float *normed, *qkv, *heads, *branch, *hidden, *gate, *statistics; } arrays;
+typedef struct {
+    float *normed, *qkv, *heads, *branch, *hidden, *gate, *statistics;
+    minillm_keys *each;
+} arrays;
 
 static void normalize(const minillm_decoder *p, minillm_norm norm, const arrays *a) {
     float *first = a->statistics, *second = first + p->B;
@@ -23,9 +28,9 @@ static void normalize(const minillm_decoder *p, minillm_norm norm, const arrays 
 }
 
 static int apply(const minillm_linear *f, isize B, const float *x, float *y) {
-    if (f->type == MINILLM_FLOAT32)
-        return minillm_matmul(1, B, f->N, f->K, x, f->K, 0, 0, f->w, f->ldw, 0, f->transposed, y,
-                              f->N, 0, 0, f->bias);
+    if (!f->transposed)
+        return minillm_matmul(1, B, f->N, f->K, x, f->K, 0, 0, f->w, f->ldw, 0, 0, y, f->N, 0, 0,
+                              f->bias);
     return minillm_gemv(B, f->N, f->K, x, f->K, f->type, f->w, f->ldw, 1, f->scale, f->bias, y,
                         f->N);
 }
@@ -51,14 +56,27 @@ static void add_branch(const minillm_decoder *p, const float *branch) {
         p->x[i] += branch[i];
 }
 
+/* Append the new keys and values, (Hkv, D) each, to a sequence's in block number `index` -> all */
+static minillm_keys append(const minillm_decoder *p, const minillm_sequence *sequence, isize index,
+                           const float *keys, const float *values) {
+    isize D = p->D, head = sequence->capacity * D;
+    float *K = sequence->K[index], *V = sequence->V[index];
+    for (isize h = 0; h < p->Hkv; h++) {
+        isize place = h * head + sequence->length * D;
+        memcpy(K + place, keys + h * D, D * sizeof(float));
+        memcpy(V + place, values + h * D, D * sizeof(float));
+    }
+    return (minillm_keys){{K, 0, head, D}, {V, 0, head, D}, sequence->length + 1,
+                          sequence->key_mask};
+}
+
 /* branch = attention(normed): append the new keys and values to the cache, then attend to all. */
-static int attend(const minillm_decoder *p, const minillm_block *block, const arrays *a) {
+static int attend(const minillm_decoder *p, isize index, const arrays *a) {
+    const minillm_block *block = p->blocks + index;
     isize D = p->D, width = (p->H + 2 * p->Hkv) * D; /* of a row of qkv: queries, keys, values */
+    isize longest = 0;
     minillm_heads Q = {a->qkv, width, D, width}, K = Q;
-    minillm_heads cache_K = {block->K, p->Hkv * block->capacity * D, block->capacity * D, D};
-    minillm_heads cache_V = cache_K;
     K.data += p->H * D;
-    cache_V.data = block->V;
     int error = apply(&block->qkv, p->B, a->normed, a->qkv);
     if (error)
         return error;
@@ -68,18 +86,15 @@ static int attend(const minillm_decoder *p, const minillm_block *block, const ar
         minillm_rotate(p->B, p->H, 1, D, p->pairs, Q, p->cos, p->sin, p->interleaved, Q);
         minillm_rotate(p->B, p->Hkv, 1, D, p->pairs, K, p->cos, p->sin, p->interleaved, K);
     }
-    for (isize b = 0; b < p->B; b++)
-        for (isize h = 0; h < p->Hkv; h++) {
-            const float *key = K.data + b * width + h * D, *value = key + p->Hkv * D;
-            isize place = b * cache_K.batch + h * cache_K.head + p->length * D;
-            memcpy(cache_K.data + place, key, D * sizeof(float));
-            memcpy(cache_V.data + place, value, D * sizeof(float));
-        }
+    for (isize b = 0; b < p->B; b++) {
+        const float *keys = K.data + b * width;
+        a->each[b] = append(p, p->sequences[b], index, keys, keys + p->Hkv * D);
+        longest = max(longest, a->each[b].Tk);
+    }
     minillm_attention_call call = {
-        .B = p->B, .H = p->H, .Hkv = p->Hkv, .Tq = 1, .Tk = p->length + 1, .D = D,
-        .ahead = p->length, .Q = Q, .K = cache_K, .V = cache_V,
-        .out = {a->heads, p->H * D, D, p->H * D}, .lse = a->statistics, .scale = block->scale,
-        .key_mask = p->key_mask,
+        .B = p->B, .H = p->H, .Hkv = p->Hkv, .Tq = 1, .Tk = longest, .D = D, .Q = Q,
+        .each = a->each, .out = {a->heads, p->H * D, D, p->H * D}, .lse = a->statistics,
+        .scale = block->scale,
     };
     error = minillm_attention(&call);
     return error ? error : apply(&block->output, p->B, a->heads, a->branch);
@@ -108,7 +123,7 @@ static int run(const minillm_decoder *p, const arrays *a) {
     for (isize i = 0; i < p->n_blocks; i++) {
         const minillm_block *block = p->blocks + i;
         normalize(p, block->norm1, a);
-        int error = attend(p, block, a);
+        int error = attend(p, i, a);
         if (error)
             return error;
         add_branch(p, a->branch);
@@ -125,20 +140,22 @@ static int run(const minillm_decoder *p, const arrays *a) {
 int minillm_decode(const minillm_decoder *p) {
     isize widths[] = {p->d, (p->H + 2 * p->Hkv) * p->D, p->H * p->D, p->d, p->blocks[0].expand.N,
                       p->blocks[0].expand.N, max(2, p->H)};
-    float *parts[7], *workspace;
+    float *parts[7];
     isize total = 0;
+    int error = MINILLM_OUT_OF_MEMORY;
     for (int i = 0; i < 7; i++)
         total += round_up(p->B * widths[i], 16);
-    workspace = allocate(total);
-    if (workspace == NULL)
-        return MINILLM_OUT_OF_MEMORY;
-    float *next = workspace;
-    for (int i = 0; i < 7; i++) {
-        parts[i] = next;
-        next += round_up(p->B * widths[i], 16);
+    float *workspace = allocate(total), *next = workspace;
+    minillm_keys *each = malloc(p->B * sizeof *each);
+    if (workspace && each) {
+        for (int i = 0; i < 7; i++) {
+            parts[i] = next;
+            next += round_up(p->B * widths[i], 16);
+        }
+        arrays a = {parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[6], each};
+        error = run(p, &a);
     }
-    arrays a = {parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[6]};
-    int error = run(p, &a);
     free(workspace);
+    free(each);
     return error;
 }

@@ -13,7 +13,7 @@
 #include <math.h>
 #include "tile.h"
 
-/* One pass over the weights, for M <= MINILLM_GEMV_ROWS rows. With 8 rows the arithmetic still
+/* One pass over some weights, for M <= MINILLM_GEMV_ROWS rows. With 8 rows the arithmetic still
  * keeps pace with the memory: a cache line holds 16 float32 weights, which take part in 128
  * multiply-adds, 8 FMAs with AVX-512. They take no longer than loading the line. */
 typedef struct {
@@ -214,6 +214,27 @@ static void row_major_outputs(const pass *p, isize begin, isize end, matrix sums
         memcpy(p->y + i * p->ldy + begin, part(sums, i, 0).data, (end - begin) * sizeof(float));
 }
 
+/* Outputs `begin` to `end` for all M rows of x, MINILLM_GEMV_ROWS at a time. More groups of rows than
+ * one take turns at a few outputs: the first reads their weights from memory, the others from L1 or
+ * L2. With 16 rows of GPT-2 124M that is 1.3 times as fast as reading all weights twice. */
+static void all_rows(int type, int is_transposed, isize M, pass p, isize begin, isize end,
+                     float *scales, matrix sums) {
+    enum { FEW = 16 };
+    isize outputs = M > MINILLM_GEMV_ROWS && is_transposed ? FEW : end - begin;
+    const float *x = p.x;
+    float *y = p.y;
+    for (isize j = begin; j < end; j += outputs)
+        for (isize i = 0; i < M; i += MINILLM_GEMV_ROWS) {
+            p.M = min(MINILLM_GEMV_ROWS, M - i);
+            p.x = x + i * p.ldx;
+            p.y = y + i * p.ldy;
+            if (is_transposed)
+                dispatch_outputs(type, &p, j, min(j + outputs, end), scales);
+            else
+                row_major_outputs(&p, j, end, part(sums, i, j));
+        }
+}
+
 int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
                  const void *w, isize ldw, int transposed, const void *scale,
                  const float *bias, float *y, isize ldy) {
@@ -228,30 +249,21 @@ int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
     isize row = round_up(K, MINILLM_GROUP) + 16, sums_row = round_up(N, 16) + 16;
     /* Converted by a thread at a time, on cache lines that no other thread writes to. */
     isize scales = round_up(INT4_OUTPUTS * row / MINILLM_GROUP, 32);
-    float *copy = allocate(MINILLM_GEMV_ROWS * (transposed ? row : row + sums_row) +
-                           threads * scales);
+    float *copy = allocate(M * (transposed ? row : row + sums_row) + threads * scales);
     if (copy == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    float *after = copy + MINILLM_GEMV_ROWS * row;
+    float *after = copy + M * row;
     matrix sums = {after, sums_row, 1};
-    for (isize first = 0; first < M; first += MINILLM_GEMV_ROWS) {
-        const pass p = {
-            .M = min(MINILLM_GEMV_ROWS, M - first), .K = K, .x = copy, .ldx = row, .w = w,
-            .ldw = ldw, .scale = scale, .bias = bias, .y = y + first * ldy, .ldy = ldy,
-        };
-        for (isize i = 0; i < p.M; i++) {
-            memcpy(copy + i * row, x + (first + i) * ldx, K * sizeof(float));
-            memset(copy + i * row + K, 0, (row - K) * sizeof(float));
-        }
-        #pragma omp parallel for schedule(dynamic) num_threads(threads)
-        for (isize begin = 0; begin < N; begin += size) {
-            isize end = min(begin + size, N);
-            if (transposed)
-                dispatch_outputs(type, &p, begin, end, after + omp_get_thread_num() * scales);
-            else
-                row_major_outputs(&p, begin, end, part(sums, 0, begin));
-        }
+    const pass p = {.K = K, .x = copy, .ldx = row, .w = w, .ldw = ldw, .scale = scale,
+                    .bias = bias, .y = y, .ldy = ldy};
+    for (isize i = 0; i < M; i++) {
+        memcpy(copy + i * row, x + i * ldx, K * sizeof(float));
+        memset(copy + i * row + K, 0, (row - K) * sizeof(float));
     }
+    #pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (isize begin = 0; begin < N; begin += size)
+        all_rows(type, transposed, M, p, begin, min(begin + size, N),
+                 after + omp_get_thread_num() * scales, sums);
     free(copy);
     return MINILLM_OK;
 }

@@ -29,11 +29,11 @@ void minillm_matmul_rung(int rung, isize M, isize N, isize K,
                          const float *A, const float *B, float *C);
 
 /* y = x Wᵀ + bias for a few rows of x (gemv.c; BLAS's name for matrix times vector). The weights
- * are read once for every MINILLM_GEMV_ROWS rows. x is M x K, y is M x N, W is N x K of the given
- * type; or, if not `transposed`, K x N, float32, with N a multiple of 32. A row of W has 32 >> type
- * bits for each of ldw weights. `scale`: N floats with int8; with int4, where ldw is K rounded up to
- * whole groups, N x ldw / MINILLM_GROUP numbers in bfloat16; otherwise NULL. `bias`: N numbers, or
- * NULL. */
+ * are read from memory once. A row of y has the same bits for any M; with int4, for any M > 2. x is
+ * M x K, y is M x N, W is N x K of the given type; or, if not `transposed`, K x N, float32, with N a
+ * multiple of 32. A row of W has 32 >> type bits for each of ldw weights. `scale`: N floats with
+ * int8; with int4, where ldw is K rounded up to whole groups, N x ldw / MINILLM_GROUP numbers in
+ * bfloat16; otherwise NULL. `bias`: N numbers, or NULL. A pass takes MINILLM_GEMV_ROWS rows. */
 enum { MINILLM_GEMV_ROWS = 8, MINILLM_GROUP = 32 };
 enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2, MINILLM_INT4 = 3 };
 int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
@@ -55,11 +55,15 @@ typedef struct { float *data; isize batch, head, row; } minillm_heads;
  *                     (H, Tq + Tk - 1), contiguous, or NULL. -inf hides a key: a sliding window.
  *                     Keys outside the window of a whole tile of queries are not read.
  *
+ * With `each`, sequence b has its own keys: each[b] takes the place of K, V, Tk and key_mask, causal,
+ * for fewer than MINILLM_FEW_QUERIES queries and no distance_bias. The call's Tk is then the largest.
+ *
  * A query that sees no key gets out = 0 and lse = -inf. The backward reads distance_bias again. It
  * writes each sequence's gradient of it to ddistance_bias, (B, H, Tq + Tk - 1), contiguous, unless
  * that is NULL. D is a multiple of MINILLM_HEAD_UNIT; in a forward with fewer than
  * MINILLM_FEW_QUERIES queries it may be any number. */
 enum { MINILLM_HEAD_UNIT = 32, MINILLM_FEW_QUERIES = 4 };
+typedef struct { minillm_heads K, V; isize Tk; const unsigned char *key_mask; } minillm_keys;
 typedef struct {
     isize B, H, Hkv, Tq, Tk, D, ahead;
     minillm_heads Q, K, V, out, dout, dQ, dK, dV;
@@ -67,6 +71,7 @@ typedef struct {
     const unsigned char *key_mask;
     const float *distance_bias;
     float *ddistance_bias;
+    const minillm_keys *each;
 } minillm_attention_call;
 int minillm_attention(const minillm_attention_call *call); /* Q, K, V -> out, lse */
 int minillm_attention_backward(const minillm_attention_call *call); /* + dout -> dQ, dK, dV */
@@ -138,11 +143,11 @@ void minillm_rotate(isize B, isize H, isize T, isize D, isize pairs, minillm_hea
  * minillm_norm: LayerNorm, or RMSNorm if `bias` is NULL.
  * minillm_linear: a matrix of weights as in minillm_gemv. With float32 it is N x K if `transposed`,
  * otherwise K x N, with any N.
- * minillm_block: K and V are (B, Hkv, capacity, D), with room for number `length`; `scale` is that of
- * attention. `gate` is needed for SwiGLU only. q_norm and k_norm are RMSNorms of D numbers, or their
- * weights are NULL.
- * minillm_decoder: cos and sin as in minillm_rotate, for `pairs` pairs, 0 for no rotation. key_mask
- * is (B, length + 1) or NULL. */
+ * minillm_block: `scale` is that of attention. `gate` is needed for SwiGLU only. q_norm and k_norm
+ * are RMSNorms of D numbers, or their weights are NULL.
+ * minillm_sequence: block i has its keys and values at K[i] and V[i], (Hkv, capacity, D), with room
+ * for number `length`. key_mask: length + 1 bytes, 0 at keys that nobody sees, or NULL.
+ * minillm_decoder: cos and sin as in minillm_rotate, for `pairs` pairs, 0 for no rotation. */
 typedef struct { const float *weight, *bias; double eps; } minillm_norm;
 typedef struct {
     isize N, K, ldw;
@@ -153,15 +158,19 @@ typedef struct {
 typedef struct {
     minillm_norm norm1, norm2, q_norm, k_norm;
     minillm_linear qkv, output, expand, gate, contract;
-    float *K, *V, scale;
-    isize capacity;
+    float scale;
 } minillm_block;
+typedef struct {
+    isize length, capacity;
+    float **K, **V;
+    const unsigned char *key_mask;
+} minillm_sequence;
 enum { MINILLM_GELU_TANH = 0, MINILLM_GELU = 1, MINILLM_RELU2 = 2, MINILLM_SWIGLU = 3 };
 typedef struct {
-    isize B, d, H, Hkv, D, length, n_blocks, pairs;
+    isize B, d, H, Hkv, D, n_blocks, pairs;
     int activation, interleaved;
     minillm_heads cos, sin;
-    const unsigned char *key_mask;
+    const minillm_sequence *const *sequences; /* B of them */
     const minillm_block *blocks;
     minillm_norm norm;
     minillm_linear head;

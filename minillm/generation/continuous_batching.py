@@ -16,15 +16,19 @@ Selective batching (sec. 4.2): linear maps, norms and activations work on the ro
     together; attention takes one request after the other, because each has a number of keys of its
     own. Nothing is padded. (nn/attention.py, `_attend_each`)
 Chunked prefill (Agrawal et al. 2024, "Sarathi-Serve", sec. 4.2): a prompt is read in chunks, one
-    chunk between two tokens of the others, so a long prompt doesn't stall them.
+    chunk between two tokens of the others, so a long prompt doesn't stall them. The chunks of
+    several prompts are read together, which is selective batching, too.
 
 Theorem. The text of a request doesn't depend on the other requests.
-Proof. Its scores are functions of its own row. A stored weight matrix is multiplied with up to
-    LARGEST_STEP rows as with one (csrc/gemv.c adds the products of a row in the same order for any
-    number of rows), and a prompt is cut into chunks at places that depend on nothing else. So the
-    scores agree bit for bit. Processors and the random generator belong to the request.          ∎
-With int4, and with weights that aren't stored for inference (`model.quantize`), the scores agree up
-to rounding.
+Proof. Its scores are functions of its own rows. A stored weight matrix is multiplied with up to
+    LARGEST_STEP rows as with one (csrc/gemv.c), and with 17 rows as with any larger number
+    (csrc/matmul.c): each adds the products of a row in the same order for any number of rows. A
+    prompt is cut into chunks at places that depend on nothing else, and short chunks, of up to
+    LARGEST_STEP tokens, are joined up to that number only, and never with long ones. So the scores
+    agree bit for bit. Processors and the random generator belong to the request.                 ∎
+With int4, with weights that aren't stored for inference (`model.quantize`), and beside a prompt
+whose activations are so large or small that csrc/amx.h doesn't split them, the scores agree up to
+rounding.
 """
 
 from collections import deque
@@ -32,15 +36,17 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from minillm.checks import require_ids
 from minillm.generation.decoding_state import DecodingState
 from minillm.generation.generate import prepare
 from minillm.generation.prompts import is_encoder_decoder
 from minillm.generation.sampling import greedy, sample
 from minillm.generation.stopping import is_done
 from minillm.nn.kv_cache import KVCache
+from minillm.ops.quantized import LARGEST_STEP
 
 CHUNK = 128  # tokens of a prompt between two steps of decoding
-LARGEST_STEP = 32  # rows in one forward, see the theorem
+CHUNKS = 4  # of several prompts in one step
 
 
 class Request:
@@ -67,7 +73,7 @@ class Request:
             raise ValueError("a request is one prompt without beams, got "
                              f"{len(self.decoding.ids)} prompts and "
                              f"{self.decoding.options.num_beams} beams")
-        self.ids = self.decoding.ids[0]
+        self.ids = require_ids("input_ids", self.decoding.ids[0], model.config.vocab_size)
         self.n_prompt = len(self.ids)
         self.on_token, self.on_prompt, self.on_end = on_token, on_prompt, on_end
         self.only_reads = only_reads
@@ -84,16 +90,13 @@ class Request:
         """Whether a part of the prompt is still to be read."""
         return self.prompt_logits is None
 
-    def read(self, model, end):
-        """Read the prompt up to token `end`."""
-        begin, prompt = self.state.length, self.ids[None, :end]
-        if self.on_prompt is None:
-            logits, _ = model.prefill(prompt, past_key_values=self.state.cache)
-        else:
-            logits = model.extend(prompt[:, begin:], self.state)[0]
-            self.on_prompt(begin, logits)
-        if end == self.n_prompt:
-            self.prompt_logits = logits[-1:]
+    def score(self, model, tokens):
+        """Read the next tokens of the prompt, and report the logits after each -> logits (1, V) after
+        the last"""
+        begin = self.state.length
+        logits = model.extend(tokens[None], self.state)[0]
+        self.on_prompt(begin, logits)
+        return logits[-1:]
 
     def choose(self, logits):
         """logits: (1, V), the model's output -> append the next token; it may end the request"""
@@ -128,7 +131,7 @@ class ContinuousBatch:
         while batch.step(): ...                       # submit and cancel between any two steps
 
     slots: list of the Requests in the batch, None where one is free;  waiting: those before them
-    chunk: how many tokens of prompts are read in a step
+    chunk: how many tokens of a prompt are read in a step; of all prompts at most CHUNKS times as many
 
     Not thread-safe: one thread submits, cancels and steps.
     """
@@ -154,7 +157,7 @@ class ContinuousBatch:
         self._free()
 
     def step(self):
-        """Read a chunk of prompts, and one token of every text -> whether there is more to do"""
+        """Read a chunk of each prompt, and one token of every text -> whether there is more to do"""
         self._admit()
         self._read_prompts()
         self._decode()
@@ -170,43 +173,80 @@ class ContinuousBatch:
                 request.state = DecodingState(KVCache(capacity))
 
     def _read_prompts(self):
-        """Read prompts until `chunk` tokens are read, or a little more; choose the first tokens."""
-        budget = self.chunk
-        for request in [request for request in self.slots if request and request.is_reading]:
-            with _errors_of(request):
-                while request.is_reading and budget > 0:
-                    if request.state.length == 0:
-                        self._share(request)
-                    if request.is_reading:
-                        begin = request.state.length
-                        end = min(begin + self.chunk, request.n_prompt)
-                        request.read(self.model, end)
-                        budget -= end - begin
-                if request.is_reading:
-                    return
-                if request.only_reads:
-                    request.end("length")
-                else:
-                    request.choose(request.prompt_logits)
+        """Read a chunk of each prompt, as many as a step takes; choose the first tokens."""
+        budget = CHUNKS * self.chunk
+        later = reading = [request for request in self.slots if request and request.is_reading]
+        while later and budget > 0:
+            joined, later = self._join(later, budget)
+            if not joined:
+                break
+            with _errors_of(*[request for request, _ in joined]):
+                self._read(joined)
+            budget -= _n_tokens(joined)
+        for request in reading:
+            if not (request.is_reading or request.finish_reason):
+                with _errors_of(request):
+                    if request.only_reads:
+                        request.end("length")
+                    else:
+                        request.choose(request.prompt_logits)
 
-    def _share(self, request):
+    def _join(self, requests, budget):
+        """-> list of (request, tokens of its next chunk) for one forward; list of the others"""
+        joined, later = [], []
+        for request in requests:
+            if request.state.length == 0 and self._share_or_wait(request):
+                later.append(request)
+            elif request.is_reading:
+                begin = request.state.length
+                tokens = request.ids[begin : min(begin + self.chunk, request.n_prompt)]
+                if not joined or _may_join(joined, request, tokens, budget):
+                    joined.append((request, tokens))
+                else:
+                    later.append(request)
+        return joined, later
+
+    def _read(self, joined):
+        """joined: from `_join`"""
+        first, tokens = joined[0]
+        if first.on_prompt is not None:
+            logits = first.score(self.model, tokens)
+        else:
+            logits = self.model.extend_each([tokens for _, tokens in joined],
+                                            [request.state for request, _ in joined])
+        for b, (request, _) in enumerate(joined):
+            if request.state.length == request.n_prompt:
+                request.prompt_logits = logits[b : b + 1]
+
+    def _share_or_wait(self, request):
         """Copy the keys and values of whole chunks that another prompt begins with, too; from an
-        equal prompt, everything."""
-        best, most = None, 0
+        equal prompt, everything. -> True, without copying, if another one that is read earlier will
+        soon have more of them"""
+        best, most, is_later = None, 0, False
         for other in self.slots:
+            is_later = is_later or other is request
             if other in (None, request) or other.finish_reason or request.on_prompt:
                 continue
-            n = min(other.state.length, other.n_prompt, request.n_prompt)
-            n = _n_common(request.ids[:n], other.ids[:n])
-            is_same = n == request.n_prompt == other.n_prompt and not other.is_reading
-            if not is_same or other.on_prompt:
-                n = min(n, request.n_prompt - 1) // self.chunk * self.chunk
-            if n > most:
+            n = self._n_common(request, other)
+            if other.is_reading and other.state.length < n:
+                if other.state.length or not is_later:
+                    return True
+            elif n > most:
                 best, most = other, n
         if best is not None:
             request.state = DecodingState(best.state.cache.copy(most))
             if most == request.n_prompt:
                 request.prompt_logits = best.prompt_logits
+        return False
+
+    def _n_common(self, request, other):
+        """-> how many tokens of the prompt can be copied from `other`, once it has read them"""
+        n = min(request.n_prompt, other.n_prompt)
+        differs = np.flatnonzero(request.ids[:n] != other.ids[:n])
+        n = int(differs[0]) if len(differs) else n
+        if n == request.n_prompt == other.n_prompt and not other.on_prompt:
+            return n
+        return min(n, request.n_prompt - 1) // self.chunk * self.chunk
 
     def _decode(self):
         """Read the last token of every text that goes on, and choose the next."""
@@ -239,7 +279,15 @@ def _errors_of(*requests):
             request.end("error", error)
 
 
-def _n_common(a, b):
-    """a, b: (n,) -> the number of their first elements that are equal"""
-    differs = np.flatnonzero(a != b)
-    return int(differs[0]) if len(differs) else len(a)
+def _n_tokens(joined):
+    return sum(len(tokens) for _, tokens in joined)
+
+
+def _may_join(joined, request, tokens, budget):
+    """-> whether a chunk may be read in the same forward as others: see the theorem"""
+    first, its_tokens = joined[0]
+    is_short = len(tokens) <= LARGEST_STEP
+    most = LARGEST_STEP if is_short else budget
+    return (first.on_prompt is request.on_prompt is None
+            and is_short == (len(its_tokens) <= LARGEST_STEP)
+            and _n_tokens(joined) + len(tokens) <= most and len(joined) < LARGEST_STEP)

@@ -14,7 +14,7 @@ class DecodingState:
     def __init__(self, cache, mask=None):
         self.cache = cache
         self.mask = mask
-        self.whole_step = None  # what the model prepares once for all steps; see whole_step.py
+        self.whole_step = self.sequences = None  # prepared once for all steps: see whole_step.py
 
     @property
     def length(self):

@@ -14,7 +14,7 @@ the model keeps between two steps, in any form. `state.length` is the number of 
 the tokens after the first `length`. `generate` also reads model.config.vocab_size,
 model.max_positions (None: no limit) and model.generation_config.
 
-Continuous batching also calls `step_each`, which a decoder-only model has.
+Continuous batching also calls `step_each` and `extend_each`, which a decoder-only model has.
 
 An encoder-decoder sets config.is_encoder_decoder. Its `prefill` takes the encoder's input as
 input_ids and attention_mask, and the first tokens of the decoder as decoder_input_ids.
@@ -73,11 +73,16 @@ class CausalLMMixin(GenerationMixin):
 
         The sequences may have different lengths: see SlotCaches.
         """
-        positions = np.array([[state.length] for state in states])
-        caches = SlotCaches([state.cache for state in states])
+        return self.extend_each(tokens[:, None], states)
+
+    def extend_each(self, tokens, states):
+        """Read more tokens, tokens[b]: (n_b,), of each of B states of one sequence -> logits (B, V)
+        after the last of each"""
+        caches = SlotCaches([state.cache for state in states], [len(each) for each in tokens])
+        last = np.array([part.stop - 1 for part in caches.parts])
         with inference(self):
-            return self(input_ids=tokens[:, None], position_ids=positions, past_key_values=caches,
-                        logits_to_keep=1).logits[:, -1]
+            return self(input_ids=np.concatenate(tokens)[None], position_ids=caches.positions(),
+                        past_key_values=caches, logits_to_keep=last).logits[0]
 
     def _read(self, state, n_new, **inputs):
         return self._logits(state, n_new, 1, **inputs)[:, -1]

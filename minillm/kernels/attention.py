@@ -102,30 +102,24 @@ forward, backward = Forward(), Backward()
 
 
 def forward_each(Q, keys, values, scale):
-    """fused_attention(Q[b:b+1], keys[b], values[b], AttentionBias(causal=True), scale)[0] of every b
-    -> (B, H, Tq, D); None if the C kernel doesn't take them
+    """fused_attention(Q[:, :, b : b + 1], keys[b], values[b], AttentionBias(causal=True), scale)[0]
+    of each of B sequences, Q: (1, H, B, D) -> (1, H, B, D); None if the C kernel doesn't take them
 
     For one query each, checks and set-up take ten times as long as the attention itself: do them
     once. The caller, a layer, has made the arrays, so their shapes match.
     """
-    B, H, Tq, D = Q.shape
-    if (current() != "c" or Q.dtype != np.float32 or not Q.size or
-            Q.strides[3] != 4 or Tq >= c_library.lib.MINILLM_FEW_QUERIES or
+    if (current() != "c" or Q.dtype != np.float32 or not Q.size or Q.strides[3] != 4 or
             any(K.dtype != np.float32 or V.dtype != np.float32 for K, V in zip(keys, values))):
         return None
-    out, lse = empty_heads(B, H, Tq, D, Q.dtype), np.empty((H, Tq), np.float32)
-    causal = (True, None, None)
-    call = _call(Q[:1], keys[0], causal, _checked_scale(scale, D), lse, V=values[0], out=out[:1])
-    kernel, cast = c_library.lib.minillm_attention, c_library.ffi.cast
-    for b, (K, V) in enumerate(zip(keys, values)):
-        call.Tk, call.ahead = K.shape[2], K.shape[2] - Tq
-        for heads, array in ((call.K, K), (call.V, V)):
-            heads.data = cast("float *", array.__array_interface__["data"][0])
-            heads.head, heads.row = array.strides[1] // 4, array.strides[2] // 4
-        if error := kernel(call):
-            c_library.check(error)
-        call.Q.data += call.Q.batch
-        call.out.data += call.out.batch
+    out, lse = empty_heads(*Q.shape, Q.dtype), np.empty(Q.shape[1:3], np.float32)
+    rows, causal = Q.transpose(2, 1, 0, 3), (True, None, None)
+    call = _call(rows, keys[0], causal, _checked_scale(scale, Q.shape[3]), lse, V=values[0],
+                 out=out.transpose(2, 1, 0, 3))
+    call.Tk = max(K.shape[2] for K in keys)
+    call.each = each = c_library.ffi.new("minillm_keys[]", len(keys))
+    for one, K, V in zip(each, keys, values):
+        one.K, one.V, one.Tk = heads_of(K), heads_of(V), K.shape[2]
+    c_library.check(c_library.lib.minillm_attention(call))
     return out
 
 

@@ -36,7 +36,6 @@ class Decoder:
         self.blocks = ffi.new("minillm_block[]", n_blocks)
         self.call = ffi.new("minillm_decoder *")
         self.call.blocks, self.call.n_blocks = self.blocks, n_blocks
-        self._caches = [(None, None)] * n_blocks
 
     def set_norm(self, target, weight, bias, eps):
         target.weight, target.eps = self._floats(weight), eps
@@ -62,16 +61,8 @@ class Decoder:
         if bias is not None:
             target.bias = self._floats(bias)
 
-    def set_cache(self, index, K, V):
-        """K, V: (B, n_kv_heads, capacity, D), the buffers of block `index`"""
-        if self._caches[index][0] is not K or self._caches[index][1] is not V:
-            block = self.blocks[index]
-            block.K, block.V = _floats(K), _floats(V)
-            block.capacity = K.shape[2]
-            self._caches[index] = K, V
-
     def set_rotation(self, cos, sin):
-        """cos, sin: (T, pairs) for T = 1, or (B, 1, T, pairs)"""
+        """cos, sin: the tables of B tokens, or of one for all; their last axis is `pairs`"""
         call = self.call
         call.pairs = cos.shape[-1]
         shape = (-1, 1, 1, cos.shape[-1])
@@ -80,19 +71,16 @@ class Decoder:
             address, batch, _, _ = heads_of(table)
             setattr(call, name, (address, batch * (len(table) > 1), 0, 0))
 
-    def run(self, x, length, key_mask):
-        """x: float32 (B, d), overwritten; key_mask: bool (B, length + 1) or None -> logits (B, V)
+    def run(self, x, sequences):
+        """x: float32 (B, d), overwritten; sequences: B addresses, see Sequences -> logits (B, V)
 
-        Writes the new keys and values to place `length` of the caches.
+        Writes the new keys and values behind those of each sequence.
         """
-        call, ffi = self.call, c_library.ffi
+        call = self.call
         logits = np.empty((len(x), call.head.N), FLOAT32)
-        call.B, call.length = len(x), length
+        addresses = c_library.ffi.new("minillm_sequence *[]", sequences)
+        call.B, call.sequences = len(x), addresses
         call.x, call.logits = _floats(x), _floats(logits)
-        call.key_mask = ffi.NULL
-        if key_mask is not None:
-            key_mask = np.ascontiguousarray(key_mask)
-            call.key_mask = ffi.from_buffer("unsigned char[]", key_mask)
         c_library.check(c_library.lib.minillm_decode(call))
         return logits
 
@@ -106,6 +94,40 @@ class Decoder:
         self._arrays.append(array)
         return c_library.ffi.from_buffer(
             c_library.FLOATS if dtype is FLOAT32 else "unsigned char[]", array)
+
+
+class Sequences:
+    """minillm.h's minillm_sequence for each row of a cache, and the arrays that they point to.
+
+    layers: the LayerCaches; their K and V are (B, n_kv_heads, capacity, D)
+    """
+
+    def __init__(self, layers):
+        ffi = c_library.ffi
+        self._arrays = [(layer.K, layer.V) for layer in layers]
+        self._pointers = []  # they must live as long as the structs
+        B, _, capacity, _ = layers[0].K.shape
+        self._structs = ffi.new("minillm_sequence[]", B)
+        self.addresses = [self._structs + b for b in range(B)]
+        for b, struct in enumerate(self._structs):
+            K, V = ([_floats(buffer[b]) for buffer in buffers] for buffers in zip(*self._arrays))
+            self._pointers += ffi.new("float *[]", K), ffi.new("float *[]", V)
+            struct.K, struct.V = self._pointers[-2:]
+            struct.capacity = capacity
+
+    def are_of(self, layers):
+        """-> whether the layers still have the same buffers"""
+        return all([layer.K is K and layer.V is V for layer, (K, V) in zip(layers, self._arrays)])
+
+    def at(self, length, key_mask):
+        """key_mask: bool (B, length + 1) or None -> list of the addresses, for sequences so long"""
+        if key_mask is not None:
+            self._mask = mask = np.ascontiguousarray(key_mask)
+            for struct, row in zip(self._structs, mask):
+                struct.key_mask = c_library.ffi.from_buffer("unsigned char[]", row)
+        for struct in self._structs:
+            struct.length = length
+        return self.addresses
 
 
 def _floats(array):

@@ -63,7 +63,8 @@ class CausalLM(CausalLMMixin):
         output_attentions: also return every block's attention weights (B, H, T, keys)
         output_hidden_states: also return the input of every block and the last hidden state. None,
             for both, takes the configuration's value.
-        logits_to_keep: compute the logits of the last positions only; 0 means all. No backward.
+        logits_to_keep: compute the logits of so many last positions, 0 for all; or of these
+            positions, an array of integers. No backward.
         return_dict: False returns a tuple of the fields that aren't None
         others: further arguments of the bare model, such as GPT-2's token_type_ids
 
@@ -72,9 +73,12 @@ class CausalLM(CausalLMMixin):
         """
         given = input_ids if inputs_embeds is None else inputs_embeds
         targets = self._targets(labels, shift_labels, np.shape(given)[:2])
-        if targets is not None and logits_to_keep:
+        kept, keeps = logits_to_keep, isinstance(logits_to_keep, np.ndarray)
+        if not keeps:
+            kept, keeps = slice(-logits_to_keep, None), bool(logits_to_keep)
+        if targets is not None and keeps:
             raise ValueError("labels need the logits of all positions, wanted logits_to_keep=0")
-        with no_grad_if(past_key_values is not None or use_cache or logits_to_keep):
+        with no_grad_if(past_key_values is not None or use_cache or keeps):
             base = self.base_model(
                 input_ids, attention_mask, position_ids, inputs_embeds=inputs_embeds,
                 past_key_values=past_key_values, use_cache=use_cache,
@@ -83,7 +87,7 @@ class CausalLM(CausalLMMixin):
             )
             x, loss = base.last_hidden_state, None
             if targets is None:
-                logits = self.lm_head(x[:, -logits_to_keep:])
+                logits = self.lm_head(x[:, kept])
             else:
                 loss, logits = head_loss(self, self.lm_head, x, targets,
                                          return_logits=return_logits)
@@ -103,8 +107,13 @@ class CausalLM(CausalLMMixin):
 
     def step(self, tokens, state):
         """Read one more token of each sequence, (B,) -> logits (B, V) of the next"""
-        logits = step_in_one_call(self, tokens, state)
+        logits = step_in_one_call(self, tokens, [state])
         return super().step(tokens, state) if logits is None else logits
+
+    def step_each(self, tokens, states):
+        """Read one more token, tokens[b], of each of B states of one sequence -> logits (B, V)"""
+        logits = step_in_one_call(self, tokens, states)
+        return super().step_each(tokens, states) if logits is None else logits
 
     def backward(self, dlogits):
         """dlogits: (B, T, V), which `loss.backward()` computes; or dloss, if there were no logits.

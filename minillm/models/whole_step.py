@@ -2,9 +2,10 @@
 
 The layers are the definition: `CausalLM.forward`, the blocks in minillm/nn/blocks.py. Called one by
 one, their kernels cost a block about 100 microseconds of Python for each token. csrc/decode.c calls
-the same kernels, so the logits are the same bit for bit. Whatever it doesn't know (LoRA
-updates, ALiBi, another activation, NumPy's kernels, …) runs in the layers; and everything does while
-a trace, a debugger or a profiler watches.
+the same kernels, so the logits are the same bit for bit. The sequences are the rows of one state,
+as in `generate`, or one of each of several states: a server's texts, of different lengths. Whatever
+it doesn't know (LoRA updates, ALiBi, another activation, NumPy's kernels, …) runs in the layers; and
+everything does while a trace, a debugger or a profiler watches.
 """
 
 import math
@@ -18,6 +19,7 @@ from minillm.kernels.decode import (
     ACTIVATIONS,
     Decoder,
     NotForC,
+    Sequences,
     activation_number,
     is_built,
 )
@@ -37,20 +39,27 @@ from minillm.nn import (
 from minillm.nn.module import inference
 from minillm.nn.positions import AttentionPositions
 from minillm.nn.trace import active_traces
-from minillm.ops.quantized import QuantizedWeights
+from minillm.ops.quantized import LARGEST_STEP, QuantizedWeights
 
 _data_of = attrgetter("data")
-MAX_ROWS = 8  # sequences: beyond, a product of float32 weights may add in another order
+# Sequences: beyond, the layers may add in another order if a matrix isn't stored for inference.
+MAX_ROWS = 8
 
 
-def step_in_one_call(model, tokens, state):
-    """Read one more token of each sequence, (B,) -> logits (B, V), or None: let the layers do it"""
-    if (_is_watched() or len(tokens) > MAX_ROWS or dispatch.current() != "c"
-            or not state.length or not is_built()):
+def step_in_one_call(model, tokens, states):
+    """Read one more token of each sequence, (B,) -> logits (B, V), or None: let the layers do it
+
+    states: list of one DecodingState of B sequences, or of B of one sequence each
+    """
+    if (_is_watched() or len(tokens) > LARGEST_STEP or dispatch.current() != "c"
+            or not all([state.length for state in states]) or not is_built()):
         return None
-    if state.whole_step is None or not state.whole_step.is_current():
-        state.whole_step = WholeStep(model)
-    return state.whole_step.logits(tokens, state)
+    step = next((state.whole_step for state in states if state.whole_step is not None), None)
+    if step is None or not step.is_current():
+        step = WholeStep(model)
+    for state in states:
+        state.whole_step = step
+    return step.logits(tokens, states)
 
 
 def _is_watched():
@@ -67,6 +76,7 @@ class WholeStep:
         self.base = base = model.base_model
         self.parameters, self.arrays = [], []  # the Parameters in use, and their arrays
         self.windows, self.rotary = [], None
+        self.max_rows = LARGEST_STEP
         self.decoder = decoder = Decoder(len(base.blocks))
         try:
             for block, target in zip(base.blocks, decoder.blocks):
@@ -83,28 +93,35 @@ class WholeStep:
         """-> whether no Parameter has got another array since"""
         return all(map(is_, map(_data_of, self.parameters), self.arrays))
 
-    def logits(self, tokens, state):
-        """-> logits (B, V), or None for a cache or a length that only the layers can handle"""
-        decoder, length, limit = self.decoder, state.length, self.base.config.position_limit
-        if (decoder is None or any([window <= length for window in self.windows])
-                or (limit is not None and length >= limit) or not self._are_ids(tokens)):
+    def logits(self, tokens, states):
+        """-> logits (B, V), or None for a number or a length that only the layers can handle"""
+        decoder, limit = self.decoder, self.base.config.position_limit
+        lengths = [state.length for state in states]
+        longest = max(lengths)
+        if (decoder is None or len(tokens) > self.max_rows
+                or any([window <= longest for window in self.windows])
+                or (limit is not None and longest >= limit) or not self._are_ids(tokens)):
             return None
-        mask, positions = state.mask_and_positions(1)
+        mask, positions = states[0].mask_and_positions(1) if len(states) == 1 else (None, None)
         if positions is None:
-            positions = np.array([[length]])
+            positions = np.array(lengths)[:, None]
         elif mask.all():
             mask = None
         x = self._embed(tokens, positions)
-        layers = state.cache.layers
-        for index, layer in enumerate(layers):
-            layer.make_room(1)
-            decoder.set_cache(index, layer.K, layer.V)
         if self.rotary is not None:
-            decoder.set_rotation(*self.rotary.cos_and_sin(positions, x.dtype))
-        logits = decoder.run(x, length, mask)
-        for layer in layers:
-            layer.length += 1
+            decoder.set_rotation(*self._rotation(positions, x.dtype, len(states)))
+        logits = decoder.run(x, [one for state in states for one in _sequences(state, mask)])
+        for state in states:
+            for layer in state.cache.layers:
+                layer.length += 1
         return logits
+
+    def _rotation(self, positions, dtype, n_states):
+        """positions: of one token or all, (., 1) -> cos, sin, as `Decoder.set_rotation` takes them"""
+        if n_states == 1 or not self.rotary.depends_on_length:
+            return self.rotary.cos_and_sin(positions, dtype)
+        tables = [self.rotary.cos_and_sin(position[None], dtype) for position in positions]
+        return [np.concatenate(each) for each in zip(*tables)]
 
     def _are_ids(self, tokens):
         """-> whether all tokens, (B,), are ids of the vocabulary; if not, the layers raise the error"""
@@ -190,12 +207,23 @@ class WholeStep:
         if isinstance(W, QuantizedWeights):
             self.decoder.set_stored_linear(target, W.values, W.scale, W.n_inputs, bias)
         else:
+            self.max_rows = MAX_ROWS
             self.decoder.set_linear(target, W, bias, transposed)
 
     def _array(self, parameter):
         self.parameters.append(parameter)
         self.arrays.append(parameter.data)
         return parameter.data
+
+
+def _sequences(state, key_mask):
+    """-> the addresses of the state's sequences, with room for one more token"""
+    layers, length = state.cache.layers, state.length
+    for layer in layers:
+        layer.make_room(1)
+    if state.sequences is None or not state.sequences.are_of(layers):
+        state.sequences = Sequences(layers)
+    return state.sequences.at(length, key_mask)
 
 
 def _rows(table, ids):

@@ -207,8 +207,8 @@ class SelfAttention(MultiHeadAttention):
         position_ids: integers (T,) or (B, T), by default those after the positions in the kv_cache
         key_mask: bool (B, number of keys), True at keys that may be attended to
         kv_cache: a LayerCache with the keys and values of earlier positions; those of x are
-                  appended. For inference only: there is no backward. Or a list of B of them, of
-                  different lengths: see SlotCaches. Then position_ids are needed.
+                  appended. For inference only: there is no backward. Or those of several sequences,
+                  whose tokens x joins: see SlotCaches. Then position_ids are needed.
         """
         self._check("x", x, (None, None, self.d_model))
         if isinstance(kv_cache, list):
@@ -225,24 +225,26 @@ class SelfAttention(MultiHeadAttention):
         return self.output(self.attend(Q, K, V, key_mask))
 
     def _attend_each(self, x, position_ids, caches):
-        """Row b of x: (B, T, d_model) attends to the keys of caches[b] and its own. No trace."""
+        """Each part of x: (1, T, d_model) attends to the keys of its cache and its own. No trace."""
         Q, K, V = self._split_heads(self.qkv(x), *self._counts)
         if self.q_norm is not None:
             Q, K = _of_vectors(self.q_norm, Q), _of_vectors(self.k_norm, K)
-        rows = [slice(b, b + 1) for b in range(len(caches))]
-        if self.positions.depends_on_length:  # of each row, not of the longest
-            turned = [self.positions.rotate(Q[row], K[row], position_ids[row]) for row in rows]
-            Q, K = (np.concatenate(arrays) for arrays in zip(*turned))
+        parts = [part for part, _ in caches]
+        if self.positions.depends_on_length:  # of each sequence, not of the longest
+            turned = [self.positions.rotate(Q[:, :, part], K[:, :, part], position_ids[:, part])
+                      for part in parts]
+            Q, K = (np.concatenate(arrays, axis=2) for arrays in zip(*turned))
         else:
             Q, K = self.positions.rotate(Q, K, position_ids)
         keys, values, biases = [], [], []
-        for row, cache in zip(rows, caches):
-            k, v, _ = self._within_window(Q, *cache.append(K[row], V[row]), None)
-            bias = self.positions.distance_bias(Q.shape[2], k.shape[2])
+        for part, cache in caches:
+            k, v = cache.append(K[:, :, part], V[:, :, part])
+            k, v, _ = self._within_window(Q[:, :, part], k, v, None)
+            bias = self.positions.distance_bias(part.stop - part.start, k.shape[2])
             biases.append(None if bias is None else bias.astype(Q.dtype, copy=False))
             keys.append(k)
             values.append(v)
-        heads = streaming_attention_each(Q, keys, values, biases, scale=self.scale)
+        heads = streaming_attention_each(Q, parts, keys, values, biases, scale=self.scale)
         return self.output(self._merge_heads(heads))
 
     def _within_window(self, Q, K, V, key_mask):

@@ -117,26 +117,38 @@ class KVCache:
 
 
 class SlotCaches:
-    """The KVCaches of several sequences of different lengths, for a forward of one row of each.
+    """The KVCaches of several sequences of different lengths, for a forward of more tokens of each.
 
-        model(ids, position_ids=lengths[:, None], past_key_values=SlotCaches(caches))   # ids: (B, T)
+        caches = SlotCaches(caches, counts)
+        model(ids, position_ids=caches.positions(), past_key_values=caches)    # ids: (1, sum(counts))
 
-    Row b reads and extends caches[b], whose batch size is 1. Linear maps and norms work on all rows
-    together; attention takes one row after the other, each with its own number of keys
+    The next counts[b] tokens of sequence b read and extend caches[b], whose batch size is 1; all
+    tokens stand one after the other in one row. Linear maps and norms work on all of them together;
+    attention takes one sequence after the other, each with its own numbers of queries and keys
                                           (selective batching: Yu et al. 2022, "Orca", sec. 4.2)
     """
 
-    def __init__(self, caches):
+    def __init__(self, caches, counts):
+        ends = np.cumsum(counts).tolist()
         self.caches = caches
+        self.parts = [slice(end - count, end) for end, count in zip(ends, counts)]
 
     @property
     def length(self):
-        """The number of positions in the longest cache."""
-        return max(cache.length for cache in self.caches)
+        """What a forward takes for the number of positions before the row: the row then ends where
+        the longest sequence does."""
+        ends = [cache.length + part.stop - part.start
+                for cache, part in zip(self.caches, self.parts)]
+        return max(ends) - self.parts[-1].stop
+
+    def positions(self):
+        """-> the positions of the new tokens, integers (1, sum(counts))"""
+        return np.concatenate([np.arange(cache.length, cache.length + part.stop - part.start)
+                               for cache, part in zip(self.caches, self.parts)])[None]
 
     def layer(self, index):
-        """-> list of the LayerCaches of layer `index`, one for each row"""
-        return [cache.layer(index) for cache in self.caches]
+        """-> the part of the row and the LayerCache of layer `index`, for each sequence"""
+        return [(part, cache.layer(index)) for part, cache in zip(self.parts, self.caches)]
 
 
 class EncoderDecoderCache:

@@ -236,21 +236,21 @@ def streaming_attention_backward(dout, cache, *, grads=None, with_dbias=True):
     return fused_attention_backward(dout, *cache, grads, with_dbias)
 
 
-def streaming_attention_each(Q, keys, values, distance_biases, *, scale=None):
-    """Causal attention of B sequences with different numbers of keys, for inference
+def streaming_attention_each(Q, parts, keys, values, distance_biases, *, scale=None):
+    """Causal attention of B sequences with different numbers of queries and keys, for inference
 
-    Q: (B, H, Tq, D);  keys, values: B arrays (1, Hkv, Tk_b, D)
-    distance_biases: B arrays (H, Tq + Tk_b - 1), or None for none
-    ->  out: (B, H, Tq, D): row b is that of `streaming_attention` for sequence b alone
+    Q: (1, H, T, D), the queries of all;  parts: B slices of its T rows, one for each sequence
+    keys, values: B arrays (1, Hkv, Tk_b, D);  distance_biases: B arrays (H, Tq_b + Tk_b - 1), or None
+    ->  out: (1, H, T, D): part b is that of `streaming_attention` for sequence b alone
     """
-    if all(bias is None for bias in distance_biases):
+    if len(parts) == Q.shape[2] and all(bias is None for bias in distance_biases):
         out = checks.forward_each(Q, keys, values, scale)
         if out is not None:
             return out
     out = empty_heads(*Q.shape, Q.dtype)
-    for b, distance_bias in enumerate(distance_biases):
+    for part, K, V, distance_bias in zip(parts, keys, values, distance_biases):
         bias = AttentionBias(True, None, distance_bias)
-        out[b] = fused_attention(Q[b : b + 1], keys[b], values[b], bias, scale)[0][0]
+        fused_attention(Q[:, :, part], K, V, bias, scale, out[:, :, part])
     return out
 
 

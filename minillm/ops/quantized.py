@@ -24,9 +24,8 @@ _STORED_AS = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(np.uint16),
               "int8": np.dtype(np.int8), "int4": np.dtype(np.uint8)}
 DTYPES = tuple(_STORED_AS)
 
-# Up to this number of rows csrc/gemv.c, which unpacks the weights again for every 8 rows, is
-# faster than unpacking the whole matrix once.
-_MAX_GEMV_ROWS = 32
+# Up to this number of rows csrc/gemv.c is faster than unpacking and packing the whole matrix.
+LARGEST_STEP = 16
 
 
 class QuantizedWeights(NamedTuple):
@@ -74,7 +73,7 @@ class QuantizedWeights(NamedTuple):
 
     def multiply(self, x, bias=None):
         """x: (..., n_inputs), bias: (n_outputs,) or None -> x Wᵀ + bias: (..., n_outputs)"""
-        if math.prod(x.shape[:-1]) > _MAX_GEMV_ROWS and x.dtype == np.float32:
+        if math.prod(x.shape[:-1]) > LARGEST_STEP and x.dtype == np.float32:
             W = dequantize(self.values, self.scale, self.n_inputs)
             rows = matmul(x.reshape(-1, x.shape[-1]), W, transpose_B=True, bias=bias)
             return rows.reshape(*x.shape[:-1], len(W))

@@ -488,12 +488,24 @@ static void rotate_head(const minillm_decoder *p, ptrdiff_t b, double *x) {
     }
 }
 
-/* The output of attention's heads (B, H * D). K and V, (B, Hkv, capacity, D), get the new ones. */
-static double *heads_of(const minillm_decoder *p, const minillm_block *block, double *qkv,
-                        double *K, double *V) {
-    ptrdiff_t D = p->D, T = p->length + 1, width = (p->H + 2 * p->Hkv) * D;
-    double *out = keep_zeros(p->B * p->H * D), *P = keep_zeros(T);
+static double *in_double(ptrdiff_t n, const float *x) {
+    double *y = keep_zeros(n);
+    for (ptrdiff_t i = 0; i < n; i++)
+        y[i] = x[i];
+    return y;
+}
+
+/* The output of attention's heads (B, H * D) in block number `index`. */
+static double *heads_of(const minillm_decoder *p, ptrdiff_t index, double *qkv) {
+    const minillm_block *block = p->blocks + index;
+    ptrdiff_t D = p->D, width = (p->H + 2 * p->Hkv) * D;
+    double *out = keep_zeros(p->B * p->H * D);
     for (ptrdiff_t b = 0; b < p->B; b++) {
+        const minillm_sequence *sequence = p->sequences[b];
+        ptrdiff_t length = sequence->length, T = length + 1;
+        double *P = keep_zeros(T);
+        double *K = in_double(p->Hkv * sequence->capacity * D, sequence->K[index]);
+        double *V = in_double(p->Hkv * sequence->capacity * D, sequence->V[index]);
         for (ptrdiff_t h = 0; h < p->H + p->Hkv; h++) {
             double *x = qkv + b * width + h * D;
             minillm_norm norm = h < p->H ? block->q_norm : block->k_norm;
@@ -502,16 +514,16 @@ static double *heads_of(const minillm_decoder *p, const minillm_block *block, do
             rotate_head(p, b, x);
         }
         for (ptrdiff_t h = 0; h < p->H; h++) {
-            ptrdiff_t kv = h / (p->H / p->Hkv), first = (b * p->Hkv + kv) * block->capacity * D;
+            ptrdiff_t kv = h / (p->H / p->Hkv), first = kv * sequence->capacity * D;
             const double *q = qkv + b * width + h * D, *key = qkv + b * width + (p->H + kv) * D;
             double total = 0;
-            memcpy(K + first + p->length * D, key, D * sizeof(double));
-            memcpy(V + first + p->length * D, key + p->Hkv * D, D * sizeof(double));
+            memcpy(K + first + length * D, key, D * sizeof(double));
+            memcpy(V + first + length * D, key + p->Hkv * D, D * sizeof(double));
             for (ptrdiff_t t = 0; t < T; t++) {
                 double score = 0;
                 for (ptrdiff_t i = 0; i < D; i++)
                     score += q[i] * K[first + t * D + i];
-                P[t] = p->key_mask && !p->key_mask[b * T + t] ? 0 : exp(score * block->scale);
+                P[t] = sequence->key_mask && !sequence->key_mask[t] ? 0 : exp(score * block->scale);
                 total += P[t];
             }
             for (ptrdiff_t t = 0; t < T; t++)
@@ -522,33 +534,38 @@ static double *heads_of(const minillm_decoder *p, const minillm_block *block, do
     return out;
 }
 
-static double *in_double(ptrdiff_t n, const float *x) {
-    double *y = keep_zeros(n);
-    for (ptrdiff_t i = 0; i < n; i++)
-        y[i] = x[i];
-    return y;
-}
-
 /* A token through two blocks. GELU comes with LayerNorm, the other activations with RMSNorm and
- * rotary positions, squared ReLU with norms of queries and keys, several sequences with a mask. */
+ * rotary positions, squared ReLU with norms of queries and keys. Sequence b has length 9 - b % 4, and a
+ * mask if b > 0. */
 static void check_decode(ptrdiff_t B, ptrdiff_t H, ptrdiff_t group, ptrdiff_t D, ptrdiff_t d,
                          ptrdiff_t n_hidden, int type, int activation) {
     enum { BLOCKS = 2, LENGTH = 9, CAPACITY = 12, V = 101 };
-    ptrdiff_t Hkv = H / group, n_cache = B * Hkv * CAPACITY * D, width = (H + 2 * Hkv) * D;
+    ptrdiff_t Hkv = H / group, n_cache = Hkv * CAPACITY * D, width = (H + 2 * Hkv) * D;
     int classic = activation == MINILLM_GELU_TANH || activation == MINILLM_GELU;
     minillm_norm norm = {keep_numbers(d), classic ? keep_numbers(d) : NULL, 0.1};
     minillm_norm head_norm = {activation == MINILLM_RELU2 ? keep_numbers(D) : NULL, NULL, 0.1};
     minillm_block blocks[BLOCKS];
-    unsigned char *mask = keep(malloc(B * (LENGTH + 1)));
-    for (ptrdiff_t i = 0; i < B * (LENGTH + 1); i++)
-        mask[i] = i % (LENGTH + 1) >= i / (LENGTH + 1);
+    unsigned char *mask = keep(malloc(LENGTH + 1));
+    for (ptrdiff_t i = 0; i <= LENGTH; i++)
+        mask[i] = i != 2;
+    minillm_sequence *sequence = keep(calloc(B, sizeof *sequence)), **sequences;
+    sequences = keep(calloc(B, sizeof *sequences));
+    for (ptrdiff_t b = 0; b < B; b++) {
+        float **K = keep(calloc(2 * BLOCKS, sizeof *K)), **V = K + BLOCKS;
+        for (int i = 0; i < BLOCKS; i++) {
+            K[i] = keep_numbers(n_cache);
+            V[i] = keep_numbers(n_cache);
+        }
+        sequence[b] = (minillm_sequence){LENGTH - b % 4, CAPACITY - b % 2, K, V, b ? mask : NULL};
+        sequences[b] = sequence + b;
+    }
     ptrdiff_t pairs = classic ? 0 : D / 2;
     minillm_decoder p = {
-        .B = B, .d = d, .H = H, .Hkv = Hkv, .D = D, .length = LENGTH, .n_blocks = BLOCKS,
+        .B = B, .d = d, .H = H, .Hkv = Hkv, .D = D, .n_blocks = BLOCKS,
         .pairs = pairs, .activation = activation, .interleaved = activation == MINILLM_RELU2,
         .cos = {keep_numbers(B * pairs + 1), pairs, 0, 0},
         .sin = {keep_numbers(B * pairs + 1), pairs, 0, 0},
-        .key_mask = B > 1 ? mask : NULL, .blocks = blocks, .norm = norm,
+        .sequences = (const minillm_sequence *const *)sequences, .blocks = blocks, .norm = norm,
         .x = keep_numbers(B * d), .logits = keep_numbers(B * V),
     };
     double *x = in_double(B * d, p.x);
@@ -556,12 +573,10 @@ static void check_decode(ptrdiff_t B, ptrdiff_t H, ptrdiff_t group, ptrdiff_t D,
         minillm_block *block = blocks + i;
         *block = (minillm_block){
             .norm1 = norm, .norm2 = norm, .q_norm = head_norm, .k_norm = head_norm, .scale = 0.1f,
-            .K = keep_numbers(n_cache), .V = keep_numbers(n_cache), .capacity = CAPACITY,
         };
         double *W = make_linear(&block->qkv, width, d, type, i);
         double *qkv = linear(&block->qkv, W, B, norms_of(norm, B, d, x));
-        double *heads = heads_of(&p, block, qkv, in_double(n_cache, block->K),
-                                 in_double(n_cache, block->V));
+        double *heads = heads_of(&p, i, qkv);
         W = make_linear(&block->output, d, H * D, type, i);
         double *branch = linear(&block->output, W, B, heads);
         for (ptrdiff_t e = 0; e < B * d; e++)
@@ -666,7 +681,7 @@ int main(void) {
         for (int type = MINILLM_FLOAT32; type <= MINILLM_INT4; type++)
             for (int activation = MINILLM_GELU_TANH; activation <= MINILLM_SWIGLU; activation++) {
                 check_decode(1, 3, 1, 8, 24, 40, type, activation);
-                check_decode(3, 4, 2, 10, 44, 70, type, activation);
+                check_decode(11, 4, 2, 10, 44, 70, type, activation);
             }
         check_decode(2, 4, 1, 256, 700, 1500, MINILLM_INT4, MINILLM_SWIGLU); /* many threads */
         check_rows(1, 3);

@@ -124,7 +124,7 @@ def test_what_c_does_not_know_runs_in_the_layers(name):
 def test_who_looks_inside_sees_the_layers_and_new_weights_count():
     model = randomized(gpt2())
     _, state = steps(model, model.step, 1)
-    assert whole_step.step_in_one_call(model, np.array([3]), state) is not None
+    assert whole_step.step_in_one_call(model, np.array([3]), [state]) is not None
     with trace(model) as t:
         model.step(np.array([3]), state)
     assert "transformer.h.1.attention.weights" in t
@@ -140,7 +140,7 @@ def test_who_looks_inside_sees_the_layers_and_new_weights_count():
         sys.setprofile(None)
     assert "attend" in calls  # a debugger stops in the layers, too
     with kernels.use("numpy"):
-        assert whole_step.step_in_one_call(model, np.array([3]), state) is None
+        assert whole_step.step_in_one_call(model, np.array([3]), [state]) is None
     model.lm_head.weight.data = np.zeros((50, 36), np.float32)
     assert not model.step(np.array([3]), state).any()
 

@@ -363,12 +363,14 @@ def test_errors_name_the_argument():
 @pytest.mark.parametrize("implementation", ["numpy", "c"])
 def test_attention_of_rows_of_different_lengths_is_that_of_each_row(implementation):
     rng = np.random.default_rng(0)
-    Q = rng.normal(size=(3, 4, 1, 6)).astype(np.float32)
     keys, values = ([rng.normal(size=(1, 2, n + 2, 6)).astype(np.float32)[:, :, :n]
                      for n in (1, 9, 40)] for _ in range(2))
-    with kernels.use(implementation):
-        found = streaming_attention_each(Q, keys, values, [None] * 3, scale=0.3)
-        for b in range(3):
-            want, _ = streaming_attention(Q[b : b + 1], keys[b], values[b],
-                                          bias=AttentionBias(True), scale=0.3)
-            assert np.array_equal(found[b], want[0])
+    for counts in ((1, 1, 1), (1, 5, 20)):
+        Q = rng.normal(size=(1, sum(counts), 4, 6)).astype(np.float32).transpose(0, 2, 1, 3)
+        parts = [slice(sum(counts[:b]), sum(counts[: b + 1])) for b in range(3)]
+        with kernels.use(implementation):
+            found = streaming_attention_each(Q, parts, keys, values, [None] * 3, scale=0.3)
+            for part, K, V in zip(parts, keys, values):
+                want, _ = streaming_attention(Q[:, :, part], K, V, bias=AttentionBias(True),
+                                              scale=0.3)
+                assert np.array_equal(found[:, :, part], want)

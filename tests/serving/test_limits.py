@@ -249,7 +249,7 @@ def test_a_client_that_doesnt_read_stalls_nobody(served):
 
 def test_a_defect_is_500_and_the_others_go_on(served, monkeypatch, capfd):
     with serving(served) as server:
-        monkeypatch.setattr(server.worker.batch.model, "prefill", lambda *_, **__: 1 / 0)
+        monkeypatch.setattr(server.worker.batch.model, "extend_each", lambda *_, **__: 1 / 0)
         assert error_of(post(server)) == (500, "internal_error")
         assert "ZeroDivisionError" in capfd.readouterr().err
         monkeypatch.undo()
