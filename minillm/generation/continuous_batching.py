@@ -31,6 +31,7 @@ whose activations are so large or small that csrc/amx.h doesn't split them, the 
 rounding.
 """
 
+import math
 from collections import deque
 from contextlib import contextmanager
 
@@ -73,8 +74,11 @@ class Request:
             raise ValueError("a request is one prompt without beams, got "
                              f"{len(self.decoding.ids)} prompts and "
                              f"{self.decoding.options.num_beams} beams")
-        self.ids = require_ids("input_ids", self.decoding.ids[0], model.config.vocab_size)
-        self.n_prompt = len(self.ids)
+        ids = require_ids("input_ids", self.decoding.ids[0], model.config.vocab_size)
+        self.n_prompt = len(ids)
+        self._room = np.empty(self.decoding.options.max_length, np.int64)
+        self.ids = self._room[: len(ids)]
+        self.ids[:] = ids
         self.on_token, self.on_prompt, self.on_end = on_token, on_prompt, on_end
         self.only_reads = only_reads
         self.state = None  # the model's, from its first step to its last
@@ -98,13 +102,22 @@ class Request:
         self.on_prompt(begin, logits)
         return logits[-1:]
 
-    def choose(self, logits):
-        """logits: (1, V), the model's output -> append the next token; it may end the request"""
+    def choose(self, logits, likeliest=None):
+        """Append the next token; it may end the request.
+
+        logits: (1, V), the model's output;  likeliest: the token with the highest of them, if known
+        """
         decoding = self.decoding
         options = decoding.options
         scores = decoding.process(self.ids[None], logits, logits)
-        token = int((sample(scores, decoding.rng) if options.do_sample else greedy(scores))[0])
-        self.ids = np.append(self.ids, token)
+        if options.do_sample:
+            token = int(sample(scores, decoding.rng)[0])
+        elif scores is logits and likeliest is not None and math.isfinite(logits[0, likeliest]):
+            token = likeliest
+        else:
+            token = int(greedy(scores)[0])
+        self.ids = self._room[: len(self.ids) + 1]
+        self.ids[-1] = token
         stops = self.on_token is not None and self.on_token(token, logits[0]) is True
         if decoding.criteria and not stops:
             scores = decoding.recorded_scores()
@@ -158,8 +171,16 @@ class ContinuousBatch:
 
     def step(self):
         """Read a chunk of each prompt, and one token of every text -> whether there is more to do"""
+        self.read()
+        return self.write()
+
+    def read(self):
+        """The first half of a step: let requests in, read prompts, choose the first tokens."""
         self._admit()
         self._read_prompts()
+
+    def write(self):
+        """The other half: choose the next token of every text -> whether there is more to do"""
         self._decode()
         self._free()
         return bool(self.waiting) or any(self.slots)
@@ -257,9 +278,10 @@ class ContinuousBatch:
             with _errors_of(*rows):
                 tokens = np.array([request.ids[-1] for request in rows])
                 logits = self.model.step_each(tokens, [request.state for request in rows])
+                likeliest = logits.argmax(axis=-1).tolist()
                 for b, request in enumerate(rows):
                     with _errors_of(request):
-                        request.choose(logits[b : b + 1])
+                        request.choose(logits[b : b + 1], likeliest[b])
 
     def _free(self):
         """Free the slots of the requests that have ended."""

@@ -31,6 +31,7 @@ from minillm.serving.parameters import read_body, read_order
 from minillm.serving.worker import Worker
 
 SECONDS_FOR_A_BODY = 20
+SHORT_BODY = 2048  # bytes, which are read in less time than it takes to wake another thread
 MOST_CONNECTIONS = 512
 
 
@@ -163,6 +164,8 @@ class Api:
         def read():
             return read_order(read_body(body, is_chat), self.served, is_chat, call.report)
 
+        if len(body) <= SHORT_BODY:
+            return read()
         reading = asyncio.get_running_loop().run_in_executor(self.readers, read)
         try:
             return await asyncio.wait_for(reading, self.timeout)

@@ -18,7 +18,7 @@ class Worker:
         self.n_steps = 0
         self._changed = threading.Condition()
         self._new, self._cancelled = [], []
-        self._posts = []  # of this step: (loop, function, argument)
+        self._posts = []  # of this half of a step: (loop, function, argument)
         self.is_closing = False  # takes no more requests
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="batch", daemon=True)
@@ -53,7 +53,8 @@ class Worker:
             self._changed.notify()
 
     def post(self, loop, function, argument):
-        """Call function(argument) in an event loop after this step. For the batch's thread."""
+        """Call function(argument) in an event loop after this half of a step. For the batch's
+        thread."""
         self._posts.append((loop, function, argument))
 
     def close(self):
@@ -83,12 +84,14 @@ class Worker:
                     self.batch.submit(request)
             for request in cancelled:
                 self.batch.cancel(request)
-            is_busy = self.batch.step()
+            self.batch.read()
+            self._send_posts()  # first tokens don't wait for the second ones
+            is_busy = self.batch.write()
             self.n_steps += 1
             self._send_posts()
 
     def _send_posts(self):
-        """Wake each event loop once a step, not once a token."""
+        """Wake each event loop once, not once a token."""
         posts, self._posts = self._posts, []
         for loop in {loop for loop, _, _ in posts}:
             mine = [(function, argument) for its, function, argument in posts if its is loop]

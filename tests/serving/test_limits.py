@@ -47,17 +47,17 @@ def post(server, **fields):
 def gated(served, **options):
     """A server whose batch makes a step only when `gate` is released -> server, gate"""
     with serving(served, **options) as server:
-        gate, step = threading.Semaphore(0), server.worker.batch.step
+        gate, read = threading.Semaphore(0), server.worker.batch.read
 
-        def gated_step():
+        def gated_read():
             gate.acquire()
-            return step()
+            return read()
 
-        server.worker.batch.step = gated_step
+        server.worker.batch.read = gated_read
         try:
             yield server, gate
         finally:
-            server.worker.batch.step = step
+            server.worker.batch.read = read
             gate.release(10_000)
 
 
