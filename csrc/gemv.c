@@ -235,11 +235,68 @@ static void all_rows(int type, int is_transposed, isize M, pass p, isize begin, 
         }
 }
 
+/* Row j of W in float32; with int4, whole groups. */
+static void unpack_row(int type, const pass *p, isize j, float *w) {
+    enum { GROUP = MINILLM_GROUP, BYTES = GROUP / 2, VECTORS = GROUP / LANES };
+    isize groups = p->ldw / GROUP, k = 0;
+    if (type == MINILLM_INT4) {
+        const uint8_t *q = (const uint8_t *)p->w + j * groups * BYTES;
+        const uint16_t *scale = (const uint16_t *)p->scale + j * groups;
+        for (isize g = 0; g < groups; g++) {
+            vec parts[VECTORS];
+            unpack_group(q + g * BYTES, from_bfloat16(scale[g]), parts);
+            for (int v = 0; v < VECTORS; v++)
+                store(w + g * GROUP + v * LANES, parts[v]);
+        }
+    } else if (type == MINILLM_INT8) {
+        const int8_t *q = (const int8_t *)p->w + j * p->ldw;
+        float scale = ((const float *)p->scale)[j];
+        for (; k + LANES <= p->K; k += LANES)
+            store(w + k, unpack_lanes(MINILLM_INT8, q, k) * broadcast(scale));
+        for (; k < p->K; k++)
+            w[k] = scale * q[k];
+    } else {
+        const uint16_t *upper = (const uint16_t *)p->w + j * p->ldw;
+        for (; k + LANES <= p->K; k += LANES)
+            store(w + k, unpack_lanes(MINILLM_BFLOAT16, upper, k));
+        for (; k < p->K; k++)
+            w[k] = from_bfloat16(upper[k]);
+    }
+}
+
+/* Many rows of x: the arithmetic is the limit, so leave it to matmul.c, which uses each weight as often
+ * as there are rows. Unpack some outputs at a time; they are read again from L2 or L3. */
+static int many_rows(isize M, isize N, int type, const pass *p) {
+    enum { OUTPUTS = 512 };
+    isize row = round_up(p->K, MINILLM_GROUP);
+    float *unpacked = type == MINILLM_FLOAT32 ? NULL : allocate(min(N, OUTPUTS) * row);
+    int error = MINILLM_OK, threads = threads_for(16.0 * min(N, OUTPUTS) * p->K);
+    if (type == MINILLM_FLOAT32)
+        return minillm_matmul(1, M, N, p->K, p->x, p->ldx, 0, 0, p->w, p->ldw, 0, 1, p->y, p->ldy,
+                              0, 0, p->bias);
+    if (unpacked == NULL)
+        return MINILLM_OUT_OF_MEMORY;
+    for (isize first = 0; first < N && !error; first += OUTPUTS) {
+        isize n = min(OUTPUTS, N - first);
+        #pragma omp parallel for num_threads(threads)
+        for (isize j = 0; j < n; j++)
+            unpack_row(type, p, first + j, unpacked + j * row);
+        error = minillm_matmul(1, M, n, p->K, p->x, p->ldx, 0, 0, unpacked, row, 0, 1,
+                               p->y + first, p->ldy, 0, 0, p->bias ? p->bias + first : NULL);
+    }
+    free(unpacked);
+    return error;
+}
+
 int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
                  const void *w, isize ldw, int transposed, const void *scale,
                  const float *bias, float *y, isize ldy) {
+    pass p = {.K = K, .x = x, .ldx = ldx, .w = w, .ldw = ldw, .scale = scale, .bias = bias, .y = y,
+              .ldy = ldy};
     if (M * N == 0)
         return MINILLM_OK;
+    if (M > MINILLM_STEP_ROWS && transposed)
+        return many_rows(M, N, type, &p);
     int threads = threads_for(16.0 * N * K);
     isize pieces = transposed && threads > 1 ? 8 * threads : threads;
     isize size = round_up(max(1, (N + pieces - 1) / pieces), 32); /* whole tiles and lines */
@@ -254,8 +311,8 @@ int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
         return MINILLM_OUT_OF_MEMORY;
     float *after = copy + M * row;
     matrix sums = {after, sums_row, 1};
-    const pass p = {.K = K, .x = copy, .ldx = row, .w = w, .ldw = ldw, .scale = scale,
-                    .bias = bias, .y = y, .ldy = ldy};
+    p.x = copy;
+    p.ldx = row;
     for (isize i = 0; i < M; i++) {
         memcpy(copy + i * row, x + i * ldx, K * sizeof(float));
         memset(copy + i * row + K, 0, (row - K) * sizeof(float));

@@ -28,13 +28,15 @@ int minillm_plain_matmul(isize M, isize N, isize K, const float *A, const float 
 void minillm_matmul_rung(int rung, isize M, isize N, isize K,
                          const float *A, const float *B, float *C);
 
-/* y = x Wᵀ + bias for a few rows of x (gemv.c; BLAS's name for matrix times vector). The weights
- * are read from memory once. A row of y has the same bits for any M; with int4, for any M > 2. x is
- * M x K, y is M x N, W is N x K of the given type; or, if not `transposed`, K x N, float32, with N a
- * multiple of 32. A row of W has 32 >> type bits for each of ldw weights. `scale`: N floats with
- * int8; with int4, where ldw is K rounded up to whole groups, N x ldw / MINILLM_GROUP numbers in
- * bfloat16; otherwise NULL. `bias`: N numbers, or NULL. A pass takes MINILLM_GEMV_ROWS rows. */
-enum { MINILLM_GEMV_ROWS = 8, MINILLM_GROUP = 32 };
+/* y = x Wᵀ + bias (gemv.c; BLAS's name for matrix times vector). x is M x K, y is M x N, W is N x K
+ * of the given type; or, if not `transposed`, K x N, float32, with N a multiple of 32. A row of W has
+ * 32 >> type bits for each of ldw weights. `scale`: N floats with int8; with int4, where ldw is K
+ * rounded up to whole groups, N x ldw / MINILLM_GROUP numbers in bfloat16; otherwise NULL. `bias`: N
+ * numbers, or NULL.
+ * Up to MINILLM_STEP_ROWS rows of x, the weights are read from memory once, and MINILLM_GEMV_ROWS rows
+ * at a time are multiplied with them. A row of y then has the same bits for any M, with int4 up to
+ * rounding. More rows go to minillm_matmul; then it has the same bits for any such M. */
+enum { MINILLM_GEMV_ROWS = 8, MINILLM_STEP_ROWS = 16, MINILLM_GROUP = 32 };
 enum minillm_type { MINILLM_FLOAT32 = 0, MINILLM_BFLOAT16 = 1, MINILLM_INT8 = 2, MINILLM_INT4 = 3 };
 int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
                  const void *w, isize ldw, int transposed, const void *scale,

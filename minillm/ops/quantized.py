@@ -17,14 +17,14 @@ import numpy as np
 
 from minillm.kernels import kernel
 from minillm.kernels.matmul import GROUP, QuantizedMatmul, n_groups
-from minillm.ops.matmul import matmul
 
 # NumPy has no bfloat16: a uint16 holds its bits.
 _STORED_AS = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(np.uint16),
               "int8": np.dtype(np.int8), "int4": np.dtype(np.uint8)}
 DTYPES = tuple(_STORED_AS)
 
-# Up to this number of rows csrc/gemv.c is faster than unpacking and packing the whole matrix.
+# Up to this number of rows csrc/gemv.c multiplies them with the weights as they are stored, and a row
+# has the same bits for any number; beyond, it unpacks and packs the weights: MINILLM_STEP_ROWS.
 LARGEST_STEP = 16
 
 
@@ -73,10 +73,6 @@ class QuantizedWeights(NamedTuple):
 
     def multiply(self, x, bias=None):
         """x: (..., n_inputs), bias: (n_outputs,) or None -> x Wᵀ + bias: (..., n_outputs)"""
-        if math.prod(x.shape[:-1]) > LARGEST_STEP and x.dtype == np.float32:
-            W = dequantize(self.values, self.scale, self.n_inputs)
-            rows = matmul(x.reshape(-1, x.shape[-1]), W, transpose_B=True, bias=bias)
-            return rows.reshape(*x.shape[:-1], len(W))
         return quantized_matmul(x, self.values, self.scale, bias)
 
 
@@ -90,7 +86,7 @@ def quantized_matmul(x, weights, scale=None, bias=None):
     scale: (N,) float32 for int8, (N, groups) uint16 (bfloat16) for int4, otherwise None
     bias: (N,) of x's dtype, or None  ->  y: (..., N)
 
-    For inference only: there is no backward. The C twin, csrc/gemv.c, is made for few rows of x.
+    For inference only: there is no backward. The C twin is csrc/gemv.c.
     Raises TypeError for a wrong type or dtype; ValueError for shapes that don't match, a missing
     `scale` with int8 or int4, and a `scale` with other weights.
     """

@@ -681,7 +681,7 @@ int main(void) {
         for (int type = MINILLM_FLOAT32; type <= MINILLM_INT4; type++)
             for (int activation = MINILLM_GELU_TANH; activation <= MINILLM_SWIGLU; activation++) {
                 check_decode(1, 3, 1, 8, 24, 40, type, activation);
-                check_decode(11, 4, 2, 10, 44, 70, type, activation);
+                check_decode(18, 4, 2, 10, 44, 70, type, activation);
             }
         check_decode(2, 4, 1, 256, 700, 1500, MINILLM_INT4, MINILLM_SWIGLU); /* many threads */
         check_rows(1, 3);

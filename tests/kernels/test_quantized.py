@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from views import copied, spoiled
 
 from minillm import kernels
+from minillm.kernels import c_library
 from minillm.ops.matmul import matmul
 from minillm.ops.quantized import (
+    LARGEST_STEP,
     dequantize,
     from_bfloat16,
     quantized_matmul,
@@ -136,6 +138,7 @@ def test_int4_stores_its_own_numbers_exactly():
        K=st.sampled_from([0, 1, 3, 16, 31, 64, 67, 130]), has_bias=st.booleans())
 @example(rng=np.random.default_rng(0), M=5, N=70, K=200, has_bias=True)
 @example(rng=np.random.default_rng(0), M=33, N=5, K=70, has_bias=True)
+@example(rng=np.random.default_rng(0), M=17, N=515, K=3, has_bias=True)
 def test_the_product_is_that_with_the_numbers_stored(name, dtype, rng, M, N, K, has_bias):
     x = rng.standard_normal((M, K)).astype(np.float32)
     weights, scale = stored(rng.standard_normal((N, K)).astype(np.float32), dtype)
@@ -147,6 +150,10 @@ def test_the_product_is_that_with_the_numbers_stored(name, dtype, rng, M, N, K, 
     bound = 1e-5 * (1 + np.abs(x).astype(float) @ np.abs(W).T)
     assert y.dtype == np.float32 and y.shape == (M, N)
     assert np.all(np.abs(y - exact) <= bound)
+
+
+def test_python_and_c_agree_on_the_largest_step():
+    assert c_library.lib.MINILLM_STEP_ROWS == LARGEST_STEP
 
 
 @every_implementation
