@@ -221,7 +221,7 @@ def _batched(model):
 # -------------------------------------------------------------------- the measurement
 
 
-def measure(folder, vocab_size, *, n_new, length, rounds, threads, sides):
+def measure(folder, vocab_size, *, n_new, length, rounds, threads, sides, clients=CLIENTS):
     """-> {(clients, side): list of rounds, each a list of (first, last)}"""
     make = {SIDES[0]: lambda: Minillm(folder, threads),
             SIDES[1]: lambda: Transformers(folder, threads, False),
@@ -233,12 +233,12 @@ def measure(folder, vocab_size, *, n_new, length, rounds, threads, sides):
             running[side].round(prompts(2, length, vocab_size, 99), 2)  # warm up
             running[side].process.send_signal(signal.SIGSTOP)
         for number in range(rounds):
-            for clients in CLIENTS:
-                ids = prompts(clients, length, vocab_size, number)
+            for n in clients:
+                ids = prompts(n, length, vocab_size, number)
                 for side in [*sides[number % len(sides):], *sides[: number % len(sides)]]:
                     process = running[side].process
                     process.send_signal(signal.SIGCONT)
-                    found.setdefault((clients, side), []).append(running[side].round(ids, n_new))
+                    found.setdefault((n, side), []).append(running[side].round(ids, n_new))
                     process.send_signal(signal.SIGSTOP)
     finally:
         for each in running.values():
@@ -280,7 +280,8 @@ def main():
             vocab_size = read_json(path / "config.json")["vocab_size"]
             started = time.perf_counter()
             found = measure(path, vocab_size, n_new=options.tokens, length=options.prompt,
-                            rounds=options.rounds, threads=options.threads, sides=options.sides)
+                            rounds=options.rounds, threads=options.threads, sides=options.sides,
+                            clients=options.clients)
             tables.append(table(name, summary(found, options.tokens)))
             print(f"{tables[-1]}\n{time.perf_counter() - started:.0f} s\n", flush=True)
     if options.write:
@@ -306,6 +307,7 @@ def parser():
     made.add_argument("--tokens", type=int, default=32, help="new tokens of each text")
     made.add_argument("--prompt", type=int, default=32, help="tokens of each prompt")
     made.add_argument("--threads", type=int, default=available_cores())
+    made.add_argument("--clients", nargs="+", type=int, default=list(CLIENTS))
     made.add_argument("--only", nargs="+", metavar="MODEL", help="pydoc-tiny, 'GPT-2 124M'")
     made.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     made.add_argument("--folder", help="keep the models here")
