@@ -298,6 +298,8 @@ int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
     if (M > MINILLM_STEP_ROWS && transposed)
         return many_rows(M, N, type, &p);
     int threads = threads_for(16.0 * N * K);
+    /* With schedule(guided) a thread takes many pieces at first, which are neighbours: the start of
+     * each stream of weights waits for the memory. The last ones it takes one by one. */
     isize pieces = transposed && threads > 1 ? 8 * threads : threads;
     isize size = round_up(max(1, (N + pieces - 1) / pieces), 32); /* whole tiles and lines */
     /* Copy x. The rows of the copy are aligned to cache lines, so no vector straddles two lines;
@@ -317,7 +319,7 @@ int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
         memcpy(copy + i * row, x + i * ldx, K * sizeof(float));
         memset(copy + i * row + K, 0, (row - K) * sizeof(float));
     }
-    #pragma omp parallel for schedule(dynamic) num_threads(threads)
+    #pragma omp parallel for schedule(guided) num_threads(threads)
     for (isize begin = 0; begin < N; begin += size)
         all_rows(type, transposed, M, p, begin, min(begin + size, N),
                  after + omp_get_thread_num() * scales, sums);
