@@ -188,3 +188,24 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
 int minillm_plain_matmul(isize M, isize N, isize K, const float *A, const float *B, float *C) {
     return minillm_matmul(1, M, N, K, A, K, 0, 0, B, N, 0, 0, C, N, 0, 0, NULL);
 }
+
+/* The backward of y = x W + b (minillm/ops/linear.py has the derivation):
+ * dW = x^T dy, or dW += x^T dy if `accumulate`; db = the sum of dy's rows; dx = dy W^T. All arrays
+ * are contiguous: x (rows x d_in), dy (rows x d_out), W and dW (d_in x d_out); with transpose_W,
+ * y = x W^T + b, so W and dW are (d_out x d_in). Without db (NULL), there is no bias. dx comes last:
+ * dy is still in the cache for db and dW, and dx is when the layer before reads it. */
+int minillm_linear_backward(isize rows, isize d_in, isize d_out, const float *dy, const float *x,
+                            const float *W, int transpose_W, int accumulate, float *dx, float *dW,
+                            float *db) {
+    int error = db == NULL ? MINILLM_OK : minillm_sum_rows(rows, d_out, dy, db);
+    if (error == MINILLM_OK && transpose_W)
+        error = minillm_matmul(1, d_out, d_in, rows, dy, d_out, 0, 1, x, d_in, 0, 0, dW, d_in, 0,
+                               accumulate, NULL);
+    else if (error == MINILLM_OK)
+        error = minillm_matmul(1, d_in, d_out, rows, x, d_in, 0, 1, dy, d_out, 0, 0, dW, d_out, 0,
+                               accumulate, NULL);
+    if (error == MINILLM_OK)
+        error = minillm_matmul(1, rows, d_in, d_out, dy, d_out, 0, 0, W,
+                               transpose_W ? d_in : d_out, 0, !transpose_W, dx, d_in, 0, 0, NULL);
+    return error;
+}

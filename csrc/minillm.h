@@ -24,6 +24,11 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
 /* C = A B for contiguous matrices: nine arguments less for Python to convert. */
 int minillm_plain_matmul(isize M, isize N, isize K, const float *A, const float *B, float *C);
 
+/* The backward of y = x W + b, see matmul.c. All arrays are contiguous. */
+int minillm_linear_backward(isize rows, isize d_in, isize d_out, const float *dy, const float *x,
+                            const float *W, int transpose_W, int accumulate, float *dx, float *dW,
+                            float *db);
+
 /* The ladder that leads to minillm_matmul: rungs 1 to 5 of matmul_ladder.c. C = A B, contiguous. */
 void minillm_matmul_rung(int rung, isize M, isize N, isize K,
                          const float *A, const float *B, float *C);
@@ -87,6 +92,7 @@ void minillm_attention_rung(int rung, isize heads, isize T, isize D, const float
 /* The row-wise kernels; rows.c has the formulas. All arrays are contiguous: `rows` numbers, or
  * `rows` rows of d or V numbers. A target below 0 is ignored. minillm/kernels/signature.py defines
  * the order of the arguments. */
+void minillm_add(isize rows, const float *x, const float *y, float *sum);
 void minillm_gelu(isize rows, const float *x, float *y);
 void minillm_gelu_backward(isize rows, const float *dy, const float *x, float *dx);
 void minillm_gelu_tanh(isize rows, const float *x, float *y);

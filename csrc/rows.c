@@ -23,6 +23,15 @@ static void add(isize n, const float *restrict x, float *restrict y) {
         y[i] += x[i];
 }
 
+/* sum = x + y, each thread the rows that it computed and will normalize: they are in its cache. */
+void minillm_add(isize rows, const float *x, const float *y, float *sum) {
+    #pragma omp parallel for schedule(guided) num_threads(threads_for(16.0 * rows))
+    for (isize chunk = 0; chunk < rows; chunk += CHUNK)
+        #pragma omp simd
+        for (isize i = chunk; i < min(rows, chunk + CHUNK); i++)
+            sum[i] = x[i] + y[i];
+}
+
 /* GELU in its tanh form. (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)) = s: an exponential, no tanh.
  *
  *   y = x s,   u = a (x + b x^3)          dy/dx = s + x s',   s' = s (1 - s) 2u'                */

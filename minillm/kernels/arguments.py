@@ -74,7 +74,7 @@ def require_apart(name, array, other_name, other):
 
     Interleaved views, like the three thirds of a (B, T, 3, H, D) buffer, share none.
     """
-    if other is None or have_different_owners(array, other):
+    if other is None or are_apart((array,), (other,)):
         return
     # Comparing the bounds is quick and nearly always enough. The exact test solves a Diophantine
     # equation over the strides.
@@ -82,13 +82,20 @@ def require_apart(name, array, other_name, other):
         raise ValueError(f"{name} overlaps {other_name}, wanted separate memory")
 
 
-def have_different_owners(array, other):
-    """-> True if two arrays certainly share no memory: each has its own, or is a view of an array
-    that has its own
+def are_apart(outputs, inputs):
+    """-> True if certainly no output shares memory with an input: a quick test
 
-    The base of a view is the array that owns the memory, even for a view of a view.
+    Each array must have memory of its own, or be a view of an array that has. (The base of a view is
+    that array, even for a view of a view.)
     """
-    owner = array if array.base is None else array.base
-    other_owner = other if other.base is None else other.base
-    return (owner is not other_owner and type(owner) is np.ndarray and owner.base is None and
-            type(other_owner) is np.ndarray and other_owner.base is None)
+    owners = set()
+    for array in outputs:
+        owner = array if array.base is None else array.base
+        if type(owner) is not np.ndarray or owner.base is not None:
+            return False
+        owners.add(id(owner))
+    for array in inputs:
+        owner = array if array.base is None else array.base
+        if type(owner) is not np.ndarray or owner.base is not None or id(owner) in owners:
+            return False
+    return True

@@ -12,8 +12,8 @@ from minillm.checks import require_axes, require_flag, require_float
 from minillm.kernels import c_library
 from minillm.kernels.arguments import (
     C_CONTIGUOUS_AND_ALIGNED,
+    are_apart,
     contiguous,
-    have_different_owners,
     is_plain,
     require_apart,
     require_array,
@@ -161,7 +161,7 @@ def _is_plain_row(array, N):
 
 def _is_plain_out(out, shape, A, B):
     return (is_plain(out, FLOAT32) and out.shape == shape and out.flags.writeable and
-            have_different_owners(out, A) and have_different_owners(out, B))
+            are_apart((out,), (A, B)))
 
 
 def _batch_step(array):

@@ -70,6 +70,11 @@ def _from_bfloat16(bits):
 # ---------------------------------------------------------------- nonlinearities
 
 
+def add(x, y):
+    """sum = x + y"""
+    return [x_i + y_i for x_i, y_i in zip(x.tolist(), y.tolist())]
+
+
 def gelu(x):
     """y = x Φ(x),   Φ(x) = (1 + erf(x / √2)) / 2"""
     return [x_i * (1 + math.erf(x_i / math.sqrt(2))) / 2 for x_i in x.tolist()]

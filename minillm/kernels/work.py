@@ -20,7 +20,7 @@ OPERATIONS = {
     "gelu": 20, "gelu_backward": 28, "gelu_tanh": 12, "gelu_tanh_backward": 20,
     "relu2": 2, "relu2_backward": 3, "token_losses": 4,
     "token_losses_backward": 3,
-    "rotate": 3, "adam": 12, "sum_of_squares": 2, "sum_rows": 1, "scatter_add": 1,
+    "add": 1, "rotate": 3, "adam": 12, "sum_of_squares": 2, "sum_rows": 1, "scatter_add": 1,
 }
 
 

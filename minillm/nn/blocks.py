@@ -13,6 +13,7 @@ from minillm.nn.attention import CrossAttention, SelfAttention
 from minillm.nn.feed_forward import FeedForward
 from minillm.nn.layers import Dropout, LayerNorm
 from minillm.nn.module import Module
+from minillm.ops.add import add
 
 
 class Residual(Module):
@@ -32,8 +33,8 @@ class Residual(Module):
         """x: (B, T, d_model), with the sub-layer's other arguments -> y: (B, T, d_model)"""
         f, norm, dropout = self._layers()
         if self.is_pre_norm:
-            return x + dropout(f(norm(x), *others, **options))
-        return norm(x + dropout(f(x, *others, **options)))
+            return add(x, dropout(f(norm(x), *others, **options)))
+        return norm(add(x, dropout(f(x, *others, **options))))
 
     # A sum passes its gradient to both summands, so dx is the gradient of the sum plus the gradient
     # that comes back through the sub-layer.
@@ -43,7 +44,7 @@ class Residual(Module):
         dsum = dy if self.is_pre_norm else norm.backward(dy)
         dbranch = f.backward(dropout.backward(dsum))
         dbranch, *others = dbranch if isinstance(dbranch, tuple) else (dbranch,)
-        dx = dsum + (norm.backward(dbranch) if self.is_pre_norm else dbranch)
+        dx = add(dsum, norm.backward(dbranch) if self.is_pre_norm else dbranch)
         return (dx, *others) if others else dx
 
     def _layers(self):

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from minillm.checks import require_float, require_shape
+from minillm.kernels import kernel
 from minillm.kernels.arguments import require_apart
+from minillm.kernels.linear import Linear, LinearBackward
 from minillm.ops.matmul import matmul
 from minillm.ops.quantized import QuantizedWeights
 from minillm.ops.sum_rows import sum_rows
@@ -19,6 +21,7 @@ class LinearCache(NamedTuple):
     has_bias: bool
 
 
+@kernel(Linear(LinearCache))
 def linear(x, W, b=None, *, transpose_W=False):
     """y = x W + b
 
@@ -51,6 +54,7 @@ def linear(x, W, b=None, *, transpose_W=False):
 #   ∂L/∂W_ij = Σ_n x_ni dy_nj    dW = xᵀ dy
 #   ∂L/∂b_j  = Σ_n dy_nj         db = the sum of dy's rows
 # For y = x Vᵀ set W = Vᵀ:  dx = dy V,  dV = (dW)ᵀ = dyᵀ x.
+@kernel(LinearBackward())
 def linear_backward(dy, cache, *, dW=None, accumulate=False, with_dW=True):
     """dy: (..., d_out)  ->  dx: (..., d_in), dW: the shape of W, db: (d_out,), None if b was None
 

@@ -68,6 +68,29 @@ static void check_matmul(ptrdiff_t batch, ptrdiff_t M, ptrdiff_t N, ptrdiff_t K)
     }
 }
 
+static void check_linear_backward(ptrdiff_t rows, ptrdiff_t d_in, ptrdiff_t d_out, int transpose_W) {
+    float *dy = numbers(rows * d_out), *x = numbers(rows * d_in), *W = numbers(d_in * d_out);
+    float *dx = numbers(rows * d_in), *dW = numbers(d_in * d_out), *db = numbers(d_out);
+    double *wx = calloc(rows * d_in, sizeof(double)), *wW = calloc(d_in * d_out, sizeof(double));
+    double *wb = calloc(d_out, sizeof(double));
+    for (ptrdiff_t i = 0; i < d_in * d_out; i++)
+        wW[i] = dW[i];
+    for (ptrdiff_t n = 0; n < rows; n++)
+        for (ptrdiff_t j = 0; j < d_out; j++) {
+            wb[j] += dy[n * d_out + j];
+            for (ptrdiff_t i = 0; i < d_in; i++) {
+                ptrdiff_t w = transpose_W ? j * d_in + i : i * d_out + j;
+                wx[n * d_in + i] += (double)dy[n * d_out + j] * W[w];
+                wW[w] += (double)dy[n * d_out + j] * x[n * d_in + i];
+            }
+        }
+    failures += minillm_linear_backward(rows, d_in, d_out, dy, x, W, transpose_W, 1, dx, dW, db);
+    compare("linear_backward: dx", rows * d_in, dx, wx, 1e-4);
+    compare("linear_backward: dW", d_in * d_out, dW, wW, 1e-4);
+    compare("linear_backward: db", d_out, db, wb, 1e-4);
+    free(dy), free(x), free(W), free(dx), free(dW), free(db), free(wx), free(wW), free(wb);
+}
+
 static void check_quantized(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K) {
     float *x = numbers(M * K), *scale = numbers(N), *bias = numbers(N), *y = numbers(M * N);
     int8_t *q = malloc(N * K + 1);
@@ -248,6 +271,10 @@ static void check_rows(ptrdiff_t rows, ptrdiff_t d) {
     minillm_relu2_backward(n, dy, x, dx);
     compare("relu2", n, y, wanted, 1e-6);
     compare("relu2_backward", n, dx, more, 1e-6);
+    minillm_add(n, x, dy, y);
+    for (ptrdiff_t i = 0; i < n; i++)
+        wanted[i] = (double)x[i] + dy[i];
+    compare("add", n, y, wanted, 1e-6);
     for (ptrdiff_t i = 0; i < n; i++) {
         double e = exp(-x[i]), s = 1 / (1 + e);
         wanted[i] = x[i] * s * dy[i];
@@ -661,6 +688,8 @@ int main(void) {
         check_matmul(1, 3, 600, 300);
         check_matmul(1, 41, 64, 50);
         check_matmul(1, 20, 40, 0);
+        check_linear_backward(70, 33, 40, 0);
+        check_linear_backward(5, 64, 96, 1);
         for (ptrdiff_t M = 1; M <= 9; M++) {
             check_quantized(M, 11 + 100 * M, 60 * M + 7);
             check_int4(M, 11 + 100 * M, 60 * M + 7);

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from gradcheck import check_op
@@ -5,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import generators, leading_shapes, sizes
 
+from minillm import kernels
 from minillm.ops.linear import linear, linear_backward
 
 
@@ -44,6 +47,26 @@ def test_dW_goes_into_columns_of_a_buffer(rng, n, d_in, d_out, accumulate, dtype
     added = before[:, 2:-2] if accumulate else 0
     np.testing.assert_allclose(buffer[:, 2:-2], expected + added, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(buffer[:, [0, 1, -2, -1]], before[:, [0, 1, -2, -1]])
+
+
+@pytest.mark.skipif(kernels.current() != "c", reason="the C extension isn't built")
+@pytest.mark.parametrize("shape", [(1, 2, 3), (2, 9, 40, 33), (130, 32, 96)])
+@pytest.mark.parametrize("transpose_W", [False, True])
+@pytest.mark.parametrize("options", [{}, {"accumulate": True}])
+def test_one_call_of_c_gives_bit_for_bit_what_its_kernels_give(shape, transpose_W, options):
+    rng = np.random.default_rng(0)
+    *leading, d_in, d_out = shape
+    x, W, b, dy = (rng.standard_normal(shape, np.float32) for shape in (
+        (*leading, d_in), (d_out, d_in) if transpose_W else (d_in, d_out), d_out,
+        (*leading, d_out)))
+    names, results = [], []
+    for dW in (np.ones_like(W), np.ones_like(W)):
+        with kernels.observe(lambda name, *_: names.append(name)) if results else nullcontext():
+            y, cache = linear(x, W, b, transpose_W=transpose_W)
+            results.append((y, *cache, *linear_backward(dy, cache, dW=dW, **options)))
+    assert names == ["matmul", "sum_rows", "matmul", "matmul"]
+    for one, other in zip(*results):
+        np.testing.assert_array_equal(one, other, strict=True)
 
 
 def test_errors_name_the_argument():
