@@ -145,6 +145,8 @@ def _mismatch(value, kind, name):
         wrong = (_mismatch(part, item, f"{name}[{key}]") for key, part in zip(names, parts))
         return next(filter(None, wrong), None)
     if origin in (Union, types.UnionType):
+        if type(value) in (int, str, bool) and type(value) in get_args(kind):
+            return None  # the usual case, without a line about the other kinds
         wrong = [_mismatch(value, option, name) for option in get_args(kind)]
         if None in wrong:
             return None

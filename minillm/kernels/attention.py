@@ -101,26 +101,44 @@ class Backward:
 forward, backward = Forward(), Backward()
 
 
-def forward_each(Q, keys, values, scale):
-    """fused_attention(Q[:, :, b : b + 1], keys[b], values[b], AttentionBias(causal=True), scale)[0]
-    of each of B sequences, Q: (1, H, B, D) -> (1, H, B, D); None if the C kernel doesn't take them
+def forward_each(Q, parts, keys, values, scale):
+    """fused_attention(Q[:, :, part], K, V, AttentionBias(causal=True), scale)[0] of each of B
+    sequences, Q: (1, H, T, D) -> (1, H, T, D); None if the C kernel doesn't take them
 
-    For one query each, checks and set-up take ten times as long as the attention itself: do them
+    For few queries each, checks and set-up take ten times as long as the attention itself: do them
     once. The caller, a layer, has made the arrays, so their shapes match.
     """
+    _, H, T, D = Q.shape
+    is_step = len(parts) == T
     if (current() != "c" or Q.dtype != np.float32 or not Q.size or Q.strides[3] != 4 or
+            (D % _unit() and not is_step) or
             any(K.dtype != np.float32 or V.dtype != np.float32 for K, V in zip(keys, values))):
         return None
-    out, lse = empty_heads(*Q.shape, Q.dtype), np.empty(Q.shape[1:3], np.float32)
-    rows, causal = Q.transpose(2, 1, 0, 3), (True, None, None)
-    call = _call(rows, keys[0], causal, _checked_scale(scale, Q.shape[3]), lse, V=values[0],
-                 out=out.transpose(2, 1, 0, 3))
+    out, lse = empty_heads(1, H, T, D, Q.dtype), np.empty((H, T), np.float32)
+    if is_step:
+        call, its_keys = _call_for_all(Q, keys, values, scale, out, lse)
+        c_library.check(c_library.lib.minillm_attention(call))
+        return out
+    call = _call(Q, keys[0], (True, None, None), _checked_scale(scale, D), lse)
+    for part, K, V in zip(parts, keys, values):
+        call.Tq, call.Tk = part.stop - part.start, K.shape[2]
+        call.ahead = call.Tk - call.Tq
+        call.Q, call.K, call.V = heads_of(Q[:, :, part]), heads_of(K), heads_of(V)
+        call.out = heads_of(out[:, :, part])
+        c_library.check(c_library.lib.minillm_attention(call))
+    return out
+
+
+def _call_for_all(Q, keys, values, scale, out, lse):
+    """-> the struct for one query of each sequence, (1, H, B, D), and the array it points to, which
+    the caller keeps alive"""
+    call = _call(Q.transpose(2, 1, 0, 3), keys[0], (True, None, None),
+                 _checked_scale(scale, Q.shape[3]), lse, V=values[0], out=out.transpose(2, 1, 0, 3))
     call.Tk = max(K.shape[2] for K in keys)
     call.each = each = c_library.ffi.new("minillm_keys[]", len(keys))
     for one, K, V in zip(each, keys, values):
         one.K, one.V, one.Tk = heads_of(K), heads_of(V), K.shape[2]
-    c_library.check(c_library.lib.minillm_attention(call))
-    return out
+    return call, each
 
 
 def empty_heads(B, H, T, D, dtype):

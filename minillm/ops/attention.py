@@ -243,8 +243,8 @@ def streaming_attention_each(Q, parts, keys, values, distance_biases, *, scale=N
     keys, values: B arrays (1, Hkv, Tk_b, D);  distance_biases: B arrays (H, Tq_b + Tk_b - 1), or None
     ->  out: (1, H, T, D): part b is that of `streaming_attention` for sequence b alone
     """
-    if len(parts) == Q.shape[2] and all(bias is None for bias in distance_biases):
-        out = checks.forward_each(Q, keys, values, scale)
+    if all(bias is None for bias in distance_biases):
+        out = checks.forward_each(Q, parts, keys, values, scale)
         if out is not None:
             return out
     out = empty_heads(*Q.shape, Q.dtype)

@@ -118,7 +118,11 @@ class Api:
         self.calls.add(call)
         status = 499  # the client is gone, in nginx's words
         try:
-            order = await self._read(receive, is_chat, call)
+            self.worker.n_coming += 1
+            try:
+                order = await self._read(receive, is_chat, call)
+            finally:
+                self.worker.n_coming -= 1
             call.submit(order.jobs)
             reply = _stream if order.streams else _whole
             answering = asyncio.ensure_future(
@@ -207,17 +211,18 @@ async def _stream(call, order, reply, send):
     has_begun, status = False, 200
 
     async def put(chunks, end=""):
-        data = "".join(f"data: {_json(chunk)}\n\n" for chunk in chunks) + end
+        data = "".join([f"data: {_json(chunk)}\n\n" for chunk in chunks]) + end
         await send({"type": "http.response.body", "body": data.encode(), "more_body": True})
 
     try:
         async for events in call.events():
+            chunks = [reply.chunk(event) for event in events]
             if not has_begun:  # until here an error has a status of its own
                 has_begun = True
                 await send({"type": "http.response.start", "status": 200, "headers": [
                     (b"content-type", b"text/event-stream; charset=utf-8"), *HEADERS]})
-                await put(reply.opening())
-            await put(map(reply.chunk, events))
+                chunks = reply.opening() + chunks
+            await put(chunks)
         await put(reply.closing(), "data: [DONE]\n\n")
     except ApiError as error:
         if not has_begun:
@@ -228,8 +233,7 @@ async def _stream(call, order, reply, send):
     return status
 
 
-def _json(content):
-    return json.dumps(content, separators=(",", ":"), allow_nan=False)
+_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def application(api):

@@ -1,9 +1,12 @@
 """The thread that runs the model: it takes requests, steps the batch, waits if there are none."""
 
 import threading
+import time
 
 from minillm.generation.continuous_batching import ContinuousBatch
 from minillm.serving.errors import queue_is_full, shutting_down
+
+MOST_WAITING_FOR_MORE = 0.01  # seconds
 
 
 class Worker:
@@ -16,6 +19,7 @@ class Worker:
         self.batch = ContinuousBatch(model, n_slots)
         self.max_waiting = max_waiting
         self.n_steps = 0
+        self.n_coming = 0  # calls whose requests the event loop will submit soon
         self._changed = threading.Condition()
         self._new, self._cancelled = [], []
         self._posts = []  # of this half of a step: (loop, function, argument)
@@ -76,6 +80,8 @@ class Worker:
             with self._changed:
                 while not (is_busy or self._new or self._cancelled or self._is_stopping):
                     self._changed.wait()
+                if not is_busy:
+                    self._wait_for_more()
                 if self._is_stopping:
                     return
                 new, self._new = self._new, []
@@ -89,6 +95,14 @@ class Worker:
             is_busy = self.batch.write()
             self.n_steps += 1
             self._send_posts()
+
+    def _wait_for_more(self):
+        """Wait for the calls that are being read, so that prompts that come at the same moment are
+        read together. Not long: a client may send its body slowly."""
+        end = time.monotonic() + MOST_WAITING_FOR_MORE
+        while (self.n_coming and len(self._new) < len(self.batch.slots)
+                and not self._is_stopping and (left := end - time.monotonic()) > 0):
+            self._changed.wait(left)
 
     def _send_posts(self):
         """Wake each event loop once, not once a token."""

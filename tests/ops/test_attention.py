@@ -363,10 +363,10 @@ def test_errors_name_the_argument():
 @pytest.mark.parametrize("implementation", ["numpy", "c"])
 def test_attention_of_rows_of_different_lengths_is_that_of_each_row(implementation):
     rng = np.random.default_rng(0)
-    keys, values = ([rng.normal(size=(1, 2, n + 2, 6)).astype(np.float32)[:, :, :n]
-                     for n in (1, 9, 40)] for _ in range(2))
-    for counts in ((1, 1, 1), (1, 5, 20)):
-        Q = rng.normal(size=(1, sum(counts), 4, 6)).astype(np.float32).transpose(0, 2, 1, 3)
+    for counts, D in (((1, 1, 1), 6), ((1, 5, 20), 6), ((1, 5, 20), 32)):
+        keys, values = ([rng.normal(size=(1, 2, n + 2, D)).astype(np.float32)[:, :, :n]
+                         for n in (1, 9, 40)] for _ in range(2))
+        Q = rng.normal(size=(1, sum(counts), 4, D)).astype(np.float32).transpose(0, 2, 1, 3)
         parts = [slice(sum(counts[:b]), sum(counts[: b + 1])) for b in range(3)]
         with kernels.use(implementation):
             found = streaming_attention_each(Q, parts, keys, values, [None] * 3, scale=0.3)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 from serving_models import serving
 
+from minillm.serving import worker
 from minillm.serving.guard import LARGEST_BODY
 
 QUESTION = {"model": "pydoc-tiny", "prompt": "The module", "max_tokens": 4}
@@ -254,6 +255,21 @@ def test_a_defect_is_500_and_the_others_go_on(served, monkeypatch, capfd):
         assert "ZeroDivisionError" in capfd.readouterr().err
         monkeypatch.undo()
         assert post(server)[0] == 200
+
+
+def test_prompts_that_come_at_the_same_moment_are_read_together(served, monkeypatch):
+    read, model = [], served.model
+    extend_each = model.extend_each
+    monkeypatch.setattr(worker, "MOST_WAITING_FOR_MORE", 60)
+    monkeypatch.setattr(model, "extend_each", lambda tokens, states: (
+        read.append(len(tokens)), extend_each(tokens, states))[1])
+    with serving(served) as server:
+        server.worker.n_coming += 1  # as if a body were on its way
+        first = in_background(post, server)
+        wait_until(lambda: server.worker.n_waiting == 1)
+        server.worker.n_coming -= 1
+        assert post(server, prompt="Another")[0] == first()[0] == 200
+    assert read == [2]
 
 
 # -------------------------------------------------------------------- its end
