@@ -18,6 +18,7 @@
  * multiply-adds, 8 FMAs with AVX-512. They take no longer than loading the line. */
 typedef struct {
     isize M, K, ldx, ldw, ldy;
+    int in_blocks; /* of int4; so is x */
     const float *x, *bias;
     const void *w, *scale;
     float *y;
@@ -113,14 +114,18 @@ compute_outputs(const int R, enum minillm_type type, const pass *p, isize begin,
     }
 }
 
-/* The 32 weights of a group of int4. Only 16 numbers are possible, so with vectors of 16 lanes they
- * are a table in one register. A shuffle, one instruction, looks up 16 weights; it reads only the
- * lower 4 bits of each index. Otherwise convert and multiply. */
+/* int4 has only 16 levels, so with vectors of 16 lanes they are a table in one register. A shuffle,
+ * one instruction, looks up 16 weights; it reads only the lower 4 bits of each index. */
+#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
+#define LEVELS_IN_A_VECTOR
+typedef uint32_t indices __attribute__((vector_size(64)));
+static const vec levels = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
+#endif
+
+/* The 32 weights of a group of int4. */
 static inline __attribute__((always_inline)) void
 unpack_group(const uint8_t *q, float scale, vec *w) {
-#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
-    typedef uint32_t indices __attribute__((vector_size(64)));
-    const vec levels = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
+#ifdef LEVELS_IN_A_VECTOR
     indices both = {0};
     for (int l = 0; l < LANES; l++)
         both[l] = q[l];
@@ -186,10 +191,94 @@ compute_int4_outputs(const int R, const pass *p, isize begin, isize end, float *
     }
 }
 
+/* For up to three rows of x, unpacking int4 is most of the work. Four groups, a block, are unpacked
+ * together: their 64 bytes are 16 words, and bits 4 n to 4 n + 3 of the words index 16 weights. Word l
+ * belongs to group l / 4, of which these bits are weight number 4 (l % 4) + n / 2, plus 16 if n is
+ * odd. The copy of x has the same order. */
+enum { BLOCK_ROWS = 3, INT4_BLOCK = 4 * MINILLM_GROUP };
+
+static int in_blocks(int type, isize M, isize ldw) {
+#ifdef LEVELS_IN_A_VECTOR
+    return type == MINILLM_INT4 && M <= BLOCK_ROWS && ldw % INT4_BLOCK == 0;
+#else
+    return (void)type, (void)M, (void)ldw, 0;
+#endif
+}
+
+static void order_block(float *x) {
+    float ordered[INT4_BLOCK];
+    for (int group = 0; group < 4; group++)
+        for (int odd = 0; odd < 2; odd++)
+            transpose_4x4(x + 32 * group + 16 * odd, 4, ordered + 16 * odd + 4 * group, 32);
+    memcpy(x, ordered, sizeof ordered);
+}
+
+#ifdef LEVELS_IN_A_VECTOR
+/* Four scales, each in the lanes of its group's words. A bfloat16 is the upper half of a float. */
+static inline vec block_scales(const uint16_t *scale) {
+    typedef uint64_t quads __attribute__((vector_size(64)));
+    typedef uint8_t bytes __attribute__((vector_size(64)));
+    #define LANE(g) 18 * g, 18 * g + 1, 18 * g, 18 * g + 1 /* byte 16 g + i is byte i again */
+    #define GROUP(g) LANE(g), LANE(g), LANE(g), LANE(g)
+    const bytes twice = {GROUP(0), GROUP(1), GROUP(2), GROUP(3)};
+    uint64_t four;
+    memcpy(&four, scale, sizeof four);
+    return (vec)((indices)__builtin_shuffle((bytes)(four - (quads){0}), twice) & 0xffff0000);
+}
+
+/* compute_int4_outputs for whole blocks. A scale is the factor of a sum of eight products in each
+ * lane. Such a sum must not overflow where the result doesn't, so levels are 1 / SMALL of theirs. */
+static inline __attribute__((always_inline)) void
+compute_int4_blocks(const int R, const pass *p, isize begin, isize end) {
+    enum { SMALL = 128 };
+    typedef uint32_t unaligned_indices __attribute__((vector_size(64), aligned(1), may_alias));
+    const isize blocks = p->ldw / INT4_BLOCK;
+    const isize ahead = round_up(4096, max(1, INT4_OUTPUTS * blocks * 64));
+    for (isize j = begin; j < end; j += INT4_OUTPUTS) {
+        isize output[INT4_OUTPUTS];
+        vec sums[INT4_OUTPUTS][BLOCK_ROWS];
+        for (int o = 0; o < INT4_OUTPUTS; o++) {
+            output[o] = min(j + o, end - 1); /* the last output may be computed several times */
+            for (int i = 0; i < R; i++)
+                sums[o][i] = broadcast(0);
+        }
+        for (isize block = 0; block < blocks; block++) {
+            const float *x = p->x + block * INT4_BLOCK;
+            #pragma GCC unroll 4
+            for (int o = 0; o < INT4_OUTPUTS; o++) {
+                isize place = output[o] * blocks + block;
+                const unaligned_indices *q = (const unaligned_indices *)p->w + place;
+                vec products[BLOCK_ROWS];
+                indices words = *(const volatile unaligned_indices *)q; /* load it only once */
+                __builtin_prefetch((const char *)q + ahead, 0, 2);
+                #pragma GCC unroll 8
+                for (int n = 0; n < 8; n++) {
+                    vec w = __builtin_shuffle(levels / SMALL, words >> 4 * n);
+                    for (int i = 0; i < R; i++) {
+                        vec product = load(x + i * p->ldx + n * LANES) * w;
+                        products[i] = n == 0 ? product : products[i] + product;
+                    }
+                }
+                vec scales = block_scales((const uint16_t *)p->scale + 4 * place);
+                for (int i = 0; i < R; i++)
+                    sums[o][i] += scales * products[i];
+            }
+        }
+        for (int o = 0; o < INT4_OUTPUTS; o++)
+            for (int i = 0; i < R; i++)
+                p->y[i * p->ldy + output[o]] = (p->bias ? p->bias[output[o]] : 0) +
+                                               SMALL * horizontal_sum(sums[o][i]);
+    }
+}
+#else
+#define compute_int4_blocks(R, p, begin, end) (void)0 /* in_blocks is never true */
+#endif
+
 /* Call the copy of compute_outputs that is compiled for this type and number of rows. */
 static void dispatch_outputs(int type, const pass *p, isize begin, isize end, float *scales) {
     #define CASE(t, R) case 8 * t + R: \
-        if (t == MINILLM_INT4) compute_int4_outputs(R, p, begin, end, scales); \
+        if (R <= BLOCK_ROWS && p->in_blocks) compute_int4_blocks(R, p, begin, end); \
+        else if (t == MINILLM_INT4) compute_int4_outputs(R, p, begin, end, scales); \
         else compute_outputs(R, t, p, begin, end); \
         break;
     #define CASES(t) CASE(t, 1) CASE(t, 2) CASE(t, 3) CASE(t, 4) \
@@ -298,7 +387,7 @@ int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
                  const void *w, isize ldw, int transposed, const void *scale,
                  const float *bias, float *y, isize ldy) {
     pass p = {.K = K, .x = x, .ldx = ldx, .w = w, .ldw = ldw, .scale = scale, .bias = bias, .y = y,
-              .ldy = ldy};
+              .ldy = ldy, .in_blocks = in_blocks(type, M, ldw)};
     if (M * N == 0)
         return MINILLM_OK;
     if (M > MINILLM_STEP_ROWS && transposed)
@@ -324,6 +413,8 @@ int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
     for (isize i = 0; i < M; i++) {
         memcpy(copy + i * row, x + i * ldx, K * sizeof(float));
         memset(copy + i * row + K, 0, (row - K) * sizeof(float));
+        for (isize k = 0; k < K && p.in_blocks; k += INT4_BLOCK)
+            order_block(copy + i * row + k);
     }
     #pragma omp parallel for schedule(guided) num_threads(threads)
     for (isize begin = 0; begin < N; begin += size)

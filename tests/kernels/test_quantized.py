@@ -135,7 +135,7 @@ def test_int4_stores_its_own_numbers_exactly():
 @every_implementation
 @every_type
 @given(rng=generators, M=st.integers(0, 10), N=st.integers(1, 9),
-       K=st.sampled_from([0, 1, 3, 16, 31, 64, 67, 130]), has_bias=st.booleans())
+       K=st.sampled_from([0, 1, 3, 16, 31, 64, 67, 130, 256]), has_bias=st.booleans())
 @example(rng=np.random.default_rng(0), M=5, N=70, K=200, has_bias=True)
 @example(rng=np.random.default_rng(0), M=33, N=5, K=70, has_bias=True)
 @example(rng=np.random.default_rng(0), M=17, N=515, K=3, has_bias=True)
@@ -216,10 +216,10 @@ def test_the_same_bits_on_any_number_of_threads(dtype):
         for threads in (1, 2, 5):
             kernels.set_num_threads(threads)
             for M in (1, 3, 8):
-                x = np.random.default_rng(M).standard_normal((M, 300)).astype(np.float32)
+                x = np.random.default_rng(M).standard_normal((M, 379)).astype(np.float32)
                 weights, scale = stored(
-                    np.random.default_rng(9).standard_normal((700, 300)).astype(np.float32), dtype)
-                plain = matmul(x, dequantize(weights, scale, 300).T.copy())
+                    np.random.default_rng(9).standard_normal((700, 379)).astype(np.float32), dtype)
+                plain = matmul(x, dequantize(weights, scale, 379).T.copy())
                 results.append((quantized_matmul(x, weights, scale).tobytes(),
                                 plain.tobytes()))
     finally:
@@ -236,6 +236,15 @@ def test_int8_products_do_not_overflow_before_the_scale(name):
         q, scale = np.full((3, K), 100, np.int8), np.full(3, 1e-4, np.float32)
         with kernels.use(name):
             np.testing.assert_allclose(quantized_matmul(x, q, scale), 3e36, rtol=1e-5)
+
+
+@every_implementation
+def test_int4_products_do_not_overflow_before_the_scale(name):
+    x = np.zeros((2, 128), np.float32)
+    x[:, 64:66] = 3e38
+    q, scale = np.full((3, 64), 0xFF, np.uint8), np.full((3, 4), to_bfloat16(np.float32(2**-9)))
+    with kernels.use(name):
+        np.testing.assert_allclose(quantized_matmul(x, q, scale), 6e38 * 7 * 2.0**-9, rtol=1e-5)
 
 
 @every_implementation
