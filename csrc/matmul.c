@@ -5,6 +5,7 @@
  * that of Goto and van de Geijn 2008 and of BLIS (Van Zee and van de Geijn 2015): a register tile
  * at the centre; around it, loops that keep a block of one matrix in L2 (theirs of A, here of B);
  * and panels packed in the order in which a tile reads them. */
+#include <math.h>
 #include "tile.h"
 
 /* The cache blocks. A block of B (KC x NC floats: 147, 295 or 590 KB with 4, 8 or 16 lanes) is
@@ -115,17 +116,44 @@ static void amx_multiply(isize M, isize N, isize K, matrix A, matrix B, matrix s
     _tile_release();
 }
 #else
-enum { PANEL = 0, AMX_WORKSPACE = 0 };
+enum { PANEL = 0, AMX_NC = 1, AMX_WORKSPACE = 0 };
 static int amx_pays(isize M, isize N, isize K) { return (void)M, (void)N, (void)K, 0; }
 #define amx_multiply multiply
 #endif
 
+/* A matrix C is cut into a grid of pieces, `down` x `across`. */
+typedef struct { isize down, across; } grid;
+
+/* How many numbers of A and B all pieces pack, or cut for AMX, for each k. A piece on AMX cuts its rows
+ * of A once for each AMX_NC columns. */
+static double numbers_packed(isize M, isize N, grid cut, int on_amx) {
+    double passes = on_amx ? ceil((double)N / cut.across / AMX_NC) : 1;
+    return (double)M * cut.across * passes + (double)N * cut.down;
+}
+
+/* The best grid of at most `most` pieces for each thread: enough of them balance the load when
+ * another program slows a core. But cutting numbers for AMX takes longer than packing them: there,
+ * fewer pieces are better if they cut less. */
+static grid choose_grid(isize batch, isize M, isize N, isize threads, isize most, int on_amx) {
+    grid best = {0, 0};
+    for (isize each = most; each >= (on_amx ? 1 : most); each--) {
+        isize pieces = threads == 1 ? 1 : (threads * each + batch - 1) / batch;
+        for (isize down = 1; down <= pieces; down++) {
+            grid cut = {down, pieces / down};
+            if (pieces % down == 0 &&
+                (best.down == 0 ||
+                 numbers_packed(M, N, cut, on_amx) < numbers_packed(M, N, best, on_amx)))
+                best = cut;
+        }
+    }
+    return best;
+}
+
 /* Each matrix C of the batch is cut into a grid of pieces, `down` x `across`, along tiles' rows
  * and cache lines; threads take pieces. Every number of C is the same sum in the same order
  * wherever the cuts are. Pieces in one row of the grid read the same rows of A, and pieces in one
- * column pack the same columns of B, so choose the grid with the least width + height of a piece.
- * There are as many pieces as threads; or up to four times as many, as long as a piece keeps 400 x
- * 400 numbers, to balance the load when another program slows a core. */
+ * column pack the same columns of B. There are as many pieces as threads; or up to four times as
+ * many, as long as a piece keeps 400 x 400 numbers. */
 int minillm_matmul(isize batch, isize M, isize N, isize K,
                    const float *A, isize lda, isize step_A, int transpose_A,
                    const float *B, isize ldb, isize step_B, int transpose_B,
@@ -152,18 +180,13 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
     }
     int threads = threads_for((double)batch * M * N * K);
     isize pieces_per_thread = max(1, min(4, batch * M * N / threads / 160000));
-    isize pieces = threads == 1 ? 1 : (threads * pieces_per_thread + batch - 1) / batch;
-    isize down = 1;
-    for (isize d = 2; d <= pieces; d++)
-        if (pieces % d == 0 && (double)M / d + (double)N * d / pieces <
-                               (double)M / down + (double)N * down / pieces)
-            down = d;
     int on_amx = amx_pays(M, N, K);
+    grid cut = choose_grid(batch, M, N, threads, pieces_per_thread, on_amx);
     /* A piece has whole tiles and whole cache lines. */
-    isize rows = round_up((M + down - 1) / down, on_amx ? PANEL : MR);
-    isize columns = round_up((N * down + pieces - 1) / pieces, on_amx ? PANEL : 16);
+    isize rows = round_up((M + cut.down - 1) / cut.down, on_amx ? PANEL : MR);
+    isize columns = round_up((N + cut.across - 1) / cut.across, on_amx ? PANEL : 16);
     isize across = (N + columns - 1) / columns;
-    pieces = (M + rows - 1) / rows * across; /* rounding up may leave fewer */
+    isize pieces = (M + rows - 1) / rows * across; /* rounding up may leave fewer */
     isize size = round_up(NC * KC + min(rows, MC) * min(K, KC), 16) + (on_amx ? AMX_WORKSPACE : 0);
     float *workspaces = allocate(threads * size);
     if (workspaces == NULL)
