@@ -1,5 +1,7 @@
 """Checks of the kernels' arguments: the same checks and errors for all implementations."""
 
+import functools
+
 import numpy as np
 
 
@@ -11,20 +13,26 @@ def rows_contiguous(array):
     """
     if array.flags.c_contiguous and array.flags.aligned:
         return array  # a quick test for most arrays
-    size, strides = array.itemsize, array.strides
-    side_by_side = array.size == 0 or array.shape[-1] <= 1 or strides[-1] == size
-    whole_elements = array.flags.aligned and not any([stride % size for stride in strides])
-    return array if side_by_side and whole_elements else array.copy(order="C")
+    if array.flags.aligned and _has_whole_rows(array.shape, array.strides, array.itemsize):
+        return array
+    return array.copy(order="C")
 
 
-# NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED of NumPy's C API: one test instead of two.
+@functools.lru_cache(1000)  # training repeats the same layouts in every step
+def _has_whole_rows(shape, strides, itemsize):
+    side_by_side = 0 in shape or shape[-1] <= 1 or strides[-1] == itemsize
+    return side_by_side and not any(stride % itemsize for stride in strides)
+
+
+# NPY_ARRAY_C_CONTIGUOUS and other flags of NumPy's C API: one test instead of several.
 C_CONTIGUOUS_AND_ALIGNED = 0x0001 | 0x0100
+OWNED_AND_WRITEABLE = C_CONTIGUOUS_AND_ALIGNED | 0x0004 | 0x0400
 
 
-def is_plain(array, dtype):
-    """-> whether `array` is contiguous, aligned and has this dtype object: a quick test"""
+def is_plain(array, dtype, flags=C_CONTIGUOUS_AND_ALIGNED):
+    """-> whether `array` has this dtype object and these flags: a quick test"""
     return (type(array) is np.ndarray and array.dtype is dtype and
-            array.flags.num & C_CONTIGUOUS_AND_ALIGNED == C_CONTIGUOUS_AND_ALIGNED)
+            array.flags.num & flags == flags)
 
 
 def contiguous(array):
@@ -50,18 +58,19 @@ def require_output(name, array, shape, dtype):
         raise ValueError(f"{name} is read-only, wanted a writable array")
     if rows_contiguous(array) is not array:
         raise ValueError(f"{name} has strides {array.strides}, wanted a contiguous last axis")
-    if array.size and not _are_elements_apart(array):
+    if array.size and not _are_elements_apart(array.shape, array.strides, array.itemsize):
         raise ValueError(f"{name} has strides {array.strides}: its elements share memory")
 
 
-def _are_elements_apart(array):
+@functools.lru_cache(1000)
+def _are_elements_apart(shape, strides, itemsize):
     """-> whether each stride is at least as long as the span of all shorter strides
 
     That holds for every view that slicing, transposing and reshaping make. Some arrays made by
     `as_strided` fail this test although their elements share no memory.
     """
-    reach = array.itemsize
-    for stride, size in sorted(zip(map(abs, array.strides), array.shape)):
+    reach = itemsize
+    for stride, size in sorted(zip(map(abs, strides), shape)):
         if size > 1:
             if stride < reach:
                 return False

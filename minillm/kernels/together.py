@@ -9,7 +9,7 @@ own their memory, as those of a model do, and otherwise the other kernel is call
 import numpy as np
 
 from minillm.kernels import c_library
-from minillm.kernels.arguments import is_plain
+from minillm.kernels.arguments import OWNED_AND_WRITEABLE, is_plain
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -24,21 +24,18 @@ class AdamAll:
 
     def fast(self, parts, t, beta1, beta2, eps, grad_scale=1.0):
         arrays = [array for part in parts for array in part[:4]]
-        numbers = [t, beta1, beta2, eps, grad_scale, *(x for part in parts for x in part[4:])]
-        if not (all(type(number) in (int, float) for number in numbers) and t >= 1 and eps >= 0 and
+        numbers = [t, beta1, beta2, eps, grad_scale, *[x for part in parts for x in part[4:]]]
+        if not (all([type(number) in (int, float) for number in numbers]) and t >= 1 and eps >= 0 and
                 0 <= beta1 < 1 and 0 <= beta2 < 1 and
-                all(is_plain(array, FLOAT32) and array.base is None for array in arrays) and
-                len({id(array) for array in arrays}) == len(arrays) and
-                all(w.shape == g.shape == m.shape == v.shape and w.size and
-                    w.flags.writeable and m.flags.writeable and v.flags.writeable
-                    for w, g, m, v, *_ in parts)):
+                all([is_plain(array, FLOAT32, OWNED_AND_WRITEABLE) for array in arrays]) and
+                len({*map(id, arrays)}) == len(arrays) and
+                all([w.shape == g.shape == m.shape == v.shape and w.size
+                     for w, g, m, v, *_ in parts])):
             return None
         from_buffer, floats = c_library.ffi.from_buffer, c_library.FLOATS
-        c_parts = c_library.ffi.new("minillm_adam_part[]", len(parts))
-        for c_part, (w, g, m, v, lr, l2, decay) in zip(c_parts, parts):
-            c_part.n, c_part.lr, c_part.l2, c_part.decay = w.size, lr, l2, decay
-            c_part.w, c_part.g = from_buffer(floats, w), from_buffer(floats, g)
-            c_part.m, c_part.v = from_buffer(floats, m), from_buffer(floats, v)
+        c_parts = c_library.ffi.new("minillm_adam_part[]", [
+            (w.size, from_buffer(floats, w), from_buffer(floats, m), from_buffer(floats, v),
+             from_buffer(floats, g), lr, l2, decay) for w, g, m, v, lr, l2, decay in parts])
         c_library.lib.minillm_adam_all(len(parts), c_parts, t, beta1, beta2, eps, grad_scale)
         return ()
 
@@ -50,7 +47,7 @@ class SumsOfSquares:
         return {"arrays": arrays}
 
     def fast(self, arrays):
-        if not all(is_plain(array, FLOAT32) for array in arrays):
+        if not all([is_plain(array, FLOAT32) for array in arrays]):
             return None
         ffi, floats = c_library.ffi, c_library.FLOATS
         sizes = ffi.new("isize[]", [array.size for array in arrays])
@@ -58,4 +55,4 @@ class SumsOfSquares:
         step = c_library.lib.MINILLM_SUMS
         sums = ffi.new("double[]", len(arrays) * step)
         c_library.lib.minillm_sums_of_squares(len(arrays), sizes, pointers, sums)
-        return ffi.unpack(sums, len(sums))[::step]
+        return [sums[first] for first in range(0, len(sums), step)]
