@@ -244,9 +244,11 @@ class Signature:
             if type(values[index]) is not float or not low <= values[index] < high:
                 return None
         _, for_c, new_shapes = plan
-        new = [np.empty(shape, FLOAT32) for shape in new_shapes]
-        returned = self.c_function(
-            *for_c, *pointers, *[from_buffer(self.float_pointer, array) for array in new])
+        new = []
+        for shape in new_shapes:
+            new.append(array := np.empty(shape, FLOAT32))
+            pointers.append(from_buffer(self.float_pointer, array))
+        returned = self.c_function(*for_c, *pointers)
         if returned:
             c_library.check(returned)
         return new

@@ -9,6 +9,8 @@ In a pre-norm stack the path from the embedding to the end consists of sums only
 flows back along it unchanged. The model adds one more normalization after the last block.
 """
 
+from operator import attrgetter
+
 from minillm.nn.attention import CrossAttention, SelfAttention
 from minillm.nn.feed_forward import FeedForward
 from minillm.nn.layers import Dropout, LayerNorm
@@ -26,12 +28,12 @@ class Residual(Module):
     def __init__(self, block, sublayer, norm, dropout, placement):
         if placement not in ("pre", "post"):
             raise ValueError(f"norm is {placement!r}, wanted 'pre' or 'post'")
-        self._block, self._names = block, (sublayer, norm, dropout)
+        self._block, self._layers = block, attrgetter(sublayer, norm, dropout)
         self.is_pre_norm = placement == "pre"
 
     def forward(self, x, *others, **options):
         """x: (B, T, d_model), with the sub-layer's other arguments -> y: (B, T, d_model)"""
-        f, norm, dropout = self._layers()
+        f, norm, dropout = self._layers(self._block)
         if self.is_pre_norm:
             return add(x, dropout(f(norm(x), *others, **options)))
         return norm(add(x, dropout(f(x, *others, **options))))
@@ -40,15 +42,12 @@ class Residual(Module):
     # that comes back through the sub-layer.
     def backward(self, dy):
         """dy: (B, T, d_model) -> dx: (B, T, d_model), and the sub-layer's other gradients if any"""
-        f, norm, dropout = self._layers()
+        f, norm, dropout = self._layers(self._block)
         dsum = dy if self.is_pre_norm else norm.backward(dy)
         dbranch = f.backward(dropout.backward(dsum))
         dbranch, *others = dbranch if isinstance(dbranch, tuple) else (dbranch,)
         dx = add(dsum, norm.backward(dbranch) if self.is_pre_norm else dbranch)
         return (dx, *others) if others else dx
-
-    def _layers(self):
-        return [getattr(self._block, name) for name in self._names]
 
 
 class EncoderBlock(Module):

@@ -258,7 +258,7 @@ class Module:
     def __call__(self, *inputs, **options):
         this = _current_pass.get()
         if this is not None:  # called by a module around this one, or inside no_grad()
-            if this.keeps_caches:
+            if this.keeps_caches and (not self._passes or self._passes[-1] is not this):
                 self._join(this)
             return self.tap("", self.forward(*inputs, **options))
         for older in self._passes[:-1]:  # always keep the newest
@@ -271,9 +271,8 @@ class Module:
         return this.track_arrays(y)
 
     def _join(self, this):
-        """Note that this module takes part in the Pass `this`."""
-        if not self._passes or self._passes[-1] is not this:
-            self._passes = [each for each in self._passes if each.caches] + [this]
+        """Note that this module takes part in the Pass `this`, once."""
+        self._passes = [each for each in self._passes if each.caches] + [this]
 
     def remember(self, cache):
         """Keep `cache` for the backward of this forward, unless inside `no_grad`."""
