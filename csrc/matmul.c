@@ -82,8 +82,8 @@ enum { AMX_NC = 512, PANEL_TILES = KC / DEPTH * CHUNK,
 
 /* Cutting a number into pieces takes the time of about 50 multiply-adds: a number of A serves for N
  * of them, one of B for M. From 17 rows on, the rows of A don't matter: then a row of C is the same
- * bit for bit whatever rows are beside it. */
-static int amx_pays(isize M, isize N, isize K) { return M > 16 && N >= 64 && K > 0; }
+ * bit for bit whatever rows are beside it. (Up to N = K = 64, FMAs are as fast or faster for any M.) */
+static int amx_pays(isize M, isize N, isize K) { return M > 16 && N >= 64 && N * K > 64 * 64; }
 
 static void amx_multiply(isize M, isize N, isize K, matrix A, matrix B, matrix start, matrix C,
                          float *workspace) {
@@ -172,7 +172,10 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
         (transpose_B || product_can))
         return minillm_gemv(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, bias,
                             C, ldc);
-    if (batch == 1 && !transpose_B && N % LANES == 0 && (double)M * N * K <= SMALL) {
+    int on_amx = amx_pays(M, N, K);
+    /* K <= KC: a longer sum would be added up in other steps than that of a larger product. */
+    if (batch == 1 && !transpose_B && !on_amx && N % LANES == 0 && K <= KC &&
+        (double)M * N * K <= SMALL) {
         isize j = N / PAIR * PAIR; /* the last vector of each row, if their number is odd */
         product(M, j, K, a, b, start, c);
         columns(1, M, N - j, K, a, part(b, 0, j), part(start, 0, j), part(c, 0, j));
@@ -180,7 +183,6 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
     }
     int threads = threads_for((double)batch * M * N * K);
     isize pieces_per_thread = max(1, min(4, batch * M * N / threads / 160000));
-    int on_amx = amx_pays(M, N, K);
     grid cut = choose_grid(batch, M, N, threads, pieces_per_thread, on_amx);
     /* A piece has whole tiles and whole cache lines. */
     isize rows = round_up((M + cut.down - 1) / cut.down, on_amx ? PANEL : MR);

@@ -272,6 +272,22 @@ def test_large_products_are_as_exact_as_a_sum_in_float32(M, N, K, variant, sprea
     assert np.all(np.abs(out - exact) <= bound + 1e-37)
 
 
+@pytest.mark.parametrize("N, K", [(64, 64), (64, 65), (128, 128), (48, 500), (512, 8)])
+@pytest.mark.parametrize("options", [{}, {"transpose_A": True}, {"transpose_B": True}, {"bias": 1}])
+def test_from_17_rows_on_the_rows_beside_it_do_not_change_a_row(N, K, options):
+    rng = np.random.default_rng(0)
+    A, B, bias = (rng.standard_normal(shape, np.float32) for shape in ((600, K), (K, N), N))
+    if "bias" in options:
+        options = {"bias": bias}
+    if "transpose_B" in options:
+        B = np.ascontiguousarray(B.T)
+    with kernels.use("c"):
+        few, more, many = (
+            matmul(np.ascontiguousarray(A[:M].T) if "transpose_A" in options else A[:M], B, **options)
+            for M in (17, 60, 600))
+    assert np.array_equal(few, many[:17]) and np.array_equal(more, many[:60])
+
+
 @pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")  # NumPy's, for inf - inf
 @pytest.mark.parametrize("special", [np.inf, -np.inf, np.nan, 3e38, -1e30, 1e-40])
 def test_special_numbers_in_large_products(special):
