@@ -52,15 +52,15 @@ class LinearBackward:
 
     def fast(self, dy, cache, *, dW=None, accumulate=False, with_dW=True):
         x, W, transpose_W, has_bias = cache
-        if not (is_plain(dy, FLOAT32) and is_plain(x, FLOAT32) and is_plain(W, FLOAT32) and
-                is_plain(dW, FLOAT32) and dW.shape == W.shape and dW.flags.writeable and
-                are_apart((dW,), (dy, x, W)) and type(accumulate) is bool and with_dW is True and
-                dy.size and x.size):
+        if not (all([is_plain(array, FLOAT32) for array in (dy, x, W, dW)]) and
+                dy.size and x.size and W.ndim == 2 and type(transpose_W) is type(accumulate) is bool
+                and dW.shape == W.shape and dW.flags.writeable and are_apart((dW,), (dy, x, W))
+                and with_dW is True):
             return None
         d_in, d_out = W.shape[::-1] if transpose_W else W.shape
         *leading, last = dy.shape
         N = len(x)
-        if last != d_out or dy.size != N * d_out:
+        if last != d_out or dy.size != N * d_out or x.shape != (N, d_in):
             return None
         dx = np.empty((*leading, d_in), FLOAT32)
         db = np.empty(d_out, FLOAT32) if has_bias else None

@@ -81,6 +81,13 @@ def test_errors_name_the_argument():
         linear(np.ones((2, 3), np.float32), W)
 
 
+def test_a_cache_that_does_not_fit_is_refused_before_c_reads_it():
+    x, W = np.ones((2, 3), np.float32), np.ones((3, 4), np.float32)
+    y, cache = linear(x, W)
+    with pytest.raises(ValueError):
+        linear_backward(y, cache._replace(x=np.ones((2, 1), np.float32)), dW=np.empty_like(W))
+
+
 def test_an_example_by_hand():
     x, W, b = np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [5.0, 6.0]]), np.array([10.0, 20.0])
     y, cache = linear(x, W, b)
