@@ -265,10 +265,11 @@ def test_prompts_that_come_at_the_same_moment_are_read_together(served, monkeypa
         read.append(len(tokens)), extend_each(tokens, states))[1])
     with serving(served) as server:
         server.worker.n_coming += 1  # as if a body were on its way
-        first = in_background(post, server)
-        wait_until(lambda: server.worker.n_waiting == 1)
+        waiting = [in_background(post, server, prompt=prompt) for prompt in ("The", "Another")]
+        wait_until(lambda: server.worker.n_waiting == 2)
         server.worker.n_coming -= 1
-        assert post(server, prompt="Another")[0] == first()[0] == 200
+        server.worker.cancel([])  # look again
+        assert [wait()[0] for wait in waiting] == [200, 200]
     assert read == [2]
 
 
