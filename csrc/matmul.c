@@ -181,7 +181,8 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
         columns(1, M, N - j, K, a, part(b, 0, j), part(start, 0, j), part(c, 0, j));
         return MINILLM_OK;
     }
-    int threads = threads_for((double)batch * M * N * K);
+    double work = (double)batch * M * N * K;
+    int threads = threads_for(on_amx ? 0.4 * work : work); /* in the time of FMAs */
     isize pieces_per_thread = max(1, min(4, batch * M * N / threads / 160000));
     grid cut = choose_grid(batch, M, N, threads, pieces_per_thread, on_amx);
     /* A piece has whole tiles and whole cache lines. */
