@@ -191,10 +191,10 @@ compute_int4_outputs(const int R, const pass *p, isize begin, isize end, float *
     }
 }
 
-/* For up to three rows of x, unpacking int4 is most of the work. Four groups, a block, are unpacked
- * together: their 64 bytes are 16 words, and bits 4 n to 4 n + 3 of the words index 16 weights. Word l
- * belongs to group l / 4, of which these bits are weight number 4 (l % 4) + n / 2, plus 16 if n is
- * odd. The copy of x has the same order. */
+/* For up to three rows of x, unpacking int4 is most of the work. Unpack four groups, a block,
+ * together: their 64 bytes are 16 words, and bits 4 n to 4 n + 3 of the words index 16 weights.
+ * Word l belongs to group l / 4, of which these bits are weight number 4 (l % 4) + n / 2, plus 16 if
+ * n is odd. The copy of x has the same order. */
 enum { BLOCK_ROWS = 3, INT4_BLOCK = 4 * MINILLM_GROUP };
 
 static int in_blocks(int type, isize M, isize ldw) {
@@ -227,7 +227,7 @@ static inline vec block_scales(const uint16_t *scale) {
 }
 
 /* compute_int4_outputs for whole blocks. A scale is the factor of a sum of eight products in each
- * lane. Such a sum must not overflow where the result doesn't, so levels are 1 / SMALL of theirs. */
+ * lane. Such a sum must not overflow where the result doesn't, so divide the levels by SMALL. */
 static inline __attribute__((always_inline)) void
 compute_int4_blocks(const int R, const pass *p, isize begin, isize end) {
     enum { SMALL = 128 };
@@ -288,34 +288,65 @@ static void dispatch_outputs(int type, const pass *p, isize begin, isize end, fl
     }
 }
 
-/* Outputs `begin` to `end` of y = x W + bias, where each input has a row of W. Take 8 inputs at a
- * time, which load and store the sums only once. Prefetch the same columns of the next 8: the
- * hardware doesn't, since a thread reads only its own part of each row. Keep the sums out of y until
- * they are complete: in y, two threads may write to the same cache line, which then moves between
- * their cores each time. */
-static void row_major_outputs(const pass *p, isize begin, isize end, matrix sums) {
+/* Inputs `first` to `last` of sums = x W, where each input has a row of W, for outputs `begin` to
+ * `end`. Take 8 inputs at a time, which load and store the sums only once. Prefetch the next 8. */
+static void add_inputs(const pass *p, isize first, isize last, isize begin, isize end,
+                       matrix sums) {
     enum { INPUTS = 8 };
-    matrix x = {(float *)p->x, p->ldx, 1}, W = {(float *)p->w + begin, p->ldw, 1};
-    matrix start = p->bias ? (matrix){(float *)p->bias + begin, 0, 1} : zero_matrix;
-    for (isize k = 0; k == 0 || k < p->K; k += INPUTS, start = sums)
-        for (isize j = 0; j < end - begin; j += PAIR) {
+    matrix x = {(float *)p->x, p->ldx, 1}, W = {(float *)p->w, p->ldw, 1}, start = zero_matrix;
+    for (isize k = first; k < last; k += INPUTS, start = sums)
+        for (isize j = begin; j < end; j += PAIR) {
             for (isize i = k + INPUTS; i < k + 2 * INPUTS; i++)
                 for (isize line = j; line < j + PAIR; line += 16)
                     __builtin_prefetch(part(W, i, line).data, 0, 2);
-            product(p->M, PAIR, min(INPUTS, p->K - k), part(x, 0, k), part(W, k, j),
+            product(p->M, PAIR, min(INPUTS, last - k), part(x, 0, k), part(W, k, j),
                     part(start, 0, j), part(sums, 0, j));
         }
-    for (isize i = 0; i < p->M; i++)
-        memcpy(p->y + i * p->ldy + begin, part(sums, i, 0).data, (end - begin) * sizeof(float));
+}
+
+/* y = x W + bias, where each input has a row of W. Memory is read fastest from front to back, so a
+ * thread takes neighbouring rows. W is cut into parts, always the same ones, and their sums are
+ * added in order at the end. (Two threads that read half of each row take 1.1 times as long.) More
+ * threads also share the columns of a part. */
+static int row_major_outputs(isize N, int threads, const pass *p) {
+    enum { PARTS = 4, COLUMNS = 256 };
+    isize rows = max(8, round_up((p->K + PARTS - 1) / PARTS, 8)), parts = (p->K + rows - 1) / rows;
+    isize across = max(1, (2 * threads - 1) / PARTS), sums_row = round_up(N, 16) + 16;
+    isize columns = round_up((N + across - 1) / across, 32);
+    float *workspace = allocate(PARTS * p->M * sums_row);
+    matrix sums = {workspace, sums_row, 1};
+    if (workspace == NULL)
+        return MINILLM_OUT_OF_MEMORY;
+    #pragma omp parallel num_threads(threads)
+    {
+        #pragma omp for schedule(guided)
+        for (isize piece = 0; piece < parts * across; piece++) {
+            isize first = piece / across * rows, begin = piece % across * columns;
+            add_inputs(p, first, min(first + rows, p->K), begin, min(begin + columns, N),
+                       part(sums, piece / across * p->M, 0));
+        }
+        #pragma omp for
+        for (isize begin = 0; begin < N; begin += COLUMNS)
+            for (isize i = 0; i < p->M; i++) {
+                isize n = min(COLUMNS, N - begin);
+                float *y = p->y + i * p->ldy + begin;
+                for (isize j = 0; j < n; j++)
+                    y[j] = p->bias ? p->bias[begin + j] : 0;
+                for (isize piece = 0; piece < parts; piece++)
+                    for (isize j = 0; j < n; j++)
+                        y[j] += part(sums, piece * p->M + i, begin).data[j];
+            }
+    }
+    free(workspace);
+    return MINILLM_OK;
 }
 
 /* Outputs `begin` to `end` for all M rows of x, MINILLM_GEMV_ROWS at a time. More groups of rows than
  * one take turns at a few outputs: the first reads their weights from memory, the others from L1 or
  * L2. With 16 rows of GPT-2 124M that is 1.3 times as fast as reading all weights twice. */
-static void all_rows(int type, int is_transposed, isize M, pass p, isize begin, isize end,
-                     float *scales, matrix sums) {
+static void all_rows(int type, isize M, pass p, isize begin, isize end, float *scales) {
     enum { FEW = 16 };
-    isize outputs = M > MINILLM_GEMV_ROWS && is_transposed ? FEW : end - begin;
+    isize outputs = M > MINILLM_GEMV_ROWS ? FEW : end - begin;
     const float *x = p.x;
     float *y = p.y;
     for (isize j = begin; j < end; j += outputs)
@@ -323,10 +354,7 @@ static void all_rows(int type, int is_transposed, isize M, pass p, isize begin, 
             p.M = min(MINILLM_GEMV_ROWS, M - i);
             p.x = x + i * p.ldx;
             p.y = y + i * p.ldy;
-            if (is_transposed)
-                dispatch_outputs(type, &p, j, min(j + outputs, end), scales);
-            else
-                row_major_outputs(&p, j, end, part(sums, i, j));
+            dispatch_outputs(type, &p, j, min(j + outputs, end), scales);
         }
 }
 
@@ -365,7 +393,7 @@ static int many_rows(isize M, isize N, int type, const pass *p) {
     enum { OUTPUTS = 512 };
     isize row = round_up(p->K, MINILLM_GROUP);
     float *unpacked = type == MINILLM_FLOAT32 ? NULL : allocate(min(N, OUTPUTS) * row);
-    int error = MINILLM_OK, threads = threads_for(16.0 * min(N, OUTPUTS) * p->K);
+    int error = MINILLM_OK;
     if (type == MINILLM_FLOAT32)
         return minillm_matmul(1, M, N, p->K, p->x, p->ldx, 0, 0, p->w, p->ldw, 0, 1, p->y, p->ldy,
                               0, 0, p->bias);
@@ -373,7 +401,7 @@ static int many_rows(isize M, isize N, int type, const pass *p) {
         return MINILLM_OUT_OF_MEMORY;
     for (isize first = 0; first < N && !error; first += OUTPUTS) {
         isize n = min(OUTPUTS, N - first);
-        #pragma omp parallel for num_threads(threads)
+        #pragma omp parallel for num_threads(threads_for(16.0 * n * p->K))
         for (isize j = 0; j < n; j++)
             unpack_row(type, p, first + j, unpacked + j * row);
         error = minillm_matmul(1, M, n, p->K, p->x, p->ldx, 0, 0, unpacked, row, 0, 1,
@@ -386,28 +414,28 @@ static int many_rows(isize M, isize N, int type, const pass *p) {
 int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
                  const void *w, isize ldw, int transposed, const void *scale,
                  const float *bias, float *y, isize ldy) {
-    pass p = {.K = K, .x = x, .ldx = ldx, .w = w, .ldw = ldw, .scale = scale, .bias = bias, .y = y,
-              .ldy = ldy, .in_blocks = in_blocks(type, M, ldw)};
+    pass p = {.M = M, .K = K, .x = x, .ldx = ldx, .w = w, .ldw = ldw, .scale = scale,
+              .bias = bias, .y = y, .ldy = ldy, .in_blocks = in_blocks(type, M, ldw)};
     if (M * N == 0)
         return MINILLM_OK;
     if (M > MINILLM_STEP_ROWS && transposed)
         return many_rows(M, N, type, &p);
     int threads = threads_for(16.0 * N * K);
+    if (!transposed)
+        return row_major_outputs(N, threads, &p);
     /* With schedule(guided) a thread takes many pieces at first, which are neighbours: the start of
      * each stream of weights waits for the memory. The last ones it takes one by one. */
-    isize pieces = transposed && threads > 1 ? 8 * threads : threads;
-    isize size = round_up(max(1, (N + pieces - 1) / pieces), 32); /* whole tiles and lines */
+    isize pieces = threads > 1 ? 32 * threads : 1;
+    isize size = round_up(max(1, (N + pieces - 1) / pieces), 16); /* whole cache lines of y */
     /* Copy x. The rows of the copy are aligned to cache lines, so no vector straddles two lines;
      * and padded, so they don't all fall into the same cache set, as with K a multiple of
      * 1,024. After the last number come zeros up to a whole group of int4. */
-    isize row = round_up(K, MINILLM_GROUP) + 16, sums_row = round_up(N, 16) + 16;
+    isize row = round_up(K, MINILLM_GROUP) + 16;
     /* Converted by a thread at a time, on cache lines that no other thread writes to. */
     isize scales = round_up(INT4_OUTPUTS * row / MINILLM_GROUP, 32);
-    float *copy = allocate(M * (transposed ? row : row + sums_row) + threads * scales);
+    float *copy = allocate(M * row + threads * scales);
     if (copy == NULL)
         return MINILLM_OUT_OF_MEMORY;
-    float *after = copy + M * row;
-    matrix sums = {after, sums_row, 1};
     p.x = copy;
     p.ldx = row;
     for (isize i = 0; i < M; i++) {
@@ -418,8 +446,8 @@ int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
     }
     #pragma omp parallel for schedule(guided) num_threads(threads)
     for (isize begin = 0; begin < N; begin += size)
-        all_rows(type, transposed, M, p, begin, min(begin + size, N),
-                 after + omp_get_thread_num() * scales, sums);
+        all_rows(type, M, p, begin, min(begin + size, N),
+                 copy + M * row + omp_get_thread_num() * scales);
     free(copy);
     return MINILLM_OK;
 }
