@@ -1,5 +1,6 @@
 """`minillm serve`: a model behind the API of OpenAI."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def serve(options):
         say("It has no chat template: chats become plain lines of User: and Assistant:")
     if key is None and options.host not in ("127.0.0.1", "localhost", "::1"):
         say(f"Whoever reaches this computer can use it: set a key with --api-key or {KEY_VARIABLE}")
+    gc.freeze()  # else every search for garbage, in which all texts wait, goes through the model
     server.run()
     say("The server has ended.")
 
