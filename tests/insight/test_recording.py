@@ -297,7 +297,7 @@ def test_a_number_is_computed_from_its_operands(recorded):
     assert found.same.index == (0, 2, 7) and found.same.values == number and found.product
 
     number, found = of("transformer.h.1.residual1:returned", (0, 1, 3))
-    assert [each.name for each in found.operands] == ["x", "dropout1"]
+    assert [each.name for each in found.operands] == ["x", "y"]
     assert sum(each.values for each in found.operands) == pytest.approx(number, rel=1e-5)
 
     number, found = of("transformer.h.0.norm1/layer_norm:mean", (0, 4, 0))
