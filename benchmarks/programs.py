@@ -15,6 +15,7 @@ import struct
 import subprocess
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +41,14 @@ def find(folder, name, option):
     raise ValueError(f"{option} is {folder}, but no program {name} is there: build it first")
 
 
+@cache
+def million():
+    return np.random.default_rng(0).standard_normal(2**20, np.float32) * np.float32(0.02)
+
+
 def drawn(*shape):
     """-> random weights, float32; a million numbers, again and again, because drawing takes time"""
-    numbers = np.random.default_rng(0).standard_normal(2**20, np.float32)
-    return np.resize(numbers * np.float32(0.02), shape)
+    return np.resize(million(), shape)
 
 
 class LlmC:

@@ -38,11 +38,12 @@ def train_steps(context):
         context.arena.release()  # the models are large
     section.notes.append("FMA bound: what the matrix products and attention alone would take at "
                          "the peak; no float32 program can be faster")
-    if context.llm_c:
+    if context.llm_c and not context.quick:
         section.notes.append("llm.c: its own train_gpt2, stopped between its turns; it doesn't clip "
                              "gradients")
     if context.quick:
-        section.notes.append("--quick: the smallest model only, and without torch.compile")
+        section.notes.append("--quick: the smallest model only, and without torch.compile"
+                             + " and llm.c" * bool(context.llm_c))
     return section
 
 

@@ -9,8 +9,12 @@ import pytest
 
 from benchmarks import programs
 from benchmarks.command import main
-from benchmarks.peers import PeerError
+from benchmarks.harness import FULL, Timing
+from benchmarks.peers import Arena, PeerError
 from benchmarks.programs import LlamaCpp, LlmC, encoded, write_gguf
+from benchmarks.results import Section
+from benchmarks.sections import decoding, training
+from benchmarks.sections.context import Context
 from minillm.ops.quantized import dequantize, to_int4
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="scripts and terminals of POSIX")
@@ -71,6 +75,32 @@ def test_llama_bench_is_asked_for_one_thing(tmp_path):
             "1e6 * int(a[a.index('-p') + 1])}]))")
     program = LlamaCpp(script(tmp_path, "llama-bench", text), threads=2)
     assert program.seconds(n_new=4) == 4 and program.seconds(n_prompt=1000) == 1
+
+
+class Once(Arena):
+    """An arena where minillm needs a second, and each program does its work once."""
+
+    def measure(self, case, arguments, sides, effort=None, more=None):
+        return {"minillm": Timing((1.0,)),
+                **{label: Timing((run(1),)) for label, run in more.items()}}
+
+
+def test_sections_have_rows_and_goals_for_the_programs(tmp_path, monkeypatch):
+    monkeypatch.setitem(programs.GPT2_124M, "n_embd", 32)  # a group of q8_0 and q4_0
+    monkeypatch.setattr(training, "models", lambda context: ["small"])
+    monkeypatch.setattr(training, "TRAINING_SHAPES", {"small": {**LlmC.shape, "B": 1, "T": 4}})
+    monkeypatch.setattr(training, "WANTED", {"small": 1.0})
+    monkeypatch.setattr(LlmC, "shape", training.TRAINING_SHAPES["small"])
+    script(tmp_path, "train_gpt2", TRAIN)
+    script(tmp_path, "llama-bench", "print('[{\"avg_ns\": 2e9}]')")
+    context = Context(Once(FULL), (1,), llm_c=str(tmp_path), llama_cpp=str(tmp_path))
+    row, = training.train_steps(context).rows
+    assert row.values["llm.c"] > 0 and "llm.c" in [goal.against for goal in row.goals]
+    section = Section("decode", "Decoding", "tokens/s", True)
+    decoding.add_llama_cpp(context, section, FULL)
+    rates = {row.name: row.values for row in section.rows}
+    assert len(rates) == 8
+    assert rates["greedy, int4 and q4_0, tokens/s"] == {"minillm": 64, "llama.cpp": 32}
 
 
 def test_gguf_is_what_its_documentation_says(tmp_path):
