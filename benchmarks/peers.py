@@ -144,12 +144,6 @@ class Arena:
         A side whose library is missing, or which fails, isn't among the results.
         """
         runs = {}
-        for label, run in (more or {}).items():
-            try:
-                run(1)
-                runs[label] = run
-            except PeerError as error:
-                self.say(f"{case}: {label} is left out: {error}")
         for side in sides:
             if not self.has(side.library):
                 continue
@@ -160,6 +154,12 @@ class Arena:
                 runs[side.label] = peer.time
             except PeerError as error:
                 self.failed(side, case, error)
+        for label, run in (more or {}).items():
+            try:
+                run(1)
+                runs[label] = run
+            except PeerError as error:
+                self.say(f"{case}: {label} is left out: {error}")
         return alternate(runs, effort or self.effort)
 
     def memory(self, case, arguments, sides, calls=1, warm_up=None):

@@ -139,11 +139,14 @@ class LlamaCpp:
     def seconds(self, n_prompt=0, n_new=0):
         """-> seconds to read a prompt of n_prompt tokens, or to generate n_new tokens, once"""
         test = ["-p", str(n_prompt), "-n", "0"] if n_prompt else ["-p", "0", "-n", str(n_new)]
-        done = subprocess.run(
-            [self.program, "-m", self.model, "-t", str(self.threads), "-r", "1", "-ngl", "0",
-             "-o", "json", *test],
-            capture_output=True, text=True, timeout=SECONDS,
-            env={**os.environ, "OMP_NUM_THREADS": str(self.threads)})
+        try:
+            done = subprocess.run(
+                [self.program, "-m", self.model, "-t", str(self.threads), "-r", "1", "-ngl", "0",
+                 "-o", "json", *test],
+                capture_output=True, text=True, timeout=SECONDS,
+                env={**os.environ, "OMP_NUM_THREADS": str(self.threads)})
+        except subprocess.TimeoutExpired:
+            raise PeerError(f"{self.program} took more than {SECONDS} s") from None
         try:
             return json.loads(done.stdout)[0]["avg_ns"] / 1e9
         except (ValueError, LookupError):

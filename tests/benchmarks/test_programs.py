@@ -69,6 +69,13 @@ def test_a_program_that_fails_is_one_line(tmp_path):
         bench.seconds(n_new=3)
 
 
+def test_llama_bench_that_takes_too_long_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(programs, "SECONDS", 0.05)
+    bench = LlamaCpp(script(tmp_path, "llama-bench", "import time; time.sleep(9)"), 1)
+    with pytest.raises(PeerError, match="llama-bench took more than 0.05 s"):
+        bench.seconds(n_new=3)
+
+
 def test_llama_bench_is_asked_for_one_thing(tmp_path):
     text = ("import json, sys; a = sys.argv; assert open(a[a.index('-m') + 1], 'rb').read(4) == "
             "b'GGUF'; print(json.dumps([{'avg_ns': 1e9 * int(a[a.index('-n') + 1]) + "
