@@ -32,7 +32,7 @@ bench: $(VENV)/installed
 tasks: $(VENV)/installed
 	$(BIN)/python -m benchmarks.tasks $(TASKS)
 
-# Retrain the models that ship in minillm/pretrained (half an hour).
+# Retrain the models that ship in minillm/pretrained (an hour).
 pretrained: $(VENV)/installed
 	$(BIN)/python -m minillm.cli.pretrained pydoc-tiny
 	$(BIN)/python -m minillm.cli.pretrained pydoc-small

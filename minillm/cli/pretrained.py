@@ -53,9 +53,9 @@ RECIPES = {
     ),
     "pydoc-small": Recipe(
         Settings(model_type="apertus", vocab_size=3072, n_layer=5, n_head=6, n_embd=192,
-                 block_size=256, dropout=0.1, steps=4500, batch_size=8, optimizer="muon",
+                 block_size=256, dropout=0.2, steps=10000, batch_size=8, optimizer="muon",
                  muon_steps=5, lr=4e-3, schedule="linear", warmup=100, final_lr=0.0,
-                 weight_decay=0.3, seed=0, eval_every=250, checkpoint_every=250),
+                 weight_decay=0.3, seed=0, eval_every=500, checkpoint_every=500),
         about="It writes Python's documentation for functions that don't exist",
         source="the topics of Python {python}'s `help()` and the docstrings of its standard "
                "library (`minillm/text/python_docs.py`)",
