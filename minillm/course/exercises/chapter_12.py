@@ -442,7 +442,8 @@ COUNT = Exercise(
                     function, name, lambda frame, name: name in frame.f_code.co_name)),
         Mistake("You count every call, whatever it is called. Compare frame.f_code.co_name with "
                 "the name.",
-                wrong=lambda function, name: _count(function, name, lambda frame, name: True)),
+                wrong=lambda function, name: _count(  # but not what a garbage collection may call
+                    function, name, lambda frame, name: frame.f_globals is globals())),
         Mistake("You only count the calls that `function` itself makes, not those within them. The "
                 "hook sees all of them: leave out the test of the caller.",
                 wrong=lambda function, name: _count(function, name, _is_named, depth_limit=1)),
