@@ -121,12 +121,13 @@ class Sequences:
 
     def at(self, length, key_mask):
         """key_mask: bool (B, length + 1) or None -> list of the addresses, for sequences so long"""
+        ffi, self._mask = c_library.ffi, None  # C reads the mask: it must live as long
         if key_mask is not None:
-            self._mask = mask = np.ascontiguousarray(key_mask)
-            for struct, row in zip(self._structs, mask):
-                struct.key_mask = c_library.ffi.from_buffer("unsigned char[]", row)
-        for struct in self._structs:
-            struct.length = length
+            self._mask = np.ascontiguousarray(key_mask)
+        for b, struct in enumerate(self._structs):
+            struct.length, struct.key_mask = length, ffi.NULL
+            if self._mask is not None:
+                struct.key_mask = ffi.from_buffer("unsigned char[]", self._mask[b])
         return self.addresses
 
 
