@@ -7,6 +7,6 @@ for decoders the head in causal_lm.py, decoder_run.py, and whole_step.py, a toke
 rope.py reads the rotary positions of checkpoints. Loading and saving, the same for all
 architectures: config.py, weight_table.py, safetensors_file.py, loading_options.py, pretrained.py;
 transformer_files.py, gpt2_files.py, bert_files.py and llama_files.py have the tables of weights.
-auto.py finds the classes for a checkpoint. To fine-tune a part of a model: layer_order.py; lora.py, with its files in lora_files.py
-and lora_extract.py, and under peft's names in peft_model.py.
+auto.py finds the classes for a checkpoint. To fine-tune a part of a model: layer_order.py; lora.py,
+with its files in lora_files.py and lora_extract.py, and under peft's names in peft_model.py.
 """
