@@ -52,8 +52,7 @@ static void relu2(isize n, float *x) {
 }
 
 static void add_branch(const minillm_decoder *p, const float *branch) {
-    for (isize i = 0; i < p->B * p->d; i++)
-        p->x[i] += branch[i];
+    minillm_add(p->B * p->d, p->x, branch, p->x);
 }
 
 /* Append the new keys and values, (Hkv, D) each, to a sequence's in block number `index` -> all */

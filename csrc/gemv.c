@@ -391,12 +391,12 @@ static void unpack_row(int type, const pass *p, isize j, float *w) {
  * as there are rows. Unpack some outputs at a time; they are read again from L2 or L3. */
 static int many_rows(isize M, isize N, int type, const pass *p) {
     enum { OUTPUTS = 512 };
-    isize row = round_up(p->K, MINILLM_GROUP);
-    float *unpacked = type == MINILLM_FLOAT32 ? NULL : allocate(min(N, OUTPUTS) * row);
-    int error = MINILLM_OK;
     if (type == MINILLM_FLOAT32)
         return minillm_matmul(1, M, N, p->K, p->x, p->ldx, 0, 0, p->w, p->ldw, 0, 1, p->y, p->ldy,
                               0, 0, p->bias);
+    isize row = round_up(p->K, MINILLM_GROUP);
+    float *unpacked = allocate(min(N, OUTPUTS) * row);
+    int error = MINILLM_OK;
     if (unpacked == NULL)
         return MINILLM_OUT_OF_MEMORY;
     for (isize first = 0; first < N && !error; first += OUTPUTS) {
