@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from minillm import kernels
-from minillm.cli.arguments import given_settings
+from minillm.cli.arguments.settings import given_settings
 from minillm.cli.terminal import progress_bar, say, table
 from minillm.hub import find_pretrained
 from minillm.models.auto import AutoConfig, config_class, head_of

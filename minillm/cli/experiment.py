@@ -2,7 +2,7 @@
 
 import shlex
 
-from minillm.cli.arguments import given_settings
+from minillm.cli.arguments.settings import given_settings
 from minillm.cli.terminal import progress_bar, say, table
 from minillm.insight.grokking import GrokkingExperiment
 from minillm.training.family import FamilyExperiment

@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import replace
 
-from minillm.cli.arguments import given_settings
+from minillm.cli.arguments.settings import given_settings
 from minillm.cli.cost import config_of_files, config_of_sizes, duration, quantity, size
 from minillm.cli.terminal import say, table
 from minillm.figures import COLORS, LINES, new_figure, write_figure

@@ -4,7 +4,7 @@ import json
 import shlex
 from pathlib import Path
 
-from minillm.cli.arguments import given_settings
+from minillm.cli.arguments.settings import given_settings
 from minillm.cli.generation import read_stdin
 from minillm.cli.opening import open_trained
 from minillm.cli.terminal import for_stream, progress_bar, say, table

@@ -4,7 +4,8 @@ import shlex
 import time
 from contextlib import contextmanager, suppress
 
-from minillm.cli.arguments import given_settings, settings_from
+from minillm.cli.arguments.settings import given_settings
+from minillm.cli.arguments.training import settings_from
 from minillm.cli.terminal import progress_bar, say, table
 from minillm.energy import EnergyMeter
 from minillm.files import atomic_write

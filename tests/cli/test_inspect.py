@@ -9,7 +9,7 @@ from tests.helpers.subjects import TEXT as TINY_TEXT
 from tests.helpers.subjects import write_subject
 
 from minillm.cli import main
-from minillm.cli.arguments import INSPECTIONS
+from minillm.cli.arguments.insight import INSPECTIONS
 
 TEXT = "The class statement defines"
 QUICK = ["--tokens", "150", "--steps", "2", "--batch-size", "16"]

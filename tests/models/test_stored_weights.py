@@ -141,4 +141,4 @@ def test_the_body_alone():
 
 
 def test_the_command_line_knows_the_same_dtypes():
-    assert arguments.DTYPES == DTYPES
+    assert arguments.options.DTYPES == DTYPES

@@ -3,7 +3,8 @@
 import numpy as np
 from small_runs import small_run
 
-from minillm.cli.arguments import given_settings, parse_arguments
+from minillm.cli.arguments import parse_arguments
+from minillm.cli.arguments.settings import given_settings
 from minillm.nn.recompute import recomputes
 
 
