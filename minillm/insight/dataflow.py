@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 
 from minillm.insight.recording import RETURNED, Call
 
+SIGNS = {"add": "+"}  # of functions that are one operation: what a reader of a formula looks for
+
 
 @dataclass(eq=False)
 class Node:
     """kind: "input" (an argument, or what the module remembers), "parameter", "call", "statement"
     (an operation that the function itself writes) or "output"
 
-    label: for a statement the sign of its operation, otherwise a name
+    label: for a statement the sign of its operation, for a call see `label_of`, otherwise a name
     values: what it makes
     """
 
@@ -152,8 +154,8 @@ def name_of(value):
 
 
 def label_of(call):
-    """-> a short name: "h.0", "norm1", "softmax" """
+    """-> a short name: "h.0", "norm1", "softmax"; the sum of a residual connection is "+" """
     if not call.is_module:
-        return call.name
+        return SIGNS.get(call.name, call.name)
     parts = call.path.split(".")
     return ".".join(parts[-2:]) if parts[-1].isdecimal() else parts[-1] or "model"

@@ -197,13 +197,13 @@ def test_the_flow_of_blocks_and_formulas(recorded):
     block = recording.calls["transformer.h.0.residual1"]
     assert picture(Flow(block)) == {
         ("x", "norm1"), ("norm1", "attention"), ("options.position_ids", "attention"),
-        ("attention", "dropout1"), ("dropout1", "add"), ("x", "add"), ("add", "returned")}
+        ("attention", "dropout1"), ("dropout1", "+"), ("x", "+"), ("+", "returned")}
     formula = recording.calls["transformer.h.0.norm1/layer_norm"]
     assert picture(Flow(formula)) >= {("x", "mean"), ("mean", "mean"), ("mean", "÷"), ("÷", "+"),
                                       ("transformer.h.0.norm1.weight", "+"), ("x", "+")}
     back = picture(Flow(block.twin))
     assert back == {("dy", "dropout1"), ("dropout1", "attention"), ("attention", "norm1"),
-                    ("norm1", "add"), ("dropout1", "add"), ("add", "returned")}
+                    ("norm1", "+"), ("dropout1", "+"), ("+", "returned")}
     _, recording, _ = recorded("llama")
     assert picture(Flow(recording.calls["model.layers.0.feed_forward"])) == {
         ("x", "gate"), ("x", "expand"), ("gate", "activation"), ("expand", "activation"),

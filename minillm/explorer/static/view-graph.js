@@ -276,7 +276,7 @@ class GraphView {
   // Whether a call adds what it was given to what it computed from it
   isResidual(call) {
     const {type, nodes, edges} = this.graph.calls[call];
-    return Boolean(type) && nodes.some(([kind, label], sum) => (kind === "statement" ? label === "+" : label === "add") &&
+    return Boolean(type) && nodes.some(([, label], sum) => label === "+" &&
       edges.some(([from, to]) => to === sum && nodes[from][0] === "input") && edges.some(([from, to]) => to === sum && nodes[from][0] === "call"));
   }
 
