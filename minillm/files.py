@@ -46,6 +46,14 @@ def require_regular(path):
         raise ValueError(f"{path} is not a regular file")
 
 
+def require_folder_of(path, name=None):
+    """Raise FileNotFoundError, which names the argument `name`, unless `path` is in a folder."""
+    folder = Path(path).parent
+    if not folder.is_dir():
+        what = f"{path}:" if name is None else f"{name} is {str(path)!r}, but"
+        raise FileNotFoundError(f"{what} there is no folder {folder}")
+
+
 @contextmanager
 def atomic_write(path, mode="wb", *, private=False, **open_arguments):
     """Open a temporary file beside `path`; on success it replaces `path` in one step.
@@ -72,7 +80,8 @@ def atomic_write(path, mode="wb", *, private=False, **open_arguments):
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o600 if private else 0o666 & ~_umask())
-        os.replace(temporary, path)
+        with _errors_name(path):
+            os.replace(temporary, path)
     except BaseException:
         _try(temporary.unlink)
         raise
@@ -176,7 +185,8 @@ def _locked_temporary(path, *, folder):
     """-> (Path of a new temporary file or folder for `path`, descriptor that holds its lock)"""
     make = tempfile.mkdtemp if folder else tempfile.mkstemp
     while True:
-        made = make(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent)
+        with _errors_name(path):
+            made = make(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent)
         temporary = Path(made if folder else made[1])
         try:
             lock = os.open(temporary, os.O_RDONLY) if folder else made[0]
@@ -187,6 +197,16 @@ def _locked_temporary(path, *, folder):
         if is_open_at(lock, temporary):
             return temporary, lock
         os.close(lock)
+
+
+@contextmanager
+def _errors_name(path):
+    """Let an error of the system name `path`, which the user knows, and not the temporary file."""
+    try:
+        yield
+    except OSError as error:
+        require_folder_of(path)
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def try_lock(descriptor, wait=False):

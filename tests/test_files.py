@@ -83,6 +83,17 @@ def test_a_failure_leaves_what_was_there(tmp_path, error):
     assert (tmp_path / "file").read_text() == "old" and os.listdir(tmp_path / "folder") == ["old"]
 
 
+def test_errors_name_the_path_and_not_the_temporary_file(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for path, message in ((tmp_path / "none" / "a", "there is no folder .*none$"),
+                          (tmp_path / ("a" * 250), "File name too long"),
+                          (tmp_path / "folder", "Is a directory")):
+        with pytest.raises(OSError, match=message) as found, atomic_write(path, "w") as file:
+            file.write("text")
+        assert str(path) in str(found.value) and "minillm-partial" not in str(found.value)
+    assert os.listdir(tmp_path) == ["folder"]
+
+
 def test_a_new_folder_takes_the_place_of_the_old_one_also_behind_a_link(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "old").touch()

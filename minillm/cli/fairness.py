@@ -2,7 +2,7 @@
 
 from minillm.cli.opening import open_trained
 from minillm.cli.terminal import for_stream, progress_bar, say, table
-from minillm.files import expand
+from minillm.files import expand, require_folder_of
 from minillm.insight.export import export, require_picture
 from minillm.insight.subject import Subject
 from minillm.tasks.examples import read_examples, read_splits
@@ -28,6 +28,9 @@ def fairness(options):
 def _check(options):
     if options.picture:
         require_picture(options.picture, "--picture")
+    for name in ("picture", "json"):  # before anything is measured
+        if getattr(options, name):
+            require_folder_of(getattr(options, name), f"--{name}")
     for name, least in (("texts", 1), ("examples", 10), ("steps", 1), ("seed", 0)):
         if getattr(options, name) < least:
             raise ValueError(f"--{name} is {getattr(options, name)}, wanted at least {least}")

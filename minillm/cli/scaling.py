@@ -8,6 +8,7 @@ from minillm.cli.arguments.settings import given_settings
 from minillm.cli.cost import config_of_files, config_of_sizes, duration, quantity, size
 from minillm.cli.terminal import say, table
 from minillm.figures import COLORS, LINES, new_figure, write_figure
+from minillm.files import require_folder_of
 from minillm.models.gpt2_config import GPT2Config
 from minillm.training.settings import Settings
 from minillm.trust.cost import calibration
@@ -65,6 +66,8 @@ def _check(options):
         if value is not None and not 0 < value < math.inf:
             raise ValueError(f"--{name.replace('_', '-')} is {value}, wanted a number over 0")
     # Errors come before anything is measured.
+    if options.picture:
+        require_folder_of(options.picture, "--picture")
     for network in options.network:
         _cluster(options, 1, network)
     sequences = given_settings(options).get("batch_size", BATCH)

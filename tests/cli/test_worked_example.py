@@ -121,7 +121,7 @@ def test_exports(tmp_path, capsys):
     (["--input", "own.json", "--heads", "1"], "--heads draws projections for X"),
     (["--latex", "--markdown"], "both write to standard output"),
     (["--latex", "x", "--png", "x"], "--latex and --png both write to x"),
-    (["--latex", "no/such/folder/a.tex"], "No such file or directory"),
+    (["--latex", "no/such/folder/a.tex"], "no/such/folder/a.tex: there is no folder no/such"),
     (["--backward", "--d", "200", "--heads", "2"], "wanted at most 20,000"),
 ])
 def test_bad_input_is_one_line(tmp_path, capsys, arguments, message):

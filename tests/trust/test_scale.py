@@ -329,6 +329,7 @@ def test_strong_scaling_shares_the_batch_out(command):
     (["scale", "--shard-optimizer", "--local-steps", "2"], "--shard-optimizer and local-steps"),
     (["scale", "--jitter", "-1"], "--jitter is -1"),
     (["scale", "--bucket", "nan"], "--bucket is nan"),
+    (["scale", "--picture", "no/a.svg"], "--picture is 'no/a.svg', but there is no folder no"),
     (["scale", "--text", "a.txt"], "--text isn't for"),
     (["--nodes", "8"], "--nodes is for minillm cost scale"),
 ])

@@ -6,7 +6,7 @@ from minillm.cli.generation import read_stdin
 from minillm.cli.opening import open_trained
 from minillm.cli.terminal import say
 from minillm.cli.visible import visible
-from minillm.files import expand
+from minillm.files import require_folder_of
 from minillm.insight.anatomy import Anatomy, stacks_of
 from minillm.insight.export import export, require_picture
 from minillm.insight.subject import Subject
@@ -28,9 +28,8 @@ class Inspected(Subject):
             require_picture(options.picture, "--picture")
         for name in ("picture", "json", "save"):
             path = getattr(options, name, None)
-            if path and not expand(path).parent.is_dir():
-                raise FileNotFoundError(f"--{name} is {path!r}, but there is no folder "
-                                        f"{expand(path).parent}")
+            if path:
+                require_folder_of(path, f"--{name}")
         subject = cls.open(options.model, open_trained)
         subject.of = getattr(options, "stack", None) or "decoder"
         stacks = list(stacks_of(subject.model))

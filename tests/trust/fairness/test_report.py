@@ -66,6 +66,7 @@ def test_own_pairs_and_the_files(folders, tmp_path, capsys):
     (["--data", "x.tsv", "--mend", "augment", "--on", "text"], "--data has labels"),
     (["--mend", "augment", "--on", "text", "--kind", "ages"], "--kind is ages, but --on text"),
     (["--picture", "a.pdf"], "--picture is 'a.pdf', wanted a name that ends in .png or .svg"),
+    (["--picture", "no/a.svg"], "--picture is 'no/a.svg', but there is no folder no"),
     (["--model", "{marian}"], "which no probe fits"),
 ])
 def test_errors_are_one_line(arguments, wanted, folders, tmp_path, capsys):
