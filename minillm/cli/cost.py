@@ -115,10 +115,11 @@ def config_of_sizes(settings):
 def _plan_of_config(config, head, given):
     settings = Settings(**{name: value for name, value in given.items()
                            if name in ("batch_size", "block_size", "steps", "grad_accum",
-                                       "recompute")})
+                                       "recompute", "optimizer", "muon_steps")})
     plan = estimate.plan_of_config(config, head, batch=settings.batch_size,
                                    length=settings.block_size, steps=settings.steps,
-                                   recompute=settings.recompute)
+                                   recompute=settings.recompute, optimizer=settings.optimizer,
+                                   muon_steps=settings.muon_steps)
     plan.accumulate = settings.grad_accum
     return plan
 
@@ -142,6 +143,7 @@ def _report(plan, options):
             "batch": cost.workload.batch, "length": cost.workload.length,
             "source_length": cost.workload.source, "tokens_per_step": plan.tokens,
             "steps": plan.steps, "flops_per_step": plan.flops, "flops": plan.flops * plan.steps,
+            "newton_schulz_flops_per_step": cost.update_flops,
             "six_n_d_per_step": cost.rule_of_thumb * plan.accumulate,
             "bytes_moved_per_step": cost.bytes_moved(),
             "memory": {"weights": memory.weights, "gradients": memory.gradients,
@@ -214,12 +216,15 @@ def _print(report):
          quantity(part["backward_flops"], "FLOP"),
          f"{(part['forward_flops'] + part['backward_flops']) / max(whole, 1):.1%}")
         for name, part in report["parts"].items()
-    ], ("part", "parameters", "forward", "backward", "of a step"))
+    ], ("part", "parameters", "forward", "backward", "of both"))
     sources = f" from {training['source_length']}" if training["source_length"] else ""
-    rule = training["six_n_d_per_step"]
+    rule, muon = training["six_n_d_per_step"], training["newton_schulz_flops_per_step"]
     rows = [
         ("a step", f"{training['batch']} × {training['length']} tokens{sources}"),
         ("operations", quantity(training["flops_per_step"], "FLOP")),
+        *([("… of Newton–Schulz", f"{quantity(muon, 'FLOP')} "
+                                  f"({muon / training['flops_per_step']:.2f} of it)")]
+          if muon else []),
         ("… by 6 N D", f"{quantity(rule, 'FLOP')} ({rule / training['flops_per_step']:.2f} of it)"),
         ("bytes moved, at least", size(sum(training["bytes_moved_per_step"].values()))),
         *((f"memory: {name}", size(memory[name])) for name in (

@@ -85,14 +85,17 @@ class _Model:
         self.sequences = given.get("batch_size", BATCH)
         self.accumulate = settings.grad_accum
         if options.params is not None:
-            self._of_size(options, given.get("block_size", LENGTH))
+            self._of_size(options, given.get("block_size", LENGTH), settings)
         else:
             self._of_config(options, given, settings)
         self.tokens = self.sequences * self.length * self.accumulate
 
-    def _of_size(self, options, length):
+    def _of_size(self, options, length, settings):
         if options.flops_per_second is None:
             raise ValueError("--params has no shapes to measure, wanted --flops-per-second as well")
+        if settings.optimizer != "adamw":
+            raise ValueError(f"--optimizer is {settings.optimizer!r}, and --params has no shapes "
+                             "to count its products by, wanted --model, --config or sizes")
         self.name, self.parameters, self.length = "by its size", options.params, length
         self.rate, self.rate_source = options.flops_per_second, "given"
         self.profile = profile_of_size(options.params, self.sequences * length, self.rate)
@@ -109,7 +112,8 @@ class _Model:
         self.length = given.get("block_size", limit or LENGTH)
         if limit is not None and self.length > limit:
             raise ValueError(f"--block-size is {self.length}, and the model has {limit} positions")
-        cost = StepCost(config, head, default_workload(config, head, self.sequences, self.length))
+        cost = StepCost(config, head, default_workload(config, head, self.sequences, self.length),
+                        optimizer=settings.optimizer, muon_steps=settings.muon_steps)
         self.name = options.model or config.model_type
         self.parameters = cost.parameters
         self.rate, self.rate_source = _rate(options, cost)

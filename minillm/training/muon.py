@@ -123,6 +123,14 @@ def muon_groups(model, groups):
     return found
 
 
+def muon_shapes(model):
+    """-> list of the shapes (d_in, d_out) that Muon orthogonalizes if all of `model` learns"""
+    return [(parameter.shape[0], part.stop - part.start)
+            for group in muon_groups(model, [{"params": inner_matrices(model)}])
+            for parameter in group["params"]
+            for part in column_parts(parameter, group["columns"].get(id(parameter)))]
+
+
 def optimizer_groups(model, settings):
     """-> the groups of the parameters of `model` that learn, for `make_optimizer`"""
     groups = learning_rate_groups(model, settings.layer_lr_decay)

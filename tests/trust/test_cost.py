@@ -62,6 +62,22 @@ def test_parameters_and_operations_are_those_that_are_counted(kind, layers, head
     assert cost.forward_flops == sum(found.values())
 
 
+@pytest.mark.parametrize("kind", [KINDS[0], KINDS[1], KINDS[-1]], ids=" ".join)
+@pytest.mark.parametrize("muon_steps", [1, 3])
+def test_the_products_of_muon_are_those_that_are_counted(kind, muon_steps):
+    muon = {"optimizer": "muon", "muon_steps": muon_steps}
+    config = config_of(kind, n_layer=1, n_head=2, n_embd=8, vocab_size=11, block_size=5)
+    work = default_workload(config, kind[1], 2, 5)
+    stepper = _Stepper(config, kind[1], random_batches(config, kind[1], work), **muon)
+    with count_products() as found:
+        stepper.step()
+    cost = StepCost(config, kind[1], work, **muon)
+    assert cost.flops + cost.update_flops == sum(found.values())
+    with count_products() as found:  # the gradients are still there
+        stepper.optimizer.step()
+    assert cost.update_flops == sum(found.values()) > 0
+
+
 @pytest.mark.parametrize("kernel", ["numpy", "c"])
 def test_the_count_is_the_same_for_all_implementations(kernel):
     if kernel == "c" and kernels.c_library.why_missing():
@@ -130,11 +146,12 @@ def test_a_prompt_and_a_token_cost_what_is_counted(kind):
     assert cost.cache_bytes(12, source=source) == state.cache.nbytes
 
 
-def test_the_largest_batch_fits_and_the_next_one_does_not():
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_the_largest_batch_fits_and_the_next_one_does_not(optimizer):
     config = config_of(KINDS[0], n_layer=2, n_head=2, n_embd=32, vocab_size=99, block_size=16)
-    cost, room = StepCost(config, "causal_lm", Workload(4, 16)), 5_000_000
+    cost, room = StepCost(config, "causal_lm", Workload(4, 16), optimizer=optimizer), 5_000_000
     batch = cost.largest_batch(room)
-    peaks = [StepCost(config, "causal_lm", Workload(n, 16)).memory().peak
+    peaks = [StepCost(config, "causal_lm", Workload(n, 16), optimizer=optimizer).memory().peak
              for n in (batch, batch + 1)]
     assert peaks[0] <= room < peaks[1]
     assert cost.largest_batch(1000) == 0
@@ -313,6 +330,21 @@ def test_the_command_states_everything(command):
     assert status == 0 and "attention scores" in out and "estimate" in err
 
 
+def test_muon_adds_its_products_once_a_step(command):
+    sizes = ("--n-layer", 1, "--n-embd", 64, "--grad-accum", 3, "--flops-per-second", 1e9)
+    adamw, muon = (json.loads(command(*sizes, *optimizer, "--json")[1])["training"]
+                   for optimizer in ((), ("--optimizer", "muon", "--muon-steps", 2)))
+    added = muon["newton_schulz_flops_per_step"]
+    # Q, K, V and the output: 2 steps of 4 n² m + 2 n³, n = m; both maps of the feed-forward, m = 4 n
+    n = 64
+    assert added == 4 * 12 * n**3 + 2 * (16 + 10) * n**3
+    assert muon["flops_per_step"] == adamw["flops_per_step"] + added
+    assert adamw["newton_schulz_flops_per_step"] == 0
+    assert muon["memory"]["optimizer"] < adamw["memory"]["optimizer"]
+    status, out, _ = command(*sizes, "--optimizer", "muon")
+    assert status == 0 and "… of Newton–Schulz" in out
+
+
 def test_a_configuration_of_a_file(command, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}))
@@ -336,6 +368,7 @@ def test_plans_on_the_command_line(command):
     (["plan"], "--hours"),
     (["plan", "--flops", "-1"], "flops is"),
     (["--task", "nothing"], "nothing"),
+    (["--optimizer", "sgd"], "optimizer is 'sgd'"),
 ])
 def test_mistakes_are_one_line(command, arguments, message):
     status, _, err = command(*arguments)

@@ -323,6 +323,8 @@ def test_strong_scaling_shares_the_batch_out(command):
     (["scale", "--network", "10Gib"], "--network is '10Gib', wanted"),
     (["scale", "--compress", "zip"], "--compress is 'zip', wanted none"),
     (["scale", "--params", "1e9"], "wanted --flops-per-second"),
+    (["scale", "--params", "1e9", "--flops-per-second", "1e14", "--optimizer", "muon"],
+     "--optimizer is 'muon', and --params has no shapes"),
     (["scale", "--params", "1e9", "--model", "gpt2"], "wanted one of them"),
     (["scale", "--model", "gpt2", "--block-size", "2000"], "--block-size is 2000"),
     (["scale", "--scaling", "strong", "--nodes", "9"], "--nodes has 9"),

@@ -54,7 +54,9 @@ def cost(commands):
     for name, explanation in (("block_size", "context in tokens"),
                               ("batch_size", "sequences per batch"),
                               ("grad_accum", "batches per step"),
-                              ("steps", "updates of the weights")):
+                              ("steps", "updates of the weights"),
+                              ("optimizer", "adamw or muon"),
+                              ("muon_steps", "steps of Newton–Schulz in each of Muon's")):
         add_setting(parser, name, explanation)
     add_recompute(parser)
 

@@ -41,7 +41,8 @@ from minillm.ops.matmul import matmul
 from minillm.training.architecture import adapt
 from minillm.training.clipping import clip_factor, grad_norm
 from minillm.training.loop import Trainer
-from minillm.training.optimizers import AdamW
+from minillm.training.muon import make_optimizer, optimizer_groups
+from minillm.training.settings import Settings
 from minillm.trust.cost.workloads import sampled_batches
 
 SHALLOW, DEEPER = 1, 3  # layers
@@ -52,13 +53,15 @@ BURST = 8  # tokens, generated one after another
 clock = time.perf_counter  # the benchmark has a mode in which it counts this process's time alone
 
 
-def measure_training(config, head, batches, *, seconds=SECONDS):
+def measure_training(config, head, batches, *, seconds=SECONDS, **optimizer):
     """-> {"step": …, "forward": …, "watts": …}: seconds of a whole model's step and
     forward in evaluation, by models of few layers; watts is None where they can't be measured
 
     batches(model) -> a function that returns a new batch's Loss each time that it is called
+    optimizer: Settings that say which one it is (default: AdamW)
     """
-    steppers = {n: _Stepper(_shallow(config, n), head, batches) for n in _depths(config)}
+    steppers = {n: _Stepper(_shallow(config, n), head, batches, **optimizer)
+                for n in _depths(config)}
     with EnergyMeter() as meter:
         found = _in_turns({
             (n, what): function for n, stepper in steppers.items()
@@ -188,9 +191,10 @@ def _rate(function, seconds=0.2):
 class _Stepper:
     """A model that takes the steps of training/loop.py."""
 
-    def __init__(self, config, head, batches):
+    def __init__(self, config, head, batches, **optimizer):
         self.model = model_class(config.model_type, head)(config).train()
-        self.optimizer = AdamW(list(self.model.parameters()), lr=1e-6, weight_decay=0.1)
+        settings = Settings(lr=1e-6, **optimizer)
+        self.optimizer = make_optimizer(optimizer_groups(self.model, settings), settings)
         self.loss = batches(self.model)
 
     def step(self):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from minillm.hardware import available_cores, available_memory
+from minillm.ops.orthogonalize import STEPS
 from minillm.trust.cost import calibration
 from minillm.trust.cost.step import StepCost
 from minillm.trust.cost.workloads import (
@@ -36,22 +37,24 @@ class Plan:
     checkpoints: int = 0
     run: object = None  # whose batches are measured; None: random ones are
     data: int = 0  # bytes of the examples and the tokenizer, as Python's objects
+    optimizer: str = "adamw"
+    muon_steps: int = STEPS
 
     def __post_init__(self):
         by_tokens = sorted(self.workloads, key=lambda work: work.tokens)
         # All costs are of the median batch, but the memory is of the largest.
-        optimizer = "adamw" if self.run is None else self.run.settings.optimizer
-        self.cost = StepCost(self.config, self.head, by_tokens[len(by_tokens) // 2],
-                             optimizer=optimizer)
-        self.largest = StepCost(self.config, self.head, by_tokens[-1], self.cost.model, optimizer)
+        how = {"optimizer": self.optimizer, "muon_steps": self.muon_steps}
+        self.cost = StepCost(self.config, self.head, by_tokens[len(by_tokens) // 2], **how)
+        self.largest = StepCost(self.config, self.head, by_tokens[-1], self.cost.model, **how)
 
     @property
     def flops(self):
-        """Of a step, the mean of all batches"""
+        """Of a step: the mean of all batches, and the update of the weights"""
         each = [StepCost(self.config, self.head, work, self.cost.model).flops
                 for work in set(self.workloads)]
         counts = [self.workloads.count(work) for work in set(self.workloads)]
-        return self.accumulate * float(np.average(each, weights=counts))
+        batches = self.accumulate * float(np.average(each, weights=counts))
+        return batches + self.cost.update_flops
 
     @property
     def tokens(self):
@@ -59,11 +62,13 @@ class Plan:
         return self.accumulate * float(np.mean([work.tokens for work in self.workloads]))
 
 
-def plan_of_config(config, head, *, batch=16, length=128, steps=1000, recompute=False):
+def plan_of_config(config, head, *, batch=16, length=128, steps=1000, recompute=False,
+                   **optimizer):
+    """-> Plan of a new model; optimizer: the fields of a Plan that say which one it is"""
     limit = config.position_limit
     length = length if limit is None else min(length, limit)
     work = default_workload(config, head, batch, length)
-    return Plan(config, head, [replace(work, recompute=recompute)], steps)
+    return Plan(config, head, [replace(work, recompute=recompute)], steps, **optimizer)
 
 
 def plan_of_run(run, data=0):
@@ -76,7 +81,8 @@ def plan_of_run(run, data=0):
     workloads = [replace(work, recompute=settings.recompute) for work in workloads_of_run(run)]
     return Plan(run.config, run.task_class.head, workloads, settings.steps,
                 settings.grad_accum, 1 + times(settings.eval_every),
-                times(settings.checkpoint_every), run, data)
+                times(settings.checkpoint_every), run, data, settings.optimizer,
+                settings.muon_steps)
 
 
 def bytes_of_data(run):
@@ -123,9 +129,11 @@ def measured_times(plan, again=False):
     key = {"config": plan.config.to_dict(), "head": plan.head}
     if plan.run is None:
         work = plan.workloads[0]
+        how = {} if plan.optimizer == "adamw" else {"optimizer": plan.optimizer,
+                                                    "muon_steps": plan.muon_steps}
         found = calibration.remembered(
-            {**key, "workload": str(work)}, lambda: calibration.measure_training(
-                plan.config, plan.head, random_batches(plan.config, plan.head, work)), again)
+            {**key, "workload": str(work), **how}, lambda: calibration.measure_training(
+                plan.config, plan.head, random_batches(plan.config, plan.head, work), **how), again)
         step = plan.accumulate * found["step"]
         whole = plan.steps * step + plan.evaluations * found["forward"]
     else:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from minillm.models.auto import model_class
 from minillm.nn import DecoderBlock, EncoderBlock, GatedFeedForward
 from minillm.ops import linear_cross_entropy
+from minillm.ops.orthogonalize import STEPS
 from minillm.training.muon import inner_matrices
 from minillm.trust.cost.layers import (
     FLOAT,
@@ -21,6 +22,7 @@ from minillm.trust.cost.layers import (
     loses_logits,
     recomputed_bytes,
 )
+from minillm.trust.cost.newton_schulz import newton_schulz_flops
 
 EVALUATION_BATCH = 16  # windows at once: training/evaluate.py
 
@@ -46,10 +48,13 @@ class StepCost:
     """The costs of a model of `config` with `head`, for a Workload.
 
     A step is one in which all parameters learn: frozen ones cost less.
+    optimizer, muon_steps: as in training/settings.py
     """
 
-    def __init__(self, config, head="causal_lm", workload=None, model=None, optimizer="adamw"):
-        self.config, self.head, self.optimizer = config, head, optimizer
+    def __init__(self, config, head="causal_lm", workload=None, model=None, optimizer="adamw",
+                 muon_steps=STEPS):
+        self.config, self.head = config, head
+        self.optimizer, self.muon_steps = optimizer, muon_steps
         self.model = model or model_class(config.model_type, head)(config, draw_weights=False)
         self.workload = workload or Workload(16, config.position_limit or 128)
         self.parts = by_part(layers(self.model, self.workload))
@@ -66,8 +71,13 @@ class StepCost:
 
     @property
     def flops(self):
-        """Of a training step: forward and backward"""
+        """Of the forward and the backward of a batch"""
         return sum(part.forward + part.backward for part in self.parts.values())
+
+    @property
+    def update_flops(self):
+        """Of the products in an update of the weights: Muon's, once a step; AdamW has none"""
+        return newton_schulz_flops(self.model, self.muon_steps) if self.optimizer == "muon" else 0
 
     @property
     def rule_of_thumb(self):
@@ -152,8 +162,8 @@ class StepCost:
 
     def _largest_by(self, n, n_bytes):
         """-> the largest batch if the peaks of n and n + 1 examples are on its line"""
-        small, more = (StepCost(self.config, self.head, self._batch(m), self.model).memory().peak
-                       for m in (n, n + 1))
+        small, more = (StepCost(self.config, self.head, self._batch(m), self.model,
+                                self.optimizer).memory().peak for m in (n, n + 1))
         return max(0, n + int((n_bytes - small) // (more - small)))
 
     def _batch(self, n):

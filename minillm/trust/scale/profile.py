@@ -49,7 +49,8 @@ def profile_of_rate(cost, flops_per_second):
     """
     found = layers(cost.model, cost.workload)
     return StepProfile(cost.forward_flops / flops_per_second, tuple(
-        (layer.backward / flops_per_second, FLOAT * layer.parameters) for layer in reversed(found)))
+        (layer.backward / flops_per_second, FLOAT * layer.parameters) for layer in reversed(found)),
+        cost.update_flops / flops_per_second)
 
 
 def profile_of_times(cost, forward, backward, update):
