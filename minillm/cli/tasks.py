@@ -17,6 +17,7 @@ from minillm.tasks.base import PRETRAINED_LR
 from minillm.tasks.examples import read_examples
 from minillm.tasks.prompted import PromptedTask
 from minillm.tasks.report import report, rows
+from minillm.tasks.seq2seq import Seq2SeqTask
 from minillm.training.run import Run, model_folder
 from minillm.training.settings import Settings
 from minillm.training.task import LABELLED, task_class
@@ -79,6 +80,7 @@ def report_task(run):
 def predict(options):
     task, model = _opened(options)
     _set_sampling(task, options)
+    _set_beams(task, options.num_beams)
     examples = _questions(task, options)
     with progress_bar("predicting", len(examples)) as advance:
         predictions = task.predict(model, examples, lambda done, total: advance(done))
@@ -98,6 +100,19 @@ def _set_sampling(task, options):
                          "doesn't sample: its predictions have no randomness")
     if given:
         task.sampling = {"do_sample": True, "top_k": 0, **given}
+
+
+def _set_beams(task, num_beams):
+    """Let a task that writes search with beams, None for one; ValueError for another task"""
+    if num_beams is None:
+        return
+    if isinstance(task, Seq2SeqTask):
+        task.num_beams = num_beams
+    elif isinstance(task, PromptedTask):
+        task.sampling = {**task.sampling, "num_beams": num_beams}
+    else:
+        raise ValueError(f"num_beams is {num_beams}, but {task.name} doesn't write: there is no "
+                         "text to search for")
 
 
 def _opened(options):

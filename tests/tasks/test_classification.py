@@ -202,6 +202,8 @@ def test_one_line_errors(run, tmp_path, capsys):
     assert (f"model is {run.folder / 'model'}, a 'bert' model, wanted one with the head 'seq2seq_lm'"
             in error("train-task", "translation", "--model", str(run.folder / "model")))
     assert "text is empty, wanted some text" in error("predict", "--model", str(run.folder), " ")
+    assert "num_beams is 2, but topics doesn't write" in error(
+        "predict", "--model", str(run.folder), "--num-beams", "2", "x")
     assert "starts with a head that has to be trained, wanted a trained one" in error(
         "predict", "--task", "topics", "--model", "pydoc-tiny", "x")
     assert "the name ends in .csv, wanted one of .jsonl" in error(

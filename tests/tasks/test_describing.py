@@ -131,6 +131,13 @@ def test_predict_samples_with_a_seed(run, capsys):
     assert text("--top-p", "0.9", "--seed", "1")
 
 
+def test_predict_searches_with_beams(run, capsys):
+    asked = ["predict", "--model", str(run.folder), "type=chair", "--num-beams"]
+    assert main([*asked, "2"]) == 0 and capsys.readouterr().out.strip()
+    assert main([*asked, "0"]) == 2
+    assert "num_beams is 0, wanted" in capsys.readouterr().err
+
+
 def test_own_examples_on_a_pretrained_decoder(tmp_path, capsys):
     path = tmp_path / "own.tsv"
     path.write_text("attributes\tdescription\n" + "".join(

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -172,6 +173,15 @@ def test_predictions_are_the_same_alone_and_together_and_say_where_they_looked(r
     assert main(["predict", "--model", str(run.folder), "ak"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "AK" and lines[1].split()[-1] == "</s>"
+
+
+def test_predict_searches_with_beams(run, capsys):
+    with patch("minillm.tasks.translation.answer", wraps=answer) as asked:
+        assert main(["predict", "--model", str(run.folder), "--num-beams", "3", "ak", "jt"]) == 0
+    assert asked.call_args.kwargs["num_beams"] == 3
+    assert capsys.readouterr().out.startswith("AK\n")
+    assert main(["predict", "--model", str(run.folder), "--num-beams", "0", "ak"]) == 2
+    assert "num_beams is 0, wanted" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_run_is_fine_tuned_on_other_texts(run, tmp_path):

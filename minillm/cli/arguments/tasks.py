@@ -43,7 +43,8 @@ def predict(commands):
          'minillm predict --task topics --model my_checkpoint "the match was lost"',
          "minillm predict --model runs/sentiment-1 --json < my_reviews.txt",
          "minillm predict --model runs/sentiment-1 --input my_reviews.tsv",
-         'minillm predict --model runs/descriptions-1 --temperature 0.7 --seed 1 "type=chair"'],
+         'minillm predict --model runs/descriptions-1 --temperature 0.7 --seed 1 "type=chair"',
+         'minillm predict --model runs/translation-1 --num-beams 4 "<zh> three hundred"'],
     )
     parser.add_argument("texts", nargs="*", metavar="TEXT",
                         help="texts, one prediction each; or, for a task that needs several, the "
@@ -60,6 +61,9 @@ def predict(commands):
     parser.add_argument("--top-p", type=float,
                         help="sample from the likeliest tokens that together have this probability")
     parser.add_argument("--seed", type=int, help="of the sampling: the same seed, the same text")
+    parser.add_argument("--num-beams", "--beams", type=int,
+                        help="beams of a beam search, for a task that writes (default: none, take "
+                             "the likeliest token)")
 
 
 def similar(commands):
