@@ -1,6 +1,7 @@
 /* decode.c: generation's step, one more token of each sequence through a decoder, in one call. Each
  * sequence has a length and keys and values of its own: rows of one batch, or texts that a server
- * works on.
+ * works on. To read several tokens of a text, pass it several times, each time one token longer: a
+ * block first appends all keys and values and then attends, so a token sees those before it.
  *
  * Python needs about 100 microseconds to run the kernels of a block one by one, time in which the
  * memory delivers 2 MB of weights. This file runs the same kernels, on the same numbers, in the

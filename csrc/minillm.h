@@ -154,7 +154,8 @@ void minillm_rotate(isize B, isize H, isize T, isize D, isize pairs, minillm_hea
  * minillm_block: `scale` is that of attention. `gate` is needed for SwiGLU only. q_norm and k_norm
  * are RMSNorms of D numbers, or their weights are NULL.
  * minillm_sequence: block i has its keys and values at K[i] and V[i], (Hkv, capacity, D), with room
- * for number `length`. key_mask: length + 1 bytes, 0 at keys that nobody sees, or NULL.
+ * for number `length`. key_mask: length + 1 bytes, 0 at keys that nobody sees, or NULL. Several of
+ * them may share K and V, with lengths that follow one another: several tokens of one sequence.
  * minillm_decoder: cos and sin as in minillm_rotate, for `pairs` pairs, 0 for no rotation. */
 typedef struct { const float *weight, *bias; double eps; } minillm_norm;
 typedef struct {

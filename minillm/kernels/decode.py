@@ -72,7 +72,8 @@ class Decoder:
             setattr(call, name, (address, batch * (len(table) > 1), 0, 0))
 
     def run(self, x, sequences):
-        """x: float32 (B, d), overwritten; sequences: B addresses, see Sequences -> logits (B, V)
+        """x: float32 (rows, d), overwritten; sequences: an address for each row, see Sequences
+        -> logits (rows, V)
 
         Writes the new keys and values behind those of each sequence.
         """
@@ -97,38 +98,49 @@ class Decoder:
 
 
 class Sequences:
-    """minillm.h's minillm_sequence for each row of a cache, and the arrays that they point to.
+    """minillm.h's minillm_sequence for n more tokens of each row of a cache, and the arrays that they
+    point to. Token i of a sequence sees a sequence that is i tokens longer.
 
     layers: the LayerCaches; their K and V are (B, n_kv_heads, capacity, D)
     """
 
-    def __init__(self, layers):
+    def __init__(self, layers, n):
         ffi = c_library.ffi
         self._arrays = [(layer.K, layer.V) for layer in layers]
         self._pointers = []  # they must live as long as the structs
         B, _, capacity, _ = layers[0].K.shape
-        self._structs = ffi.new("minillm_sequence[]", B)
-        self.addresses = [self._structs + b for b in range(B)]
-        for b, struct in enumerate(self._structs):
+        self._structs = ffi.new("minillm_sequence[]", B * n)
+        self._of_each = []  # for each sequence, the addresses of n structs
+        for b in range(B):
             K, V = ([_floats(buffer[b]) for buffer in buffers] for buffers in zip(*self._arrays))
             self._pointers += ffi.new("float *[]", K), ffi.new("float *[]", V)
-            struct.K, struct.V = self._pointers[-2:]
-            struct.capacity = capacity
+            self._of_each.append([self._structs + b * n + i for i in range(n)])
+            for struct in self._of_each[b]:
+                struct.K, struct.V = self._pointers[-2:]
+                struct.capacity = capacity
 
-    def are_of(self, layers):
-        """-> whether the layers still have the same buffers"""
-        return all([layer.K is K and layer.V is V for layer, (K, V) in zip(layers, self._arrays)])
+    def are_of(self, layers, n):
+        """-> whether the layers still have the same buffers, and there are n structs for each row"""
+        return (n <= len(self._of_each[0]) and
+                all([layer.K is K and layer.V is V for layer, (K, V) in zip(layers, self._arrays)]))
 
-    def at(self, length, key_mask):
-        """key_mask: bool (B, length + 1) or None -> list of the addresses, for sequences so long"""
+    def at(self, length, n, key_mask):
+        """The addresses for tokens number `length` to `length + n - 1` of each sequence, in a list
+
+        key_mask: bool (B, length + n) or None
+        """
         ffi, self._mask = c_library.ffi, None  # C reads the mask: it must live as long
         if key_mask is not None:
             self._mask = np.ascontiguousarray(key_mask)
-        for b, struct in enumerate(self._structs):
-            struct.length, struct.key_mask = length, ffi.NULL
-            if self._mask is not None:
-                struct.key_mask = ffi.from_buffer("unsigned char[]", self._mask[b])
-        return self.addresses
+        addresses = []
+        for b, structs in enumerate(self._of_each):
+            for i in range(n):
+                struct = structs[i]
+                struct.length, struct.key_mask = length + i, ffi.NULL
+                if self._mask is not None:
+                    struct.key_mask = ffi.from_buffer("unsigned char[]", self._mask[b])
+                addresses.append(struct)
+        return addresses
 
 
 def _floats(array):

@@ -5,7 +5,7 @@ import numpy as np
 from minillm.generation import CausalLMMixin
 from minillm.models.input_checks import checked_labels
 from minillm.models.outputs import CausalLMOutput, with_logits
-from minillm.models.whole_step import step_in_one_call
+from minillm.models.whole_step import extend_in_one_call
 from minillm.nn import OutputHead
 from minillm.nn.layers import normal
 from minillm.nn.loss import head_loss, next_targets
@@ -107,13 +107,18 @@ class CausalLM(CausalLMMixin):
 
     def step(self, tokens, state):
         """Read one more token of each sequence, (B,) -> logits (B, V) of the next"""
-        logits = step_in_one_call(self, tokens, [state])
-        return super().step(tokens, state) if logits is None else logits
+        logits = extend_in_one_call(self, tokens[:, None], [state])
+        return super().step(tokens, state) if logits is None else logits[:, 0]
+
+    def extend(self, tokens, state):
+        """Read n more tokens of each sequence, (B, n) -> logits (B, n, V), after each of them"""
+        logits = extend_in_one_call(self, tokens, [state])
+        return super().extend(tokens, state) if logits is None else logits
 
     def step_each(self, tokens, states):
         """Read one more token, tokens[b], of each of B states of one sequence -> logits (B, V)"""
-        logits = step_in_one_call(self, tokens, states)
-        return super().step_each(tokens, states) if logits is None else logits
+        logits = extend_in_one_call(self, tokens[:, None], states)
+        return super().step_each(tokens, states) if logits is None else logits[:, 0]
 
     def backward(self, dlogits):
         """dlogits: (B, T, V), which `loss.backward()` computes; or dloss, if there were no logits.

@@ -1,4 +1,4 @@
-"""A token through a whole decoder in one call of C, where it computes what the layers compute.
+"""Tokens through a whole decoder in one call of C, where it computes what the layers compute.
 
 The layers are the definition: `CausalLM.forward`, the blocks in minillm/nn/blocks.py. Called one by
 one, their kernels cost a block about 100 microseconds of Python for each token. csrc/decode.c calls
@@ -6,6 +6,10 @@ the same kernels, so the logits are the same bit for bit. The sequences are the 
 as in `generate`, or one of each of several states: a server's texts, of different lengths. Whatever
 it doesn't know (LoRA updates, ALiBi, another activation, NumPy's kernels, …) runs in the layers; and
 everything does while a trace, a debugger or a profiler watches.
+
+Several tokens of a sequence, a draft to verify, are as many rows. Each row attends to the keys up to
+its own, one query at a time, so n tokens in one call get the bits of n calls of one token. The layers
+read them as one tile of queries, whose sums round otherwise.
 """
 
 import math
@@ -46,12 +50,12 @@ _data_of = attrgetter("data")
 MAX_ROWS = 8
 
 
-def step_in_one_call(model, tokens, states):
-    """Read one more token of each sequence, (B,) -> logits (B, V), or None: let the layers do it
+def extend_in_one_call(model, tokens, states):
+    """Read n more tokens of each sequence, (B, n) -> logits (B, n, V), or None: let the layers do it
 
     states: list of one DecodingState of B sequences, or of B of one sequence each
     """
-    if (_is_watched() or len(tokens) > LARGEST_STEP or dispatch.current() != "c"
+    if (_is_watched() or not 0 < tokens.size <= LARGEST_STEP or dispatch.current() != "c"
             or not all([state.length for state in states]) or not is_built()):
         return None
     step = next((state.whole_step for state in states if state.whole_step is not None), None)
@@ -94,42 +98,52 @@ class WholeStep:
         return all(map(is_, map(_data_of, self.parameters), self.arrays))
 
     def logits(self, tokens, states):
-        """-> logits (B, V), or None for a number or a length that only the layers can handle"""
-        decoder, limit = self.decoder, self.base.config.position_limit
+        """-> logits (B, n, V), or None for a number or a length that only the layers can handle"""
+        decoder, (_, n) = self.decoder, tokens.shape
         lengths = [state.length for state in states]
-        longest = max(lengths)
-        if (decoder is None or len(tokens) > self.max_rows
-                or any([window <= longest for window in self.windows])
-                or (limit is not None and longest >= limit) or not self._are_ids(tokens)):
+        if decoder is None or not self._can_read(tokens, max(lengths) + n):
             return None
-        mask, positions = states[0].mask_and_positions(1) if len(states) == 1 else (None, None)
+        mask, positions = states[0].mask_and_positions(n) if len(states) == 1 else (None, None)
         if positions is None:
             positions = np.array(lengths)[:, None]
+            if n > 1:
+                positions = np.broadcast_to(positions + np.arange(n), tokens.shape)
         elif mask.all():
             mask = None
-        x = self._embed(tokens, positions)
+        x = self._embed(tokens.ravel(), positions.ravel())
         if self.rotary is not None:
             decoder.set_rotation(*self._rotation(positions, x.dtype, len(states)))
-        logits = decoder.run(x, [one for state in states for one in _sequences(state, mask)])
+        rows = [row for state in states for row in _sequences(state, n, mask)]
+        logits = decoder.run(x, rows)
         for state in states:
             for layer in state.cache.layers:
-                layer.length += 1
-        return logits
+                layer.length += n
+        return logits.reshape(*tokens.shape, -1)
+
+    def _can_read(self, tokens, length):
+        """tokens: (B, n), after which the longest sequence has this length"""
+        limit = self.base.config.position_limit
+        return (tokens.size <= self.max_rows and all([window >= length for window in self.windows])
+                and (limit is None or length <= limit) and self._are_ids(tokens)
+                and (tokens.shape[1] == 1 or self.rotary is None
+                     or not self.rotary.depends_on_length))
 
     def _rotation(self, positions, dtype, n_states):
-        """positions: of one token or all, (., 1) -> cos, sin, as `Decoder.set_rotation` takes them"""
+        """positions: (., n), of one sequence or all -> cos, sin, as `Decoder.set_rotation` takes
+        them"""
         if n_states == 1 or not self.rotary.depends_on_length:
             return self.rotary.cos_and_sin(positions, dtype)
         tables = [self.rotary.cos_and_sin(position[None], dtype) for position in positions]
         return [np.concatenate(each) for each in zip(*tables)]
 
     def _are_ids(self, tokens):
-        """-> whether all tokens, (B,), are ids of the vocabulary; if not, the layers raise the error"""
+        """-> whether all tokens are ids of the vocabulary; if not, the layers raise the error"""
         return (tokens.dtype.kind in "iu" and tokens.min() >= 0
                 and tokens.max() < self.base.config.vocab_size)
 
     def _embed(self, tokens, positions):
-        """tokens: (B,), positions: of one or all -> (B, d), what the base model's _embed returns
+        """tokens: (rows,), positions: of one or all -> (rows, d), what the base model's _embed
+        returns
 
         Calling its layers takes five times as long.
         """
@@ -138,10 +152,10 @@ class WholeStep:
         if config.scales_embeddings:
             x = x * math.sqrt(config.hidden_size)
         if type(layer) is Embedding:
-            x = x + _rows(layer.weight.data, positions.ravel())
+            x = x + _rows(layer.weight.data, positions)
         elif layer is not None:
             with inference(self.model):
-                x = x + layer(positions).reshape(-1, x.shape[1])
+                x = x + layer(positions[:, None]).reshape(-1, x.shape[1])
         return x
 
     # ---- from layers to addresses; NotForC where csrc/decode.c doesn't know one
@@ -216,14 +230,14 @@ class WholeStep:
         return parameter.data
 
 
-def _sequences(state, key_mask):
-    """-> the addresses of the state's sequences, with room for one more token"""
+def _sequences(state, n, key_mask):
+    """-> the addresses of the state's sequences, with room for n more tokens, one for each token"""
     layers, length = state.cache.layers, state.length
     for layer in layers:
-        layer.make_room(1)
-    if state.sequences is None or not state.sequences.are_of(layers):
-        state.sequences = Sequences(layers)
-    return state.sequences.at(length, key_mask)
+        layer.make_room(n)
+    if state.sequences is None or not state.sequences.are_of(layers, n):
+        state.sequences = Sequences(layers, n)
+    return state.sequences.at(length, n, key_mask)
 
 
 def _rows(table, ids):

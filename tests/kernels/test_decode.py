@@ -1,4 +1,5 @@
-"""csrc/decode.c, a whole decoder in one call: the same bits as its layers, or it isn't used."""
+"""csrc/decode.c, a whole decoder in one call: the same bits as its layers, or it isn't used; and
+several tokens of a sequence get the bits of as many calls."""
 
 import pickle
 import sys
@@ -94,6 +95,35 @@ def test_one_call_gives_the_bits_of_the_layers(name, rows, masked):
             assert np.array_equal(one, two)
 
 
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("rows, masked, n", [(1, False, 5), (2, True, 4)])
+def test_several_tokens_in_one_call_get_the_bits_of_single_steps(name, rows, masked, n):
+    model = randomized(MODELS[name]())
+    draft = np.random.default_rng(4).integers(0, 50, (rows, n))
+    _, state = steps(model, model.step, rows, masked)
+    wanted = np.stack([model.step(tokens, state) for tokens in draft.T], axis=1)
+    _, other = steps(model, model.step, rows, masked)
+    for drafted, accepted in ((draft ^ 1, 0), (draft, n)):  # the first draft is rejected
+        found = model.extend(drafted, other)
+        assert other.length == 10 + n and other.sequences.are_of(other.cache.layers, n)
+        other.crop(10 + accepted)
+    assert np.array_equal(found, wanted)
+    assert np.array_equal(model.step(draft[:, 0], other), model.step(draft[:, 0], state))
+    _, layers = steps(model, model.step, rows, masked)
+    by_layers = CausalLMMixin.extend(model, draft, layers)
+    assert np.allclose(found, by_layers, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_a_draft_of_fifteen_tokens_with_stored_weights(dtype):
+    model = randomized(gpt2()).quantize(dtype)
+    draft = np.random.default_rng(4).integers(0, 50, (1, 16))
+    _, state = steps(model, model.step, 1)
+    wanted = np.stack([model.step(tokens, state) for tokens in draft.T], axis=1)
+    _, other = steps(model, model.step, 1)
+    assert np.array_equal(model.extend(draft, other), wanted)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_with_stored_weights(name, dtype):
@@ -124,7 +154,7 @@ def test_what_c_does_not_know_runs_in_the_layers(name):
 def test_who_looks_inside_sees_the_layers_and_new_weights_count():
     model = randomized(gpt2())
     _, state = steps(model, model.step, 1)
-    assert whole_step.step_in_one_call(model, np.array([3]), [state]) is not None
+    assert whole_step.extend_in_one_call(model, np.array([[3]]), [state]) is not None
     with trace(model) as t:
         model.step(np.array([3]), state)
     assert "transformer.h.1.attention.weights" in t
@@ -140,7 +170,7 @@ def test_who_looks_inside_sees_the_layers_and_new_weights_count():
         sys.setprofile(None)
     assert "attend" in calls  # a debugger stops in the layers, too
     with kernels.use("numpy"):
-        assert whole_step.step_in_one_call(model, np.array([3]), [state]) is None
+        assert whole_step.extend_in_one_call(model, np.array([[3]]), [state]) is None
     model.lm_head.weight.data = np.zeros((50, 36), np.float32)
     assert not model.step(np.array([3]), state).any()
 
