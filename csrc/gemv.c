@@ -75,8 +75,9 @@ finish_output(enum minillm_type type, const pass *p, isize i, isize j, vec lanes
 /* Outputs `begin` to `end` of y = x Wᵀ + bias for R rows of x, where each output has a row of W.
  *
  * A weight is read and unpacked once for all R rows. A number of x is loaded once for two outputs,
- * if there are registers for the sums of both. (For a single row of float32 the memory is the
- * limit, and reading one row of W at a time is faster.) Weights are prefetched. With one stream, 2
+ * if there are registers for the sums of both. (For a single row of float32 and 16 lanes the memory is
+ * the limit, and reading one row of W at a time is faster. With 8 lanes it is the time from one FMA to
+ * the next of the same sum: two sums take 0.8 to 1 of the time.) Weights are prefetched. With one stream, 2
  * KB ahead: more than a page ahead the hardware prefetcher doesn't join in, which is a fifth
  * slower. With two streams, a whole number of row pairs ahead. A prefetch beyond the end of W is
  * harmless. Every caller passes constants for `type` and R, so the sums stay in registers. */
@@ -84,7 +85,7 @@ static inline __attribute__((always_inline)) void
 compute_outputs(const int R, enum minillm_type type, const pass *p, isize begin, isize end) {
     enum { BLOCK = 4 * LANES };
     const int bytes = 4 >> type; /* of a weight: 4, 2 or 1 */
-    const int memory_bound = R == 1 && type == MINILLM_FLOAT32;
+    const int memory_bound = R == 1 && type == MINILLM_FLOAT32 && LANES == 16;
     const int together = memory_bound || 2 * R + 3 > VEC_REGISTERS ? 1 : 2; /* outputs at a time */
     isize ahead = together == 1 ? 2048 : round_up(4096, max(1, 2 * p->ldw * bytes));
     isize whole = p->K / BLOCK * BLOCK;
