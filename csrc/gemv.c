@@ -421,7 +421,7 @@ int minillm_gemv(isize M, isize N, isize K, const float *x, isize ldx, int type,
         return MINILLM_OK;
     if (M > MINILLM_STEP_ROWS && transposed)
         return many_rows(M, N, type, &p);
-    int threads = threads_for(16.0 * N * K);
+    int threads = threads_for((15.0 + M) * N * K); /* a weight counts 16 (simd.h), for one row */
     if (!transposed)
         return row_major_outputs(N, threads, &p);
     /* With schedule(guided) a thread takes many pieces at first, which are neighbours: the start of

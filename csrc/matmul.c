@@ -168,7 +168,7 @@ int minillm_matmul(isize batch, isize M, isize N, isize K,
     int product_can = !transpose_B && N % PAIR == 0; /* its requirements, see tile.h */
     if (batch * M * N == 0)
         return MINILLM_OK;
-    if (batch == 1 && M <= MINILLM_GEMV_ROWS && !transpose_A && !accumulate &&
+    if (batch == 1 && M <= MINILLM_STEP_ROWS && !transpose_A && !accumulate &&
         (transpose_B || product_can))
         return minillm_gemv(M, N, K, A, lda, MINILLM_FLOAT32, B, ldb, transpose_B, NULL, bias,
                             C, ldc);

@@ -48,8 +48,10 @@ class PromptLookup:
     def __call__(self, ids, n):
         n, T = min(n, self.n_tokens), len(ids)
         for m in range(min(self.max_ngram, T - 1), 0, -1):
-            earlier = np.lib.stride_tricks.sliding_window_view(ids[:-1], m)  # (T - m, m)
-            starts = m + np.flatnonzero((earlier == ids[T - m :]).all(axis=1))
+            is_there = np.ones(T - m, bool)  # the last m tokens, from this place on
+            for i in range(m):
+                is_there &= ids[i : T - m + i] == ids[T - m + i]
+            starts = m + np.flatnonzero(is_there)  # of what followed
             if len(starts):
                 long_enough = starts[starts + n <= T]
                 start = long_enough[-1] if len(long_enough) else starts[0]

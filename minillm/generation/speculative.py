@@ -24,8 +24,8 @@ By induction over the positions, the whole text is distributed as in plain decod
 what is left after all logits processors and warpers, which see each drafted prefix in turn.
 
 "Exactly" is up to rounding: a product of n rows may round otherwise than n products of one row. The
-rows of csrc/decode.c don't, except with int4: it verifies up to 16 tokens (8 if the weights aren't
-stored for inference) with the very scores of plain decoding.
+rows of csrc/decode.c don't, except with int4: it verifies up to 16 tokens with the very scores of plain
+decoding.
 """
 
 import numpy as np

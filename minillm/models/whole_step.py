@@ -46,8 +46,6 @@ from minillm.nn.trace import active_traces
 from minillm.ops.quantized import LARGEST_STEP, QuantizedWeights
 
 _data_of = attrgetter("data")
-# Sequences: beyond, the layers may add in another order if a matrix isn't stored for inference.
-MAX_ROWS = 8
 
 
 def extend_in_one_call(model, tokens, states):
@@ -80,7 +78,6 @@ class WholeStep:
         self.base = base = model.base_model
         self.parameters, self.arrays = [], []  # the Parameters in use, and their arrays
         self.windows, self.rotary = [], None
-        self.max_rows = LARGEST_STEP
         self.decoder = decoder = Decoder(len(base.blocks))
         try:
             for block, target in zip(base.blocks, decoder.blocks):
@@ -123,7 +120,7 @@ class WholeStep:
     def _can_read(self, tokens, length):
         """tokens: (B, n), after which the longest sequence has this length"""
         limit = self.base.config.position_limit
-        return (tokens.size <= self.max_rows and all([window >= length for window in self.windows])
+        return (all([window >= length for window in self.windows])
                 and (limit is None or length <= limit) and self._are_ids(tokens)
                 and (tokens.shape[1] == 1 or self.rotary is None
                      or not self.rotary.depends_on_length))
@@ -221,7 +218,6 @@ class WholeStep:
         if isinstance(W, QuantizedWeights):
             self.decoder.set_stored_linear(target, W.values, W.scale, W.n_inputs, bias)
         else:
-            self.max_rows = MAX_ROWS
             self.decoder.set_linear(target, W, bias, transposed)
 
     def _array(self, parameter):
