@@ -126,7 +126,7 @@ static int others_are_busy(int threads) {
     }
     double busy = read_others();
     if (is_new || (passed > 1e-3 && busy * passed > 20e-6)) {
-        while (seconds(CLOCK_MONOTONIC) < team.read + 10e-6)
+        while (seconds(CLOCK_MONOTONIC) < team.read + 3e-6)
             ;
         busy = read_others();
     }
