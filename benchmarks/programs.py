@@ -54,8 +54,8 @@ def drawn(*shape):
 class LlmC:
     """llm.c's CPU program train_gpt2: training steps of GPT-2 124M with B = 4, T = 64.
 
-    Its step has no clipping of gradients. Between two calls of `seconds` the program is stopped,
-    like the workers of peers.py.
+    Its step has no clipping of gradients. Outside of `seconds` the program is stopped, like the
+    workers of peers.py.
     """
 
     label, shape = "llm.c", TRAINING_SHAPES["GPT-2 124M"]
@@ -76,6 +76,7 @@ class LlmC:
             [program], cwd=here, stdin=subprocess.DEVNULL, stdout=its_end, stderr=its_end,
             env={**os.environ, "OMP_NUM_THREADS": str(threads)}, preexec_fn=die_with_parent)
         os.close(its_end)
+        self.process.send_signal(signal.SIGSTOP)  # until its first turn, which may be minutes away
 
     def write_checkpoint(self, path):
         """A header of 256 int32, then all weights as float32; matrices are (outputs, inputs)."""

@@ -52,6 +52,8 @@ def small(monkeypatch):
 
 def test_llm_c_reads_our_files_and_its_steps_are_timed(tmp_path):
     program = LlmC(script(tmp_path, "train_gpt2", TRAIN), threads=1)
+    state = os.waitid(os.P_PID, program.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    assert state.si_code == os.CLD_STOPPED  # it waits for its first turn
     for _ in range(9):
         assert program.seconds(1) > 0
     with pytest.raises(PeerError, match="no step, but printed: $"):
