@@ -133,13 +133,17 @@ unpack_group(const uint8_t *q, float scale, vec *w) {
     w[0] = __builtin_shuffle(levels * broadcast(scale), both);
     w[1] = __builtin_shuffle(levels * broadcast(scale), both >> 4);
 #else
-    float unpacked[MINILLM_GROUP];
-    for (int l = 0; l < MINILLM_GROUP / 2; l++)
-        unpacked[l] = scale * (float)((q[l] & 15) - 8);
-    for (int l = 0; l < MINILLM_GROUP / 2; l++)
-        unpacked[l + MINILLM_GROUP / 2] = scale * (float)((q[l] >> 4) - 8);
-    for (int v = 0; v < MINILLM_GROUP / LANES; v++)
-        w[v] = load(unpacked + v * LANES);
+    typedef int32_t integers __attribute__((vector_size(4 * LANES)));
+    enum { HALF = MINILLM_GROUP / 2 / LANES };
+    #pragma GCC unroll 4
+    for (int v = 0; v < HALF; v++) {
+        integers both = {0};
+        #pragma GCC unroll 16
+        for (int l = 0; l < LANES; l++)
+            both[l] = q[v * LANES + l];
+        w[v] = broadcast(scale) * __builtin_convertvector((both & 15) - 8, vec);
+        w[v + HALF] = broadcast(scale) * __builtin_convertvector((both >> 4) - 8, vec);
+    }
 #endif
 }
 
