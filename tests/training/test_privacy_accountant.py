@@ -36,7 +36,7 @@ def test_divergences_of_integers_are_the_integral(q, noise, order):
     log_ratio = np.logaddexp(math.log1p(-q), math.log(q) + (2 * x - 1) / (2 * noise**2))
     A = np.exp(log_Q + order * log_ratio).sum() * (x[1] - x[0])
     assert renyi_divergence(q, noise, order) == pytest.approx(math.log(A) / (order - 1), rel=1e-6,
-                                                              abs=1e-12)
+                                                              abs=1e-11)  # A is near 1
 
 
 @pytest.mark.parametrize("order", [1.5, 2.7, 5.1])
