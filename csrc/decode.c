@@ -45,13 +45,6 @@ static void normalize_heads(const minillm_decoder *p, minillm_norm norm, isize h
     }
 }
 
-static void relu2(isize n, float *x) {
-    for (isize i = 0; i < n; i++) {
-        float positive = x[i] < 0 ? 0 : x[i]; /* NaN stays NaN */
-        x[i] = positive * positive;
-    }
-}
-
 static void add_branch(const minillm_decoder *p, const float *branch) {
     minillm_add(p->B * p->d, p->x, branch, p->x);
 }
@@ -111,7 +104,7 @@ static int feed_forward(const minillm_decoder *p, const minillm_block *block, co
     if (p->activation == MINILLM_SWIGLU)
         minillm_swiglu(n, a->gate, a->hidden, a->hidden);
     else if (p->activation == MINILLM_RELU2)
-        relu2(n, a->hidden);
+        minillm_relu2(n, a->hidden, a->hidden);
     else if (p->activation == MINILLM_GELU)
         minillm_gelu(n, a->hidden, a->hidden);
     else
