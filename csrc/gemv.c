@@ -35,10 +35,11 @@ static inline float unpack(enum minillm_type type, const void *w, isize i) {
     return type == MINILLM_INT8 ? ((const int8_t *)w)[i] : ((const float *)w)[i];
 }
 
+typedef int32_t integers __attribute__((vector_size(4 * LANES)));
+
 /* LANES weights from number i on. */
 static inline __attribute__((always_inline)) vec
 unpack_lanes(enum minillm_type type, const void *w, isize i) {
-    typedef int32_t integers __attribute__((vector_size(4 * LANES)));
     integers wide = {0};
     if (type == MINILLM_FLOAT32)
         return load((const float *)w + i);
@@ -75,12 +76,13 @@ finish_output(enum minillm_type type, const pass *p, isize i, isize j, vec lanes
 /* Outputs `begin` to `end` of y = x Wᵀ + bias for R rows of x, where each output has a row of W.
  *
  * A weight is read and unpacked once for all R rows. A number of x is loaded once for two outputs,
- * if there are registers for the sums of both. (For a single row of float32 and 16 lanes the memory is
- * the limit, and reading one row of W at a time is faster. With 8 lanes it is the time from one FMA to
- * the next of the same sum: two sums take 0.8 to 1 of the time.) Weights are prefetched. With one stream, 2
- * KB ahead: more than a page ahead the hardware prefetcher doesn't join in, which is a fifth
- * slower. With two streams, a whole number of row pairs ahead. A prefetch beyond the end of W is
- * harmless. Every caller passes constants for `type` and R, so the sums stay in registers. */
+ * if there are registers for the sums of both. (For a single row of float32 and 16 lanes the
+ * memory is the limit, and reading one row of W at a time is faster. With 8 lanes it is the time
+ * from one FMA to the next of the same sum: two sums take 0.8 to 1 of the time.) Weights are
+ * prefetched. With one stream, 2 KB ahead: more than a page ahead the hardware prefetcher doesn't
+ * join in, which is a fifth slower. With two streams, a whole number of row pairs ahead. A prefetch
+ * beyond the end of W is harmless. Every caller passes constants for `type` and R, so the sums stay
+ * in registers. */
 static inline __attribute__((always_inline)) void
 compute_outputs(const int R, enum minillm_type type, const pass *p, isize begin, isize end) {
     enum { BLOCK = 4 * LANES };
@@ -133,7 +135,6 @@ unpack_group(const uint8_t *q, float scale, vec *w) {
     w[0] = __builtin_shuffle(levels * broadcast(scale), both);
     w[1] = __builtin_shuffle(levels * broadcast(scale), both >> 4);
 #else
-    typedef int32_t integers __attribute__((vector_size(4 * LANES)));
     enum { HALF = MINILLM_GROUP / 2 / LANES };
     #pragma GCC unroll 4
     for (int v = 0; v < HALF; v++) {

@@ -23,9 +23,9 @@ Proof. Let β = Σ_x q(x) min(1, p(x) / q(x)) = Σ_x min(p(x), q(x)) be the prob
 By induction over the positions, the whole text is distributed as in plain decoding. p and q are
 what is left after all logits processors and warpers, which see each drafted prefix in turn.
 
-"Exactly" is up to rounding: a product of n rows may round otherwise than n products of one row. The
-rows of csrc/decode.c don't, except with int4: it verifies up to 16 tokens with the very scores of plain
-decoding.
+"Exactly" is up to rounding: a product of n rows may round otherwise than n products of one row.
+Those of csrc/decode.c don't, except with int4: it verifies up to 16 tokens with the very scores of
+plain decoding.
 """
 
 import numpy as np

@@ -98,8 +98,8 @@ class Decoder:
 
 
 class Sequences:
-    """minillm.h's minillm_sequence for n more tokens of each row of a cache, and the arrays that they
-    point to. Token i of a sequence sees a sequence that is i tokens longer.
+    """minillm.h's minillm_sequence for n more tokens of each row of a cache, and the arrays that
+    they point to. Token i of a sequence sees a sequence that is i tokens longer.
 
     layers: the LayerCaches; their K and V are (B, n_kv_heads, capacity, D)
     """
@@ -120,7 +120,7 @@ class Sequences:
                 struct.capacity = capacity
 
     def are_of(self, layers, n):
-        """-> whether the layers still have the same buffers, and there are n structs for each row"""
+        """-> whether the layers still have the same buffers, and each row has n structs"""
         return (n <= len(self._of_each[0]) and
                 all([layer.K is K and layer.V is V for layer, (K, V) in zip(layers, self._arrays)]))
 
@@ -132,13 +132,12 @@ class Sequences:
         ffi, self._mask = c_library.ffi, None  # C reads the mask: it must live as long
         if key_mask is not None:
             self._mask = np.ascontiguousarray(key_mask)
-        addresses = []
+        addresses, mask = [], ffi.NULL
         for b, structs in enumerate(self._of_each):
-            for i in range(n):
-                struct = structs[i]
-                struct.length, struct.key_mask = length + i, ffi.NULL
-                if self._mask is not None:
-                    struct.key_mask = ffi.from_buffer("unsigned char[]", self._mask[b])
+            if self._mask is not None:
+                mask = ffi.from_buffer("unsigned char[]", self._mask[b])
+            for i, struct in enumerate(structs[:n]):
+                struct.length, struct.key_mask = length + i, mask
                 addresses.append(struct)
         return addresses
 

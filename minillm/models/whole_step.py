@@ -7,9 +7,9 @@ as in `generate`, or one of each of several states: a server's texts, of differe
 it doesn't know (LoRA updates, ALiBi, another activation, NumPy's kernels, …) runs in the layers; and
 everything does while a trace, a debugger or a profiler watches.
 
-Several tokens of a sequence, a draft to verify, are as many rows. Each row attends to the keys up to
-its own, one query at a time, so n tokens in one call get the bits of n calls of one token. The layers
-read them as one tile of queries, whose sums round otherwise.
+Several tokens of a sequence, a draft to verify, are as many rows. Each row attends to the keys up
+to its own, one query at a time, so n tokens in one call get the bits of n calls of one token. The
+layers read them as one tile of queries, whose sums round otherwise.
 """
 
 import math
@@ -49,7 +49,7 @@ _data_of = attrgetter("data")
 
 
 def extend_in_one_call(model, tokens, states):
-    """Read n more tokens of each sequence, (B, n) -> logits (B, n, V), or None: let the layers do it
+    """Read n more tokens of each sequence, (B, n) -> logits (B, n, V), or None: the layers do it
 
     states: list of one DecodingState of B sequences, or of B of one sequence each
     """
